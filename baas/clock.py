@@ -1,0 +1,80 @@
+"""The only source of time, identifiers and randomness, so that tests can own all three."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Protocol
+
+ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+AUTOMATIC_ID_LENGTH = 20  # as Firestore's automatic document ids
+
+
+class Clock(Protocol):
+    """Time and randomness as the server sees them."""
+
+    def now_microseconds(self) -> int:
+        """Wall clock, UTC, microseconds since 1970. May step backwards."""
+        ...
+
+    def monotonic_seconds(self) -> float:
+        """Never steps backwards; its zero means nothing."""
+        ...
+
+    def random_bytes(self, count: int) -> bytes:
+        """Cryptographically strong randomness."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock and the operating system's randomness."""
+
+    def now_microseconds(self) -> int:
+        return time.time_ns() // 1000
+
+    def monotonic_seconds(self) -> float:
+        return time.monotonic()
+
+    def random_bytes(self, count: int) -> bytes:
+        return secrets.token_bytes(count)
+
+
+class VirtualClock:
+    """A clock that stands still until a test moves it; its randomness is a fixed sequence."""
+
+    def __init__(self, now_microseconds: int = 1_700_000_000_000_000) -> None:
+        self._now = now_microseconds
+        self._monotonic = 0.0
+        self._drawn = 0
+
+    def now_microseconds(self) -> int:
+        return self._now
+
+    def monotonic_seconds(self) -> float:
+        return self._monotonic
+
+    def random_bytes(self, count: int) -> bytes:
+        self._drawn += 1
+        seed = self._drawn.to_bytes(8, "big")
+        return (seed * (count // 8 + 1))[:count]
+
+    def advance(self, seconds: float) -> None:
+        """Moves both clocks; negative seconds move only the wall clock, as a real step would."""
+        self._now += int(seconds * 1_000_000)
+        self._monotonic += max(seconds, 0.0)
+
+
+def new_document_id(clock: Clock) -> str:
+    """An automatic id: 20 characters of [A-Za-z0-9], about 119 bits of randomness."""
+    # 62 * 4 = 248: bytes from 248 up would favour the alphabet's first letters, so they are redrawn.
+    drawn: list[str] = []
+    while len(drawn) < AUTOMATIC_ID_LENGTH:
+        for byte in clock.random_bytes(AUTOMATIC_ID_LENGTH + 8):
+            if byte < 248:
+                drawn.append(ID_ALPHABET[byte % 62])
+    return "".join(drawn[:AUTOMATIC_ID_LENGTH])
+
+
+def milliseconds_only(microseconds: int) -> int:
+    """Cuts a time to whole milliseconds, the precision of `request.time`."""
+    return microseconds - microseconds % 1000

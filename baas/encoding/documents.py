@@ -1,0 +1,59 @@
+"""The one stored form of a document, and a document that is decoded only when somebody looks."""
+
+from __future__ import annotations
+
+from baas.model.documents import Document
+from baas.model.paths import DocumentPath
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields
+
+
+def encode_fields(fields: Fields) -> bytes:
+    """Canonical bytes: compact JSON text of the native JSON form, keys sorted, UTF-8."""
+    raise NotImplementedError
+
+
+def decode_fields(data: bytes) -> Fields:
+    """The inverse of `encode_fields`."""
+    raise NotImplementedError
+
+
+class StoredDocument:
+    """A document as an engine keeps it: canonical bytes and two versions. Immutable.
+
+    `fields` decodes on first use and is then kept; it must not be changed in place.
+    """
+
+    __slots__ = ("_fields", "created", "data", "path", "version")
+
+    def __init__(
+        self,
+        path: DocumentPath,
+        data: bytes,
+        *,
+        created: int,
+        version: int,
+        fields: Fields | None = None,
+    ) -> None:
+        self.path = path
+        self.data = data
+        self.created = created  # commit version of the creation, microseconds
+        self.version = version  # commit version of the last change, microseconds
+        self._fields = fields
+
+    @property
+    def fields(self) -> Fields:
+        if self._fields is None:
+            self._fields = decode_fields(self.data)
+        return self._fields
+
+    @property
+    def create_time(self) -> Timestamp:
+        return Timestamp(self.created)
+
+    @property
+    def update_time(self) -> Timestamp:
+        return Timestamp(self.version)
+
+    def decode(self) -> Document:
+        return Document(self.path, self.fields, self.create_time, self.update_time)

@@ -1,0 +1,195 @@
+"""What a storage engine offers: a consistent snapshot, range scans over ordered bytes, an atomic
+batch. Nothing more: planner, executor, uniqueness and search live above it.
+
+An engine keeps, per database: **documents** (key -> version, canonical bytes), **entries** (index,
+key -> document), **history** (superseded images), **log** (version, ordinal, path, kind),
+**requests** (idempotency) and one **head** (incarnation, last version). Keys are ordered bytes
+made by `encoding`. Each StorageEngine object is one open database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from baas.encoding.documents import StoredDocument
+from baas.model.paths import DocumentPath
+
+
+class StorageError(Exception):
+    """Internal to the server: `database` turns it into Unavailable, Aborted or DataLoss."""
+
+
+class EngineUnavailable(StorageError):
+    """The store cannot be reached or written now (disk full, I/O error, locked)."""
+
+
+class EngineConflict(StorageError):
+    """The head was not at the group's expected version: another owner committed."""
+
+
+class EngineCorrupt(StorageError):
+    """Stored bytes contradict themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """`incarnation` is fresh at creation, restore and move; `version` is the last commit's, 0 if none."""
+
+    incarnation: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """Keys with start <= key < end; end None means no upper bound."""
+
+    start: bytes
+    end: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of an index: `key` is unique within the index (it ends with the document's key)."""
+
+    index: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit does to one document. `new` None deletes it. At most one per document and commit."""
+
+    key: bytes
+    path: DocumentPath
+    old: StoredDocument | None
+    new: StoredDocument | None
+    removed_entries: Sequence[Entry] = ()
+    added_entries: Sequence[Entry] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRecord:
+    """One commit of a group. `request_id` is remembered with `response` for idempotency."""
+
+    version: int
+    changes: Sequence[Change]
+    request_id: str | None = None
+    response: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitGroup:
+    """Commits that become durable together, versions strictly increasing, all above `expected_version`."""
+
+    expected_version: int
+    commits: Sequence[CommitRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillRow:
+    """Entries of one existing document, added only if it still is at `version`."""
+
+    key: bytes
+    version: int
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    version: int
+    ordinal: int
+    path: DocumentPath
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """An entry with the document it leads to, both of one snapshot."""
+
+    key: bytes
+    document: StoredDocument
+
+
+class Snapshot(Protocol):
+    """A consistent view at `version`. Must be closed; holding one long keeps the store from tidying up."""
+
+    @property
+    def version(self) -> int: ...
+
+    async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
+        """In the order of `keys`; None where there is no document."""
+        ...
+
+    async def get_documents_at(
+        self, keys: Sequence[bytes], version: int
+    ) -> list[StoredDocument | None]:
+        """The images as of `version`, from history where superseded since; `version` is within retention."""
+        ...
+
+    async def scan_documents(
+        self, span: KeyRange, *, limit: int, descending: bool = False
+    ) -> list[StoredDocument]:
+        """At most `limit` documents in key order. Page by narrowing `span`."""
+        ...
+
+    async def scan_entries(
+        self, index: int, span: KeyRange, *, limit: int, descending: bool = False
+    ) -> list[EntryRow]:
+        """At most `limit` entries in key order with their documents."""
+        ...
+
+    async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int: ...
+
+    async def count_entries(
+        self, index: int, span: KeyRange, *, limit: int | None = None
+    ) -> int: ...
+
+    async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
+        """Records with version > `after`, in (version, ordinal) order; a commit is never split:
+        at least one whole commit, and further whole commits while fewer than `limit` records."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class StorageEngine(Protocol):
+    """One open database. Every method may raise StorageError. Safe to use from one event loop."""
+
+    async def read_head(self) -> Head: ...
+
+    async def read_oldest_version(self) -> int:
+        """The oldest version that history and log still reach: tokens below it cannot resume."""
+        ...
+
+    async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
+        """The latest committed images, read as of one instant, in the order of `keys`."""
+        ...
+
+    async def open_snapshot(self) -> Snapshot: ...
+
+    async def commit(self, group: CommitGroup) -> None:
+        """Writes the whole group in one transaction. **Its return is the commit point**: durable
+        and visible. Raises EngineConflict (nothing written) if the head is not at
+        `expected_version`; EngineUnavailable with nothing written."""
+        ...
+
+    async def backfill(self, rows: Sequence[BackfillRow]) -> int:
+        """Adds entries of documents that are still at their stated version; the count of rows taken.
+        A row is idempotent."""
+        ...
+
+    async def drop_index(self, index: int, *, limit: int) -> int:
+        """Deletes up to `limit` entries of an index; the count deleted (0: none are left)."""
+        ...
+
+    async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
+        """(version, response) of a commit that carried this request id, within retention."""
+        ...
+
+    async def trim(self, before: int, *, limit: int) -> int:
+        """Forgets up to `limit` rows of history, log and requests older than version `before`."""
+        ...
+
+    async def close(self) -> None: ...
