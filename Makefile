@@ -1,0 +1,73 @@
+# Everything here works on a machine with Python 3.11, git and make; the rest is set up on the way.
+# `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV := .tools/bin/uv
+UV_VERSION := 0.13.9
+RUN := .venv/bin/python
+PYTEST_WORKERS ?= 2
+
+.PHONY: help setup run test check format build bench crash fuzz rules-corpus console browser clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
+	@echo "setting up: uv $(UV_VERSION)"
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: $(UV) uv.lock pyproject.toml rules/pyproject.toml sdk/pyproject.toml
+	@echo "setting up: Python packages from the lock file"
+	@$(UV) sync --quiet --locked --python $(PYTHON)
+	@touch $@
+
+setup: .venv/.ready  ## Python packages, from the lock file, into .venv
+
+console: .venv/.ready  ## Build the web console (skipped when it is up to date)
+	@$(RUN) scripts/build_console.py
+
+browser: .venv/.ready
+	@$(RUN) scripts/find_chromium.py --install
+
+run: .venv/.ready  ## Start the product with its demo project on http://127.0.0.1:8080
+	@$(RUN) scripts/build_console.py --optional
+	@$(RUN) -m demo
+
+test: .venv/.ready  ## All tests, the browser's included
+	@$(RUN) scripts/build_console.py
+	@$(RUN) scripts/find_chromium.py --install || true
+	@.venv/bin/pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+check: .venv/.ready  ## Format, lint, types, import law
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: .venv/.ready  ## Format and fix what can be fixed
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+build: .venv/.ready console  ## The three wheels, into dist/
+	@rm -rf dist
+	@$(UV) build --quiet --wheel --all-packages --out-dir dist
+	@ls dist
+
+bench: .venv/.ready  ## Measure every hot path beside its floor
+	@$(RUN) -m bench $(BENCH)
+
+crash: .venv/.ready  ## Kill the server at random moments under load, 50 rounds
+	@BAAS_CRASH_ROUNDS=50 .venv/bin/pytest tests/faults -x -q --timeout 3600
+
+fuzz: .venv/.ready  ## The property tests with many more examples
+	@HYPOTHESIS_PROFILE=fuzz .venv/bin/pytest tests -q -m "not browser" -k "property or fuzz" --timeout 7200
+
+rules-corpus: .venv/.ready  ## Hold the rules engine to real files: make rules-corpus DIR=…
+	@$(RUN) -m tests.rules.corpus "$(DIR)"
+
+clean:  ## Remove what was built (not data/)
+	@rm -rf .venv .tools dist console/node_modules baas/http/console .mypy_cache .ruff_cache .pytest_cache
