@@ -1,0 +1,41 @@
+"""Who calls. Faces establish it (`http/authentication`, the listen handshake); use cases receive it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+_NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
+
+
+class CallerKind(Enum):
+    ANONYMOUS = "anonymous"  # no credentials: `request.auth == null`
+    USER = "user"  # a signed-in user of one project, by id token
+    SECRET_KEY = "secret-key"  # a project's own server, by secret API key
+    ADMIN = "admin"  # an administrator of this server, or its operator
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A caller with rights in exactly one project, or (administrators) in all of them.
+
+    `expires_at` is in seconds since 1970; a listener of this caller is cut off then.
+    """
+
+    kind: CallerKind
+    uid: str | None = None
+    claims: Mapping[str, Any] = field(default=_NO_CLAIMS)
+    expires_at: int | None = None
+    session: str | None = None
+    project: str | None = None
+
+    @property
+    def bypasses_rules(self) -> bool:
+        """Secret keys and administrators answer to no ruleset."""
+        return self.kind is CallerKind.SECRET_KEY or self.kind is CallerKind.ADMIN
+
+
+ANONYMOUS = Caller(CallerKind.ANONYMOUS)
