@@ -1,4 +1,4 @@
-"""Who calls. Faces establish it (`http/authentication`, the listen handshake); use cases receive it."""
+"""Who calls. Faces establish it (`http/authentication`, the listen handshake); use cases get it."""
 
 from __future__ import annotations
 
