@@ -1,4 +1,4 @@
-"""Strict reading of JSON objects: every error names the place, what is there and what would be right.
+"""Strict reading of JSON objects: errors name the place, what is there and what would be right.
 
 `at` is the place within the body, such as `writes[3].precondition`; the body itself is "".
 """
@@ -22,7 +22,7 @@ _KINDS: dict[type, str] = {
 
 
 def invalid(at: str, problem: str, *, reason: str = "InvalidBody") -> InvalidArgument:
-    """The error for something wrong at one place of a body; `problem` continues the place's name."""
+    """The error for something wrong at one place; `problem` continues the place's name."""
     subject = f"`{at}`" if at else "the body"
     return InvalidArgument(f"{subject} {problem}", reason=reason, details={"field": at})
 
@@ -38,14 +38,12 @@ def join(at: str, name: str) -> str:
 
 
 def check_object(
-    tree: Any, at: str, *, allowed: Collection[str], required: Collection[str] = ()
+    tree: Any, at: str, *, allowed: frozenset[str], required: Collection[str] = ()
 ) -> dict[str, Any]:
     """`tree` itself, if it is an object with all required members and none that is unknown."""
     if type(tree) is not dict:
         raise invalid(at, f"must be an object, not {kind_of(tree)}")
-    if not (
-        tree.keys() <= allowed if isinstance(allowed, frozenset) else set(tree) <= set(allowed)
-    ):
+    if not tree.keys() <= allowed:
         unknown = next(name for name in tree if name not in allowed)
         shown = unknown if len(unknown) <= 80 else unknown[:77] + "..."
         known = ", ".join(f"`{name}`" for name in sorted(allowed)) or "none"

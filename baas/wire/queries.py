@@ -1,7 +1,8 @@
 """Queries in JSON.
 
-    {"collection": "cities" | "users/ada/orders", "group": true, "where": F, "order_by": [{"field", "direction"}],
-     "start": {"values": [...], "before": true}, "end": {...}, "offset": 0, "limit": 10, "select": ["a.b"]}
+    {"collection": "cities" | "users/ada/orders", "group": true, "where": F,
+     "order_by": [{"field", "direction"}], "start": {"values": [...], "before": true}, "end": {...},
+     "offset": 0, "limit": 10, "select": ["a.b"]}
     F = {"field", "op", "value"} | {"and": [F]} | {"or": [F]}
 
 With `"group": true` the last segment of `collection` is the group's id and the rest the document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from baas.encoding import json_values
@@ -247,7 +248,7 @@ def _leaves(fields: Fields, prefix: tuple[str, ...] = ()) -> Sequence[FieldPath]
 def _check_apart(paths: Sequence[FieldPath], at: str) -> None:
     """No path may be another one or lie within it: which of them wins would be chance."""
     ordered = sorted(paths, key=lambda path: path.segments)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if after.segments[: len(before.segments)] == before.segments:
             raise invalid(at, f"names both `{before}` and `{after}`, which overlap")
 
