@@ -66,12 +66,11 @@ class VirtualClock:
 
 def new_document_id(clock: Clock) -> str:
     """An automatic id: 20 characters of [A-Za-z0-9], about 119 bits of randomness."""
-    # 62 * 4 = 248: bytes from 248 up would favour the alphabet's first letters, so they are redrawn.
+    # 62 * 4 = 248: bytes from 248 up would favour the first letters, so they are redrawn.
     drawn: list[str] = []
     while len(drawn) < AUTOMATIC_ID_LENGTH:
-        for byte in clock.random_bytes(AUTOMATIC_ID_LENGTH + 8):
-            if byte < 248:
-                drawn.append(ID_ALPHABET[byte % 62])
+        more = clock.random_bytes(AUTOMATIC_ID_LENGTH + 8)
+        drawn += [ID_ALPHABET[byte % 62] for byte in more if byte < 248]
     return "".join(drawn[:AUTOMATIC_ID_LENGTH])
 
 

@@ -11,8 +11,8 @@
     ├ ResourceExhausted ─ QuotaExceeded, TooManyListeners
     └ Unimplemented, Cancelled, DeadlineExceeded, Unavailable, Internal, DataLoss
 
-`code` is one of the 16 gRPC names, `reason` a stable CamelCase word that clients match on, `message`
-a sentence for people (lower case, input in backticks), `details` a JSON object or None.
+`code` is one of the 16 gRPC names, `reason` a stable CamelCase word that clients match on,
+`message` a sentence for people (lower case, input in backticks), `details` a JSON object or None.
 """
 
 from __future__ import annotations

@@ -8,13 +8,19 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from baas.errors import InvalidArgument
 
 ENVIRONMENT_PREFIX = "BAAS_"
+CHOICES = {
+    "server": ("uvicorn", "granian"),
+    "synchronous": ("full", "normal"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+KINDS = {bool: "true or false", int: "a whole number from 0", float: "a number from 0"}
 
 
 def _setting(default: Any, help_text: str) -> Any:
@@ -97,82 +103,85 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Merges the four sources. Raises InvalidArgument that names the source, the setting and a right value."""
-    environment = os.environ if environment is None else environment
-    chosen: dict[str, Any] = {}
-    limits: dict[str, Any] = {}
-    if file is not None and file.exists():
-        _merge_file(file, chosen, limits)
+    """Merges the four sources; a flag that is None was not given.
+
+    Raises InvalidArgument (reason `InvalidSettings`) that names the source, the setting and the
+    default. Environment variables that name no setting are somebody else's and are ignored.
+    """
+    table, limits = _read_file(file)
+    variables = os.environ if environment is None else environment
+    table |= _from_environment(setting_fields(), variables)
+    limits |= _from_environment(limit_fields(), variables)
     for item in setting_fields():
-        text = environment.get(ENVIRONMENT_PREFIX + item.name.upper())
-        if text is not None:
-            chosen[item.name] = _convert(
-                item, text, f"environment variable {ENVIRONMENT_PREFIX}{item.name.upper()}"
-            )
-    for item in limit_fields():
-        text = environment.get(ENVIRONMENT_PREFIX + item.name.upper())
-        if text is not None:
-            limits[item.name] = _convert(
-                item, text, f"environment variable {ENVIRONMENT_PREFIX}{item.name.upper()}"
-            )
-    for name, value in (flags or {}).items():
+        value = (flags or {}).get(item.name)
         if value is not None:
-            chosen[name] = value
-    settings = Settings(**chosen, limits=Limits(**limits))
-    return replace(settings, data=Path(settings.data).expanduser())
+            table[item.name] = _convert(item, value, f"flag --{item.name.replace('_', '-')}")
+    return Settings(**table, limits=Limits(**limits))
 
 
-def _merge_file(file: Path, chosen: dict[str, Any], limits: dict[str, Any]) -> None:
+def _read_file(file: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    if file is None or not file.exists():
+        return {}, {}
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidArgument(
-            f"`{file}` is not valid TOML: {error}", reason="InvalidSettings"
-        ) from error
-    known = {item.name: item for item in setting_fields()}
-    known_limits = {item.name: item for item in limit_fields()}
-    for name, value in table.items():
-        if name == "limits" and isinstance(value, dict):
-            for limit, number in value.items():
-                if limit not in known_limits:
-                    raise _unknown(f"limits.{limit}", file)
-                limits[limit] = _convert(known_limits[limit], value=number, source=str(file))
-        elif name in known:
-            chosen[name] = _convert(known[name], value=value, source=str(file))
-        else:
-            raise _unknown(name, file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _invalid(f"`{file}` is not valid TOML: {error}") from error
+    limits = table.pop("limits", {})
+    if not isinstance(limits, dict):
+        raise _invalid(f"`{file}` sets `limits` to a value; it is a table: [limits]")
+    return _from_file(setting_fields(), table, file), _from_file(limit_fields(), limits, file)
 
 
-def _unknown(name: str, file: Path) -> InvalidArgument:
-    return InvalidArgument(f"`{file}` sets `{name}`, which is no setting", reason="InvalidSettings")
+def _from_file(
+    known: tuple[Field[Any], ...], table: Mapping[str, Any], file: Path
+) -> dict[str, Any]:
+    items = {item.name: item for item in known}
+    strangers = sorted(table.keys() - items.keys())
+    if strangers:
+        raise _invalid(f"`{file}` sets `{strangers[0]}`, which is no setting")
+    return {name: _convert(items[name], value, f"`{file}`") for name, value in table.items()}
+
+
+def _from_environment(
+    known: tuple[Field[Any], ...], variables: Mapping[str, str]
+) -> dict[str, Any]:
+    names = {item.name: ENVIRONMENT_PREFIX + item.name.upper() for item in known}
+    return {
+        item.name: _convert(item, variables[names[item.name]], names[item.name])
+        for item in known
+        if names[item.name] in variables
+    }
 
 
 def _convert(item: Field[Any], value: Any, source: str) -> Any:
-    default = item.default
+    """The value in the type of the setting's default."""
+    kind: Any = type(item.default)
     try:
-        if isinstance(default, bool):
-            return _as_bool(value)
-        if isinstance(default, int):
-            return int(value)
-        if isinstance(default, float):
-            return float(value)
-        if isinstance(default, Path):
-            return Path(str(value))
-        return str(value)
-    except ValueError as error:
-        kind = type(default).__name__
-        raise InvalidArgument(
-            f"{source} sets `{item.name}` to `{value}`, which is no {kind}; the default is `{default}`",
-            reason="InvalidSettings",
+        if isinstance(item.default, Path):
+            return Path(str(value)).expanduser()
+        converted = _as_bool(value) if kind is bool else kind(value)
+        if item.name in CHOICES and converted not in CHOICES[item.name]:
+            raise ValueError(converted)
+        if kind in (int, float) and (isinstance(value, bool) or converted < 0):
+            raise ValueError(converted)
+    except (TypeError, ValueError) as error:
+        right = " or ".join(f"`{choice}`" for choice in CHOICES.get(item.name, ()))
+        wanted = right or KINDS.get(kind, f"a {kind.__name__}")
+        raise _invalid(
+            f"{source} sets `{item.name}` to `{value}`; "
+            f"it takes {wanted} (default `{item.default}`)"
         ) from error
+    return converted
 
 
 def _as_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
     text = str(value).strip().lower()
     if text in {"1", "true", "yes", "on"}:
         return True
     if text in {"0", "false", "no", "off"}:
         return False
     raise ValueError(text)
+
+
+def _invalid(message: str) -> InvalidArgument:
+    return InvalidArgument(message, reason="InvalidSettings")

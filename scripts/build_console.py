@@ -31,7 +31,9 @@ class BuildFailed(Exception):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--optional", action="store_true", help="report a failure and exit with 0")
     options = parser.parse_args()
     try:
@@ -66,7 +68,9 @@ def sources_digest() -> str:
         folders[:] = sorted(name for name in folders if name not in IGNORED)
         for name in sorted(files):
             path = Path(folder, name)
-            digest.update(str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes() + b"\0")
+            digest.update(
+                str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes() + b"\0"
+            )
     return digest.hexdigest()
 
 
@@ -100,7 +104,9 @@ def install_npm() -> str:
 
 def step(command: list[str], cwd: Path = SOURCES) -> None:
     try:
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900, check=False)
+        done = subprocess.run(
+            command, cwd=cwd, capture_output=True, text=True, timeout=900, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildFailed(f"`{' '.join(command)}`: {error}") from error
     if done.returncode != 0:

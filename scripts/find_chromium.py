@@ -12,7 +12,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def find_chromium() -> str | None:
-    """The path of a Chromium, or None. A given path that does not exist is not replaced by another."""
+    """The path of a Chromium, or None. A given path that is absent is not replaced by another."""
     given = os.environ.get("BAAS_CHROMIUM")
     if given:
         return given if os.access(given, os.X_OK) else None
@@ -27,10 +27,17 @@ def install_chromium() -> None:
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     print("setting up: Chromium from the Debian package", flush=True)
-    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]):
+    for command in (
+        ["update", "-qq"],
+        ["install", "-y", "-qq", "--no-install-recommends", "chromium"],
+    ):
         try:
             subprocess.run(
-                [*prefix, apt, *command], env=environment, capture_output=True, timeout=900, check=False
+                [*prefix, apt, *command],
+                env=environment,
+                capture_output=True,
+                timeout=900,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             print(f"setting up: apt-get failed: {error}", file=sys.stderr)
@@ -41,7 +48,10 @@ def main() -> int:
         install_chromium()
     found = find_chromium()
     if found is None:
-        print("browser tests: NOT RUN: no Chromium; set BAAS_CHROMIUM=/path/to/chromium", file=sys.stderr)
+        print(
+            "browser tests: NOT RUN: no Chromium; set BAAS_CHROMIUM=/path/to/chromium",
+            file=sys.stderr,
+        )
         return 1
     print(f"Chromium: {found}")
     return 0

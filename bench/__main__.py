@@ -1,0 +1,182 @@
+"""`make bench`: every hot path beside its floor, measured in the same run.
+
+Prints Markdown. Read the ratios; the rates move with the machine. See bench/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import loads, sdk
+from bench.loads import Figure
+from bench.servers import Target, floor, measured_fsync_ms, product, sync_delay_library
+
+
+@dataclass(frozen=True)
+class Load:
+    """One row of the table: how to run it on a target."""
+
+    name: str
+    durable: bool
+    run: Callable[[Target], Figure]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds, floor and product in turn; the median counts"
+    )
+    parser.add_argument("--documents", type=int, default=10_000, help="documents seeded")
+    parser.add_argument(
+        "--servers", default="uvicorn,granian", help="HTTP servers, comma separated"
+    )
+    parser.add_argument("--only", default="", help="only loads whose name contains this")
+    parser.add_argument("--sockets", type=int, default=300, help="listeners of the fan-out load")
+    parser.add_argument(
+        "--no-delay", action="store_true", help="leave out the run with 2 ms of sync delay"
+    )
+    parser.add_argument("--no-sdk", action="store_true", help="leave out the SDK's own table")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="baas-bench-") as folder:
+        root = Path(folder)
+        fsync = measured_fsync_ms(root)
+        print(
+            f"# Bench\n\n{platform.machine()}, CPython {platform.python_version()}, "
+            f"one fdatasync of 4 KiB: {fsync:.2f} ms\n",
+            flush=True,
+        )
+        for server in options.servers.split(","):
+            compare(server, root / server, options, delay=(None, 0), fsync=fsync)
+        library = None if options.no_delay else sync_delay_library(root)
+        if library is not None:
+            compare("uvicorn", root / "delayed", options, delay=(library, 2000), fsync=fsync + 2)
+        elif not options.no_delay:
+            print("2 ms of sync delay: NOT RUN: no C compiler\n")
+        if not options.no_sdk:
+            print(sdk.table(root / "sdk", seconds=options.seconds), flush=True)
+
+
+def loads_for(options: argparse.Namespace, *, only_durable: bool) -> list[Load]:
+    seconds, documents = options.seconds, options.documents
+    table = [
+        Load(
+            "create, rules on, 64 connections",
+            True,
+            lambda target: loads.create(target, connections=64, seconds=seconds),
+        ),
+        Load(
+            "create, rules on, 1 connection",
+            True,
+            lambda target: loads.create(target, connections=1, seconds=seconds),
+        ),
+        Load(
+            "get, rules on, 64 connections",
+            False,
+            lambda target: loads.get(target, connections=64, seconds=seconds, documents=documents),
+        ),
+        Load(
+            "get, the rule reads the document, 64 connections",
+            False,
+            lambda target: loads.get(
+                target, connections=64, seconds=seconds, documents=documents, collection="checked"
+            ),
+        ),
+        Load(
+            "list 20 by name, rules on, 64 connections",
+            False,
+            lambda target: loads.fixed(
+                target, target.list_request, connections=64, seconds=seconds
+            ),
+        ),
+        Load(
+            "query: range, order, limit 20, 64 connections",
+            False,
+            lambda target: loads.fixed(
+                target, target.query_request, connections=64, seconds=seconds
+            ),
+        ),
+    ]
+    return [
+        load for load in table if options.only in load.name and (load.durable or not only_durable)
+    ]
+
+
+def compare(
+    server: str,
+    folder: Path,
+    options: argparse.Namespace,
+    *,
+    delay: tuple[Path | None, int],
+    fsync: float,
+) -> None:
+    """Floor and product, both up, measured in turn; a table of ratios."""
+    folder.mkdir()
+    chosen = loads_for(options, only_durable=delay[1] > 0)
+    title = f"{server}, 2 ms added to each sync" if delay[1] else server
+    print(
+        f"## {title} (fdatasync {fsync:.2f} ms)\n\n| load | floor/s | baas/s | **ratio** "
+        "| floor p50 / p99 ms | baas p50 / p99 ms | failed |\n|---|---|---|---|---|---|---|",
+        flush=True,
+    )
+    with (
+        floor(server, folder, documents=options.documents, delay=delay) as bare,
+        product(server, folder, documents=options.documents, delay=delay) as whole,
+    ):
+        for load in chosen:
+            load.run(whole)  # warms caches and indexes; not counted
+            rounds = [(load.run(bare), load.run(whole)) for _ in range(options.rounds)]
+            print(row(load.name, rounds), flush=True)
+        if not delay[1] and options.only in "fan-out":
+            fan_out_rows(bare, whole, options)
+        print(
+            f"\nserver memory after the loads: floor {bare.memory_mib():.0f} MiB, "
+            f"baas {whole.memory_mib():.0f} MiB\n",
+            flush=True,
+        )
+
+
+def row(name: str, rounds: list[tuple[Figure, Figure]]) -> str:
+    ratio = statistics.median(whole.rate / bare.rate for bare, whole in rounds)
+    bare, whole = rounds[len(rounds) // 2]
+    rates = [statistics.median(pair[side].rate for pair in rounds) for side in (0, 1)]
+    failed = sum(pair[0].failed + pair[1].failed for pair in rounds)
+    return (
+        f"| {name} | {rates[0]:,.0f} | {rates[1]:,.0f} | **{ratio:.2f}** "
+        f"| {bare.p50_ms:.1f} / {bare.p99_ms:.1f} | {whole.p50_ms:.1f} / {whole.p99_ms:.1f} "
+        f"| {failed} |"
+    )
+
+
+def fan_out_rows(bare: Target, whole: Target, options: argparse.Namespace) -> None:
+    results = [
+        asyncio.run(
+            loads.fan_out(
+                target, sockets=options.sockets, seconds=options.seconds, writes_per_second=30
+            )
+        )
+        for target in (bare, whole)
+    ]
+    (floor_figure, floor_kib), (figure, kib) = results
+    print(
+        row(
+            f"fan-out, {options.sockets} sockets, 30 writes/s: deliveries", [(floor_figure, figure)]
+        ),
+        flush=True,
+    )
+    print(
+        f"\nmemory per open WebSocket with one listener: "
+        f"floor {floor_kib:.0f} KiB, baas {kib:.0f} KiB",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
