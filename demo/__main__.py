@@ -32,7 +32,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"), help="the data folder")
     parser.add_argument("--port", type=int, default=8080, help="TCP port; 0 takes a free one")
-    parser.add_argument("--min-city-population", type=int, default=15_000, choices=(500, 1000, 5000, 15_000))
+    parser.add_argument(
+        "--min-city-population", type=int, default=15_000, choices=(500, 1000, 5000, 15_000)
+    )
     parser.add_argument("--fill-only", action="store_true", help="fill the project, then stop")
     options = parser.parse_args()
     command = [sys.executable, "-m", "baas", "serve", "--dev"]
@@ -78,7 +80,9 @@ async def fill(url: str, token: str, min_city_population: int) -> None:
 
     Safe to interrupt: the next start imports what is missing.
     """
-    admin = httpx.AsyncClient(base_url=f"{url}/api/v1/admin", headers={"Authorization": f"Bearer {token}"})
+    admin = httpx.AsyncClient(
+        base_url=f"{url}/api/v1/admin", headers={"Authorization": f"Bearer {token}"}
+    )
     async with admin:
         api_key = await prepare_project(admin)
         async with AsyncClient(url, project=PROJECT, api_key=api_key) as client:
@@ -89,7 +93,10 @@ async def fill(url: str, token: str, min_city_population: int) -> None:
             user = client.auth.current_user
             assert user is not None
             await import_cities(client, user.uid, min_city_population)
-    print(f"demo: project `{PROJECT}`, user {EMAIL} with password `{PASSWORD}`, API key {api_key}", flush=True)
+    print(
+        f"demo: project `{PROJECT}`, user {EMAIL} with password `{PASSWORD}`, API key {api_key}",
+        flush=True,
+    )
 
 
 async def prepare_project(admin: httpx.AsyncClient) -> str:
@@ -97,12 +104,18 @@ async def prepare_project(admin: httpx.AsyncClient) -> str:
     found = await admin.get(f"/projects/{PROJECT}")
     if found.status_code == 404:
         check(await admin.post("/projects", json={"id": PROJECT, "name": "Cities of the world"}))
-        check(await admin.put(f"/projects/{PROJECT}/rules", json={"source": RULES.read_text(encoding="utf-8")}))
+        check(
+            await admin.put(
+                f"/projects/{PROJECT}/rules", json={"source": RULES.read_text(encoding="utf-8")}
+            )
+        )
     keys = check(await admin.get(f"/projects/{PROJECT}/keys"))["keys"]
     known = [key["key"] for key in keys if key["kind"] == "publishable" and not key.get("revoked")]
     if known:
         return str(known[0])
-    created = check(await admin.post(f"/projects/{PROJECT}/keys", json={"kind": "publishable", "name": "demo"}))
+    created = check(
+        await admin.post(f"/projects/{PROJECT}/keys", json={"kind": "publishable", "name": "demo"})
+    )
     return str(created["key"])
 
 
