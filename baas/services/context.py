@@ -1,0 +1,29 @@
+"""What every use case works with: made once at start, by `app`, and passed downwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from baas.accounts.accounts import Accounts
+from baas.clock import Clock
+from baas.database.registry import Databases
+from baas.projects.projects import Projects
+from baas.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`operator_token` is made at every start and stands in `<data>/server.json` (mode 0600): who
+    can read the data folder may administrate."""
+
+    settings: Settings
+    clock: Clock
+    databases: Databases
+    projects: Projects
+    accounts: Accounts
+    operator_token: str
+
+    async def is_ready(self) -> bool:
+        """Whether requests can be served: the server's own database answers."""
+        await self.databases.system(None)
+        return True
