@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import orjson
+
+from baas.encoding import json_values
+from baas.errors import DataLoss, InvalidValue
 from baas.model.documents import Document
 from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
@@ -9,13 +13,27 @@ from baas.model.values import Fields
 
 
 def encode_fields(fields: Fields) -> bytes:
-    """Canonical bytes: compact JSON text of the native JSON form, keys sorted, UTF-8."""
-    raise NotImplementedError
+    """Canonical bytes: compact JSON text of the native JSON form, keys sorted, UTF-8.
+
+    Equal bytes mean identical fields, types included. Raises InvalidValue for what no document
+    can hold, such as a string with a lone surrogate.
+    """
+    try:
+        return orjson.dumps(json_values.encode_fields_tree(fields), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise InvalidValue(f"the fields cannot be stored: {error}") from error
 
 
 def decode_fields(data: bytes) -> Fields:
-    """The inverse of `encode_fields`."""
-    raise NotImplementedError
+    """The inverse of `encode_fields`. Raises DataLoss if these are no canonical bytes."""
+    try:
+        tree = orjson.loads(data)
+        # No key and no string starts with `$`: no tag anywhere, and the tree is the value.
+        if b'"$' not in data:
+            return tree  # type: ignore[no-any-return]
+        return json_values.decode_fields_tree(tree)
+    except (orjson.JSONDecodeError, InvalidValue) as error:
+        raise DataLoss(f"stored fields cannot be read: {error}") from error
 
 
 class StoredDocument:

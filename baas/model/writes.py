@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
+from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, InvalidValue, NotFound
+from baas.model.documents import DocumentLike
+from baas.model.order import sort_key
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.timestamps import Timestamp
-from baas.model.values import Fields, Value
+from baas.model.values import INT64_MAX, INT64_MIN, Fields, Value, check_document, is_identical
+from baas.settings import Limits
+
+TRANSFORMS_MAX = 500  # of one write
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +107,196 @@ class WriteResult:
 
     update_time: Timestamp | None
     transform_results: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedWrite:
+    """What a write makes of a document. `fields` None: there is no document afterwards.
+    `changed` is False if the document stays exactly as it was, and then keeps its update time."""
+
+    fields: Fields | None
+    transform_results: tuple[Value, ...]
+    changed: bool
+
+
+def apply_write(
+    write: Write, current: DocumentLike | None, request_time: Timestamp, limits: Limits
+) -> AppliedWrite:
+    """The document after `write`, purely: neither `write` nor `current` is changed, and the new
+    fields may share parts with both, so they must not be changed in place either.
+
+    Raises NotFound, AlreadyExists or FailedPrecondition if the precondition does not hold, and
+    InvalidValue if the new document is too large or too deep.
+    """
+    check_precondition(write.path, write.precondition, current)
+    if isinstance(write, DeleteWrite):
+        return AppliedWrite(None, (), current is not None)
+    old = None if current is None else current.fields
+    if isinstance(write, VerifyWrite):
+        return AppliedWrite(old, (), False)
+    if write.mask is None:
+        fields = write.fields
+    else:
+        fields = {} if old is None else old
+        for path in write.mask:
+            fields = _apply_mask(path, fields, write.fields)
+    results: tuple[Value, ...] = ()
+    if write.transforms:
+        fields, results = _apply_transforms(write.transforms, fields, request_time)
+    check_document(write.path, fields, limits)
+    return AppliedWrite(fields, results, old is None or not is_identical(fields, old))
+
+
+def check_precondition(
+    path: DocumentPath, precondition: Precondition, current: DocumentLike | None
+) -> None:
+    """Raises NotFound, AlreadyExists or FailedPrecondition unless the precondition holds."""
+    if precondition.exists is not None:
+        if precondition.exists and current is None:
+            raise NotFound(f"no document to update: {path}", reason="DocumentNotFound")
+        if not precondition.exists and current is not None:
+            raise AlreadyExists(f"document already exists: {path}", reason="DocumentExists")
+    if precondition.update_time is not None:
+        if current is None:
+            raise FailedPrecondition(
+                f"`{path}` does not exist; it was to have the update time "
+                f"`{precondition.update_time}`",
+                reason="UpdateTimeMismatch",
+            )
+        if current.update_time != precondition.update_time:
+            raise FailedPrecondition(
+                f"`{path}` was updated at `{current.update_time}`, not at "
+                f"`{precondition.update_time}`",
+                reason="UpdateTimeMismatch",
+            )
+
+
+def _apply_mask(path: FieldPath, fields: Fields, given: Fields) -> Fields:
+    """`fields` with the value at `path` as in `given`, or without it if `given` has none there."""
+    _check_writable(path)
+    found: Value = given
+    for segment in path.segments:
+        if not isinstance(found, dict) or segment not in found:
+            return _delete_field(fields, path.segments)
+        found = found[segment]
+    return _set_field(fields, path.segments, found)
+
+
+def _set_field(fields: Fields, segments: tuple[str, ...], value: Value) -> Fields:
+    """A copy with the value set; whatever stands in the way and is no map is replaced by one."""
+    changed = fields.copy()
+    inner = changed
+    for segment in segments[:-1]:
+        below = inner.get(segment)
+        copied = below.copy() if isinstance(below, dict) else {}
+        inner[segment] = copied
+        inner = copied
+    inner[segments[-1]] = value
+    return changed
+
+
+def _delete_field(fields: Fields, segments: tuple[str, ...]) -> Fields:
+    """A copy without the field; maps above it stay, even if empty."""
+    found: Value = fields
+    for segment in segments:
+        if not isinstance(found, dict) or segment not in found:
+            return fields
+        found = found[segment]
+    changed = fields.copy()
+    inner = changed
+    for segment in segments[:-1]:
+        below = inner[segment]
+        assert isinstance(below, dict)
+        inner[segment] = inner = below.copy()
+    del inner[segments[-1]]
+    return changed
+
+
+def _apply_transforms(
+    transforms: tuple[FieldTransform, ...], fields: Fields, request_time: Timestamp
+) -> tuple[Fields, tuple[Value, ...]]:
+    if len(transforms) > TRANSFORMS_MAX:
+        raise InvalidArgument(
+            f"{len(transforms)} transforms on one document; at most {TRANSFORMS_MAX} are allowed",
+            reason="TooManyTransforms",
+        )
+    results: list[Value] = []
+    for item in transforms:
+        _check_writable(item.field)
+        stored: Value = fields
+        for segment in item.field.segments:
+            # A missing field counts as null: no transform tells the two apart.
+            stored = stored.get(segment) if isinstance(stored, dict) else None
+        value, result = _transform(item.transform, stored, request_time)
+        fields = _set_field(fields, item.field.segments, value)
+        results.append(result)
+    return fields, tuple(results)
+
+
+def _transform(transform: Transform, stored: Value, now: Timestamp) -> tuple[Value, Value]:
+    """The new value, and what the write result reports of it."""
+    match transform:
+        case ServerTimestamp():
+            time = now.to_milliseconds()
+            return time, time
+        case Increment():
+            number = _increment(stored, transform.operand)
+            return number, number
+        case Maximum():
+            number = _extreme(stored, transform.operand, 1)
+            return number, number
+        case Minimum():
+            number = _extreme(stored, transform.operand, -1)
+            return number, number
+        case ArrayUnion():
+            return _array_union(stored, transform.values), None
+        case ArrayRemove():
+            return _array_remove(stored, transform.values), None
+        case _:
+            assert_never(transform)
+
+
+def _increment(stored: Value, operand: int | float) -> int | float:
+    if isinstance(stored, bool) or not isinstance(stored, int | float):
+        return operand
+    if isinstance(stored, int) and isinstance(operand, int):
+        return min(max(stored + operand, INT64_MIN), INT64_MAX)
+    return float(stored) + float(operand)
+
+
+def _extreme(stored: Value, operand: int | float, sign: int) -> int | float:
+    """The larger (sign 1) or smaller (-1) number, with its own type. Of equal numbers the stored
+    one stays, even 0 against -0.0 or 3 against 3.0. NaN wins over every number."""
+    if isinstance(stored, bool) or not isinstance(stored, int | float):
+        return operand
+    if math.isnan(stored):
+        return stored
+    if math.isnan(operand):
+        return operand
+    wins = operand > stored if sign > 0 else operand < stored
+    return operand if wins else stored
+
+
+def _array_union(stored: Value, values: tuple[Value, ...]) -> list[Value]:
+    array = list(stored) if isinstance(stored, list) else []
+    present = {sort_key(item) for item in array}
+    for value in values:
+        if isinstance(value, list):
+            raise InvalidValue("an array cannot hold an array directly", reason="ArrayInArray")
+        key = sort_key(value)
+        if key not in present:
+            present.add(key)
+            array.append(value)
+    return array
+
+
+def _array_remove(stored: Value, values: tuple[Value, ...]) -> list[Value]:
+    if not isinstance(stored, list):
+        return []
+    removed = {sort_key(value) for value in values}
+    return [item for item in stored if sort_key(item) not in removed]
+
+
+def _check_writable(path: FieldPath) -> None:
+    if path.segments == ("__name__",):
+        raise InvalidValue("`__name__` is the document's own name and cannot be written")
