@@ -215,7 +215,7 @@ def _fields(members: dict[str, Any], at: str) -> Fields:
     tree = members["fields"]
     if type(tree) is not dict:
         raise invalid(join(at, "fields"), f"must be an object, not {kind_of(tree)}")
-    return json_values.decode_fields_tree(tree)
+    return json_values.decode_fields_tree(tree, join(at, "fields"))
 
 
 def _precondition(members: dict[str, Any], at: str, default: Precondition) -> Precondition:
