@@ -28,11 +28,13 @@ def decode_fields(data: bytes) -> Fields:
     """The inverse of `encode_fields`. Raises DataLoss if these are no canonical bytes."""
     try:
         tree = orjson.loads(data)
+        if type(tree) is not dict:
+            raise DataLoss("stored fields are no JSON object")
         # No key and no string starts with `$`: no tag anywhere, and the tree is the value.
         if b'"$' not in data:
-            return tree  # type: ignore[no-any-return]
-        return json_values.decode_fields_tree(tree)
-    except (orjson.JSONDecodeError, InvalidValue) as error:
+            return tree
+        return json_values.restore_fields_tree(tree)
+    except (orjson.JSONDecodeError, InvalidValue, IndexError) as error:
         raise DataLoss(f"stored fields cannot be read: {error}") from error
 
 

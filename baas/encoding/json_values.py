@@ -145,7 +145,7 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
 # Decoding ----------------------------------------------------------------------------------------
 
 
-def decode_fields_tree(tree: Any, at: str = "") -> Fields:
+def decode_fields_tree(tree: Any, at: str = "", *, depth_max: int = DEPTH_MAX) -> Fields:
     """A document's fields from a client's object, checked in full: types, integer range, field
     names, depth, no array directly in an array. Returns `tree` itself where nothing is tagged.
 
@@ -154,15 +154,15 @@ def decode_fields_tree(tree: Any, at: str = "") -> Fields:
     if type(tree) is not dict:
         raise _located(_Flaw("must be an object that maps field names to values"), at)
     try:
-        return _decode_map(tree, 0)
+        return _decode_map(tree, depth_max)
     except _Flaw as flaw:
         raise _located(flaw, at) from None
 
 
-def decode_value(tree: Any, at: str = "") -> Value:
+def decode_value(tree: Any, at: str = "", *, depth_max: int = DEPTH_MAX) -> Value:
     """One value from a client's JSON, checked as strictly; `at` names its place in errors."""
     try:
-        return _decode(tree, 0)
+        return _decode(tree, depth_max)
     except _Flaw as flaw:
         raise _located(flaw, at) from None
 
@@ -188,6 +188,47 @@ def _located(flaw: _Flaw, at: str) -> InvalidValue:
     place = place.encode("utf-8", "backslashreplace").decode()
     subject = f"`{place}`" if place else "the value"
     return InvalidValue(f"{subject} {flaw.problem}", reason=flaw.reason, details={"field": place})
+
+
+def restore_fields_tree(tree: dict[str, Any]) -> Fields:
+    """The fields from a tree that the server itself encoded: changed in place, and not checked
+    beyond what reading it needs. Raises InvalidValue for a tag that cannot be read."""
+    try:
+        return _restore_map(tree)
+    except _Flaw as flaw:
+        raise _located(flaw, "") from None
+
+
+def _restore_map(tree: dict[str, Any]) -> Fields:
+    escaped = False
+    for key, value in tree.items():
+        if key[0] == "$":
+            escaped = True
+        kind = type(value)
+        if kind is dict:
+            tree[key] = _restore_object(value)
+        elif kind is list:
+            _restore_array(value)
+    if escaped:
+        return {key[1:] if key[0] == "$" else key: value for key, value in tree.items()}
+    return tree
+
+
+def _restore_array(tree: list[Any]) -> None:
+    for index, item in enumerate(tree):
+        if type(item) is dict:
+            tree[index] = _restore_object(item)
+
+
+def _restore_object(tree: dict[str, Any]) -> Value:
+    if len(tree) == 1:
+        (key,) = tree
+        if key[0] == "$" and key[1:2] != "$":
+            return _decode_tagged(key, tree[key])
+    return _restore_map(tree)
+
+
+# `depth` below: how many further levels of maps and arrays may follow.
 
 
 def _decode_map(tree: dict[str, Any], depth: int) -> Fields:
@@ -256,18 +297,14 @@ def _decode(tree: Any, depth: int) -> Value:
             (key,) = tree
             if type(key) is str and key[:1] == "$" and key[1:2] != "$":
                 return _decode_tagged(key, tree[key])
-        if depth >= DEPTH_MAX:
-            raise _too_deep()
-        return _decode_map(tree, depth + 1)
+        if not depth:
+            raise _Flaw("nests maps and arrays too deep", "ValueTooDeep")
+        return _decode_map(tree, depth - 1)
     if kind is list:
-        if depth >= DEPTH_MAX:
-            raise _too_deep()
-        return _decode_array(tree, depth + 1)
+        if not depth:
+            raise _Flaw("nests maps and arrays too deep", "ValueTooDeep")
+        return _decode_array(tree, depth - 1)
     raise _Flaw("is of no type that a document can hold")
-
-
-def _too_deep() -> _Flaw:
-    return _Flaw(f"nests maps and arrays deeper than {DEPTH_MAX}", "ValueTooDeep")
 
 
 def _check_key(key: Any) -> bool:

@@ -485,6 +485,8 @@ def _equals(operand: Value) -> _Test:
         return lambda value: type(value) is str and value == operand
     if operand is None or type(operand) is bool:
         return lambda value: value is operand
+    if type(operand) is int:
+        return lambda value: (type(value) is int or type(value) is float) and value == operand
     return lambda value: value is not _MISSING and is_equal(value, operand)
 
 
@@ -494,6 +496,8 @@ def _operand_keys(operand: Value) -> frozenset[SortKey]:
 
 
 def _compile_range(operand: Value, *, below: bool, equal: bool) -> _Test:
+    if type(operand) is int:
+        return _compile_integer_range(operand, below=below, equal=equal)
     bound = sort_key(operand)
     rank = type_rank(operand)
 
@@ -508,6 +512,23 @@ def _compile_range(operand: Value, *, below: bool, equal: bool) -> _Test:
             return False
         key = sort_key(value)
         return key > bound or (equal and key == bound)
+
+    return is_below if below else is_above
+
+
+def _compile_integer_range(operand: int, *, below: bool, equal: bool) -> _Test:
+    """The most used ranges, without keys. NaN is below every integer, and Python compares integers
+    with doubles exactly."""
+
+    def is_below(value: Any) -> bool:
+        if type(value) is float:
+            return value < operand or (equal and value == operand) or value != value
+        return type(value) is int and (value < operand or (equal and value == operand))
+
+    def is_above(value: Any) -> bool:
+        if type(value) is not int and type(value) is not float:
+            return False
+        return value > operand or (equal and value == operand)
 
     return is_below if below else is_above
 

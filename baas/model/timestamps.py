@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from baas.errors import InvalidValue
 
@@ -32,6 +33,21 @@ class Timestamp:
     def parse(cls, text: str) -> Timestamp:
         """Reads RFC 3339 with `Z` or an offset and up to nine digits of a second, cut (not rounded)
         to microseconds. Raises InvalidValue; a leap second is refused."""
+        if (
+            len(text) == 27
+            and text[7] == "-"
+            and text[10] == "T"
+            and text[13] == ":"
+            and text[19] == "."
+            and text[26] == "Z"
+            and text[20:26].isdigit()
+            and text[11:13] < "24"
+        ):
+            # The form that isoformat writes; what the checks leave, fromisoformat reads strictly.
+            try:
+                return cls((datetime.fromisoformat(text[:26]) - _EPOCH) // _MICROSECOND)
+            except ValueError:
+                raise _malformed(text) from None
         found = _RFC3339.fullmatch(text)
         if found is None:
             raise _malformed(text)
@@ -61,8 +77,8 @@ class Timestamp:
 
     def isoformat(self) -> str:
         """`2026-11-22T17:00:00.123456Z`: always six digits and `Z`; text order is time order."""
-        moment = _EPOCH + timedelta(microseconds=self.microseconds)
-        return moment.isoformat(timespec="microseconds") + "Z"
+        seconds, fraction = divmod(self.microseconds, 1_000_000)
+        return f"{_seconds_text(seconds)}.{fraction:06d}Z"
 
     def to_datetime(self) -> datetime:
         return _EPOCH_UTC + timedelta(microseconds=self.microseconds)
@@ -75,9 +91,16 @@ class Timestamp:
         return self.isoformat()
 
 
+@lru_cache(maxsize=4096)
+def _seconds_text(seconds: int) -> str:
+    # datetime.isoformat pads the year to four digits; strftime does not.
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
+
+
 def _malformed(text: str) -> InvalidValue:
     shown = text if len(text) <= 40 else text[:37] + "..."
+    shown = shown.encode("utf-8", "backslashreplace").decode()
     return InvalidValue(
-        f"`{shown!s}` is no RFC 3339 time from year 1 to 9999, such as `2026-11-22T17:00:00Z`",
+        f"`{shown}` is no RFC 3339 time from year 1 to 9999, such as `2026-11-22T17:00:00Z`",
         reason="InvalidTimestamp",
     )

@@ -93,31 +93,28 @@ def check_value(value: Value, at: str, limits: Limits) -> None:
 
 def is_identical(a: Value, b: Value) -> bool:
     """Whether both are stored alike. Stricter than `order.is_equal`: 3 is not 3.0, 0.0 not -0.0."""
+    if a is b:
+        return True
     kind = type(a)
     if kind is not type(b):
         return False
-    if kind is dict:
-        assert isinstance(a, dict)
-        assert isinstance(b, dict)
-        if a is b:
-            return True
+    if isinstance(a, dict) and isinstance(b, dict):
         if len(a) != len(b):
             return False
         for key, value in a.items():
-            if key not in b or not is_identical(value, b[key]):
+            other = b.get(key, _ABSENT)
+            if value is not other and not is_identical(value, other):  # type: ignore[arg-type]
                 return False
         return True
-    if kind is list:
-        assert isinstance(a, list)
-        assert isinstance(b, list)
+    if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(is_identical, a, b))
-    if kind is float:
+    if kind is float or kind is GeoPoint or kind is Vector:
         # repr tells -0.0 from 0.0 and finds NaN equal to NaN.
-        return a == b != 0.0 or repr(a) == repr(b)
-    if kind is GeoPoint or kind is Vector:
         return repr(a) == repr(b)
     return a == b
 
+
+_ABSENT = object()
 
 # Sizes -------------------------------------------------------------------------------------------
 
@@ -135,7 +132,8 @@ _FIXED_SIZES: dict[type, int] = {
 def _name_size(path: DocumentPath) -> int:
     size = _NAME_BYTES
     for segment in path.segments:
-        size += 8 if numeric_id(segment) is not None else _string_size(segment)
+        numeric = segment[0] == "_" and numeric_id(segment) is not None
+        size += 8 if numeric else _string_size(segment)
     return size
 
 
@@ -146,19 +144,22 @@ def _string_size(text: str) -> int:
 def _map_size(fields: Fields, depth: int, depth_max: int) -> int:
     size = _MAP_BYTES
     for key, value in fields.items():
-        size += 1 + (len(key) if key.isascii() else _string_size(key) - 1)
+        size += len(key) + 1 if key.isascii() else _string_size(key)
         kind = type(value)
         if kind is str:
-            assert isinstance(value, str)
-            size += 1 + (len(value) if value.isascii() else _string_size(value) - 1)
-        elif kind in _FIXED_SIZES:
-            size += _FIXED_SIZES[kind]
+            text: str = value  # type: ignore[assignment]
+            size += len(text) + 1 if text.isascii() else _string_size(text)
+        elif kind is int or kind is float:
+            size += 8
         else:
             size += _value_size(value, depth, depth_max)
     return size
 
 
 def _value_size(value: Value, depth: int, depth_max: int) -> int:
+    fixed = _FIXED_SIZES.get(type(value))
+    if fixed is not None:
+        return fixed
     if isinstance(value, str):
         return _string_size(value)
     if isinstance(value, dict | list):
@@ -173,7 +174,7 @@ def _value_size(value: Value, depth: int, depth_max: int) -> int:
         return _name_size(value.path)
     if isinstance(value, Vector):
         return 8 * len(value.values)
-    return _FIXED_SIZES[type(value)]
+    raise InvalidValue(f"a value of kind `{type(value).__name__}` cannot be stored")
 
 
 # Checks ------------------------------------------------------------------------------------------
