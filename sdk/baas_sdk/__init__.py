@@ -1,0 +1,163 @@
+"""The Python client of baas: documents, live queries, accounts.
+
+    from baas_sdk import Client, FieldFilter
+
+    with Client("http://127.0.0.1:8080", project="demo", api_key="baas_pk_…") as client:
+        client.collection("cities").document("zurich").set({"country": "CH", "population": 443037})
+
+`AsyncClient` has the same methods, to be awaited.
+"""
+
+from baas_sdk._flow import RetryPolicy
+from baas_sdk._paths import FieldPath
+from baas_sdk._queries import And, FieldFilter, Or
+from baas_sdk._session import User
+from baas_sdk._snapshots import (
+    AggregationResult,
+    ChangeType,
+    DocumentChange,
+    DocumentSnapshot,
+    QuerySnapshot,
+)
+from baas_sdk._transforms import (
+    DELETE_FIELD,
+    SERVER_TIMESTAMP,
+    ArrayRemove,
+    ArrayUnion,
+    Increment,
+    Maximum,
+    Minimum,
+)
+from baas_sdk._values import ForeignReference, GeoPoint, Vector
+from baas_sdk._writes import WriteOption, WriteResult
+from baas_sdk.async_client import (
+    AsyncAggregationQuery,
+    AsyncAuth,
+    AsyncClient,
+    AsyncCollectionGroup,
+    AsyncCollectionReference,
+    AsyncDocumentReference,
+    AsyncListener,
+    AsyncQuery,
+    AsyncWatch,
+    AsyncWriteBatch,
+)
+from baas_sdk.client import (
+    AggregationQuery,
+    Auth,
+    Client,
+    CollectionGroup,
+    CollectionReference,
+    DocumentReference,
+    Listener,
+    Query,
+    Watch,
+    WriteBatch,
+)
+from baas_sdk.errors import (
+    Aborted,
+    AlreadyExists,
+    Cancelled,
+    Code,
+    DataLoss,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    InvalidPath,
+    InvalidQuery,
+    InvalidValue,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    QuotaExceeded,
+    ResourceExhausted,
+    ResumeTokenExpired,
+    RulesetRejected,
+    SdkError,
+    TokenExpired,
+    TokenInvalid,
+    TooManyListeners,
+    TransactionConflict,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
+
+ASCENDING = Query.ASCENDING
+DESCENDING = Query.DESCENDING
+
+__all__ = [
+    "ASCENDING",
+    "DELETE_FIELD",
+    "DESCENDING",
+    "SERVER_TIMESTAMP",
+    "Aborted",
+    "AggregationQuery",
+    "AggregationResult",
+    "AlreadyExists",
+    "And",
+    "ArrayRemove",
+    "ArrayUnion",
+    "AsyncAggregationQuery",
+    "AsyncAuth",
+    "AsyncClient",
+    "AsyncCollectionGroup",
+    "AsyncCollectionReference",
+    "AsyncDocumentReference",
+    "AsyncListener",
+    "AsyncQuery",
+    "AsyncWatch",
+    "AsyncWriteBatch",
+    "Auth",
+    "Cancelled",
+    "ChangeType",
+    "Client",
+    "Code",
+    "CollectionGroup",
+    "CollectionReference",
+    "DataLoss",
+    "DeadlineExceeded",
+    "DocumentChange",
+    "DocumentReference",
+    "DocumentSnapshot",
+    "FailedPrecondition",
+    "FieldFilter",
+    "FieldPath",
+    "ForeignReference",
+    "GeoPoint",
+    "Increment",
+    "Internal",
+    "InvalidArgument",
+    "InvalidPath",
+    "InvalidQuery",
+    "InvalidValue",
+    "Listener",
+    "Maximum",
+    "Minimum",
+    "NotFound",
+    "Or",
+    "OutOfRange",
+    "PermissionDenied",
+    "Query",
+    "QuerySnapshot",
+    "QuotaExceeded",
+    "ResourceExhausted",
+    "ResumeTokenExpired",
+    "RetryPolicy",
+    "RulesetRejected",
+    "SdkError",
+    "TokenExpired",
+    "TokenInvalid",
+    "TooManyListeners",
+    "TransactionConflict",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "User",
+    "Vector",
+    "Watch",
+    "WriteBatch",
+    "WriteOption",
+    "WriteResult",
+]

@@ -1,0 +1,440 @@
+"""What the blocking and the asyncio objects share: everything but the sending.
+
+Each method here builds a `Call` or a changed copy; the twins in `client` and `async_client` send
+it. `R` is the class of document references, `Q` of queries, that a family of objects belongs to.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import uuid4
+
+from baas_sdk import _paths, _requests, _writes
+from baas_sdk._listen import Change, State
+from baas_sdk._options import Options
+from baas_sdk._paths import DatabaseName, FieldPath
+from baas_sdk._queries import (
+    ASCENDING,
+    DESCENDING,
+    CursorSource,
+    Filter,
+    QuerySpec,
+    field_filter,
+)
+from baas_sdk._requests import Call, StreamCall
+from baas_sdk._session import Session, User
+from baas_sdk._snapshots import (
+    AggregationResult,
+    ChangeType,
+    DocumentChange,
+    DocumentSnapshot,
+    QuerySnapshot,
+)
+from baas_sdk._values import (
+    ForeignReference,
+    Reference,
+    Tree,
+    decode_value,
+    parse_time,
+    split_reference,
+)
+from baas_sdk._writes import CommitResult, WriteOption, WriteResult
+from baas_sdk.errors import FailedPrecondition, InvalidArgument, InvalidPath, InvalidQuery
+
+R = TypeVar("R", bound="BaseDocumentReference")
+Q = TypeVar("Q")
+
+
+class BaseClient(Generic[R]):
+    """The names, the session and the codec of one client."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._session = Session()
+
+    @property
+    def project(self) -> str:
+        """The project's id."""
+        return self._options.home.project
+
+    @property
+    def database(self) -> str:
+        """The database's id, `(default)` unless another was named."""
+        return self._options.home.database
+
+    @abstractmethod
+    def document(self, *document_path: str) -> R: ...
+
+    @staticmethod
+    def field_path(*field_names: str) -> str:
+        """The text of a field path whose parts may hold any characters:
+        `client.field_path("address", "zip.code")`."""
+        return str(FieldPath(*field_names))
+
+    @staticmethod
+    def write_option(
+        *, exists: bool | None = None, last_update_time: datetime | str | None = None
+    ) -> WriteOption:
+        """A condition for `update` and `delete`: exactly one of the two. A write whose condition
+        does not hold fails with FailedPrecondition, NotFound or AlreadyExists, and its batch with
+        it."""
+        return _writes.write_option(exists=exists, last_update_time=last_update_time)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._options.base_url} {self.project}/{self.database}>"
+
+    def _get_all_call(self, references: Iterable[R]) -> Call[list[DocumentSnapshot[R]]]:
+        listed = list(references)
+        for reference in listed:
+            if not isinstance(reference, BaseDocumentReference):
+                raise InvalidArgument(f"get_all() takes document references, not `{reference!r}`")
+            if reference._client._options.home != self._options.home:
+                raise InvalidArgument(f"`{reference.path}` belongs to another database")
+        paths = [reference.path for reference in listed]
+        call = _requests.batch_get(self._options.home, list(dict.fromkeys(paths)))
+        return call.then(lambda found: _in_order(listed, dict(found[0]), found[1]))
+
+    def _snapshot(self, tree: Tree) -> DocumentSnapshot[R]:
+        return DocumentSnapshot(self.document(tree["path"]), tree)
+
+    def _decode(self, tree: Tree) -> Any:
+        return decode_value(tree, self._reference_value)
+
+    def _reference_value(self, text: str) -> Any:
+        home, path = split_reference(text, self._options.home)
+        if home != self._options.home:
+            return ForeignReference(home, path)
+        return self.document(path)
+
+
+def _in_order(
+    references: Sequence[R], trees: Mapping[str, Tree | None], read_time: datetime
+) -> list[DocumentSnapshot[R]]:
+    return [DocumentSnapshot(item, trees[item.path], read_time) for item in references]
+
+
+class BaseDocumentReference(Reference):
+    """The name of a document, which may or may not exist. Two references to the same document of
+    the same database are equal."""
+
+    __slots__ = ("_client", "_path")
+
+    _client: BaseClient[Any]
+
+    def __init__(self, client: BaseClient[Any], path: str) -> None:
+        self._client = client
+        self._path = path
+
+    @property
+    def path(self) -> str:
+        """The path within the database, such as `cities/zurich`."""
+        return self._path
+
+    @property
+    def id(self) -> str:
+        """The last segment of the path."""
+        return self._path.rpartition("/")[2]
+
+    @property
+    def database_name(self) -> DatabaseName:
+        """The project and database it belongs to."""
+        return self._client._options.home
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BaseDocumentReference) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._path}>"
+
+    def _key(self) -> tuple[DatabaseName, str]:
+        return self.database_name, self._path
+
+    def _reference_value(self, text: str) -> Any:
+        return self._client._reference_value(text)
+
+    def _snapshot(self: R, tree: Tree | None) -> DocumentSnapshot[R]:
+        return DocumentSnapshot(self, tree)
+
+    def _get_call(self: R) -> Call[DocumentSnapshot[R]]:
+        return _requests.get_document(self.database_name, self._path).then(self._snapshot)
+
+    def _commit_call(self, write: Tree) -> Call[CommitResult]:
+        return _requests.commit(self.database_name, [write], self._client._decode)
+
+    def _set_call(
+        self, data: Mapping[str, Any], merge: bool | Iterable[str | FieldPath]
+    ) -> Call[WriteResult]:
+        write = _writes.set_write(self.database_name, self._path, data, merge)
+        return self._commit_call(write).then(_only_result)
+
+    def _create_call(self, data: Mapping[str, Any]) -> Call[WriteResult]:
+        write = _writes.create_write(self.database_name, self._path, data)
+        return self._commit_call(write).then(_only_result)
+
+    def _update_call(
+        self, updates: Mapping[str | FieldPath, Any], option: WriteOption | None
+    ) -> Call[WriteResult]:
+        write = _writes.update_write(self.database_name, self._path, updates, option)
+        return self._commit_call(write).then(_only_result)
+
+    def _delete_call(self, option: WriteOption | None) -> Call[datetime]:
+        call = self._commit_call(_writes.delete_write(self._path, option))
+        return call.then(lambda result: result.commit_time)
+
+    def _listen_request(self) -> Tree:
+        return {"documents": [self._path]}
+
+    def _present(self: R, state: State[DocumentSnapshot[R]]) -> DocumentSnapshot[R]:
+        tree = state.documents[0]._tree if state.documents else None
+        return DocumentSnapshot(self, tree, parse_time(state.read_time))
+
+
+class BaseQuery(Generic[R, Q]):
+    """A question to a collection or a collection group. Immutable: each method returns a new
+    query."""
+
+    ASCENDING = ASCENDING
+    DESCENDING = DESCENDING
+
+    __slots__ = ("_client", "_spec")
+
+    _client: BaseClient[R]
+
+    def __init__(self, client: BaseClient[Any], spec: QuerySpec) -> None:
+        self._client = client
+        self._spec = spec
+
+    @abstractmethod
+    def _derive(self, spec: QuerySpec) -> Q: ...
+
+    def where(
+        self,
+        field_path: str | FieldPath | None = None,
+        op_string: str | None = None,
+        value: Any = None,
+        *,
+        filter: Filter | None = None,
+    ) -> Q:
+        """Only the documents that match: `where(filter=FieldFilter("country", "==", "CH"))`, with
+        And and Or to combine, or short `where("country", "==", "CH")`. Several calls must all
+        hold."""
+        if filter is None:
+            filter = field_filter(field_path, op_string, value)
+        elif field_path is not None:
+            raise InvalidQuery("where() takes `filter`, or field, operator and value, not both")
+        return self._derive(self._spec.with_filter(filter))
+
+    def order_by(self, field_path: str | FieldPath, direction: str = ASCENDING) -> Q:
+        """Sorted by the field, after any earlier order_by; documents without the field are left
+        out."""
+        return self._derive(self._spec.with_order(field_path, direction))
+
+    def limit(self, count: int) -> Q:
+        """At most the first `count` documents."""
+        return self._derive(self._spec.with_limit(count, to_last=False))
+
+    def limit_to_last(self, count: int) -> Q:
+        """At most the last `count` documents, in the query's order; needs an order_by. Not for
+        stream()."""
+        return self._derive(self._spec.with_limit(count, to_last=True))
+
+    def offset(self, num_to_skip: int) -> Q:
+        """Skips the first documents. Costs as much as reading them: for pages, prefer
+        start_after."""
+        return self._derive(self._spec.with_offset(num_to_skip))
+
+    def select(self, field_paths: Iterable[str | FieldPath]) -> Q:
+        """Only these fields of each document; none for ids alone."""
+        return self._derive(self._spec.with_select(field_paths))
+
+    def start_at(self, document_fields: CursorSource) -> Q:
+        """From this position on, which is included: a snapshot, a dict by order_by field, or a
+        list of values in the order of the order_by calls."""
+        return self._derive(self._spec.with_start(document_fields, before=True))
+
+    def start_after(self, document_fields: CursorSource) -> Q:
+        """From behind this position; as start_at."""
+        return self._derive(self._spec.with_start(document_fields, before=False))
+
+    def end_before(self, document_fields: CursorSource) -> Q:
+        """Up to this position, which is left out; as start_at."""
+        return self._derive(self._spec.with_end(document_fields, before=True))
+
+    def end_at(self, document_fields: CursorSource) -> Q:
+        """Up to this position, which is included; as start_at."""
+        return self._derive(self._spec.with_end(document_fields, before=False))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, BaseQuery)
+            and self._spec == other._spec
+            and self._client is other._client
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._spec.collection}>"
+
+    def _query_call(self) -> StreamCall[DocumentSnapshot[R]]:
+        call = _requests.query(self._spec.home, self._spec.encode())
+        return call.then(self._client._snapshot)
+
+    def _stream_call(self) -> StreamCall[DocumentSnapshot[R]]:
+        if self._spec.is_flipped:
+            raise InvalidQuery("a query with limit_to_last() cannot be streamed; use get()")
+        return self._query_call()
+
+    def _facing(self, documents: list[DocumentSnapshot[R]]) -> list[DocumentSnapshot[R]]:
+        return documents[::-1] if self._spec.is_flipped else documents
+
+    def _count_call(self, alias: str) -> Call[list[list[AggregationResult]]]:
+        call = _requests.count(self._spec.home, self._spec.encode())
+        return call.then(lambda found: [[AggregationResult(alias, found[0], found[1])]])
+
+    def _listen_request(self) -> Tree:
+        return {"query": self._spec.encode()}
+
+    def _present(self, state: State[DocumentSnapshot[R]]) -> QuerySnapshot[R]:
+        changes = [_public_change(change) for change in state.changes]
+        return QuerySnapshot(list(state.documents), changes, parse_time(state.read_time))
+
+
+class BaseCollection:
+    """The names of a collection; it is also the query for all of its documents."""
+
+    __slots__ = ()
+
+    _spec: QuerySpec
+
+    @property
+    def path(self) -> str:
+        """The path within the database, such as `cities` or `cities/zurich/districts`."""
+        return self._spec.collection
+
+    @property
+    def id(self) -> str:
+        """The last segment of the path."""
+        return self._spec.collection.rpartition("/")[2]
+
+    def _document_path(self, document_id: str | None) -> str:
+        if document_id is None:
+            document_id = _paths.new_document_id()
+        elif isinstance(document_id, str) and "/" in document_id:
+            raise InvalidPath(f"a document's id has no `/`: `{document_id}`")
+        return _paths.document_path(self._spec.collection, document_id)
+
+
+class BaseWriteBatch:
+    """Writes that are committed together: all or none, in order. Takes no more writes once
+    committed; a commit that failed may be repeated, and is applied at most once however often it
+    is."""
+
+    def __init__(self, client: BaseClient[Any]) -> None:
+        self._client = client
+        self._writes: list[Tree] = []
+        self._is_committed = False
+        self._request_id = uuid4().hex
+        self.write_results: list[WriteResult] | None = None
+        self.commit_time: datetime | None = None
+
+    def __len__(self) -> int:
+        return len(self._writes)
+
+    def set(
+        self,
+        reference: BaseDocumentReference,
+        document_data: Mapping[str, Any],
+        merge: bool | Iterable[str | FieldPath] = False,
+    ) -> None:
+        """Adds a write as `DocumentReference.set`."""
+        home, path = self._check(reference)
+        self._writes.append(_writes.set_write(home, path, document_data, merge))
+
+    def create(self, reference: BaseDocumentReference, document_data: Mapping[str, Any]) -> None:
+        """Adds a write as `DocumentReference.create`."""
+        home, path = self._check(reference)
+        self._writes.append(_writes.create_write(home, path, document_data))
+
+    def update(
+        self,
+        reference: BaseDocumentReference,
+        field_updates: Mapping[str | FieldPath, Any],
+        option: WriteOption | None = None,
+    ) -> None:
+        """Adds a write as `DocumentReference.update`."""
+        home, path = self._check(reference)
+        self._writes.append(_writes.update_write(home, path, field_updates, option))
+
+    def delete(self, reference: BaseDocumentReference, option: WriteOption | None = None) -> None:
+        """Adds a write as `DocumentReference.delete`."""
+        _, path = self._check(reference)
+        self._writes.append(_writes.delete_write(path, option))
+
+    def _check(self, reference: BaseDocumentReference) -> tuple[DatabaseName, str]:
+        if self._is_committed:
+            raise FailedPrecondition("the batch has been committed; begin a new one")
+        if not isinstance(reference, BaseDocumentReference):
+            raise InvalidArgument(f"a write needs a document reference, not `{reference!r}`")
+        if reference.database_name != self._client._options.home:
+            raise InvalidArgument(f"`{reference.path}` belongs to another database")
+        self._request_id = uuid4().hex  # another batch than one that may have been sent before
+        return reference.database_name, reference.path
+
+    def _commit_call(self) -> Call[list[WriteResult]]:
+        if self._is_committed:
+            raise FailedPrecondition("the batch has been committed; begin a new one")
+        home, decode = self._client._options.home, self._client._decode
+        call = _requests.commit(home, self._writes, decode, request_id=self._request_id)
+        return call.then(self._committed)
+
+    def _committed(self, result: CommitResult) -> list[WriteResult]:
+        self._is_committed = True
+        self.commit_time = result.commit_time
+        self.write_results = list(result.write_results)
+        return self.write_results
+
+
+class BaseAuth:
+    """The account calls of one client."""
+
+    def __init__(self, options: Options, session: Session) -> None:
+        self._options = options
+        self._session = session
+
+    @property
+    def current_user(self) -> User | None:
+        """Who is signed in on this client; None for nobody."""
+        return self._session.user
+
+    def _sign_up_call(self, email: str, password: str) -> Call[User]:
+        call = _requests.sign_up(self._options.home, email, password, time.monotonic())
+        return call.then(self._session.sign_in)
+
+    def _sign_in_call(self, email: str, password: str) -> Call[User]:
+        call = _requests.sign_in(self._options.home, email, password, time.monotonic())
+        return call.then(self._session.sign_in)
+
+    def _sign_out_call(self) -> Call[None] | None:
+        tokens = self._session.tokens
+        self._session.clear()
+        if tokens is None:
+            return None
+        return _requests.sign_out(self._options.home, tokens.refresh_token)
+
+
+def _public_change(change: Change[DocumentSnapshot[R]]) -> DocumentChange[R]:
+    return DocumentChange(
+        ChangeType(change.type), change.document, change.old_index, change.new_index
+    )
+
+
+def _only_result(result: CommitResult) -> WriteResult:
+    return result.write_results[0]

@@ -1,0 +1,511 @@
+"""The asyncio client. Its twin `client` has the same methods, to be called without await."""
+
+# ruff: noqa: ASYNC109  the timeout is the whole call's, retries included
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from baas_sdk import _paths, _requests
+from baas_sdk._flow import RetryPolicy
+from baas_sdk._http import AsyncHttp
+from baas_sdk._listener import AsyncMailbox, ListenDriver
+from baas_sdk._options import TIMEOUT_SECONDS, make_options
+from baas_sdk._paths import FieldPath
+from baas_sdk._queries import QuerySpec
+from baas_sdk._references import (
+    BaseAuth,
+    BaseClient,
+    BaseCollection,
+    BaseDocumentReference,
+    BaseQuery,
+    BaseWriteBatch,
+)
+from baas_sdk._session import User
+from baas_sdk._snapshots import (
+    AggregationResult,
+    DocumentChange,
+    DocumentSnapshot,
+    QuerySnapshot,
+)
+from baas_sdk._values import Tree
+from baas_sdk._writes import WriteOption, WriteResult
+from baas_sdk.errors import FailedPrecondition
+
+S = TypeVar("S")
+_log = logging.getLogger("baas_sdk")
+
+
+class AsyncDocumentReference(BaseDocumentReference):
+    """The name of a document, and what can be done with it."""
+
+    __slots__ = ()
+
+    _client: AsyncClient
+
+    @property
+    def parent(self) -> AsyncCollectionReference:
+        """The collection that the document is in."""
+        return self._client.collection(self._path.rpartition("/")[0])
+
+    def collection(self, collection_id: str) -> AsyncCollectionReference:
+        """A collection below the document."""
+        return self._client.collection(self._path, collection_id)
+
+    async def get(
+        self, *, timeout: float | None = None
+    ) -> DocumentSnapshot[AsyncDocumentReference]:
+        """The document as it is now; one that is missing gives a snapshot with `exists` False."""
+        return await self._client._http.run(self._get_call(), timeout)
+
+    async def set(
+        self,
+        document_data: Mapping[str, Any],
+        merge: bool | Iterable[str | FieldPath] = False,
+        *,
+        timeout: float | None = None,
+    ) -> WriteResult:
+        """Writes the document, in place of what was there. With `merge=True` only the fields given
+        are written and the others stay; with a list, only the fields that it names."""
+        return await self._client._http.run(self._set_call(document_data, merge), timeout)
+
+    async def create(
+        self, document_data: Mapping[str, Any], *, timeout: float | None = None
+    ) -> WriteResult:
+        """Writes a new document. Raises AlreadyExists if there is one."""
+        return await self._client._http.run(self._create_call(document_data), timeout)
+
+    async def update(
+        self,
+        field_updates: Mapping[str | FieldPath, Any],
+        option: WriteOption | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> WriteResult:
+        """Changes the named fields and no others; keys are field paths such as `"a.b"`. Raises
+        NotFound if the document does not exist."""
+        return await self._client._http.run(self._update_call(field_updates, option), timeout)
+
+    async def delete(
+        self, option: WriteOption | None = None, *, timeout: float | None = None
+    ) -> datetime:
+        """Deletes the document, but not what lies below it; returns the commit's time. A missing
+        one is no error unless the option says so."""
+        return await self._client._http.run(self._delete_call(option), timeout)
+
+    def listen(self) -> AsyncListener[DocumentSnapshot[AsyncDocumentReference]]:
+        """The document now and after every change, one snapshot at a time, to loop over."""
+        return AsyncListener(self._client, self._listen_request(), self._snapshot_of, self._present)
+
+    def on_snapshot(
+        self,
+        callback: Callable[
+            [
+                Sequence[DocumentSnapshot[AsyncDocumentReference]],
+                Sequence[DocumentChange[AsyncDocumentReference]],
+                datetime,
+            ],
+            object,
+        ],
+        on_error: Callable[[Exception], object] | None = None,
+    ) -> AsyncWatch:
+        """Calls back with the document now and after every change, as AsyncQuery.on_snapshot; the
+        list of documents is empty while it does not exist."""
+        query = self.parent._present
+        return AsyncWatch(
+            AsyncListener(self._client, self._listen_request(), self._snapshot_of, query),
+            callback,
+            on_error,
+        )
+
+    def _snapshot_of(self, tree: Tree) -> DocumentSnapshot[AsyncDocumentReference]:
+        return DocumentSnapshot(self, tree)
+
+
+class AsyncQuery(BaseQuery[AsyncDocumentReference, "AsyncQuery"]):
+    """A question to a collection or a collection group. Immutable: each method returns a new
+    query."""
+
+    __slots__ = ()
+
+    _client: AsyncClient
+
+    async def get(
+        self, *, timeout: float | None = None
+    ) -> list[DocumentSnapshot[AsyncDocumentReference]]:
+        """All documents that match, of one moment, in the query's order."""
+        stream = self._client._http.stream(self._query_call(), timeout)
+        return self._facing([document async for document in stream])
+
+    def stream(
+        self, *, timeout: float | None = None
+    ) -> AsyncIterator[DocumentSnapshot[AsyncDocumentReference]]:
+        """The same, one by one as they arrive, so that a result of any size needs little memory.
+        `timeout` bounds each wait. A connection that breaks midway raises Unavailable."""
+        return self._client._http.stream(self._stream_call(), timeout)
+
+    def count(self, alias: str = "count") -> AsyncAggregationQuery:
+        """How many documents match, without reading them: `(await
+        query.count().get())[0][0].value`."""
+        return AsyncAggregationQuery(self, alias)
+
+    def listen(self) -> AsyncListener[QuerySnapshot[AsyncDocumentReference]]:
+        """The result now and after every change, one QuerySnapshot at a time, to loop over."""
+        return AsyncListener(
+            self._client,
+            self._listen_request(),
+            self._client._snapshot,
+            self._present,
+            flipped=self._spec.is_flipped,
+        )
+
+    def on_snapshot(
+        self,
+        callback: Callable[
+            [
+                Sequence[DocumentSnapshot[AsyncDocumentReference]],
+                Sequence[DocumentChange[AsyncDocumentReference]],
+                datetime,
+            ],
+            object,
+        ],
+        on_error: Callable[[Exception], object] | None = None,
+    ) -> AsyncWatch:
+        """Calls `callback(documents, changes, read_time)` with the result now and after every
+        change, in a task of its own, one call at a time, in order; a coroutine function is awaited.
+
+        Each call shows the result at one moment. Lost connections are made again and nothing is
+        lost or repeated; a callback slower than the changes skips states, and its `changes` then
+        lead over the skipped ones. An error that ends the listener, such as PermissionDenied or an
+        exception out of the callback, goes to `on_error`, else to the log.
+        """
+        return AsyncWatch(self.listen(), callback, on_error)
+
+    def _derive(self, spec: QuerySpec) -> AsyncQuery:
+        return AsyncQuery(self._client, spec)
+
+
+class AsyncCollectionReference(BaseCollection, AsyncQuery):
+    """The name of a collection; as a query, all of its documents."""
+
+    __slots__ = ()
+
+    @property
+    def parent(self) -> AsyncDocumentReference | None:
+        """The document that the collection is below; None at the top."""
+        path = self.path.rpartition("/")[0]
+        return self._client.document(path) if path else None
+
+    def document(self, document_id: str | None = None) -> AsyncDocumentReference:
+        """A document of the collection; without an id, one with a fresh random id."""
+        return AsyncDocumentReference(self._client, self._document_path(document_id))
+
+    async def add(
+        self,
+        document_data: Mapping[str, Any],
+        document_id: str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[datetime | None, AsyncDocumentReference]:
+        """Creates a document, by default under a fresh random id; its update time and reference."""
+        reference = self.document(document_id)
+        return (await reference.create(document_data, timeout=timeout)).update_time, reference
+
+    async def list_documents(
+        self, page_size: int = 300, *, timeout: float | None = None
+    ) -> AsyncIterator[AsyncDocumentReference]:
+        """The references of all documents by name, read page by page, each page of its own
+        moment."""
+        page_token: str | None = None
+        while True:
+            call = _requests.list_documents(
+                self._spec.home, self.path, page_size=page_size, page_token=page_token
+            )
+            trees, page_token = await self._client._http.run(call, timeout)
+            for tree in trees:
+                yield self._client.document(tree["path"])
+            if page_token is None:
+                return
+
+
+class AsyncCollectionGroup(AsyncQuery):
+    """All collections of one id, wherever they are, as a query."""
+
+    __slots__ = ()
+
+
+class AsyncAggregationQuery:
+    """A query of which only a number is wanted."""
+
+    __slots__ = ("_alias", "_query")
+
+    def __init__(self, query: AsyncQuery, alias: str) -> None:
+        self._query = query
+        self._alias = alias
+
+    async def get(self, *, timeout: float | None = None) -> list[list[AggregationResult]]:
+        """One row with one result."""
+        query = self._query
+        return await query._client._http.run(query._count_call(self._alias), timeout)
+
+
+class AsyncWriteBatch(BaseWriteBatch):
+    """Writes that are committed together: all or none, in order."""
+
+    _client: AsyncClient
+
+    async def commit(self, *, timeout: float | None = None) -> list[WriteResult]:
+        """Applies all writes at one time, or none of them and raises. One result per write, in
+        order. Repeated after a failure, it is applied at most once."""
+        return await self._client._http.run(self._commit_call(), timeout)
+
+    async def __aenter__(self) -> AsyncWriteBatch:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            await self.commit()
+
+
+class AsyncAuth(BaseAuth):
+    """Accounts: who uses this client. The tokens live in memory and are refreshed by themselves."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        super().__init__(client._options, client._session)
+        self._client = client
+
+    async def sign_up(self, email: str, password: str, *, timeout: float | None = None) -> User:
+        """Makes an account and signs in. Raises AlreadyExists, or InvalidArgument for a weak
+        password."""
+        return await self._client._http.run(self._sign_up_call(email, password), timeout)
+
+    async def sign_in(self, email: str, password: str, *, timeout: float | None = None) -> User:
+        """Signs in, in place of whoever was. Raises Unauthenticated, the same for an unknown
+        e-mail and a wrong password."""
+        return await self._client._http.run(self._sign_in_call(email, password), timeout)
+
+    async def sign_out(self, *, timeout: float | None = None) -> None:
+        """Forgets the user, even if the server cannot be told to end the session and this
+        raises."""
+        call = self._sign_out_call()
+        return None if call is None else await self._client._http.run(call, timeout)
+
+    async def reload(self, *, timeout: float | None = None) -> User:
+        """The signed-in user as the server knows it now."""
+        return await self._client._http.run(_requests.get_me(self._options.home), timeout)
+
+    async def id_token(self, *, force_refresh: bool = False) -> str | None:
+        """The user's id token, good for at least a little while, to show to another server."""
+        stale = self._session.id_token if force_refresh else None
+        return await self._client._http.id_token(stale)
+
+
+class AsyncListener(Generic[S]):
+    """Snapshots to loop over, each the state at one moment; the loop waits for the next one.
+
+    Ends with `close`, by leaving an `async with`, when the client is closed or when nobody holds
+    it any more. An error that ends it, such as PermissionDenied, is raised out of the loop.
+    Cancelling a wait loses nothing.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        request: Tree,
+        parse: Callable[[Tree], DocumentSnapshot[AsyncDocumentReference]],
+        present: Callable[[Any], S],
+        *,
+        flipped: bool = False,
+    ) -> None:
+        self._mailbox: AsyncMailbox[DocumentSnapshot[AsyncDocumentReference]] = AsyncMailbox()
+        self._present = present
+        self._driver = client._listening()
+        self._driver.add(self._mailbox, request, parse, flipped=flipped)
+
+    def __aiter__(self) -> AsyncListener[S]:
+        return self
+
+    async def __anext__(self) -> S:
+        state = await self._mailbox.get()
+        if state is None:
+            raise StopAsyncIteration
+        return self._present(state)
+
+    async def __aenter__(self) -> AsyncListener[S]:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the loop; harmless when it has ended."""
+        self._driver.remove(self._mailbox)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it was refused, and never began
+            self.close()
+
+
+class AsyncWatch:
+    """A listener that calls back. Hold it or not: it lives until `unsubscribe`, an error, or the
+    client's end."""
+
+    def __init__(
+        self,
+        listener: AsyncListener[QuerySnapshot[AsyncDocumentReference]],
+        callback: Callable[..., object],
+        on_error: Callable[[Exception], object] | None,
+    ) -> None:
+        self._listener = listener
+        self._callback = callback
+        self._on_error = on_error
+        self._is_active = True
+        self.error: Exception | None = None
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        _running.add(self._task)
+        self._task.add_done_callback(_running.discard)
+
+    @property
+    def is_active(self) -> bool:
+        """False once it has ended."""
+        return self._is_active
+
+    def unsubscribe(self) -> None:
+        """Ends it; may be called within the callback. No call starts after this has returned,
+        though one that is running is not waited for."""
+        self._is_active = False
+        self._listener.close()
+
+    async def _run(self) -> None:
+        try:
+            async for snapshot in self._listener:
+                if not self._is_active:
+                    return
+                answer = self._callback(snapshot.documents, snapshot.changes, snapshot.read_time)
+                if inspect.isawaitable(answer):
+                    await answer
+        except Exception as error:
+            await self._fail(error)
+        finally:
+            self.unsubscribe()
+
+    async def _fail(self, error: Exception) -> None:
+        self.error = error
+        was_active, self._is_active = self._is_active, False
+        if not was_active:
+            return
+        if self._on_error is None:
+            _log.error("a listener ended with an error", exc_info=error)
+            return
+        answer = self._on_error(error)
+        if inspect.isawaitable(answer):
+            await answer
+
+
+_running: set[asyncio.Task[None]] = set()  # a loop holds its tasks only weakly
+
+
+class AsyncClient(BaseClient[AsyncDocumentReference]):
+    """A database of a baas server: `AsyncClient("http://127.0.0.1:8080", project="demo",
+    api_key="baas_pk_…")`.
+
+    - `api_key`: the project's publishable key for apps, which sign users in and live under the
+      security rules; or a secret key (`baas_sk_…`) for servers, which the rules do not bind.
+    - `token`: a bearer token to send while nobody is signed in, such as a user's id token that a
+      server acts on.
+    - `timeout`: seconds for a call, retries included; connecting takes at most 10 of them.
+    - `retry`: when calls are tried again. Reads and commits are, since a commit carries an id by
+      which the server applies it once.
+    - `transport`: how httpx sends, for tests.
+
+    To be used within one event loop, by any number of tasks. Cancelling a call gives it up; of a
+    write it is then not known whether it happened. Close it, or use it in an `async with`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        project: str,
+        database: str = "(default)",
+        api_key: str | None = None,
+        token: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        retry: RetryPolicy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        options = make_options(
+            base_url,
+            project=project,
+            database=database,
+            api_key=api_key,
+            token=token,
+            timeout=timeout,
+            retry=retry,
+        )
+        super().__init__(options)
+        self._http = AsyncHttp(options, self._session, transport)
+        self._driver: ListenDriver | None = None
+        self._driving: asyncio.Task[None] | None = None
+        self._is_closed = False
+        self._session.on_change = self._token_changed
+        self.auth = AsyncAuth(self)
+
+    def collection(self, *collection_path: str) -> AsyncCollectionReference:
+        """`client.collection("cities")`, `client.collection("cities/zurich/districts")` or the
+        same in parts."""
+        path = _paths.collection_path(*collection_path)
+        return AsyncCollectionReference(self, QuerySpec(self._options.home, path))
+
+    def collection_group(self, collection_id: str) -> AsyncCollectionGroup:
+        """All collections of this id, wherever they are."""
+        group = _paths.collection_id(collection_id)
+        return AsyncCollectionGroup(self, QuerySpec(self._options.home, group, group=True))
+
+    def document(self, *document_path: str) -> AsyncDocumentReference:
+        """`client.document("cities/zurich")`, or the same in parts."""
+        return AsyncDocumentReference(self, _paths.document_path(*document_path))
+
+    async def get_all(
+        self, references: Iterable[AsyncDocumentReference], *, timeout: float | None = None
+    ) -> AsyncIterator[DocumentSnapshot[AsyncDocumentReference]]:
+        """The documents in the order given, all of one moment; at most 1,000 in one call."""
+        for snapshot in await self._http.run(self._get_all_call(references), timeout):
+            yield snapshot
+
+    def batch(self) -> AsyncWriteBatch:
+        """A batch of writes that are committed together; at most 500 in one commit."""
+        return AsyncWriteBatch(self)
+
+    async def close(self) -> None:
+        """Ends all listeners and connections. Calls after it raise FailedPrecondition."""
+        self._is_closed = True
+        if self._driving is not None:
+            self._driving.cancel()
+            await asyncio.gather(self._driving, return_exceptions=True)
+        await self._http.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def _listening(self) -> ListenDriver:
+        if self._is_closed:
+            raise FailedPrecondition("the client is closed", reason="ClientClosed")
+        if self._driver is None:
+            self._driver = ListenDriver(self._options, self._session, self._http.id_token)
+            self._driving = asyncio.get_running_loop().create_task(self._driver.run())
+        return self._driver
+
+    def _token_changed(self) -> None:
+        if self._driver is not None:
+            self._driver.token_changed()

@@ -1,0 +1,477 @@
+"""The blocking client. Its twin `async_client` has the same methods, to be awaited."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from baas_sdk import _paths, _requests
+from baas_sdk._flow import RetryPolicy
+from baas_sdk._http import SyncHttp
+from baas_sdk._listener import ListenThread, ThreadMailbox
+from baas_sdk._options import TIMEOUT_SECONDS, make_options
+from baas_sdk._paths import FieldPath
+from baas_sdk._queries import QuerySpec
+from baas_sdk._references import (
+    BaseAuth,
+    BaseClient,
+    BaseCollection,
+    BaseDocumentReference,
+    BaseQuery,
+    BaseWriteBatch,
+)
+from baas_sdk._session import User
+from baas_sdk._snapshots import (
+    AggregationResult,
+    DocumentChange,
+    DocumentSnapshot,
+    QuerySnapshot,
+)
+from baas_sdk._values import Tree
+from baas_sdk._writes import WriteOption, WriteResult
+
+S = TypeVar("S")
+_log = logging.getLogger("baas_sdk")
+
+
+class DocumentReference(BaseDocumentReference):
+    """The name of a document, and what can be done with it."""
+
+    __slots__ = ()
+
+    _client: Client
+
+    @property
+    def parent(self) -> CollectionReference:
+        """The collection that the document is in."""
+        return self._client.collection(self._path.rpartition("/")[0])
+
+    def collection(self, collection_id: str) -> CollectionReference:
+        """A collection below the document."""
+        return self._client.collection(self._path, collection_id)
+
+    def get(self, *, timeout: float | None = None) -> DocumentSnapshot[DocumentReference]:
+        """The document as it is now; one that is missing gives a snapshot with `exists` False."""
+        return self._client._http.run(self._get_call(), timeout)
+
+    def set(
+        self,
+        document_data: Mapping[str, Any],
+        merge: bool | Iterable[str | FieldPath] = False,
+        *,
+        timeout: float | None = None,
+    ) -> WriteResult:
+        """Writes the document, in place of what was there. With `merge=True` only the fields given
+        are written and the others stay; with a list, only the fields that it names."""
+        return self._client._http.run(self._set_call(document_data, merge), timeout)
+
+    def create(
+        self, document_data: Mapping[str, Any], *, timeout: float | None = None
+    ) -> WriteResult:
+        """Writes a new document. Raises AlreadyExists if there is one."""
+        return self._client._http.run(self._create_call(document_data), timeout)
+
+    def update(
+        self,
+        field_updates: Mapping[str | FieldPath, Any],
+        option: WriteOption | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> WriteResult:
+        """Changes the named fields and no others; keys are field paths such as `"a.b"`. Raises
+        NotFound if the document does not exist."""
+        return self._client._http.run(self._update_call(field_updates, option), timeout)
+
+    def delete(
+        self, option: WriteOption | None = None, *, timeout: float | None = None
+    ) -> datetime:
+        """Deletes the document, but not what lies below it; returns the commit's time. A missing
+        one is no error unless the option says so."""
+        return self._client._http.run(self._delete_call(option), timeout)
+
+    def listen(self) -> Listener[DocumentSnapshot[DocumentReference]]:
+        """The document now and after every change, one snapshot at a time, to loop over."""
+        return Listener(self._client, self._listen_request(), self._snapshot_of, self._present)
+
+    def on_snapshot(
+        self,
+        callback: Callable[
+            [
+                Sequence[DocumentSnapshot[DocumentReference]],
+                Sequence[DocumentChange[DocumentReference]],
+                datetime,
+            ],
+            object,
+        ],
+        on_error: Callable[[Exception], object] | None = None,
+    ) -> Watch:
+        """Calls back with the document now and after every change, as Query.on_snapshot; the list
+        of documents is empty while it does not exist."""
+        query = self.parent._present
+        return Watch(
+            Listener(self._client, self._listen_request(), self._snapshot_of, query),
+            callback,
+            on_error,
+        )
+
+    def _snapshot_of(self, tree: Tree) -> DocumentSnapshot[DocumentReference]:
+        return DocumentSnapshot(self, tree)
+
+
+class Query(BaseQuery[DocumentReference, "Query"]):
+    """A question to a collection or a collection group. Immutable: each method returns a new
+    query."""
+
+    __slots__ = ()
+
+    _client: Client
+
+    def get(self, *, timeout: float | None = None) -> list[DocumentSnapshot[DocumentReference]]:
+        """All documents that match, of one moment, in the query's order."""
+        return self._facing(list(self._client._http.stream(self._query_call(), timeout)))
+
+    def stream(
+        self, *, timeout: float | None = None
+    ) -> Iterator[DocumentSnapshot[DocumentReference]]:
+        """The same, one by one as they arrive, so that a result of any size needs little memory.
+        `timeout` bounds each wait. A connection that breaks midway raises Unavailable."""
+        return self._client._http.stream(self._stream_call(), timeout)
+
+    def count(self, alias: str = "count") -> AggregationQuery:
+        """How many documents match, without reading them: `query.count().get()[0][0].value`."""
+        return AggregationQuery(self, alias)
+
+    def listen(self) -> Listener[QuerySnapshot[DocumentReference]]:
+        """The result now and after every change, one QuerySnapshot at a time, to loop over."""
+        return Listener(
+            self._client,
+            self._listen_request(),
+            self._client._snapshot,
+            self._present,
+            flipped=self._spec.is_flipped,
+        )
+
+    def on_snapshot(
+        self,
+        callback: Callable[
+            [
+                Sequence[DocumentSnapshot[DocumentReference]],
+                Sequence[DocumentChange[DocumentReference]],
+                datetime,
+            ],
+            object,
+        ],
+        on_error: Callable[[Exception], object] | None = None,
+    ) -> Watch:
+        """Calls `callback(documents, changes, read_time)` with the result now and after every
+        change, in a thread of its own, one call at a time, in order.
+
+        Each call shows the result at one moment. Lost connections are made again and nothing is
+        lost or repeated; a callback slower than the changes skips states, and its `changes` then
+        lead over the skipped ones. An error that ends the listener, such as PermissionDenied or an
+        exception out of the callback, goes to `on_error`, else to the log.
+        """
+        return Watch(self.listen(), callback, on_error)
+
+    def _derive(self, spec: QuerySpec) -> Query:
+        return Query(self._client, spec)
+
+
+class CollectionReference(BaseCollection, Query):
+    """The name of a collection; as a query, all of its documents."""
+
+    __slots__ = ()
+
+    @property
+    def parent(self) -> DocumentReference | None:
+        """The document that the collection is below; None at the top."""
+        path = self.path.rpartition("/")[0]
+        return self._client.document(path) if path else None
+
+    def document(self, document_id: str | None = None) -> DocumentReference:
+        """A document of the collection; without an id, one with a fresh random id."""
+        return DocumentReference(self._client, self._document_path(document_id))
+
+    def add(
+        self,
+        document_data: Mapping[str, Any],
+        document_id: str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[datetime | None, DocumentReference]:
+        """Creates a document, by default under a fresh random id; its update time and reference."""
+        reference = self.document(document_id)
+        return reference.create(document_data, timeout=timeout).update_time, reference
+
+    def list_documents(
+        self, page_size: int = 300, *, timeout: float | None = None
+    ) -> Iterator[DocumentReference]:
+        """The references of all documents by name, read page by page, each page of its own
+        moment."""
+        page_token: str | None = None
+        while True:
+            call = _requests.list_documents(
+                self._spec.home, self.path, page_size=page_size, page_token=page_token
+            )
+            trees, page_token = self._client._http.run(call, timeout)
+            yield from (self._client.document(tree["path"]) for tree in trees)
+            if page_token is None:
+                return
+
+
+class CollectionGroup(Query):
+    """All collections of one id, wherever they are, as a query."""
+
+    __slots__ = ()
+
+
+class AggregationQuery:
+    """A query of which only a number is wanted."""
+
+    __slots__ = ("_alias", "_query")
+
+    def __init__(self, query: Query, alias: str) -> None:
+        self._query = query
+        self._alias = alias
+
+    def get(self, *, timeout: float | None = None) -> list[list[AggregationResult]]:
+        """One row with one result."""
+        query = self._query
+        return query._client._http.run(query._count_call(self._alias), timeout)
+
+
+class WriteBatch(BaseWriteBatch):
+    """Writes that are committed together: all or none, in order."""
+
+    _client: Client
+
+    def commit(self, *, timeout: float | None = None) -> list[WriteResult]:
+        """Applies all writes at one time, or none of them and raises. One result per write, in
+        order. Repeated after a failure, it is applied at most once."""
+        return self._client._http.run(self._commit_call(), timeout)
+
+    def __enter__(self) -> WriteBatch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            self.commit()
+
+
+class Auth(BaseAuth):
+    """Accounts: who uses this client. The tokens live in memory and are refreshed by themselves."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client._options, client._session)
+        self._client = client
+
+    def sign_up(self, email: str, password: str, *, timeout: float | None = None) -> User:
+        """Makes an account and signs in. Raises AlreadyExists, or InvalidArgument for a weak
+        password."""
+        return self._client._http.run(self._sign_up_call(email, password), timeout)
+
+    def sign_in(self, email: str, password: str, *, timeout: float | None = None) -> User:
+        """Signs in, in place of whoever was. Raises Unauthenticated, the same for an unknown
+        e-mail and a wrong password."""
+        return self._client._http.run(self._sign_in_call(email, password), timeout)
+
+    def sign_out(self, *, timeout: float | None = None) -> None:
+        """Forgets the user, even if the server cannot be told to end the session and this
+        raises."""
+        call = self._sign_out_call()
+        return None if call is None else self._client._http.run(call, timeout)
+
+    def reload(self, *, timeout: float | None = None) -> User:
+        """The signed-in user as the server knows it now."""
+        return self._client._http.run(_requests.get_me(self._options.home), timeout)
+
+    def id_token(self, *, force_refresh: bool = False) -> str | None:
+        """The user's id token, good for at least a little while, to show to another server."""
+        stale = self._session.id_token if force_refresh else None
+        return self._client._http.id_token(stale)
+
+
+class Listener(Generic[S]):
+    """Snapshots to loop over, each the state at one moment; the loop waits for the next one.
+
+    Ends with `close`, by leaving a `with`, when the client is closed or when nobody holds it any
+    more. An error that ends it, such as PermissionDenied, is raised out of the loop.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        request: Tree,
+        parse: Callable[[Tree], DocumentSnapshot[DocumentReference]],
+        present: Callable[[Any], S],
+        *,
+        flipped: bool = False,
+    ) -> None:
+        self._mailbox: ThreadMailbox[DocumentSnapshot[DocumentReference]] = ThreadMailbox()
+        self._present = present
+        self._thread = client._listening
+        self._thread.add(self._mailbox, request, parse, flipped=flipped)
+
+    def __iter__(self) -> Listener[S]:
+        return self
+
+    def __next__(self) -> S:
+        state = self._mailbox.get()
+        if state is None:
+            raise StopIteration
+        return self._present(state)
+
+    def __enter__(self) -> Listener[S]:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the loop; harmless when it has ended."""
+        self._mailbox.end()
+        self._thread.remove(self._mailbox)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it was refused, and never began
+            self.close()
+
+
+class Watch:
+    """A listener that calls back. Hold it or not: it lives until `unsubscribe`, an error, or the
+    client's end."""
+
+    def __init__(
+        self,
+        listener: Listener[QuerySnapshot[DocumentReference]],
+        callback: Callable[..., object],
+        on_error: Callable[[Exception], object] | None,
+    ) -> None:
+        self._listener = listener
+        self._callback = callback
+        self._on_error = on_error
+        self._lock = threading.Lock()
+        self._is_active = True
+        self.error: Exception | None = None
+        threading.Thread(target=self._run, name="baas-sdk-watch", daemon=True).start()
+
+    @property
+    def is_active(self) -> bool:
+        """False once it has ended."""
+        return self._is_active
+
+    def unsubscribe(self) -> None:
+        """Ends it; may be called within the callback. No call starts after this has returned,
+        though one that is running is not waited for."""
+        with self._lock:
+            self._is_active = False
+        self._listener.close()
+
+    def _run(self) -> None:
+        try:
+            for snapshot in self._listener:
+                with self._lock:
+                    if not self._is_active:
+                        return
+                self._callback(snapshot.documents, snapshot.changes, snapshot.read_time)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self.unsubscribe()
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        with self._lock:
+            was_active, self._is_active = self._is_active, False
+        if not was_active:
+            return
+        if self._on_error is None:
+            _log.error("a listener ended with an error", exc_info=error)
+        else:
+            self._on_error(error)
+
+
+class Client(BaseClient[DocumentReference]):
+    """A database of a baas server: `Client("http://127.0.0.1:8080", project="demo",
+    api_key="baas_pk_…")`.
+
+    - `api_key`: the project's publishable key for apps, which sign users in and live under the
+      security rules; or a secret key (`baas_sk_…`) for servers, which the rules do not bind.
+    - `token`: a bearer token to send while nobody is signed in, such as a user's id token that a
+      server acts on.
+    - `timeout`: seconds for a call, retries included; connecting takes at most 10 of them.
+    - `retry`: when calls are tried again. Reads and commits are, since a commit carries an id by
+      which the server applies it once.
+    - `transport`: how httpx sends, for tests.
+
+    May be used from several threads at once. Close it, or use it in a `with`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        project: str,
+        database: str = "(default)",
+        api_key: str | None = None,
+        token: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        retry: RetryPolicy | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        options = make_options(
+            base_url,
+            project=project,
+            database=database,
+            api_key=api_key,
+            token=token,
+            timeout=timeout,
+            retry=retry,
+        )
+        super().__init__(options)
+        self._http = SyncHttp(options, self._session, transport)
+        self._listening = ListenThread(options, self._session, self._http.id_token)
+        self._session.on_change = self._listening.token_changed
+        self.auth = Auth(self)
+
+    def collection(self, *collection_path: str) -> CollectionReference:
+        """`client.collection("cities")`, `client.collection("cities/zurich/districts")` or the
+        same in parts."""
+        path = _paths.collection_path(*collection_path)
+        return CollectionReference(self, QuerySpec(self._options.home, path))
+
+    def collection_group(self, collection_id: str) -> CollectionGroup:
+        """All collections of this id, wherever they are."""
+        group = _paths.collection_id(collection_id)
+        return CollectionGroup(self, QuerySpec(self._options.home, group, group=True))
+
+    def document(self, *document_path: str) -> DocumentReference:
+        """`client.document("cities/zurich")`, or the same in parts."""
+        return DocumentReference(self, _paths.document_path(*document_path))
+
+    def get_all(
+        self, references: Iterable[DocumentReference], *, timeout: float | None = None
+    ) -> Iterator[DocumentSnapshot[DocumentReference]]:
+        """The documents in the order given, all of one moment; at most 1,000 in one call."""
+        yield from self._http.run(self._get_all_call(references), timeout)
+
+    def batch(self) -> WriteBatch:
+        """A batch of writes that are committed together; at most 500 in one commit."""
+        return WriteBatch(self)
+
+    def close(self) -> None:
+        """Ends all listeners and connections. Calls after it raise FailedPrecondition."""
+        self._listening.close()
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
