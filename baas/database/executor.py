@@ -1,0 +1,435 @@
+"""Runs queries over one engine snapshot: scans, merges, checks, orders, counts.
+
+Every document is checked against the whole query, whatever led to it: keys are cut at 1,500 bytes,
+and filters that no range expresses are left to this check. What comes out is what filtering and
+sorting all documents of the collection would give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from heapq import heapify, heappop, heapreplace
+from typing import Any, Protocol, TypeAlias
+
+from baas.database.indexes import IndexDefinition, Indexes, is_reserved
+from baas.database.planner import (
+    CollectionScan,
+    IndexScan,
+    NameScan,
+    Plan,
+    PointGet,
+    Scan,
+    is_countable,
+    plan_query,
+)
+from baas.encoding import keys
+from baas.encoding.documents import StoredDocument, encode_fields
+from baas.model.paths import FieldPath
+from baas.model.queries import Query, document_order, get_field, matches
+from baas.model.values import Fields, Reference
+from baas.storage.engine import EntryRow, KeyRange, Snapshot
+
+BATCH_FIRST = 64
+BATCH_MAX = 500
+SCAN_SLICE = 250  # documents of a collection that are looked at on the loop; more go to a thread
+SORT_ON_LOOP_MAX = 2_000
+INDEX_AFTER_SCANNED = 100  # a collection that is read faster than an index is kept needs none
+
+Documents: TypeAlias = list[StoredDocument]
+MissingIndexes: TypeAlias = Callable[[Sequence[IndexDefinition]], None]
+
+
+class QueryExecutor:
+    """Queries over one snapshot, opened **after** `generation` was read from `indexes`.
+
+    `on_missing` is told which indexes would have spared reading a large collection.
+    Queries are taken as checked. Does not close the snapshot.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        indexes: Indexes,
+        generation: int,
+        *,
+        on_missing: MissingIndexes | None = None,
+        index_after_scanned: int = INDEX_AFTER_SCANNED,
+    ) -> None:
+        self._snapshot = snapshot
+        self._indexes = indexes
+        self._generation = generation
+        self._on_missing = on_missing
+        self._index_after_scanned = index_after_scanned
+
+    async def run_query(self, query: Query) -> Documents:
+        """The whole answer, in order."""
+        found: Documents = []
+        async for batch in self.stream(query):
+            found += batch
+        return found
+
+    async def stream(self, query: Query) -> AsyncGenerator[Documents]:
+        """The answer in batches that are never empty, read as they are asked for."""
+        remaining = query.limit
+        if remaining == 0:
+            return
+        skip = query.offset
+        plan = plan_query(query, self._indexes, self._generation)
+        wanted = None if remaining is None else remaining + skip
+        async with aclosing(self._ordered(query, plan, wanted)) as batches:
+            async for batch in batches:
+                kept = batch[skip:]
+                skip -= len(batch) - len(kept)
+                if remaining is not None:
+                    kept = kept[:remaining]
+                    remaining -= len(kept)
+                if kept:
+                    yield project_all(kept, query.select)
+                if remaining == 0:
+                    return
+
+    async def count(self, query: Query, *, up_to: int | None = None) -> int:
+        """The number of documents in the answer, counting no further than `up_to`."""
+        most = _least(query.limit, up_to)
+        if most == 0:
+            return 0
+        wanted = None if most is None else most + query.offset
+        plan = plan_query(query, self._indexes, self._generation)
+        if is_countable(query, plan):
+            assert not isinstance(plan, CollectionScan)
+            total = await self._count_keys(plan[0], wanted)
+        else:
+            total = 0
+            async with aclosing(self._ordered(query, plan, wanted)) as batches:
+                async for batch in batches:
+                    total += len(batch)
+                    if wanted is not None and total >= wanted:
+                        break
+        total = max(0, total - query.offset)
+        return total if most is None else min(total, most)
+
+    async def _count_keys(self, scan: Scan, wanted: int | None) -> int:
+        assert not isinstance(scan, PointGet)
+        total = 0
+        for span in scan.spans:
+            left = None if wanted is None else wanted - total
+            if left is not None and left <= 0:
+                break
+            if isinstance(scan, IndexScan):
+                number = scan.index.number
+                total += await self._snapshot.count_entries(number, span, limit=left)
+            else:
+                total += await self._snapshot.count_documents(span, limit=left)
+        return total
+
+    def _ordered(self, query: Query, plan: Plan, wanted: int | None) -> AsyncGenerator[Documents]:
+        """All matching documents in order, each once; `wanted`: how many will be asked for."""
+        if isinstance(plan, CollectionScan):
+            return self._scan_collection(query, plan, wanted)
+        sources = [self._open(query, scan, wanted) for scan in plan]
+        if len(sources) == 1:
+            return _drain(sources[0])
+        return _merge(sources, document_order(query), wanted)
+
+    def _open(self, query: Query, scan: Scan, wanted: int | None) -> _Source:
+        match scan:
+            case PointGet():
+                return _PointSource(self._snapshot, query, scan)
+            case NameScan():
+                return _NameSource(self._snapshot, query, scan, wanted)
+            case IndexScan():
+                return _IndexSource(self._snapshot, query, scan, wanted)
+
+    # Without an index ----------------------------------------------------------------------------
+
+    async def _scan_collection(
+        self, query: Query, plan: CollectionScan, wanted: int | None
+    ) -> AsyncGenerator[Documents]:
+        kept: Documents = []
+        order = document_order(query)
+        async with aclosing(self._matching(query, plan)) as batches:
+            async for batch in batches:
+                if plan.is_ordered:
+                    yield batch
+                    continue
+                kept += batch
+                if wanted is not None and len(kept) > 4 * wanted + BATCH_MAX:
+                    kept = (await _sort(kept, order))[:wanted]
+        kept = await _sort(kept, order)
+        for start in range(0, len(kept), BATCH_MAX):
+            yield kept[start : start + BATCH_MAX]
+
+    async def _matching(self, query: Query, plan: CollectionScan) -> AsyncGenerator[Documents]:
+        """The collection's matching documents by key. A thread checks all but the first slice."""
+        span, scanned = plan.span, 0
+        size = SCAN_SLICE
+        is_told = False
+        while True:
+            documents = await self._snapshot.scan_documents(span, limit=size)
+            if size == SCAN_SLICE:
+                found = _filter(query, documents)
+            else:
+                found = await asyncio.to_thread(_filter, query, documents)
+            if found:
+                yield found
+            scanned += len(documents)
+            if scanned > self._index_after_scanned and plan.missing and not is_told:
+                is_told = True
+                if self._on_missing is not None:
+                    self._on_missing(plan.missing)
+            if len(documents) < size:
+                return
+            span = KeyRange(keys.document_key(documents[-1].path) + b"\x00", span.end)
+            size = BATCH_MAX
+
+
+def _filter(query: Query, documents: Documents) -> Documents:
+    return [
+        document
+        for document in documents
+        if matches(query, document) and not is_reserved(document.path)
+    ]
+
+
+async def _sort(documents: Documents, order: Callable[[StoredDocument], Any]) -> Documents:
+    if len(documents) <= SORT_ON_LOOP_MAX:
+        return sorted(documents, key=order)
+    return await asyncio.to_thread(sorted, documents, key=order)
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)
+
+
+# Sources -----------------------------------------------------------------------------------------
+
+
+class _Source(Protocol):
+    """Matching documents of one scan, in the query's order."""
+
+    async def next_batch(self) -> Documents | None:
+        """Some documents, perhaps none this time; None at the end."""
+        ...
+
+
+class _PointSource:
+    def __init__(self, snapshot: Snapshot, query: Query, scan: PointGet) -> None:
+        self._snapshot = snapshot
+        self._query = query
+        self._scan: PointGet | None = scan
+
+    async def next_batch(self) -> Documents | None:
+        if self._scan is None:
+            return None
+        (document,) = await self._snapshot.get_documents([keys.document_key(self._scan.path)])
+        self._scan = None
+        return [] if document is None else _filter(self._query, [document])
+
+
+class _SpanSource:
+    """What scans of documents and of entries share: span after span, in growing batches."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        query: Query,
+        scan: NameScan | IndexScan,
+        wanted: int | None,
+    ) -> None:
+        self._snapshot = snapshot
+        self._query = query
+        self._descending = scan.descending
+        self._spans = deque(reversed(scan.spans) if scan.descending else scan.spans)
+        if wanted is None:
+            self._size = BATCH_FIRST
+        else:
+            self._size = max(1, min(wanted, BATCH_MAX))
+
+    def _advance(self, last: bytes, count: int) -> None:
+        """Goes on behind `last`; a short batch was the end of its span."""
+        span = self._spans.popleft()
+        if count == self._size:
+            if self._descending:
+                self._spans.appendleft(KeyRange(span.start, last))
+            else:
+                self._spans.appendleft(KeyRange(last + b"\x00", span.end))
+        self._size = min(max(2 * self._size, BATCH_FIRST), BATCH_MAX)
+
+
+class _NameSource(_SpanSource):
+    async def next_batch(self) -> Documents | None:
+        if not self._spans:
+            return None
+        documents = await self._snapshot.scan_documents(
+            self._spans[0], limit=self._size, descending=self._descending
+        )
+        last = keys.document_key(documents[-1].path) if documents else b""
+        self._advance(last, len(documents))
+        return _filter(self._query, documents)
+
+
+class _IndexSource(_SpanSource):
+    def __init__(
+        self, snapshot: Snapshot, query: Query, scan: IndexScan, wanted: int | None
+    ) -> None:
+        super().__init__(snapshot, query, scan, wanted)
+        self._index = scan.index
+        self._order = document_order(query)
+        self._run: list[StoredDocument] = []
+        self._run_values: tuple[bytes, ...] = ()
+
+    async def next_batch(self) -> Documents | None:
+        if not self._spans:
+            if not self._run:
+                return None
+            found: Documents = []
+            self._end_run(found)
+            return found
+        rows = await self._snapshot.scan_entries(
+            self._index.number, self._spans[0], limit=self._size, descending=self._descending
+        )
+        self._advance(rows[-1].key if rows else b"", len(rows))
+        found = []
+        for row in rows:
+            if matches(self._query, row.document):
+                self._take(row, found)
+        return found
+
+    def _take(self, row: EntryRow, found: Documents) -> None:
+        """Documents whose key was cut in the same place are in no order yet: they are held back
+        until the last of them is there."""
+        values = self._cut_values(row) if len(row.key) >= keys.KEY_BYTES_MAX else ()
+        if values != self._run_values:
+            self._end_run(found)
+            self._run_values = values
+        if values:
+            self._run.append(row.document)
+        else:
+            found.append(row.document)
+
+    def _end_run(self, found: Documents) -> None:
+        found += sorted(self._run, key=self._order)
+        self._run = []
+        self._run_values = ()
+
+    def _cut_values(self, row: EntryRow) -> tuple[bytes, ...]:
+        """The key up to the first value that was cut; () if none was."""
+        definition = self._index.definition
+        values: list[bytes] = []
+        for field in definition.fields:
+            if field.array:
+                continue
+            key = keys.encode_value(get_field(row.document.fields, field.path), field.descending)
+            values.append(key)
+            if keys.is_cut(key):
+                return tuple(values)
+        if definition.group:
+            key = keys.encode_value(Reference(row.document.path))
+            if keys.is_cut(key):
+                return (*values, key)
+        return ()
+
+
+# Merging -----------------------------------------------------------------------------------------
+
+
+async def _drain(source: _Source) -> AsyncGenerator[Documents]:
+    while (batch := await source.next_batch()) is not None:
+        if batch:
+            yield batch
+
+
+class _Head:
+    """A source and the part of it that is read and not yet taken."""
+
+    __slots__ = ("_batch", "_order", "_place", "_source", "document", "key")
+
+    def __init__(self, source: _Source, order: Callable[[StoredDocument], Any]) -> None:
+        self._source = source
+        self._order = order
+        self._batch: Documents = []
+        self._place = -1
+        self.document: StoredDocument
+        self.key: Any = None
+
+    async def advance(self) -> bool:
+        """Goes to the next document; False at the end."""
+        self._place += 1
+        while self._place >= len(self._batch):
+            batch = await self._source.next_batch()
+            if batch is None:
+                return False
+            self._batch, self._place = batch, 0
+        self.document = self._batch[self._place]
+        self.key = self._order(self.document)
+        return True
+
+    def __lt__(self, other: _Head) -> bool:
+        return bool(self.key < other.key)
+
+
+async def _merge(
+    sources: Sequence[_Source], order: Callable[[StoredDocument], Any], wanted: int | None
+) -> AsyncGenerator[Documents]:
+    """One order out of several; a document that several sources hold comes once."""
+    heads = [head for head in [_Head(source, order) for source in sources] if await head.advance()]
+    heapify(heads)
+    size = BATCH_MAX if wanted is None else min(wanted, BATCH_MAX)
+    batch: Documents = []
+    last: Any = None
+    while heads:
+        head = heads[0]
+        if head.key != last:  # equal keys end with equal names
+            last = head.key
+            batch.append(head.document)
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if await head.advance():
+            heapreplace(heads, head)
+        else:
+            heappop(heads)
+    if batch:
+        yield batch
+
+
+# Projection --------------------------------------------------------------------------------------
+
+
+def project_all(documents: Documents, select: tuple[FieldPath, ...] | None) -> Documents:
+    """The documents with no more than the selected fields; `__name__` selects none."""
+    if select is None:
+        return documents
+    return [project(document, select) for document in documents]
+
+
+def project(document: StoredDocument, select: tuple[FieldPath, ...]) -> StoredDocument:
+    """One document with no more than the selected fields."""
+    chosen: Fields = {}
+    taken: set[tuple[str, ...]] = set()
+    # Short paths first: what lies within a field that is taken already is there.
+    for path in sorted(select, key=lambda path: len(path.segments)):
+        segments = path.segments
+        if any(segments[:length] in taken for length in range(1, len(segments) + 1)):
+            continue
+        try:
+            value = get_field(document.fields, path)
+        except KeyError:  # no such field; `__name__` is none either
+            continue
+        taken.add(segments)
+        inner: Any = chosen
+        for segment in segments[:-1]:
+            inner = inner.setdefault(segment, {})
+        inner[segments[-1]] = value
+    return StoredDocument(
+        document.path,
+        encode_fields(chosen),
+        created=document.created,
+        version=document.version,
+        fields=chosen,
+    )

@@ -1,0 +1,240 @@
+"""Indexes: ordered entries that let a query read its answer and nothing else.
+
+An index belongs to a collection id and serves every collection with that id. Its fields are named
+in a fixed sequence; a document that lacks one of them has no entry. Scope *collection*: the key of
+an entry starts with the collection, so that one collection's entries are contiguous. Scope *group*:
+it does not, and entries of all collections with the id lie in one order.
+
+    collection   collection's key prefix · key of each field · document key
+    group        key of each field · key of the document's name · document key
+
+Definitions are documents of the reserved collection `__indexes__`, made on demand by queries (see
+`index_builder`). What commits need of this is `entries_for`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from baas.encoding import keys
+from baas.errors import DataLoss
+from baas.model.paths import CollectionPath, DocumentPath, FieldPath
+from baas.model.values import Fields, Reference, Value
+from baas.storage.engine import Entry
+
+INDEXES = CollectionPath(("__indexes__",))
+
+_MISSING: Any = object()
+_NOTHING: tuple[tuple[Entry, ...], tuple[Entry, ...]] = ((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class IndexField:
+    """`array`: one entry per distinct element of an array, none for anything else."""
+
+    path: FieldPath
+    descending: bool = False
+    array: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDefinition:
+    """What an index holds. `group`: for queries over all collections with the id at once."""
+
+    collection_id: str
+    group: bool
+    fields: tuple[IndexField, ...]
+
+
+class Index:
+    """One index of one database. `number` is its name in the engine and is never used again."""
+
+    __slots__ = ("_getters", "definition", "number", "ready_at")
+
+    def __init__(self, number: int, definition: IndexDefinition) -> None:
+        self.number = number
+        self.definition = definition
+        # The generation from which on it is complete; None while it is being filled.
+        self.ready_at: int | None = None
+        self._getters = [(field, field.path.segments) for field in definition.fields]
+
+    def entry_keys(self, path: DocumentPath, fields: Fields) -> Sequence[bytes]:
+        """The keys of a document's entries: none, one, or one per distinct array element."""
+        parts: list[bytes] = []
+        elements: set[bytes] | None = None
+        place = 0
+        for field, segments in self._getters:
+            value = _get(fields, segments)
+            if value is _MISSING:
+                return ()
+            if field.array:
+                if type(value) is not list or not value:
+                    return ()
+                elements = {keys.encode_value(item, field.descending) for item in value}
+                place = len(parts)
+                parts.append(b"")
+            else:
+                parts.append(keys.encode_value(value, field.descending))
+        head = b"" if self.definition.group else collection_prefix(path.segments[:-1])
+        tail = name_suffix(path, group=self.definition.group)
+        if elements is None:
+            return (b"".join((head, *parts, tail)),)
+        before, after = b"".join((head, *parts[:place])), b"".join((*parts[place + 1 :], tail))
+        return [before + element + after for element in sorted(elements)]
+
+    def is_unaffected(self, old: Fields, new: Fields) -> bool:
+        """Whether the entries are plainly the same; False only means that they have to be made."""
+        for _, segments in self._getters:
+            before, after = _get(old, segments), _get(new, segments)
+            if before is after:
+                continue
+            kind = type(before)
+            if kind is not type(after) or kind not in _PLAIN or before != after:
+                return False
+        return True
+
+
+_PLAIN = frozenset({str, int, bool, bytes})
+
+
+class Indexes:
+    """All indexes of one database, as commits and queries see them. Not persistent by itself.
+
+    An index serves a query only if it was complete **before** the query's snapshot was opened:
+    back-filling writes no versions, so a snapshot cannot tell. Whoever opens a snapshot takes
+    `generation` first and hands both to the planner.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._by_collection: dict[str, tuple[Index, ...]] = {}
+        self._by_definition: dict[IndexDefinition, Index] = {}
+
+    def __iter__(self) -> Iterator[Index]:
+        return iter(list(self._by_definition.values()))
+
+    def entries_for(
+        self, path: DocumentPath, old: Fields | None, new: Fields | None
+    ) -> tuple[Sequence[Entry], Sequence[Entry]]:
+        """The entries that a change of one document removes and adds; only those that differ.
+        An image that is None does not exist."""
+        indexes = self._by_collection.get(path.segments[-2])
+        if indexes is None:
+            return _NOTHING
+        removed: list[Entry] = []
+        added: list[Entry] = []
+        for index in indexes:
+            if old is not None and new is not None and index.is_unaffected(old, new):
+                continue
+            before = () if old is None else index.entry_keys(path, old)
+            after = () if new is None else index.entry_keys(path, new)
+            if before == after:
+                continue
+            kept = set(before) & set(after)
+            removed += [Entry(index.number, key) for key in before if key not in kept]
+            added += [Entry(index.number, key) for key in after if key not in kept]
+        return removed, added
+
+    def find(self, definition: IndexDefinition) -> Index | None:
+        """The index of exactly this definition, complete or not."""
+        return self._by_definition.get(definition)
+
+    def of_collection(self, collection_id: str) -> tuple[Index, ...]:
+        """All indexes of a collection id, complete or not."""
+        return self._by_collection.get(collection_id, ())
+
+    def add(self, index: Index) -> None:
+        """From now on every commit maintains the index; queries use it once it is ready."""
+        definition = index.definition
+        assert definition not in self._by_definition, definition
+        self._by_definition[definition] = index
+        others = self._by_collection.get(definition.collection_id, ())
+        self._by_collection[definition.collection_id] = (*others, index)
+
+    def remove(self, index: Index) -> None:
+        """No commit maintains the index any more."""
+        collection_id = index.definition.collection_id
+        self._by_definition.pop(index.definition, None)
+        others = tuple([item for item in self.of_collection(collection_id) if item is not index])
+        if others:
+            self._by_collection[collection_id] = others
+        else:
+            self._by_collection.pop(collection_id, None)
+
+    def mark_ready(self, index: Index) -> None:
+        """The index is complete; snapshots opened from now on may use it."""
+        self.generation += 1
+        index.ready_at = self.generation
+
+
+# Keys --------------------------------------------------------------------------------------------
+
+
+def collection_prefix(segments: tuple[str, ...]) -> bytes:
+    """What every entry of one collection starts with, and no entry of another one with its id."""
+    return keys.collection_span(CollectionPath(segments))[0]
+
+
+def name_suffix(path: DocumentPath, *, group: bool) -> bytes:
+    """What an entry ends with: in `__name__` order, and unique."""
+    key = keys.document_key(path)
+    # Document keys are in `__name__` order within a collection only.
+    return keys.encode_value(Reference(path)) + key if group else key
+
+
+def is_reserved(path: DocumentPath) -> bool:
+    """Whether the document is the server's own, and in no query's answer."""
+    return path.segments[0] == INDEXES.segments[0]
+
+
+def _get(fields: Fields, segments: tuple[str, ...]) -> Any:
+    if len(segments) == 1:
+        return fields.get(segments[0], _MISSING)
+    found: Any = fields
+    for segment in segments:
+        if type(found) is not dict:
+            return _MISSING
+        found = found.get(segment, _MISSING)
+    return found
+
+
+# Definitions as documents ------------------------------------------------------------------------
+
+
+def definition_path(number: int) -> DocumentPath:
+    """The document that holds an index's definition."""
+    return INDEXES.document(str(number))
+
+
+def encode_definition(definition: IndexDefinition, *, is_ready: bool) -> Fields:
+    """The definition as a document's fields."""
+    fields: list[Value] = [
+        {"field": str(field.path), "descending": field.descending, "array": field.array}
+        for field in definition.fields
+    ]
+    return {
+        "collection": definition.collection_id,
+        "group": definition.group,
+        "fields": fields,
+        "ready": is_ready,
+    }
+
+
+def decode_definition(fields: Mapping[str, Any]) -> tuple[IndexDefinition, bool]:
+    """The definition, and whether it is ready. Raises DataLoss if the document is damaged."""
+    try:
+        return (
+            IndexDefinition(
+                fields["collection"], fields["group"], tuple(_decode_fields(fields["fields"]))
+            ),
+            bool(fields["ready"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise DataLoss(f"an index definition is damaged: {error!r}") from error
+
+
+def _decode_fields(items: Iterable[Mapping[str, Any]]) -> Iterator[IndexField]:
+    for item in items:
+        yield IndexField(FieldPath.parse(item["field"]), item["descending"], item["array"])

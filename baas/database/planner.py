@@ -1,0 +1,382 @@
+"""From a query to the key ranges that hold its answer. Pure: no I/O.
+
+A query is brought into disjunctive normal form. Each disjunct becomes one scan that yields its
+documents in the query's order: the fields held equal come first in the index, then the fields that
+the query is ordered by; inequalities and cursors narrow the range. The executor merges the scans
+and checks every document against the whole query again: a range may hold too much, never too
+little.
+
+If one disjunct has no index that serves it exactly, the whole query is answered by reading the
+collection, and the plan says which indexes are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from baas.database.indexes import (
+    Index,
+    IndexDefinition,
+    Indexes,
+    IndexField,
+    collection_prefix,
+)
+from baas.encoding import keys
+from baas.model.order import compare, is_equal
+from baas.model.paths import DocumentPath, FieldPath
+from baas.model.queries import (
+    NAME,
+    Cursor,
+    FieldFilter,
+    Operator,
+    Order,
+    Query,
+    disjunctions,
+    effective_orders,
+    is_inequality,
+)
+from baas.model.values import Reference, Value
+from baas.storage.engine import KeyRange
+
+
+@dataclass(frozen=True, slots=True)
+class IndexScan:
+    """Entries of one index. `spans` are disjoint and ascending; `descending` reads them backwards.
+    `exact`: every entry within them is a document of the disjunct, and occurs once."""
+
+    index: Index
+    spans: tuple[KeyRange, ...]
+    descending: bool
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NameScan:
+    """Documents of one collection by name."""
+
+    spans: tuple[KeyRange, ...]
+    descending: bool
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PointGet:
+    """One document by name."""
+
+    path: DocumentPath
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionScan:
+    """Every document within `span`, each looked at. `is_ordered`: they come in the query's order.
+    `missing`: the indexes that would have served."""
+
+    span: KeyRange
+    is_ordered: bool
+    missing: tuple[IndexDefinition, ...]
+
+
+Scan: TypeAlias = IndexScan | NameScan | PointGet
+Plan: TypeAlias = "tuple[Scan, ...] | CollectionScan"
+
+
+def plan_query(query: Query, indexes: Indexes, generation: int) -> Plan:
+    """The plan for a checked query, on indexes that were ready at `generation`. No scans at all:
+    nothing can match."""
+    orders = effective_orders(query)
+    if query.all_descendants and not query.collection.id:
+        return CollectionScan(_whole_span(query), False, ())
+    scans: list[Scan] = []
+    missing: list[IndexDefinition] = []
+    for filters in disjunctions(query.where):
+        disjunct = _Disjunct(query, filters, orders)
+        found = disjunct.plan(indexes, generation)
+        if found is None:
+            missing.append(disjunct.definition)
+        else:
+            scans.append(found)
+    if missing:
+        return CollectionScan(
+            _whole_span(query),
+            not query.all_descendants and orders == (Order(NAME),),
+            tuple(dict.fromkeys(missing)),
+        )
+    return tuple(scans)
+
+
+def is_countable(query: Query, plan: Plan) -> bool:
+    """Whether the number of keys in the plan's spans is the number of matching documents."""
+    if isinstance(plan, CollectionScan) or len(plan) != 1:
+        return False
+    scan = plan[0]
+    return not isinstance(scan, PointGet) and scan.exact
+
+
+def _whole_span(query: Query) -> KeyRange:
+    if not query.all_descendants:
+        return KeyRange(*keys.collection_span(query.collection))
+    if query.parent is None:
+        return KeyRange(b"", None)
+    return KeyRange(*keys.subtree_span(query.parent))
+
+
+class _Disjunct:
+    """One `and` of filters on its way to a scan."""
+
+    def __init__(
+        self, query: Query, filters: tuple[FieldFilter, ...], orders: tuple[Order, ...]
+    ) -> None:
+        self.query = query
+        self.orders = orders
+        self.is_group = query.all_descendants
+        self.equal: dict[FieldPath, Value] = {}
+        self.name: DocumentPath | None = None
+        self.element: FieldFilter | None = None
+        self.inequalities: list[FieldFilter] = []
+        self.exact = True
+        for item in filters:
+            self._sort_in(item)
+        name_order = orders[-1]
+        # Names always ascend in an index: a query that wants them descending reads it backwards.
+        self.descending = name_order.descending
+        self.ordered = [
+            IndexField(order.field, order.descending != self.descending)
+            for order in orders[:-1]
+            if order.field not in self.equal
+        ]
+
+    def _sort_in(self, item: FieldFilter) -> None:
+        if item.operator is Operator.EQUAL:
+            if item.field == NAME:
+                assert isinstance(item.value, Reference)
+                self.name = item.value.path
+            elif item.field not in self.equal:
+                self.equal[item.field] = item.value
+            elif not is_equal(self.equal[item.field], item.value):
+                self.exact = False
+        elif item.operator is Operator.ARRAY_CONTAINS and self.element is None:
+            self.element = item
+        elif is_inequality(item):
+            self.inequalities.append(item)
+        else:
+            self.exact = False
+
+    @property
+    def definition(self) -> IndexDefinition:
+        """The index that serves this disjunct exactly."""
+        fixed = [IndexField(path) for path in sorted(self.equal, key=lambda path: path.segments)]
+        if self.element is not None:
+            fixed.append(IndexField(self.element.field, array=True))
+        return IndexDefinition(self.query.collection.id, self.is_group, (*fixed, *self.ordered))
+
+    def plan(self, indexes: Indexes, generation: int) -> Scan | None:
+        """The scan, or None if an index is missing."""
+        if self.name is not None:
+            return PointGet(self.name)
+        definition = self.definition
+        if not definition.fields and not self.is_group:
+            spans = tuple(self._spans(collection_prefix(self.query.collection.segments), ()))
+            return NameScan(spans, self.descending, self.exact)
+        index = self._find_index(definition, indexes, generation)
+        if index is None:
+            return None
+        prefix = b"" if self.is_group else collection_prefix(self.query.collection.segments)
+        fixed = len(definition.fields) - len(self.ordered)
+        for field in index.definition.fields[:fixed]:
+            if field.array:
+                assert self.element is not None
+                value = self.element.value
+            else:
+                value = self.equal[field.path]
+            prefix += self._encode(value, field.descending)
+        spans = tuple(self._spans(prefix, index.definition.fields[fixed:]))
+        return IndexScan(index, spans, self.descending, self.exact)
+
+    def _find_index(
+        self, wanted: IndexDefinition, indexes: Indexes, generation: int
+    ) -> Index | None:
+        """One with the same fields held equal, however arranged, before the same order."""
+        fixed = len(wanted.fields) - len(self.ordered)
+        pairs = {(field.path, field.array) for field in wanted.fields[:fixed]}
+        for index in indexes.of_collection(wanted.collection_id):
+            definition = index.definition
+            if (
+                index.ready_at is not None
+                and index.ready_at <= generation
+                and definition.group == wanted.group
+                and len(definition.fields) == len(wanted.fields)
+                and definition.fields[fixed:] == wanted.fields[fixed:]
+                and {(field.path, field.array) for field in definition.fields[:fixed]} == pairs
+            ):
+                return index
+        return None
+
+    def _encode(self, value: Value, descending: bool) -> bytes:
+        key = keys.encode_value(value, descending)
+        if keys.is_cut(key):
+            self.exact = False
+        return key
+
+    # Ranges --------------------------------------------------------------------------------------
+
+    def _spans(self, prefix: bytes, fields: Sequence[IndexField]) -> Iterator[KeyRange]:
+        """What follows `prefix` in the index: `fields`, then the name."""
+        whole = self._whole(prefix, fields)
+        spans = [whole]
+        head = fields[0] if fields else IndexField(NAME)
+        for item in self.inequalities:
+            if item.field != head.path:
+                self.exact = False
+            elif head.path == NAME:
+                spans = self._narrow_by_name(spans, prefix, item)
+            else:
+                spans = self._narrow(spans, prefix, head, item)
+        lower, upper = whole.start, whole.end
+        for cursor, is_start in ((self.query.start, True), (self.query.end, False)):
+            if cursor is None:
+                continue
+            at, end = self._cursor_bound(cursor, prefix, fields, is_start=is_start)
+            lower = max(lower, at)
+            if end is not None:
+                upper = end if upper is None else min(upper, end)
+        yield from _clip(spans, lower, upper)
+
+    def _whole(self, prefix: bytes, fields: Sequence[IndexField]) -> KeyRange:
+        parent = self.query.parent
+        if self.is_group and parent is not None:
+            # What is below the parent lies together only where the name follows at once.
+            above = keys.encode_value(Reference(parent))
+            if fields or keys.is_cut(above):
+                self.exact = False
+            else:
+                prefix += above[:-1]  # without the byte that ends a path
+        return KeyRange(prefix, keys.prefix_end(prefix))
+
+    def _narrow(
+        self, spans: list[KeyRange], prefix: bytes, field: IndexField, item: FieldFilter
+    ) -> list[KeyRange]:
+        operator, value = item.operator, item.value
+        if operator is Operator.NOT_EQUAL:
+            return self._exclude(spans, prefix, field, (None, value))
+        if operator is Operator.NOT_IN:
+            assert isinstance(value, list)
+            return [] if None in value else self._exclude(spans, prefix, field, (None, *value))
+        of_type = prefix + keys.type_prefix(value, field.descending)
+        spans = list(_clip(spans, of_type, keys.prefix_end(of_type)))
+        key = self._encode(value, field.descending)
+        is_cut = keys.is_cut(key)
+        at, above = prefix + key, keys.prefix_end(prefix + key)
+        assert above is not None
+        with_equal = is_cut or operator in (Operator.LESS_OR_EQUAL, Operator.GREATER_OR_EQUAL)
+        is_above = operator in (Operator.GREATER, Operator.GREATER_OR_EQUAL)
+        if is_above != field.descending:
+            return list(_clip(spans, at if with_equal else above, None))
+        return list(_clip(spans, b"", above if with_equal else at))
+
+    def _exclude(
+        self, spans: list[KeyRange], prefix: bytes, field: IndexField, values: Iterable[Value]
+    ) -> list[KeyRange]:
+        for value in values:
+            key = self._encode(value, field.descending)
+            if keys.is_cut(key):
+                continue
+            at, above = prefix + key, keys.prefix_end(prefix + key)
+            assert above is not None
+            spans = [*_clip(spans, b"", at), *_clip(spans, above, None)]
+        return sorted(spans, key=lambda span: span.start)
+
+    def _narrow_by_name(
+        self, spans: list[KeyRange], prefix: bytes, item: FieldFilter
+    ) -> list[KeyRange]:
+        if item.operator in (Operator.NOT_EQUAL, Operator.NOT_IN):
+            # At most ten names: reading and dropping them costs next to nothing.
+            self.exact = False
+            return spans
+        assert isinstance(item.value, Reference)
+        found = self._name_span(prefix, item.value.path)
+        if found is None:
+            return spans
+        at, above = found
+        match item.operator:
+            case Operator.GREATER:
+                return list(_clip(spans, above, None))
+            case Operator.GREATER_OR_EQUAL:
+                return list(_clip(spans, at, None))
+            case Operator.LESS:
+                return list(_clip(spans, b"", at))
+            case _:
+                return list(_clip(spans, b"", above))
+
+    def _name_span(self, prefix: bytes, path: DocumentPath) -> tuple[bytes, bytes] | None:
+        """The keys of one document behind `prefix`; None if its place there cannot be told."""
+        if self.is_group:
+            name = self._encode(Reference(path), descending=False)
+            above = keys.prefix_end(prefix + name)
+            assert above is not None
+            return None if keys.is_cut(name) else (prefix + name, above)
+        if path.segments[:-1] != self.query.collection.segments:
+            self.exact = False
+            return None
+        key = keys.document_key(path)
+        if prefix != collection_prefix(self.query.collection.segments):
+            key = prefix + key
+        # Nothing lies between a key and the same key with a zero behind it.
+        return key, key + b"\x00"
+
+    # Cursors -------------------------------------------------------------------------------------
+
+    def _cursor_bound(
+        self, cursor: Cursor, prefix: bytes, fields: Sequence[IndexField], *, is_start: bool
+    ) -> tuple[bytes, bytes | None]:
+        """The least key and the end that the cursor leaves; only one of them is a bound."""
+        at, above = prefix, keys.prefix_end(prefix)
+        remaining = list(fields)
+        is_cut = False
+        for order, value in zip(self.orders, cursor.values, strict=False):
+            if order.field in self.equal:
+                # All documents of the disjunct are at one point of this order.
+                side = compare(self.equal[order.field], value)
+                if side == 0:
+                    continue
+                is_after = (side > 0) != order.descending
+                return self._sides(at, above, with_equal=is_after == is_start, is_start=is_start)
+            if order.field == NAME:
+                assert isinstance(value, Reference)
+                found = self._name_span(at, value.path)
+                if found is None:
+                    is_cut = True
+                    break
+                at, above = found
+            else:
+                field = remaining.pop(0)
+                key = self._encode(value, field.descending)
+                at += key
+                above = keys.prefix_end(at)
+                if keys.is_cut(key):
+                    is_cut = True
+                    break
+        with_equal = is_cut or cursor.before == is_start
+        return self._sides(at, above, with_equal=with_equal, is_start=is_start)
+
+    def _sides(
+        self, at: bytes, above: bytes | None, *, with_equal: bool, is_start: bool
+    ) -> tuple[bytes, bytes | None]:
+        """Bounds that keep what is after (start) or before (end) the keys [at, above)."""
+        if is_start != self.descending:
+            lower = at if with_equal else above
+            assert lower is not None
+            return lower, None
+        return b"", above if with_equal else at
+
+
+def _clip(spans: Iterable[KeyRange], lower: bytes, upper: bytes | None) -> Iterator[KeyRange]:
+    """The parts of the spans within [lower, upper)."""
+    for span in spans:
+        start = max(span.start, lower)
+        end = span.end
+        if upper is not None and (end is None or upper < end):
+            end = upper
+        if end is None or start < end:
+            yield KeyRange(start, end)

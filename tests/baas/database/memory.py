@@ -1,0 +1,70 @@
+"""A snapshot in memory: what a storage engine promises, in the simplest possible way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from baas.database.indexes import Indexes
+from baas.encoding import keys
+from baas.encoding.documents import StoredDocument
+from baas.storage.engine import EntryRow, KeyRange, LogRecord
+
+
+class MemorySnapshot:
+    """Documents and their entries, sorted at every scan. Counts what it reads."""
+
+    def __init__(self, documents: Iterable[StoredDocument], indexes: Indexes) -> None:
+        self.documents = {keys.document_key(document.path): document for document in documents}
+        self.entries: dict[int, dict[bytes, StoredDocument]] = {}
+        self.rows_read = 0
+        for document in self.documents.values():
+            removed, added = indexes.entries_for(document.path, None, document.fields)
+            assert not removed
+            for entry in added:
+                self.entries.setdefault(entry.index, {})[entry.key] = document
+
+    @property
+    def version(self) -> int:
+        return max((document.version for document in self.documents.values()), default=0)
+
+    async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
+        return [self.documents.get(key) for key in keys]
+
+    async def get_documents_at(
+        self, keys: Sequence[bytes], version: int
+    ) -> list[StoredDocument | None]:
+        raise NotImplementedError
+
+    async def scan_documents(
+        self, span: KeyRange, *, limit: int, descending: bool = False
+    ) -> list[StoredDocument]:
+        chosen = _within(self.documents, span, descending)[:limit]
+        self.rows_read += len(chosen)
+        return [self.documents[key] for key in chosen]
+
+    async def scan_entries(
+        self, index: int, span: KeyRange, *, limit: int, descending: bool = False
+    ) -> list[EntryRow]:
+        entries = self.entries.get(index, {})
+        chosen = _within(entries, span, descending)[:limit]
+        self.rows_read += len(chosen)
+        return [EntryRow(key, entries[key]) for key in chosen]
+
+    async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:
+        return len(_within(self.documents, span, False)[:limit])
+
+    async def count_entries(self, index: int, span: KeyRange, *, limit: int | None = None) -> int:
+        return len(_within(self.entries.get(index, {}), span, False)[:limit])
+
+    async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _within(keys: Iterable[bytes], span: KeyRange, descending: bool) -> list[bytes]:
+    return sorted(
+        (key for key in keys if key >= span.start and (span.end is None or key < span.end)),
+        reverse=descending,
+    )

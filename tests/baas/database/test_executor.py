@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+
+from baas.database import executor
+from baas.database.executor import QueryExecutor
+from baas.database.indexes import Index, IndexDefinition, Indexes
+from baas.database.planner import CollectionScan, plan_query
+from baas.encoding.documents import StoredDocument
+from baas.model.queries import Query, document_order, matches
+from tests.baas.database.arbitrary import databases, queries
+from tests.baas.database.memory import MemorySnapshot
+
+
+def expected(query: Query, documents: list[StoredDocument]) -> list[StoredDocument]:
+    """The answer as the model defines it."""
+    found = sorted(
+        (document for document in documents if matches(query, document)),
+        key=document_order(query),
+    )
+    end = None if query.limit is None else query.offset + query.limit
+    return found[query.offset : end]
+
+
+def indexes_for(query: Query) -> Indexes:
+    """Every index that the query wants, ready."""
+    indexes = Indexes()
+    plan = plan_query(query, indexes, 0)
+    if isinstance(plan, CollectionScan):
+        for number, definition in enumerate(plan.missing):
+            add_ready(indexes, number, definition)
+    return indexes
+
+
+def add_ready(indexes: Indexes, number: int, definition: IndexDefinition) -> None:
+    index = Index(number, definition)
+    indexes.add(index)
+    indexes.mark_ready(index)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BATCH_FIRST", "BATCH_MAX", "SCAN_SLICE"):
+        monkeypatch.setattr(executor, name, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("indexed", [True, False])
+@given(query=queries(), documents=databases)
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_a_query_returns_what_filtering_and_sorting_would(
+    indexed: bool, query: Query, documents: list[StoredDocument]
+) -> None:
+    indexes = indexes_for(query) if indexed else Indexes()
+    snapshot = MemorySnapshot(documents, indexes)
+    reader = QueryExecutor(snapshot, indexes, indexes.generation)
+    if indexed and (query.collection.id or not query.all_descendants):
+        assert not isinstance(plan_query(query, indexes, indexes.generation), CollectionScan)
+    wanted = expected(query, documents)
+    event(f"documents in the answer: {min(len(wanted), 3)}")
+    found = await reader.run_query(query)
+    assert [document.path for document in found] == [document.path for document in wanted]
+    assert await reader.count(query) == len(wanted)
+    assert await reader.count(query, up_to=2) == min(2, len(wanted))
