@@ -295,7 +295,7 @@ def _decode(tree: Any, depth: int) -> Value:
     if kind is dict:
         if len(tree) == 1:
             (key,) = tree
-            if type(key) is str and key[:1] == "$" and key[1:2] != "$":
+            if key[:1] == "$" and key[1:2] != "$":
                 return _decode_tagged(key, tree[key])
         if not depth:
             raise _Flaw("nests maps and arrays too deep", "ValueTooDeep")
@@ -307,10 +307,8 @@ def _decode(tree: Any, depth: int) -> Value:
     raise _Flaw("is of no type that a document can hold")
 
 
-def _check_key(key: Any) -> bool:
+def _check_key(key: str) -> bool:
     """Checks an unusual key; whether it is one with an extra `$` in front."""
-    if type(key) is not str:
-        raise _Flaw("is a field name that is no string")
     escaped = key[:1] == "$"
     if escaped:
         if key[1:2] != "$":

@@ -93,7 +93,12 @@ def test_a_key_says_that_it_was_cut() -> None:
 
 
 def test_keys_of_large_values_are_bounded() -> None:
-    large: list[Value] = ["x" * 1_000_000, b"\x00" * 1_000_000, list(range(100_000)), {"a": "y" * 9999}]
+    large: list[Value] = [
+        "x" * 1_000_000,
+        b"\x00" * 1_000_000,
+        list(range(100_000)),
+        {"a": "y" * 9999},
+    ]
     for value in large:
         assert len(keys.encode_value(value)) == keys.KEY_BYTES_MAX
 

@@ -44,7 +44,7 @@ numbers = st.one_of(integers, doubles)
 # No surrogates: they are no Unicode text. NUL, `$`, `_` and the last code points are the traps.
 characters = st.one_of(
     st.sampled_from("ab$_.`\\/\x00\x01\x02\x7f \"'é\uffff\U00010000\U0010ffff"),
-    st.characters(exclude_categories=("Cs",)),
+    st.characters(exclude_categories=["Cs"]),
 )
 texts = st.text(characters, max_size=6)
 
@@ -54,7 +54,9 @@ def _is_field_name(name: str) -> bool:
 
 
 field_names = st.one_of(
-    st.sampled_from(["a", "b", "c", "$", "$$", "$timestamp", "$int", "$$ref", "x y", "é", "_", "."]),
+    st.sampled_from(
+        ["a", "b", "c", "$", "$$", "$timestamp", "$int", "$$ref", "x y", "é", "_", "."]
+    ),
     st.text(characters, min_size=1, max_size=4).filter(_is_field_name),
 )
 
@@ -160,8 +162,15 @@ small_fields: st.SearchStrategy[Fields] = st.dictionaries(
     max_size=3,
 )
 small_field_paths = st.sampled_from(
-    [FieldPath(("a",)), FieldPath(("b",)), FieldPath(("c",)), FieldPath(("a", "a"))]
-    + [FieldPath(("a", "b")), FieldPath(("b", "a")), FieldPath(("c", "a", "b"))]
+    [
+        FieldPath(("a",)),
+        FieldPath(("b",)),
+        FieldPath(("c",)),
+        FieldPath(("a", "a")),
+        FieldPath(("a", "b")),
+        FieldPath(("b", "a")),
+        FieldPath(("c", "a", "b")),
+    ]
 )
 small_documents = st.builds(
     Document,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import cmp_to_key
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -80,7 +81,7 @@ def test_types_come_in_their_order() -> None:
         Vector((0.0,)),
         {},
     ]
-    for low, high in zip(ascending, ascending[1:], strict=False):
+    for low, high in pairwise(ascending):
         assert compare(low, high) == -1
         assert not is_equal(low, high)
     assert [type_rank(value) for value in ascending] == sorted(map(type_rank, ascending))
@@ -132,7 +133,8 @@ def test_equal_values(a: Value, b: Value) -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [(True, 1), (False, 0), ("1", 1), ("a", b"a"), ([], {}), (None, 0), ([1], Vector((1.0,)))]
+    ("a", "b"),
+    [(True, 1), (False, 0), ("1", 1), ("a", b"a"), ([], {}), (None, 0), ([1], Vector((1.0,)))],
 )
 def test_values_of_different_types_differ(a: Value, b: Value) -> None:
     assert not is_equal(a, b)

@@ -39,12 +39,11 @@ def test_any_text_is_a_path_or_refused(text: str) -> None:
     for kind in (DocumentPath, CollectionPath, FieldPath):
         try:
             path = kind.parse(text)
-        except InvalidPath as error:
-            assert error.message
-        else:
-            assert kind.parse(str(path)) == path
-            if kind is not FieldPath:
-                assert str(path) == text
+        except InvalidPath:
+            continue
+        assert kind.parse(str(path)) == path
+        if kind is not FieldPath:
+            assert str(path) == text
 
 
 def test_parts_of_a_path() -> None:
@@ -209,6 +208,19 @@ def test_numeric_ids(segment: str, number: int | None) -> None:
 
 
 def test_names_order_numeric_ids_first_then_by_bytes() -> None:
-    ordered = ["__id-2__", "__id2__", "__id10__", " ", "Z", "__id", "a", "a ", "aa", "é", "\U0001f600"]
+    ordered = [
+        "__id-2__",
+        "__id2__",
+        "__id10__",
+        " ",
+        "Z",
+        "__id",
+        "a",
+        "a ",
+        "aa",
+        "é",
+        "\U0001f600",
+    ]
     names = [("users", segment) for segment in ordered]
-    assert sorted(reversed(names), key=path_key) == names
+    names_backwards = names[::-1]
+    assert sorted(names_backwards, key=path_key) == names

@@ -1,0 +1,81 @@
+"""The stored form: canonical, readable, without loss, and damage is called damage."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+
+from baas.encoding.documents import StoredDocument, decode_fields, encode_fields
+from baas.errors import DataLoss, InvalidValue
+from baas.model.documents import Document
+from baas.model.paths import DocumentPath
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields, is_identical
+from tests.baas.model.strategies import fields
+
+
+@settings(max_examples=400)
+@given(fields)
+def test_fields_round_trip(given_fields: Fields) -> None:
+    assert is_identical(decode_fields(encode_fields(given_fields)), given_fields)
+
+
+@given(fields, fields)
+def test_bytes_are_equal_exactly_where_fields_are_identical(a: Fields, b: Fields) -> None:
+    assert (encode_fields(a) == encode_fields(b)) == is_identical(a, b)
+    backwards = dict(reversed(list(a.items())))
+    assert encode_fields(backwards) == encode_fields(a)
+
+
+@given(fields)
+def test_bytes_are_compact_json_with_sorted_keys(given_fields: Fields) -> None:
+    data = encode_fields(given_fields)
+    tree = json.loads(data)
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # Only numbers may be spelled in more than one way.
+    assert json.loads(text) == tree
+    assert list(tree) == sorted(tree)
+    assert b"NaN" not in data.replace(b'"NaN"', b"")
+
+
+def test_canonical_bytes() -> None:
+    given_fields: Fields = {
+        "z": 1,
+        "a": 1.0,
+        "$x": [math.nan, -0.0, 2**60],
+        "m": {"k": {"$ref": "users/ada"}},
+        "é": "\x00\u2028",
+    }
+    assert encode_fields(given_fields).decode() == (
+        '{"$$x":[{"$double":"NaN"},{"$double":"-0"},{"$int":"1152921504606846976"}],'
+        '"a":{"$double":1},"m":{"k":{"$$ref":"users/ada"}},"z":1,"é":"\\u0000\u2028"}'
+    )
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(InvalidValue):
+        encode_fields({"a": "\ud800"})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[1]", b"null", b"\xff", b'{"a":{"$nope":1}}', b'{"a":{"$int":"x"}}', b'{"":"$"}'],
+)
+def test_damage_is_data_loss(data: bytes) -> None:
+    with pytest.raises(DataLoss):
+        decode_fields(data)
+
+
+def test_a_stored_document_decodes_once_and_only_if_asked() -> None:
+    path = DocumentPath.parse("users/ada")
+    stored = StoredDocument(path, b'{"a":{"$double":1}}', created=1, version=2)
+    assert stored.fields is stored.fields
+    assert is_identical(stored.fields, {"a": 1.0})
+    assert stored.decode() == Document(path, {"a": 1.0}, Timestamp(1), Timestamp(2))
+    damaged = StoredDocument(path, b"damaged", created=1, version=2)
+    assert damaged.update_time == Timestamp(2)
+    with pytest.raises(DataLoss):
+        _ = damaged.fields
