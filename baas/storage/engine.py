@@ -35,7 +35,7 @@ class EngineCorrupt(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """`incarnation` is fresh at creation, restore and move; `version` is the last commit's, 0 if none."""
+    """`incarnation` is fresh at creation, restore and move; `version` is the last commit's, or 0"""
 
     incarnation: str
     version: int
@@ -59,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one commit does to one document. `new` None deletes it. At most one per document and commit."""
+    """What one commit does to one document: at most one per document. `new` None deletes it."""
 
     key: bytes
     path: DocumentPath
@@ -81,7 +81,7 @@ class CommitRecord:
 
 @dataclass(frozen=True, slots=True)
 class CommitGroup:
-    """Commits that become durable together, versions strictly increasing, all above `expected_version`."""
+    """Commits that become durable together. Versions strictly increase from `expected_version`."""
 
     expected_version: int
     commits: Sequence[CommitRecord]
@@ -113,7 +113,7 @@ class EntryRow:
 
 
 class Snapshot(Protocol):
-    """A consistent view at `version`. Must be closed; holding one long keeps the store from tidying up."""
+    """A consistent view at `version`. To be closed: a long one keeps the store from tidying up."""
 
     @property
     def version(self) -> int: ...
@@ -125,7 +125,8 @@ class Snapshot(Protocol):
     async def get_documents_at(
         self, keys: Sequence[bytes], version: int
     ) -> list[StoredDocument | None]:
-        """The images as of `version`, from history where superseded since; `version` is within retention."""
+        """The images as of `version`, which is within retention; None where there was no document,
+        be it created or re-created later."""
         ...
 
     async def scan_documents(
@@ -176,8 +177,8 @@ class StorageEngine(Protocol):
         ...
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
-        """Adds entries of documents that are still at their stated version; the count of rows taken.
-        A row is idempotent."""
+        """Adds entries of documents that are still at their stated version; the count of rows
+        taken. A row is idempotent."""
         ...
 
     async def drop_index(self, index: int, *, limit: int) -> int:

@@ -1,0 +1,295 @@
+"""The SQLite engine: one file per database, owned by one process. See DESIGN.md."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from baas.clock import Clock
+from baas.encoding.documents import StoredDocument
+from baas.storage.engine import (
+    BackfillRow,
+    CommitGroup,
+    EngineConflict,
+    EngineUnavailable,
+    Head,
+)
+from baas.storage.sqlite_reads import (
+    INLINE_ROWS_MAX,
+    SqliteSnapshot,
+    read_document,
+    read_documents,
+)
+from baas.storage.sqlite_schema import (
+    as_storage_error,
+    check_sqlite_version,
+    connect,
+    fetch_one,
+    prepare_file,
+    storage_errors,
+)
+from baas.storage.sqlite_writes import delete_before, delete_entries, write_backfill, write_group
+from baas.storage.worker import Worker
+
+T = TypeVar("T")
+
+WAL_CHECKPOINT_PAGES = 1_000  # a background thread tidies up from here on
+WAL_FORCED_PAGES = 16_384  # 64 MiB: the writer itself does, and commits wait for it
+_FORCED_BUSY_MILLISECONDS = 250
+_IDLE_READERS_MAX = 8
+
+# Long scans and background checkpoints of all databases; each scan has a connection of its own.
+_THREADS = ThreadPoolExecutor(4, thread_name_prefix="sqlite")
+
+
+class SqliteEngine:
+    """A StorageEngine on one file.
+
+    Point reads run on the event loop, on a connection of their own. One thread writes. Snapshots
+    take a connection each from a small pool. `close` waits for what is being written.
+    """
+
+    threads = _THREADS
+
+    def __init__(self, path: str, *, synchronous: str, incarnation: str, vfs: str | None) -> None:
+        self._path = path
+        self._vfs = vfs
+        self._synchronous = synchronous
+        self._is_closed = False
+        self._wal_pages = 0
+        self._forced_from = WAL_FORCED_PAGES
+        self._checkpoint: asyncio.Future[None] | None = None
+        self._idle_readers: list[apsw.Connection] = []
+        self._busy_readers: set[apsw.Connection] = set()
+        self._worker = Worker(f"writer of {Path(path).name}")
+        self._writer = connect(path, synchronous=synchronous, read_only=False, vfs=vfs)
+        try:
+            prepare_file(self._writer, incarnation)
+            self._checkpointer = connect(path, synchronous=synchronous, read_only=False, vfs=vfs)
+            self._reader = self._connect_reader()
+            self._incarnation: str = fetch_one(self._reader, "SELECT incarnation FROM head")[0]
+        except BaseException:
+            self._writer.close()
+            raise
+        self._writer.set_wal_hook(self._note_wal)
+
+    @classmethod
+    def open(
+        cls, path: Path, *, clock: Clock, synchronous: str = "full", vfs: str | None = None
+    ) -> SqliteEngine:
+        """Opens the file, creating it (and its folder) if there is none. Blocks: some
+        milliseconds, more after a crash. Raises EngineUnavailable or EngineCorrupt."""
+        check_sqlite_version(apsw.sqlite_lib_version())
+        incarnation = clock.random_bytes(12).hex()
+        is_new = not path.exists()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with storage_errors():
+                engine = cls(str(path), synchronous=synchronous, incarnation=incarnation, vfs=vfs)
+            if is_new:
+                _sync_folders(path.parent)
+        except OSError as error:
+            raise EngineUnavailable(str(error)) from error
+        return engine
+
+    async def read_head(self) -> Head:
+        row = self._read(lambda connection: fetch_one(connection, "SELECT version FROM head"))
+        return Head(self._incarnation, row[0])
+
+    async def read_oldest_version(self) -> int:
+        row = self._read(lambda connection: fetch_one(connection, "SELECT oldest FROM head"))
+        return int(row[0])
+
+    async def read_history_bytes(self) -> int:
+        row = self._read(lambda connection: fetch_one(connection, "SELECT history_bytes FROM head"))
+        return int(row[0])
+
+    async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
+        if len(keys) == 1:
+            try:
+                return [read_document(self._reader, keys[0])]
+            except apsw.Error as error:
+                raise as_storage_error(error) from error
+        if len(keys) > INLINE_ROWS_MAX:
+            snapshot = await self.open_snapshot()
+            try:
+                return await snapshot.get_documents(keys)
+            finally:
+                await snapshot.close()
+        return self._read(lambda connection: _read_at_once(connection, keys))
+
+    async def open_snapshot(self) -> SqliteSnapshot:
+        if self._is_closed:
+            raise EngineUnavailable("the database is closed")
+        with storage_errors():
+            connection = self._idle_readers.pop() if self._idle_readers else self._connect_reader()
+            try:
+                snapshot = SqliteSnapshot(self, connection)
+            except BaseException:
+                connection.close()
+                raise
+        self._busy_readers.add(connection)
+        return snapshot
+
+    def give_back(self, connection: apsw.Connection) -> None:
+        """Ends a snapshot's transaction and keeps the connection for the next one."""
+        self._busy_readers.discard(connection)
+        try:
+            connection.execute("ROLLBACK")
+        except apsw.Error:
+            connection.close(True)
+            return
+        if self._is_closed or len(self._idle_readers) >= _IDLE_READERS_MAX:
+            connection.close()
+        else:
+            self._idle_readers.append(connection)
+
+    async def commit(self, group: CommitGroup) -> None:
+        await self._write(lambda: self._commit(group))
+        self._tidy_wal()
+
+    async def backfill(self, rows: Sequence[BackfillRow]) -> int:
+        return await self._write(
+            lambda: self._in_transaction(lambda: write_backfill(self._writer, rows))
+        )
+
+    async def drop_index(self, index: int, *, limit: int) -> int:
+        return await self._write(
+            lambda: self._in_transaction(lambda: delete_entries(self._writer, index, limit))
+        )
+
+    async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
+        row = self._read(
+            lambda connection: connection.execute(
+                "SELECT version, response FROM requests WHERE id = ?", (request_id,)
+            ).fetchone()
+        )
+        return None if row is None else (row[0], row[1])
+
+    async def trim(self, before: int, *, limit: int) -> int:
+        return await self._write(
+            lambda: self._in_transaction(lambda: delete_before(self._writer, before, limit))
+        )
+
+    async def close(self) -> None:
+        """Waits for what is queued; the last connection moves the WAL into the file."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._checkpoint is not None:
+            await asyncio.wait([self._checkpoint])
+        await self._worker.submit(self._close)
+
+    # On the writer's thread -----------------------------------------------------------------------
+
+    def _commit(self, group: CommitGroup) -> None:
+        def write() -> None:
+            (version,) = fetch_one(self._writer, "SELECT version FROM head")
+            if version != group.expected_version:
+                raise EngineConflict(f"the head is at {version}, not {group.expected_version}")
+            write_group(self._writer, group)
+
+        self._in_transaction(write)
+
+    def _in_transaction(self, write: Callable[[], T]) -> T:
+        connection = self._writer
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = write()
+                connection.execute("COMMIT")  # the commit point
+            except BaseException:
+                # SQLite may have rolled back by itself.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except apsw.Error as error:
+            raise as_storage_error(error) from error
+        return result
+
+    def _note_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _force_checkpoint(self) -> None:
+        connection = self._writer
+        connection.set_busy_timeout(_FORCED_BUSY_MILLISECONDS)
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+            self._forced_from = WAL_FORCED_PAGES
+        except apsw.Error:
+            # Somebody reads an old version still. Commits must not wait again at once.
+            self._forced_from = self._wal_pages + WAL_FORCED_PAGES
+        finally:
+            connection.set_busy_timeout(5_000)
+
+    def _close(self) -> None:
+        for connection in (
+            *self._idle_readers,
+            self._reader,
+            self._checkpointer,
+            self._writer,
+        ):
+            connection.close()
+        self._idle_readers.clear()
+
+    # On the event loop ----------------------------------------------------------------------------
+
+    async def _write(self, call: Callable[[], T]) -> T:
+        if self._is_closed:
+            raise EngineUnavailable("the database is closed")
+        return await self._worker.submit(call)  # runs even if whoever waits is cancelled
+
+    def _read(self, read: Callable[[apsw.Connection], T]) -> T:
+        if self._is_closed:
+            raise EngineUnavailable("the database is closed")
+        try:
+            return read(self._reader)
+        except apsw.Error as error:
+            raise as_storage_error(error) from error
+
+    def _connect_reader(self) -> apsw.Connection:
+        return connect(self._path, synchronous=self._synchronous, read_only=True, vfs=self._vfs)
+
+    def _tidy_wal(self) -> None:
+        pages = self._wal_pages
+        if pages < WAL_CHECKPOINT_PAGES or self._is_closed:
+            return
+        if pages >= self._forced_from:
+            self._forced_from = pages + WAL_FORCED_PAGES
+            self._worker.submit(self._force_checkpoint)
+        elif self._checkpoint is None or self._checkpoint.done():
+            self._checkpoint = asyncio.get_running_loop().run_in_executor(
+                self.threads, self._run_checkpoint
+            )
+
+    def _run_checkpoint(self) -> None:
+        with suppress(apsw.Error):  # the next commit asks again
+            self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+
+def _read_at_once(
+    connection: apsw.Connection, keys: Sequence[bytes]
+) -> list[StoredDocument | None]:
+    connection.execute("BEGIN")
+    try:
+        return read_documents(connection, keys)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _sync_folders(folder: Path) -> None:
+    """Makes a new file's name durable: in its folder, and the folder's in its parents'."""
+    for place in (folder, *list(folder.parents)[:3]):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,256 @@
+"""Reads of one database file: a snapshot is a read transaction on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+import apsw
+
+from baas.encoding.documents import StoredDocument
+from baas.model.paths import DocumentPath
+from baas.storage.engine import EngineUnavailable, EntryRow, KeyRange, LogRecord
+from baas.storage.sqlite_schema import as_storage_error, fetch_one
+
+T = TypeVar("T")
+
+# What is read on the event loop at once; more goes to a thread. A thread costs more than this many
+# rows do, and the loop must not stand still for long.
+INLINE_ROWS_MAX = 128
+INLINE_COUNT_MAX = 1_000
+
+_IMAGE = "path, created, version, CAST(data AS BLOB)"
+_GET = f"SELECT {_IMAGE} FROM documents WHERE key = ?"
+_GET_AT = (
+    f"SELECT {_IMAGE} FROM history WHERE key = ? AND superseded > ? ORDER BY superseded LIMIT 1"
+)
+_LOG = "SELECT version, ordinal, path, deleted FROM log"
+
+
+def _document(row: tuple[str, int, int, bytes]) -> StoredDocument:
+    path, created, version, data = row
+    return StoredDocument(
+        DocumentPath(tuple(path.split("/"))), data, created=created, version=version
+    )
+
+
+def read_document(connection: apsw.Connection, key: bytes) -> StoredDocument | None:
+    row = connection.execute(_GET, (key,)).fetchone()
+    return None if row is None else _document(row)
+
+
+def read_documents(
+    connection: apsw.Connection, keys: Sequence[bytes]
+) -> list[StoredDocument | None]:
+    return [read_document(connection, key) for key in keys]
+
+
+def read_document_at(
+    connection: apsw.Connection, key: bytes, version: int
+) -> StoredDocument | None:
+    current = read_document(connection, key)
+    if current is not None and current.version <= version:
+        return current
+    # The first image that was superseded later is the one, unless it did not exist yet: the
+    # document may have been created, or deleted and created again, after the version.
+    row = connection.execute(_GET_AT, (key, version)).fetchone()
+    if row is None or row[2] > version:
+        return None
+    return _document(row)
+
+
+def scan_documents(
+    connection: apsw.Connection, span: KeyRange, limit: int, descending: bool
+) -> list[StoredDocument]:
+    where, bindings = _where("key", span)
+    rows = connection.execute(
+        f"SELECT {_IMAGE} FROM documents WHERE {where}"
+        f" ORDER BY key {_direction(descending)} LIMIT ?",
+        (*bindings, limit),
+    )
+    return [_document(row) for row in rows]
+
+
+def scan_entries(
+    connection: apsw.Connection, index: int, span: KeyRange, limit: int, descending: bool
+) -> list[EntryRow]:
+    where, bindings = _where("entries.key", span)
+    # CROSS JOIN fixes the order of the loops: entries first.
+    rows = connection.execute(
+        "SELECT entries.key, path, created, version, CAST(data AS BLOB)"
+        " FROM entries CROSS JOIN documents ON documents.id = entries.document"
+        f' WHERE "index" = ? AND {where}'
+        f" ORDER BY entries.key {_direction(descending)} LIMIT ?",
+        (index, *bindings, limit),
+    )
+    return [EntryRow(row[0], _document(row[1:])) for row in rows]
+
+
+def count_documents(connection: apsw.Connection, span: KeyRange, limit: int | None) -> int:
+    where, bindings = _where("key", span)
+    return _count(connection, f"FROM documents WHERE {where}", bindings, limit)
+
+
+def count_entries(
+    connection: apsw.Connection, index: int, span: KeyRange, limit: int | None
+) -> int:
+    where, bindings = _where("key", span)
+    return _count(
+        connection, f'FROM entries WHERE "index" = ? AND {where}', (index, *bindings), limit
+    )
+
+
+def read_log(connection: apsw.Connection, after: int, limit: int) -> list[LogRecord]:
+    rows: list[Any] = connection.execute(
+        f"{_LOG} WHERE version > ? ORDER BY version, ordinal LIMIT ?", (after, limit)
+    ).fetchall()
+    if len(rows) == limit:
+        version, ordinal = rows[-1][:2]
+        rows += connection.execute(
+            f"{_LOG} WHERE version = ? AND ordinal > ? ORDER BY ordinal", (version, ordinal)
+        )
+    return [
+        LogRecord(version, ordinal, DocumentPath(tuple(path.split("/"))), bool(deleted))
+        for version, ordinal, path, deleted in rows
+    ]
+
+
+def _count(
+    connection: apsw.Connection, source: str, bindings: tuple[Any, ...], limit: int | None
+) -> int:
+    # A negative LIMIT is none.
+    sql = f"SELECT count(*) FROM (SELECT 1 {source} LIMIT ?)"
+    for row in connection.execute(sql, (*bindings, -1 if limit is None else limit)):
+        return int(row[0])
+    return 0
+
+
+def _where(column: str, span: KeyRange) -> tuple[str, tuple[bytes, ...]]:
+    if span.end is None:
+        return f"{column} >= ?", (span.start,)
+    return f"{column} >= ? AND {column} < ?", (span.start, span.end)
+
+
+def _direction(descending: bool) -> str:
+    return "DESC" if descending else "ASC"
+
+
+class ConnectionPool(Protocol):
+    """Where a snapshot's connection comes from and goes back to."""
+
+    threads: ThreadPoolExecutor
+
+    def give_back(self, connection: apsw.Connection) -> None: ...
+
+
+class SqliteSnapshot:
+    """A read transaction. Small reads happen on the event loop, larger ones in a thread.
+
+    Reads of one snapshot follow each other: one that comes while a thread is at work waits.
+    """
+
+    def __init__(self, pool: ConnectionPool, connection: apsw.Connection) -> None:
+        self._pool = pool
+        self._connection: apsw.Connection | None = connection
+        self._lock = asyncio.Lock()
+        connection.execute("BEGIN")
+        try:
+            self._version: int = fetch_one(connection, "SELECT version FROM head")[0]
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
+        return await self._run(
+            lambda connection: read_documents(connection, keys), len(keys) <= INLINE_ROWS_MAX
+        )
+
+    async def get_documents_at(
+        self, keys: Sequence[bytes], version: int
+    ) -> list[StoredDocument | None]:
+        return await self._run(
+            lambda connection: [read_document_at(connection, key, version) for key in keys],
+            len(keys) <= INLINE_ROWS_MAX,
+        )
+
+    async def scan_documents(
+        self, span: KeyRange, *, limit: int, descending: bool = False
+    ) -> list[StoredDocument]:
+        return await self._run(
+            lambda connection: scan_documents(connection, span, limit, descending),
+            limit <= INLINE_ROWS_MAX,
+        )
+
+    async def scan_entries(
+        self, index: int, span: KeyRange, *, limit: int, descending: bool = False
+    ) -> list[EntryRow]:
+        return await self._run(
+            lambda connection: scan_entries(connection, index, span, limit, descending),
+            limit <= INLINE_ROWS_MAX,
+        )
+
+    async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:
+        return await self._count(
+            lambda connection, most: count_documents(connection, span, most), limit
+        )
+
+    async def count_entries(self, index: int, span: KeyRange, *, limit: int | None = None) -> int:
+        return await self._count(
+            lambda connection, most: count_entries(connection, index, span, most), limit
+        )
+
+    async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
+        return await self._run(
+            lambda connection: read_log(connection, after, limit), limit <= INLINE_ROWS_MAX
+        )
+
+    async def close(self) -> None:
+        if self._lock.locked():
+            async with self._lock:
+                pass
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.give_back(connection)
+
+    async def _count(
+        self, count: Callable[[apsw.Connection, int | None], int], limit: int | None
+    ) -> int:
+        most = INLINE_COUNT_MAX if limit is None else min(limit, INLINE_COUNT_MAX)
+        found = await self._run(lambda connection: count(connection, most), True)
+        if found < most or most == limit:
+            return found
+        return await self._run(lambda connection: count(connection, limit), False)
+
+    async def _run(self, read: Callable[[apsw.Connection], T], inline: bool) -> T:
+        if inline and not self._lock.locked():
+            return self._read(read)
+        async with self._lock:
+            if inline:
+                return self._read(read)
+            future = asyncio.get_running_loop().run_in_executor(
+                self._pool.threads, self._read, read
+            )
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                # The thread still holds the connection: stop it and wait, then let go.
+                if self._connection is not None:
+                    self._connection.interrupt()
+                await asyncio.wait([future])
+                future.cancelled() or future.exception()
+                raise
+
+    def _read(self, read: Callable[[apsw.Connection], T]) -> T:
+        connection = self._connection
+        if connection is None:
+            raise EngineUnavailable("the snapshot is closed")
+        try:
+            return read(connection)
+        except apsw.Error as error:
+            raise as_storage_error(error) from error

@@ -1,0 +1,144 @@
+"""The tables of one database file, and how its connections are set up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+
+from baas.storage.engine import EngineCorrupt, EngineUnavailable
+
+# Below it, a defect in resetting the WAL can lose acknowledged commits.
+SQLITE_VERSION_MIN = (3, 51, 3)
+FORMAT = 1  # kept as user_version; a file of another format is refused
+APPLICATION_ID = 0x62616173  # "baas", for file(1)
+
+# `key` columns hold ordered bytes. Paths and data are text, so that the sqlite3 tool shows them.
+# `history` and `log` grow at their end only; `id` of history is in commit order.
+TABLES = """
+CREATE TABLE head(
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    incarnation TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    oldest INTEGER NOT NULL,
+    history_bytes INTEGER NOT NULL
+);
+CREATE TABLE documents(
+    id INTEGER PRIMARY KEY,
+    key BLOB NOT NULL UNIQUE,
+    path TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE TABLE entries(
+    "index" INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    document INTEGER NOT NULL,
+    PRIMARY KEY ("index", key)
+) WITHOUT ROWID;
+CREATE TABLE history(
+    id INTEGER PRIMARY KEY,
+    key BLOB NOT NULL,
+    path TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    superseded INTEGER NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE INDEX history_by_key ON history(key, superseded);
+CREATE TABLE log(
+    version INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    deleted INTEGER NOT NULL,
+    PRIMARY KEY (version, ordinal)
+) WITHOUT ROWID;
+CREATE TABLE requests(
+    id TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    response BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX requests_by_version ON requests(version);
+"""
+
+
+def check_sqlite_version(version: str) -> None:
+    """Raises EngineUnavailable for a SQLite that is too old to be trusted with the WAL."""
+    parts = tuple([int(part) for part in version.split(".")[:3]])
+    if parts < SQLITE_VERSION_MIN:
+        wanted = ".".join([str(part) for part in SQLITE_VERSION_MIN])
+        raise EngineUnavailable(f"SQLite {version} is too old: at least {wanted} is needed")
+
+
+def fetch_one(connection: apsw.Connection, sql: str) -> tuple[Any, ...]:
+    """The one row that a statement is sure to give."""
+    row: tuple[Any, ...] | None = connection.execute(sql).fetchone()
+    if row is None:
+        raise EngineCorrupt(f"no row answers `{sql}`")
+    return row
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turns every error of SQLite into the engine's own."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise as_storage_error(error) from error
+
+
+def as_storage_error(error: apsw.Error) -> EngineUnavailable | EngineCorrupt:
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.ConstraintError):
+        return EngineCorrupt(text)
+    return EngineUnavailable(text)
+
+
+def connect(path: str, *, synchronous: str, read_only: bool, vfs: str | None) -> apsw.Connection:
+    """A connection in WAL mode that never checkpoints by itself."""
+    connection = apsw.Connection(path, vfs=vfs)
+    connection.set_busy_timeout(5_000)
+    for pragma in (
+        "journal_mode = WAL",
+        f"synchronous = {synchronous.upper()}",
+        "wal_autocheckpoint = 0",
+        "journal_size_limit = 16777216",
+        "cache_size = -16384",
+        f"mmap_size = {256 * 1024 * 1024}",
+        "temp_store = MEMORY",
+        "trusted_schema = OFF",
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    if read_only:
+        connection.execute("PRAGMA query_only = ON").fetchall()
+    return connection
+
+
+def prepare_file(connection: apsw.Connection, incarnation: str) -> None:
+    """Creates the tables in an empty file. Raises EngineUnavailable for a newer format and
+    EngineCorrupt for a file that is something else."""
+    (application_id,) = fetch_one(connection, "PRAGMA application_id")
+    (user_version,) = fetch_one(connection, "PRAGMA user_version")
+    if application_id == APPLICATION_ID:
+        if user_version != FORMAT:
+            raise EngineUnavailable(
+                f"the file has format {user_version}, and this server reads format {FORMAT}"
+            )
+        return
+    (tables,) = fetch_one(connection, "SELECT count(*) FROM sqlite_schema")
+    if tables or application_id:
+        raise EngineCorrupt("the file is a SQLite database of another program")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(TABLES)
+        connection.execute("INSERT INTO head VALUES (1, ?, 0, 0, 0)", (incarnation,))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

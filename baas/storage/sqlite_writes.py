@@ -1,0 +1,181 @@
+"""One group of commits as SQL: few statements of many rows each.
+
+APSW lets go of the interpreter lock at every step of a statement, and a busy event loop may keep it
+for milliseconds before it comes back. A statement that writes sixteen rows takes one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import apsw
+
+from baas.storage.engine import BackfillRow, Change, CommitGroup, Entry
+
+_ROWS_PER_STATEMENT = (16, 4, 1)
+
+_UPSERT_DOCUMENT = (
+    "INSERT INTO documents(key, path, created, version, data) VALUES ",
+    "(?, ?, ?, ?, CAST(? AS TEXT))",
+    " ON CONFLICT(key) DO UPDATE SET"
+    " created = excluded.created, version = excluded.version, data = excluded.data",
+)
+_DELETE_DOCUMENT = ("DELETE FROM documents WHERE key IN (", "?", ")")
+_ADD_HISTORY = (
+    "INSERT INTO history(key, path, created, version, superseded, data) VALUES ",
+    "(?, ?, ?, ?, ?, CAST(? AS TEXT))",
+    "",
+)
+_ADD_LOG = ("INSERT INTO log(version, ordinal, path, deleted) VALUES ", "(?, ?, ?, ?)", "")
+_ADD_REQUEST = ("INSERT INTO requests(id, version, response) VALUES ", "(?, ?, ?)", "")
+_ADD_ENTRY = (
+    'INSERT OR REPLACE INTO entries("index", key, document) VALUES ',
+    "(?, ?, (SELECT id FROM documents WHERE key = ?))",
+    "",
+)
+_REMOVE_ENTRY = ('DELETE FROM entries WHERE ("index", key) IN (VALUES ', "(?, ?)", ")")
+
+_Statement = tuple[str, str, str]
+
+
+@lru_cache(maxsize=64)
+def _text(statement: _Statement, rows: int) -> str:
+    before, row, after = statement
+    return before + ", ".join([row] * rows) + after
+
+
+def _run_rows(
+    connection: apsw.Connection, statement: _Statement, width: int, values: list[Any]
+) -> None:
+    """`values` is flat: `width` of them for each row."""
+    start, end = 0, len(values)
+    for rows in _ROWS_PER_STATEMENT:
+        step = rows * width
+        sql = _text(statement, rows)
+        while end - start >= step:
+            connection.execute(sql, values[start : start + step])
+            start += step
+
+
+def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
+    """Writes everything but the transaction around it. Several commits of a group may change one
+    document: each image reaches history, the last one documents."""
+    last: dict[bytes, Change] = {}
+    entries: dict[tuple[int, bytes], bytes | None] = {}
+    history: list[Any] = []
+    log: list[Any] = []
+    requests: list[Any] = []
+    history_bytes = 0
+    for commit in group.commits:
+        version = commit.version
+        if commit.request_id is not None:
+            requests += (commit.request_id, version, commit.response)
+        for ordinal, change in enumerate(commit.changes):
+            path = str(change.path)
+            old = change.old
+            if old is not None:
+                history += (change.key, path, old.created, old.version, version, old.data)
+                history_bytes += len(old.data)
+            log += (version, ordinal, path, int(change.new is None))
+            last[change.key] = change
+            for entry in change.removed_entries:
+                entries[entry.index, entry.key] = None
+            for entry in change.added_entries:
+                entries[entry.index, entry.key] = change.key
+    _write_documents(connection, last)
+    _write_entries(connection, entries)
+    _run_rows(connection, _ADD_HISTORY, 6, history)
+    _run_rows(connection, _ADD_LOG, 4, log)
+    _run_rows(connection, _ADD_REQUEST, 3, requests)
+    connection.execute(
+        "UPDATE head SET version = ?, history_bytes = history_bytes + ?",
+        (group.commits[-1].version, history_bytes),
+    )
+
+
+def _write_documents(connection: apsw.Connection, last: dict[bytes, Change]) -> None:
+    written: list[Any] = []
+    deleted: list[Any] = []
+    for key, change in last.items():
+        new = change.new
+        if new is None:
+            deleted.append(key)
+        else:
+            written += (key, str(change.path), new.created, new.version, new.data)
+    _run_rows(connection, _UPSERT_DOCUMENT, 5, written)
+    _run_rows(connection, _DELETE_DOCUMENT, 1, deleted)
+
+
+def _write_entries(
+    connection: apsw.Connection, entries: dict[tuple[int, bytes], bytes | None]
+) -> None:
+    if not entries:
+        return
+    removed: list[Any] = []
+    added: list[Any] = []
+    for place, document_key in entries.items():
+        if document_key is None:
+            removed += place
+        else:
+            added += (*place, document_key)
+    _run_rows(connection, _REMOVE_ENTRY, 2, removed)
+    _run_rows(connection, _ADD_ENTRY, 3, added)
+
+
+def write_backfill(connection: apsw.Connection, rows: Sequence[BackfillRow]) -> int:
+    """Adds the entries of rows whose document is still at the stated version."""
+    taken = 0
+    added: list[Any] = []
+    for row in rows:
+        found = connection.execute(
+            "SELECT 1 FROM documents WHERE key = ? AND version = ?", (row.key, row.version)
+        ).fetchone()
+        if found is None:
+            continue
+        taken += 1
+        for entry in row.entries:
+            added += _entry_row(entry, row.key)
+    _run_rows(connection, _ADD_ENTRY, 3, added)
+    return taken
+
+
+def _entry_row(entry: Entry, document_key: bytes) -> tuple[int, bytes, bytes]:
+    return entry.index, entry.key, document_key
+
+
+def delete_entries(connection: apsw.Connection, index: int, limit: int) -> int:
+    connection.execute(
+        'DELETE FROM entries WHERE "index" = ?1 AND key IN'
+        ' (SELECT key FROM entries WHERE "index" = ?1 ORDER BY key LIMIT ?2)',
+        (index, limit),
+    )
+    return connection.changes()
+
+
+def delete_before(connection: apsw.Connection, before: int, limit: int) -> int:
+    """Deletes up to `limit` rows of history, then of log, then of requests."""
+    # First of all: from now on nobody may resume below, however far the deletion gets.
+    connection.execute("UPDATE head SET oldest = ?1 WHERE oldest < ?1", (before,))
+    freed = 0
+    deleted = 0
+    for (size,) in connection.execute(
+        "DELETE FROM history WHERE id IN (SELECT id FROM history ORDER BY id LIMIT ?2)"
+        " AND superseded < ?1 RETURNING octet_length(data)",
+        (before, limit),
+    ):
+        freed += size
+        deleted += 1
+    if freed:
+        connection.execute("UPDATE head SET history_bytes = history_bytes - ?", (freed,))
+    for sql in (
+        "DELETE FROM log WHERE (version, ordinal) IN"
+        " (SELECT version, ordinal FROM log WHERE version < ? ORDER BY version LIMIT ?)",
+        "DELETE FROM requests WHERE id IN"
+        " (SELECT id FROM requests WHERE version < ? ORDER BY version LIMIT ?)",
+    ):
+        if deleted < limit:
+            connection.execute(sql, (before, limit - deleted))
+            deleted += connection.changes()
+    return deleted
