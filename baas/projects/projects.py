@@ -1,0 +1,259 @@
+"""Projects: isolated apps on one server, each with databases, users, API keys and rules of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from baas_rules import Ruleset
+
+from baas.clock import Clock, new_document_id
+from baas.database.log import CommitEvent
+from baas.database.names import DatabaseName
+from baas.database.registry import Databases
+from baas.database.system import SystemStore
+from baas.database.transaction import Transaction
+from baas.errors import AlreadyExists, FailedPrecondition, NotFound
+from baas.model.queries import Query
+from baas.model.writes import DeleteWrite, Precondition, SetWrite, Write
+from baas.projects.keys import ApiKeys, hash_path_of, project_not_found
+from baas.projects.records import (
+    DEFAULT_DATABASE,
+    PROJECTS,
+    Project,
+    check_database_id,
+    check_name,
+    check_origins,
+    check_project_id,
+    is_deleting,
+    open_project,
+    project_collection,
+    project_path,
+)
+from baas.projects.rulesets import Rulesets
+from baas.settings import Settings
+
+DATABASES_PER_PROJECT_MAX = 100
+_DELETIONS_PER_COMMIT = 400
+
+
+class Projects:
+    """The façade; `keys` and `rulesets` hold the rest. Safe to use from one event loop.
+
+    What is asked for on every request is answered from memory, which follows the server's system
+    database commit by commit.
+    """
+
+    def __init__(self, databases: Databases, *, settings: Settings, clock: Clock) -> None:
+        self._databases = databases
+        self._settings = settings
+        self._clock = clock
+        self._store = SystemStore(databases, clock, self._observe)
+        self._cache: dict[str, Project] = {}
+        self._epoch = 0
+        self._watchers: list[Callable[[str], None]] = []
+        self.keys = ApiKeys(self._store, clock)
+        self.rulesets = Rulesets(self._store, settings, clock)
+
+    # Projects
+
+    async def create_project(
+        self, identifier: object, *, name: object = "", origins: object = ()
+    ) -> Project:
+        """A new project with its default database and rules that deny everything.
+
+        Nothing of an earlier project of the same id is in it. Raises AlreadyExists
+        (`ProjectExists`), FailedPrecondition (`ProjectBeingDeleted`), InvalidArgument.
+        """
+        checked = check_project_id(identifier)
+        shown = check_name(name) or checked
+        allowed = check_origins(origins)
+
+        async def body(transaction: Transaction) -> Project:
+            (document,) = await transaction.get_documents([project_path(checked)])
+            if document is not None and is_deleting(document):
+                raise FailedPrecondition(
+                    f"project `{checked}` is being deleted; delete it once more if that stopped",
+                    reason="ProjectBeingDeleted",
+                )
+            if document is not None:
+                raise AlreadyExists(f"project `{checked}` exists", reason="ProjectExists")
+            project = Project(
+                id=checked,
+                name=shown,
+                origins=allowed,
+                databases=(DEFAULT_DATABASE,),
+                created=transaction.request_time,
+                incarnation=new_document_id(self._clock),
+            )
+            absent = Precondition(exists=False)
+            path = project_path(checked)
+            await transaction.write([SetWrite(path, project.to_fields(), precondition=absent)])
+            return project
+
+        project = await self._store.run(None, body)
+        await self._databases.system(checked, create=True)
+        await self._databases.open(DatabaseName(checked, DEFAULT_DATABASE), create=True)
+        return project
+
+    async def get_project(self, identifier: str) -> Project:
+        """Raises NotFound (`ProjectNotFound`)."""
+        project = self._cache.get(identifier)
+        if project is not None:
+            return project
+        epoch = self._epoch
+        database = await self._store.open(None)
+        (document,) = await database.get_documents([project_path(identifier)])
+        if document is None or is_deleting(document):
+            raise project_not_found(identifier)
+        project = open_project(document)
+        if epoch == self._epoch:
+            self._cache[identifier] = project
+        return project
+
+    async def list_projects(self) -> tuple[Project, ...]:
+        """All projects by id."""
+        database = await self._store.open(None)
+        documents = (await database.run_query(Query(PROJECTS))).documents
+        return tuple(open_project(one) for one in documents if not is_deleting(one))
+
+    async def update_project(
+        self, identifier: str, *, name: object = None, origins: object = None
+    ) -> Project:
+        """Changes what is not None. Raises NotFound (`ProjectNotFound`), InvalidArgument."""
+        shown = None if name is None else check_name(name) or identifier
+        allowed = None if origins is None else check_origins(origins)
+
+        def change(project: Project) -> Project:
+            return replace(
+                project,
+                name=project.name if shown is None else shown,
+                origins=project.origins if allowed is None else allowed,
+            )
+
+        return await self._change(identifier, change)
+
+    async def delete_project(self, identifier: str) -> None:
+        """Deletes the project with databases, users, keys and rules. Not atomic, but the project is
+        gone for everybody from the first step on, and a deletion that was cut off is finished by
+        the next one or at the next start. Raises NotFound (`ProjectNotFound`)."""
+
+        async def mark(transaction: Transaction) -> None:
+            (document,) = await transaction.get_documents([project_path(identifier)])
+            if document is None:
+                raise project_not_found(identifier)
+            fields = {**document.fields, "deleting": True}
+            await transaction.write([SetWrite(document.path, fields)])
+
+        await self._store.run(None, mark)
+        for watcher in tuple(self._watchers):
+            watcher(identifier)
+        await self._databases.delete_project(identifier)
+        await self._delete_documents(identifier)
+
+    async def finish_deletions(self) -> Sequence[str]:
+        """Deletes what a crash left of projects that were being deleted; their ids."""
+        database = await self._store.open(None)
+        documents = (await database.run_query(Query(PROJECTS))).documents
+        unfinished = [one.path.segments[-1] for one in documents if is_deleting(one)]
+        for identifier in unfinished:
+            await self.delete_project(identifier)
+        return unfinished
+
+    def watch_deletions(self, watcher: Callable[[str], None]) -> None:
+        """Calls `watcher` with the id of each project whose deletion begins."""
+        self._watchers.append(watcher)
+
+    # Databases
+
+    async def create_database(self, identifier: str, database: object) -> str:
+        """A further database of the project; its id. Raises AlreadyExists (`DatabaseExists`),
+        FailedPrecondition (`TooManyDatabases`), NotFound, InvalidArgument."""
+        checked = check_database_id(database)
+
+        def change(project: Project) -> Project:
+            if checked in project.databases:
+                raise AlreadyExists(f"database `{checked}` exists", reason="DatabaseExists")
+            if len(project.databases) >= DATABASES_PER_PROJECT_MAX:
+                raise FailedPrecondition(
+                    f"a project has at most {DATABASES_PER_PROJECT_MAX} databases",
+                    reason="TooManyDatabases",
+                )
+            return replace(project, databases=(*project.databases, checked))
+
+        await self._change(identifier, change)
+        await self._databases.open(DatabaseName(identifier, checked), create=True)
+        return checked
+
+    async def check_database(self, name: DatabaseName) -> None:
+        """Raises NotFound (`ProjectNotFound`, `DatabaseNotFound`) unless it was created."""
+        project = await self.get_project(name.project)
+        if name.database not in project.databases:
+            raise NotFound(
+                f"project `{name.project}` has no database `{name.database[:80]}`",
+                reason="DatabaseNotFound",
+            )
+
+    # Rules
+
+    async def ruleset(self, identifier: str) -> Ruleset:
+        """The rules in force, compiled. Raises NotFound (`ProjectNotFound`)."""
+        await self.get_project(identifier)
+        return (await self.rulesets.get_release(identifier)).ruleset
+
+    # Within
+
+    def _observe(self, project: str | None, event: CommitEvent) -> None:
+        """Keeps what is in memory true to a commit of the server's system database."""
+        for change in event.changes:
+            collection, identifier, *below = change.path.segments
+            if collection == "api_keys":
+                self.keys.forget()
+            elif collection == PROJECTS.id and not below:
+                self._cache.pop(identifier, None)
+                self._epoch += 1
+                if change.new is None or is_deleting(change.new):
+                    self.keys.forget()
+                    self.rulesets.forget(identifier)
+            elif collection == PROJECTS.id and below[0] == "releases":
+                self.rulesets.forget(identifier)
+
+    async def _change(self, identifier: str, change: Callable[[Project], Project]) -> Project:
+        async def body(transaction: Transaction) -> Project:
+            (document,) = await transaction.get_documents([project_path(identifier)])
+            if document is None or is_deleting(document):
+                raise project_not_found(identifier)
+            project = change(open_project(document))
+            await transaction.write([SetWrite(document.path, project.to_fields())])
+            return project
+
+        return await self._store.run(None, body)
+
+    async def _delete_documents(self, identifier: str) -> None:
+        """Everything below the project first, the project last: its id is free only when nothing
+        of it is left."""
+        while True:
+            database = await self._store.open(None)
+            doomed: list[Write] = []
+            for collection in ("keys", "releases", "rulesets"):
+                query = Query(
+                    project_collection(identifier, collection), limit=_DELETIONS_PER_COMMIT // 2
+                )
+                for document in (await database.run_query(query)).documents:
+                    doomed.append(DeleteWrite(document.path))
+                    if collection == "keys":
+                        doomed.append(DeleteWrite(hash_path_of(document.fields["hash"])))
+            last = len(doomed) <= _DELETIONS_PER_COMMIT
+            writes = doomed[:_DELETIONS_PER_COMMIT]
+            if last:
+                writes.append(DeleteWrite(project_path(identifier)))
+            await self._store.run(None, _writing(writes))
+            if last:
+                return
+
+
+def _writing(writes: Sequence[Write]) -> Callable[[Transaction], Awaitable[None]]:
+    async def body(transaction: Transaction) -> None:
+        await transaction.write(writes)
+
+    return body

@@ -1,0 +1,200 @@
+"""Projects and their API keys as documents of the server's system database.
+
+projects/{project}                              name, origins, databases
+projects/{project}/keys/{key}                   kind, name, what may be shown of the key
+projects/{project}/rulesets/{ruleset}           the history of rules
+projects/{project}/releases/cloud.firestore     which of them is in force
+api_keys/{hash of the key}                      project and key: how a presented key is found
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import urlsplit
+
+from baas.errors import InvalidArgument
+from baas.model.documents import DocumentLike
+from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields
+
+PROJECTS = CollectionPath(("projects",))
+DEFAULT_DATABASE = "(default)"
+NAME_CHARACTERS_MAX = 100
+ORIGINS_MAX = 100
+ANY_ORIGIN = "*"
+_PROJECT_ID = re.compile(r"[a-z][a-z0-9-]{1,28}[a-z0-9]")
+_DATABASE_ID = re.compile(r"[a-z][a-z0-9-]{1,61}[a-z0-9]")
+# `default.sqlite` is the file of `(default)`; a named database must not be given the same.
+_RESERVED_DATABASE_IDS = frozenset({"default"})
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """`incarnation` tells a project from an earlier one of the same id."""
+
+    id: str
+    name: str
+    origins: tuple[str, ...]
+    databases: tuple[str, ...]
+    created: Timestamp
+    incarnation: str
+
+    def to_fields(self) -> Fields:
+        return {
+            "name": self.name,
+            "origins": list(self.origins),
+            "databases": list(self.databases),
+            "created": self.created,
+            "incarnation": self.incarnation,
+            "deleting": False,
+        }
+
+
+class ApiKeyKind(Enum):
+    PUBLISHABLE = "publishable"  # names the app; stands in its pages; gives no rights by itself
+    SECRET = "secret"  # acts for the project's own server; answers to no ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as an administrator sees it. `text` is the whole key of a publishable one, None for a
+    secret one, of which `prefix` is all that is kept. `revoked` None: it is good."""
+
+    id: str
+    project: str
+    kind: ApiKeyKind
+    name: str
+    prefix: str
+    text: str | None
+    created: Timestamp
+    revoked: Timestamp | None = None
+
+
+def project_path(project: str) -> DocumentPath:
+    return DocumentPath(("projects", project))
+
+
+def project_collection(project: str, collection: str) -> CollectionPath:
+    return CollectionPath(("projects", project, collection))
+
+
+def project_document(project: str, collection: str, identifier: str) -> DocumentPath:
+    return DocumentPath(("projects", project, collection, identifier))
+
+
+def is_deleting(document: DocumentLike) -> bool:
+    """Whether the project's deletion has begun: it exists for nobody, and its id is not free yet."""
+    return document.fields["deleting"] is True
+
+
+def open_project(document: DocumentLike) -> Project:
+    """The project that a document holds."""
+    fields = document.fields
+    created = fields["created"]
+    assert isinstance(created, Timestamp)
+    return Project(
+        id=document.path.segments[-1],
+        name=str(fields["name"]),
+        origins=_texts(fields["origins"]),
+        databases=_texts(fields["databases"]),
+        created=created,
+        incarnation=str(fields["incarnation"]),
+    )
+
+
+def open_key(document: DocumentLike) -> ApiKey:
+    """The API key that a document holds."""
+    fields = document.fields
+    created, revoked, text = fields["created"], fields["revoked"], fields["text"]
+    assert isinstance(created, Timestamp)
+    assert revoked is None or isinstance(revoked, Timestamp)
+    return ApiKey(
+        id=document.path.segments[-1],
+        project=document.path.segments[1],
+        kind=ApiKeyKind(fields["kind"]),
+        name=str(fields["name"]),
+        prefix=str(fields["prefix"]),
+        text=None if text is None else str(text),
+        created=created,
+        revoked=revoked,
+    )
+
+
+def check_project_id(text: object) -> str:
+    """Raises InvalidArgument (`InvalidProjectId`)."""
+    if not isinstance(text, str) or not _PROJECT_ID.fullmatch(text):
+        raise InvalidArgument(
+            "a project's id has 3 to 30 characters of a-z, 0-9 and `-`; it begins with a letter "
+            "and does not end with `-`",
+            reason="InvalidProjectId",
+            details={"field": "id"},
+        )
+    return text
+
+
+def check_database_id(text: object) -> str:
+    """Raises InvalidArgument (`InvalidDatabaseId`)."""
+    is_good = isinstance(text, str) and (
+        text == DEFAULT_DATABASE
+        or (_DATABASE_ID.fullmatch(text) is not None and text not in _RESERVED_DATABASE_IDS)
+    )
+    if not is_good:
+        raise InvalidArgument(
+            f"a database's id is `{DEFAULT_DATABASE}`, or has 3 to 63 characters of a-z, 0-9 and "
+            "`-`, begins with a letter, does not end with `-` and is not `default`",
+            reason="InvalidDatabaseId",
+            details={"field": "id"},
+        )
+    return str(text)
+
+
+def check_name(text: object) -> str:
+    """A display name. Raises InvalidArgument (`InvalidName`)."""
+    if not isinstance(text, str) or not text.isprintable() or len(text) > NAME_CHARACTERS_MAX:
+        raise InvalidArgument(
+            f"`name` must be a string of at most {NAME_CHARACTERS_MAX} printable characters",
+            reason="InvalidName",
+            details={"field": "name"},
+        )
+    return text
+
+
+def check_origins(origins: object) -> tuple[str, ...]:
+    """Web origins as a browser sends them. Raises InvalidArgument (`InvalidOrigin`)."""
+    if not isinstance(origins, list | tuple) or len(origins) > ORIGINS_MAX:
+        raise _invalid_origin(f"`origins` must be a list of at most {ORIGINS_MAX} origins")
+    return tuple(dict.fromkeys(_check_origin(origin) for origin in origins))
+
+
+def _check_origin(origin: object) -> str:
+    if origin == ANY_ORIGIN:
+        return ANY_ORIGIN
+    text = origin.strip().lower().removesuffix("/") if isinstance(origin, str) else ""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        host = parts.hostname or ""
+    except ValueError:
+        host, port = "", None
+    shown = f"[{host}]" if ":" in host else host
+    built = f"{text.partition('://')[0]}://{shown}"
+    default = {"http": 80, "https": 443}.get(text.partition("://")[0])
+    full = f"{built}:{port}" if port is not None else built
+    if not host or not host.isascii() or default is None or text != full:
+        raise _invalid_origin(
+            f"an origin is `{ANY_ORIGIN}` or scheme and host, as in `https://app.example.com` or "
+            "`http://localhost:5173`"
+        )
+    return built if port == default else full
+
+
+def _invalid_origin(message: str) -> InvalidArgument:
+    return InvalidArgument(message, reason="InvalidOrigin", details={"field": "origins"})
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    assert isinstance(value, list)
+    return tuple(str(item) for item in value)
