@@ -42,7 +42,7 @@ from baas_sdk._values import (
     parse_time,
     split_reference,
 )
-from baas_sdk._writes import CommitResult, WriteOption, WriteResult
+from baas_sdk._writes import CommitResult, Updates, WriteOption, WriteResult
 from baas_sdk.errors import FailedPrecondition, InvalidArgument, InvalidPath, InvalidQuery
 
 R = TypeVar("R", bound="BaseDocumentReference")
@@ -178,9 +178,7 @@ class BaseDocumentReference(Reference):
         write = _writes.create_write(self.database_name, self._path, data)
         return self._commit_call(write).then(_only_result)
 
-    def _update_call(
-        self, updates: Mapping[str | FieldPath, Any], option: WriteOption | None
-    ) -> Call[WriteResult]:
+    def _update_call(self, updates: Updates, option: WriteOption | None) -> Call[WriteResult]:
         write = _writes.update_write(self.database_name, self._path, updates, option)
         return self._commit_call(write).then(_only_result)
 
@@ -366,7 +364,7 @@ class BaseWriteBatch:
     def update(
         self,
         reference: BaseDocumentReference,
-        field_updates: Mapping[str | FieldPath, Any],
+        field_updates: Updates,
         option: WriteOption | None = None,
     ) -> None:
         """Adds a write as `DocumentReference.update`."""

@@ -4,7 +4,7 @@ null None · bool · int64 int · double float · timestamp datetime (UTC) · st
 reference DocumentReference · geo point GeoPoint · vector Vector · array list · map dict
 
 Plain values are plain JSON; the others are objects of one key (`{"$timestamp": "…Z"}`). Integers
-and doubles stay distinct: whole doubles are `{"$double": 1.0}`, integers beyond ±(2^53-1)
+and doubles stay distinct: whole doubles are `{"$double": 1}`, integers beyond ±(2^53-1)
 `{"$int": "…"}`. A literal key that starts with `$` carries one more `$`.
 """
 
@@ -191,11 +191,20 @@ def _integer(value: int, home: DatabaseName, depth: int) -> Tree:
 
 
 def _double(value: float, home: DatabaseName, depth: int) -> Tree:
-    if math.isnan(value):
-        return {"$double": "NaN"}
-    if math.isinf(value):
-        return {"$double": "Infinity" if value > 0 else "-Infinity"}
-    return {"$double": float(value)} if value == int(value) else float(value)
+    if math.isfinite(value) and not value.is_integer():
+        return float(value)
+    return {"$double": _tagged_double(value)}
+
+
+def _tagged_double(value: float) -> Tree:
+    """A double where the tag already says so: any reader may take it for an integer."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value == 0 and math.copysign(1.0, value) < 0:
+        return "-0"
+    if value.is_integer() and abs(value) <= _SAFE_INTEGER:
+        return int(value)
+    return float(value)
 
 
 def _bytes(value: bytes, home: DatabaseName, depth: int) -> Tree:
@@ -219,17 +228,11 @@ def _reference(value: Reference, home: DatabaseName, depth: int) -> Tree:
 
 
 def _geo_point(value: GeoPoint, home: DatabaseName, depth: int) -> Tree:
-    return {"$geo": [value.latitude, value.longitude]}
+    return {"$geo": [_tagged_double(float(value.latitude)), _tagged_double(float(value.longitude))]}
 
 
 def _vector(value: Vector, home: DatabaseName, depth: int) -> Tree:
-    return {"$vector": [_vector_element(item) for item in value]}
-
-
-def _vector_element(item: float) -> Tree:
-    if math.isfinite(item):
-        return item
-    return "NaN" if math.isnan(item) else "Infinity" if item > 0 else "-Infinity"
+    return {"$vector": [_tagged_double(item) for item in value]}
 
 
 def _array(value: Sequence[Any], home: DatabaseName, depth: int) -> Tree:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 from baas_sdk._paths import DatabaseName, FieldPath
 from baas_sdk._transforms import DELETE_FIELD, Transform
@@ -20,6 +20,10 @@ from baas_sdk._values import (
     parse_time,
 )
 from baas_sdk.errors import InvalidArgument, InvalidValue
+
+
+# Mappings are invariant in their keys, so each kind that callers have is named.
+Updates: TypeAlias = Mapping[str, Any] | Mapping[FieldPath, Any] | Mapping[str | FieldPath, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ def create_write(home: DatabaseName, path: str, data: Mapping[str, Any]) -> dict
 def update_write(
     home: DatabaseName,
     path: str,
-    updates: Mapping[str | FieldPath, Any],
+    updates: Updates,
     option: WriteOption | None = None,
 ) -> dict[str, Tree]:
     """Changes the named fields of a document that must exist; keys are field paths."""

@@ -36,7 +36,7 @@ from baas_sdk._snapshots import (
     QuerySnapshot,
 )
 from baas_sdk._values import Tree
-from baas_sdk._writes import WriteOption, WriteResult
+from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.errors import FailedPrecondition
 
 S = TypeVar("S")
@@ -84,7 +84,7 @@ class AsyncDocumentReference(BaseDocumentReference):
 
     async def update(
         self,
-        field_updates: Mapping[str | FieldPath, Any],
+        field_updates: Updates,
         option: WriteOption | None = None,
         *,
         timeout: float | None = None,

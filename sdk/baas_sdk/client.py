@@ -34,7 +34,7 @@ from baas_sdk._snapshots import (
     QuerySnapshot,
 )
 from baas_sdk._values import Tree
-from baas_sdk._writes import WriteOption, WriteResult
+from baas_sdk._writes import Updates, WriteOption, WriteResult
 
 S = TypeVar("S")
 _log = logging.getLogger("baas_sdk")
@@ -79,7 +79,7 @@ class DocumentReference(BaseDocumentReference):
 
     def update(
         self,
-        field_updates: Mapping[str | FieldPath, Any],
+        field_updates: Updates,
         option: WriteOption | None = None,
         *,
         timeout: float | None = None,

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from baas_sdk import And, Client, DocumentSnapshot, FieldFilter, FieldPath, Or, Query
+from baas_sdk.errors import InvalidQuery, InvalidValue, SdkError
+
+CLIENT = Client("http://127.0.0.1:9", project="demo")
+CITIES = CLIENT.collection("cities")
+ID = FieldPath.document_id()
+
+
+def encoded(query: Query) -> Any:
+    return query._spec.encode()
+
+
+def city(**fields: Any) -> DocumentSnapshot[Any]:
+    tree = {
+        "path": "cities/zrh",
+        "fields": fields,
+        "create_time": "2026-01-01T00:00:00.000000Z",
+        "update_time": "2026-01-01T00:00:00.000000Z",
+    }
+    return DocumentSnapshot(CLIENT.document("cities/zrh"), tree)
+
+
+def test_a_collection_is_a_query() -> None:
+    assert encoded(CITIES) == {"collection": "cities"}
+    assert encoded(CLIENT.collection_group("districts")) == {
+        "collection": "districts",
+        "group": True,
+    }
+
+
+def test_every_clause_has_its_member() -> None:
+    query = (
+        CITIES.where(filter=FieldFilter("country", "==", "CH"))
+        .where("tags", "array_contains", "lake")
+        .order_by("population", direction=Query.DESCENDING)
+        .order_by("name")
+        .offset(2)
+        .limit(10)
+        .select(["name", "geo.lat"])
+        .start_at([5, "A"])
+        .end_before({"population": 1, "name": "Z"})
+    )
+
+    assert encoded(query) == {
+        "collection": "cities",
+        "where": {
+            "and": [
+                {"field": "country", "op": "==", "value": "CH"},
+                {"field": "tags", "op": "array-contains", "value": "lake"},
+            ]
+        },
+        "order_by": [
+            {"field": "population", "direction": "desc"},
+            {"field": "name", "direction": "asc"},
+        ],
+        "start": {"values": [5, "A"], "before": True},
+        "end": {"values": [1, "Z"], "before": True},
+        "offset": 2,
+        "limit": 10,
+        "select": ["name", "geo.lat"],
+    }
+
+
+def test_filters_nest() -> None:
+    condition = Or([FieldFilter("a", "in", (1, 2)), And([FieldFilter("b", "!=", None)])])
+
+    assert encoded(CITIES.where(filter=condition)) == {
+        "collection": "cities",
+        "where": {
+            "or": [
+                {"field": "a", "op": "in", "value": [1, 2]},
+                {"and": [{"field": "b", "op": "!=", "value": None}]},
+            ]
+        },
+    }
+
+
+def test_not_a_number_may_be_asked_for() -> None:
+    where = encoded(CITIES.where("a", "==", math.nan))["where"]
+
+    assert where == {"field": "a", "op": "==", "value": {"$double": "NaN"}}
+
+
+def test_queries_do_not_change() -> None:
+    base = CITIES.where("a", "==", 1)
+    base.limit(1)
+
+    assert "limit" not in encoded(base)
+    assert base == CITIES.where("a", "==", 1)
+    assert base != CITIES.where("a", "==", 2)
+
+
+def test_ids_are_compared_as_references() -> None:
+    assert encoded(CITIES.where(ID, "==", "zrh"))["where"]["value"] == {"$ref": "cities/zrh"}
+    reference = CITIES.document("zrh")
+    where = encoded(CITIES.where(ID, "in", ["a", reference]))["where"]
+    assert where["value"] == [{"$ref": "cities/a"}, {"$ref": "cities/zrh"}]
+    group = CLIENT.collection_group("districts").where(ID, ">=", "cities/zrh/districts/1")
+    assert encoded(group)["where"]["value"] == {"$ref": "cities/zrh/districts/1"}
+    assert encoded(CITIES.order_by(ID).start_at(["b"]))["start"]["values"] == [{"$ref": "cities/b"}]
+
+
+@pytest.mark.parametrize(
+    ("method", "wire"),
+    [
+        ("start_at", ("start", True)),
+        ("start_after", ("start", False)),
+        ("end_before", ("end", True)),
+        ("end_at", ("end", False)),
+    ],
+)
+def test_positions(method: str, wire: tuple[str, bool]) -> None:
+    query = getattr(CITIES.order_by("a"), method)([1])
+
+    assert encoded(query)[wire[0]] == {"values": [1], "before": wire[1]}
+
+
+def test_a_document_marks_a_total_order() -> None:
+    query = CITIES.where("b", ">", 1).where("c", "!=", 2).order_by("a", Query.DESCENDING)
+
+    tree = encoded(query.start_after(city(a=3, b=2, c=5)))
+
+    assert tree["order_by"] == [
+        {"field": "a", "direction": "desc"},
+        {"field": "b", "direction": "desc"},
+        {"field": "c", "direction": "desc"},
+        {"field": "__name__", "direction": "desc"},
+    ]
+    assert tree["start"] == {"values": [3, 2, 5, {"$ref": "cities/zrh"}], "before": False}
+
+
+def test_a_document_alone_is_ordered_by_name() -> None:
+    tree = encoded(CITIES.start_at(city()))
+
+    assert tree["order_by"] == [{"field": "__name__", "direction": "asc"}]
+    assert tree["start"]["values"] == [{"$ref": "cities/zrh"}]
+
+
+def test_the_last_are_asked_for_in_the_opposite_order() -> None:
+    query = CITIES.order_by("a").order_by("b", Query.DESCENDING).limit_to_last(2)
+
+    assert encoded(query.start_at([1]).end_at([9, 8])) == {
+        "collection": "cities",
+        "order_by": [{"field": "a", "direction": "desc"}, {"field": "b", "direction": "asc"}],
+        "start": {"values": [9, 8], "before": True},
+        "end": {"values": [1], "before": False},
+        "limit": 2,
+    }
+    assert encoded(query.start_after([1]).end_before([9]))["start"]["before"] is False
+    assert encoded(query.start_after([1]).end_before([9]))["end"]["before"] is True
+
+
+def test_a_later_limit_takes_the_place_of_an_earlier_one() -> None:
+    assert encoded(CITIES.order_by("a").limit_to_last(2).limit(3)) == {
+        "collection": "cities",
+        "order_by": [{"field": "a", "direction": "asc"}],
+        "limit": 3,
+    }
+
+
+def test_select_of_nothing_is_ids_alone() -> None:
+    assert encoded(CITIES.select([]))["select"] == ["__name__"]
+
+
+WRONG: list[tuple[Callable[[], Any], str]] = [
+    (lambda: CITIES.where("a", "=", 1), "no operator"),
+    (lambda: CITIES.where("a"), "FieldFilter"),
+    (lambda: CITIES.where(filter="a == 1"), "FieldFilter"),  # type: ignore[arg-type]
+    (lambda: CITIES.where("a", "==", 1, filter=FieldFilter("a", "==", 1)), "not both"),
+    (lambda: CITIES.where("a", "in", "xyz"), "takes a list"),
+    (lambda: CITIES.where("a", "in", 5), "takes a list"),
+    (lambda: CITIES.where("a", "<", None), "only be compared"),
+    (lambda: CITIES.where("a", ">=", math.nan), "only be compared"),
+    (lambda: CITIES.where("a", "==", {1}), "use a list"),
+    (lambda: CITIES.where(ID, "==", "a/b"), "without `/`"),
+    (lambda: CITIES.where(ID, "==", 5), "an id"),
+    (lambda: CITIES.where(ID, "array_contains", "a"), "does not apply"),
+    (lambda: And([]), "at least one"),
+    (lambda: Or(["x"]), "takes FieldFilter"),  # type: ignore[list-item]
+    (lambda: CITIES.order_by("a", "down"), "direction"),
+    (lambda: CITIES.limit(0), "at least 1"),
+    (lambda: CITIES.limit(2**31), "at most"),
+    (lambda: CITIES.limit("5"), "whole number"),  # type: ignore[arg-type]
+    (lambda: CITIES.offset(-1), "at least 0"),
+    (lambda: CITIES.select("name"), "list of field paths"),
+    (lambda: CITIES.start_at([]), "at least one"),
+    (lambda: CITIES.start_at("x"), "position"),
+    (lambda: CITIES.start_at(DocumentSnapshot(CITIES.document("x"), None)), "does not exist"),
+    (lambda: encoded(CITIES.start_at([1])), "order_by"),
+    (lambda: encoded(CITIES.order_by("a").start_at([1, 2])), "2 values for 1"),
+    (lambda: encoded(CITIES.order_by("a").end_at({"b": 1})), "`a` is ordered by"),
+    (lambda: encoded(CITIES.order_by("a").start_at(city(b=1))), "has no field `a`"),
+    (lambda: encoded(CITIES.limit_to_last(1)), "needs an order_by"),
+    (lambda: CITIES.order_by("a").limit_to_last(1).stream(), "cannot be streamed"),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), WRONG)
+def test_wrong_queries_are_refused_before_anything_is_sent(
+    make: Callable[[], Any], words: str
+) -> None:
+    with pytest.raises((InvalidQuery, InvalidValue), match=words) as caught:
+        make()
+    assert isinstance(caught.value, SdkError)
