@@ -1,0 +1,263 @@
+/** The administrative calls, one function each. */
+
+import type { JsonObject } from "../model/json";
+import { call } from "./client";
+import type { Session } from "./session";
+
+export interface Project {
+  id: string;
+  name: string;
+  origins: string[];
+  created: string;
+}
+
+export interface ApiKey {
+  id: string;
+  kind: "publishable" | "secret";
+  name: string;
+  prefix: string;
+  /** The whole key: always for a publishable one, once for a secret one. */
+  text: string | null;
+  created: string;
+  revoked: string | null;
+}
+
+export interface User {
+  uid: string;
+  email: string;
+  emailVerified: boolean;
+  disabled: boolean;
+  created: string;
+  lastSignIn: string | null;
+}
+
+export interface Rules {
+  source: string;
+  ruleset: string | null;
+  deployedAt: string | null;
+}
+
+export interface Diagnostic {
+  severity: "error" | "warning";
+  message: string;
+  line: number;
+  column: number;
+  endColumn: number;
+  hint: string | null;
+}
+
+const enc = encodeURIComponent;
+
+function projectPath(project: string): string {
+  return `/admin/projects/${enc(project)}`;
+}
+
+function text(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}
+
+function list(value: unknown): JsonObject[] {
+  return Array.isArray(value) ? (value as JsonObject[]) : [];
+}
+
+function decodeSession(tree: JsonObject, email: string): Session {
+  const admin = tree.admin as JsonObject | undefined;
+  return { token: String(tree.token), email: text(admin?.email) ?? email };
+}
+
+export async function setUp(token: string, email: string, password: string): Promise<Session> {
+  const body = { token, email, password };
+  return decodeSession(await call("POST", "/admin/setup", { body, anonymous: true }), email);
+}
+
+export async function signIn(email: string, password: string): Promise<Session> {
+  const body = { email, password };
+  return decodeSession(await call("POST", "/admin/sign-in", { body, anonymous: true }), email);
+}
+
+export async function signOut(): Promise<void> {
+  await call("POST", "/admin/sign-out");
+}
+
+// Projects
+
+function decodeProject(tree: JsonObject): Project {
+  return {
+    id: String(tree.id),
+    name: text(tree.name) ?? String(tree.id),
+    origins: Array.isArray(tree.origins) ? tree.origins.map(String) : [],
+    created: text(tree.created) ?? text(tree.created_at) ?? text(tree.create_time) ?? "",
+  };
+}
+
+export async function listProjects(): Promise<Project[]> {
+  return list((await call("GET", "/admin/projects")).projects).map(decodeProject);
+}
+
+export async function createProject(id: string, name: string): Promise<Project> {
+  return decodeProject(await call("POST", "/admin/projects", { body: { id, name, origins: [] } }));
+}
+
+export async function getProject(project: string): Promise<Project> {
+  return decodeProject(await call("GET", projectPath(project)));
+}
+
+export async function updateProject(
+  project: string,
+  change: { name?: string; origins?: string[] },
+): Promise<Project> {
+  return decodeProject(await call("PATCH", projectPath(project), { body: { ...change } }));
+}
+
+export async function deleteProject(project: string): Promise<void> {
+  await call("DELETE", projectPath(project));
+}
+
+// Keys
+
+function decodeKey(tree: JsonObject): ApiKey {
+  return {
+    id: String(tree.id),
+    kind: tree.kind === "secret" ? "secret" : "publishable",
+    name: text(tree.name) ?? "",
+    prefix: text(tree.prefix) ?? "",
+    text: text(tree.text) ?? text(tree.key),
+    created: text(tree.created) ?? text(tree.created_at) ?? text(tree.create_time) ?? "",
+    revoked: text(tree.revoked) ?? text(tree.revoked_at),
+  };
+}
+
+export async function listKeys(project: string): Promise<ApiKey[]> {
+  return list((await call("GET", `${projectPath(project)}/keys`)).keys).map(decodeKey);
+}
+
+export async function createKey(
+  project: string,
+  kind: ApiKey["kind"],
+  name: string,
+): Promise<ApiKey> {
+  const body = { kind, name };
+  return decodeKey(await call("POST", `${projectPath(project)}/keys`, { body }));
+}
+
+export async function revokeKey(project: string, id: string): Promise<void> {
+  await call("DELETE", `${projectPath(project)}/keys/${enc(id)}`);
+}
+
+// Databases
+
+export async function listDatabases(project: string): Promise<string[]> {
+  const { databases } = await call("GET", `${projectPath(project)}/databases`);
+  return (Array.isArray(databases) ? databases : []).map((item) =>
+    typeof item === "string" ? item : String((item as JsonObject).id ?? (item as JsonObject).name),
+  );
+}
+
+export async function createDatabase(project: string, id: string): Promise<void> {
+  await call("POST", `${projectPath(project)}/databases`, { body: { id } });
+}
+
+export async function listCollections(
+  project: string,
+  database: string,
+  parent: string | null,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const query = parent === null ? "" : `?parent=${enc(parent)}`;
+  const path = `${projectPath(project)}/databases/${enc(database)}/collections${query}`;
+  const { collections } = await call("GET", path, signal === undefined ? {} : { signal });
+  return Array.isArray(collections) ? collections.map(String) : [];
+}
+
+// Rules
+
+export async function getRules(project: string): Promise<Rules> {
+  return decodeRules(await call("GET", `${projectPath(project)}/rules`));
+}
+
+export async function deployRules(
+  project: string,
+  source: string,
+  allowOpen: boolean,
+): Promise<Rules> {
+  const body = { source, allow_open: allowOpen };
+  const rules = decodeRules(await call("PUT", `${projectPath(project)}/rules`, { body }));
+  return { ...rules, source };
+}
+
+export async function checkRules(
+  project: string,
+  source: string,
+  signal: AbortSignal,
+): Promise<Diagnostic[]> {
+  const options = { body: { source }, signal };
+  const answer = await call("POST", `${projectPath(project)}/rules:check`, options);
+  return decodeDiagnostics(answer.diagnostics);
+}
+
+export function decodeDiagnostics(tree: unknown): Diagnostic[] {
+  return list(tree).map((item) => ({
+    severity: /warning/i.test(String(item.severity)) ? "warning" : "error",
+    message: String(item.message),
+    line: Number(item.line) || 1,
+    column: Number(item.column) || 1,
+    endColumn: Number(item.end_column) || Number(item.column) || 1,
+    hint: text(item.hint),
+  }));
+}
+
+function decodeRules(tree: JsonObject): Rules {
+  return {
+    source: text(tree.source) ?? "",
+    ruleset: text(tree.ruleset),
+    deployedAt: text(tree.deployed_at),
+  };
+}
+
+// Users
+
+export interface UserPage {
+  users: User[];
+  nextPageToken: string | null;
+}
+
+function decodeUser(tree: JsonObject): User {
+  return {
+    uid: String(tree.uid),
+    email: text(tree.email) ?? "",
+    emailVerified: tree.email_verified === true,
+    disabled: tree.disabled === true,
+    created: text(tree.created) ?? text(tree.created_at) ?? text(tree.create_time) ?? "",
+    lastSignIn: text(tree.last_sign_in) ?? text(tree.last_sign_in_at),
+  };
+}
+
+export async function listUsers(
+  project: string,
+  pageToken: string | null,
+  size: number,
+): Promise<UserPage> {
+  const token = pageToken === null ? "" : `&page_token=${enc(pageToken)}`;
+  const tree = await call("GET", `${projectPath(project)}/users?page_size=${size}${token}`);
+  return { users: list(tree.users).map(decodeUser), nextPageToken: text(tree.next_page_token) };
+}
+
+export async function createUser(project: string, email: string, password: string): Promise<User> {
+  const body = { email, password };
+  const tree = await call("POST", `${projectPath(project)}/users`, { body });
+  return decodeUser((tree.user as JsonObject | undefined) ?? tree);
+}
+
+export async function setUserDisabled(
+  project: string,
+  uid: string,
+  disabled: boolean,
+): Promise<User> {
+  const path = `${projectPath(project)}/users/${enc(uid)}`;
+  const tree = await call("PATCH", path, { body: { disabled } });
+  return decodeUser((tree.user as JsonObject | undefined) ?? tree);
+}
+
+export async function deleteUser(project: string, uid: string): Promise<void> {
+  await call("DELETE", `${projectPath(project)}/users/${enc(uid)}`);
+}

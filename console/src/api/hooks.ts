@@ -1,0 +1,93 @@
+import {
+  createContext,
+  useCallback,
+  useContext,
+  useEffect,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
+import { type ConnectionStatus, ListenConnection } from "./connection";
+import type { TargetSpec, TargetState } from "./listen";
+
+export interface Loaded<T> {
+  data: T | undefined;
+  error: unknown;
+  loading: boolean;
+  reload: () => void;
+  setData: (data: T) => void;
+}
+
+/** Loads once per key. While it reloads the old data stays; another key starts empty. */
+export function useLoaded<T>(key: string, load: () => Promise<T>): Loaded<T> {
+  const [state, setState] = useState<{ key: string; data?: T; error?: unknown; done: boolean }>({
+    key,
+    done: false,
+  });
+  const [round, setRound] = useState(0);
+  const latest = useRef(load);
+  latest.current = load;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `round` asks for another load.
+  useEffect(() => {
+    let current = true;
+    latest.current().then(
+      (data) => current && setState({ key, data, done: true }),
+      (error: unknown) =>
+        current &&
+        setState((old) =>
+          old.key === key ? { ...old, error, done: true } : { key, error, done: true },
+        ),
+    );
+    return () => {
+      current = false;
+    };
+  }, [key, round]);
+  const reload = useCallback(() => setRound((old) => old + 1), []);
+  const setData = useCallback((data: T) => setState({ key, data, done: true }), [key]);
+  const mine = state.key === key;
+  return {
+    data: mine ? state.data : undefined,
+    error: mine ? state.error : undefined,
+    loading: !mine || !state.done,
+    reload,
+    setData,
+  };
+}
+
+export const ConnectionContext = createContext<ListenConnection | null>(null);
+
+/** One connection for a project's database, as long as the caller is mounted. */
+export function useConnection(project: string, database: string): ListenConnection | null {
+  const [connection, setConnection] = useState<ListenConnection | null>(null);
+  useEffect(() => {
+    const made = new ListenConnection(project, database);
+    made.start();
+    setConnection(made);
+    return () => made.close();
+  }, [project, database]);
+  return connection;
+}
+
+const WAITING: TargetState = { status: "waiting" };
+const CONNECTING: ConnectionStatus = { status: "connecting" };
+
+/** Listens to one target. `key` of the result tells which spec it belongs to. */
+export function useTarget(spec: TargetSpec | null): { state: TargetState; key: string } {
+  const connection = useContext(ConnectionContext);
+  const key = JSON.stringify(spec);
+  const [shown, setShown] = useState<{ state: TargetState; key: string }>({ state: WAITING, key });
+  useEffect(() => {
+    const wanted = JSON.parse(key) as TargetSpec | null;
+    if (connection === null || wanted === null) return undefined;
+    return connection.listen(wanted, (state) => setShown({ state, key }));
+  }, [connection, key]);
+  return shown;
+}
+
+export function useConnectionStatus(): ConnectionStatus {
+  const connection = useContext(ConnectionContext);
+  return useSyncExternalStore(
+    useCallback((watcher) => connection?.watchStatus(watcher) ?? (() => undefined), [connection]),
+    () => connection?.status ?? CONNECTING,
+  );
+}

@@ -1,0 +1,63 @@
+/** Document and collection paths, and field paths, as the server reads them. */
+
+export type Segments = readonly string[];
+
+export function isCollection(segments: Segments): boolean {
+  return segments.length % 2 === 1;
+}
+
+export function isDocument(segments: Segments): boolean {
+  return segments.length > 0 && segments.length % 2 === 0;
+}
+
+export function splitPath(path: string): Segments {
+  return path
+    .trim()
+    .replace(/^\/+|\/+$/g, "")
+    .split("/")
+    .filter((segment) => segment !== "");
+}
+
+/** A path as part of a URL: every segment escaped, dots alone too, as browsers remove those. */
+export function urlPath(segments: Segments): string {
+  return segments.map((segment) => encodeURIComponent(segment)).join("/");
+}
+
+/** Says what is wrong with a document or collection id, or null. */
+export function faultOfId(id: string): string | null {
+  if (id === "") return "an id cannot be empty";
+  if (id.includes("/")) return "an id cannot contain /";
+  if (id === "." || id === "..") return "an id cannot be . or ..";
+  if (/^__.*__$/s.test(id) && !/^__id-?\d+__$/.test(id))
+    return "ids of the form __…__ are reserved";
+  if (new TextEncoder().encode(id).length > 1500) return "an id has at most 1,500 bytes";
+  return null;
+}
+
+/** Says what is wrong with a path of ids, or null. */
+export function faultOfPath(segments: Segments): string | null {
+  if (segments.length === 0) return "a path cannot be empty";
+  for (const segment of segments) {
+    const fault = faultOfId(segment);
+    if (fault !== null) return fault;
+  }
+  return null;
+}
+
+/** One segment of a field path: in backticks unless it is a simple word. */
+export function fieldSegment(name: string): string {
+  if (/^[A-Za-z_][A-Za-z_0-9]*$/.test(name)) return name;
+  return `\`${name.replace(/\\/g, "\\\\").replace(/`/g, "\\`")}\``;
+}
+
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/** A fresh document id of 20 letters and digits, evenly drawn. */
+export function newId(): string {
+  let id = "";
+  while (id.length < 20) {
+    for (const byte of crypto.getRandomValues(new Uint8Array(32)))
+      if (byte < 248 && id.length < 20) id += ALPHABET[byte % 62];
+  }
+  return id;
+}

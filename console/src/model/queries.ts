@@ -1,0 +1,104 @@
+/** What the data browser asks for: filters, orders and a limit; as wire JSON and as a hash's query. */
+
+import { type Json, type JsonObject, parseJson, writeJson } from "./json";
+import { decodeValue, encodeValue, type Kind, type Value } from "./values";
+
+export const OPERATORS = [
+  "==",
+  "!=",
+  "<",
+  "<=",
+  ">",
+  ">=",
+  "in",
+  "not-in",
+  "array-contains",
+  "array-contains-any",
+] as const;
+export type Operator = (typeof OPERATORS)[number];
+
+export interface Filter {
+  field: string;
+  op: Operator;
+  value: Value;
+}
+
+export interface Order {
+  field: string;
+  direction: "asc" | "desc";
+}
+
+export interface View {
+  where: readonly Filter[];
+  orderBy: readonly Order[];
+  /** Every collection with this id, at any depth. */
+  group: boolean;
+}
+
+export const EMPTY_VIEW: View = { where: [], orderBy: [], group: false };
+export const PAGE = 50;
+
+export function takesList(op: Operator): boolean {
+  return op === "in" || op === "not-in" || op === "array-contains-any";
+}
+
+export function encodeQuery(collection: string, view: View, limit: number | null): JsonObject {
+  const query: JsonObject = { collection };
+  if (view.group) query.group = true;
+  const filters: Json[] = view.where.map((filter) => ({
+    field: filter.field,
+    op: filter.op,
+    value: encodeValue(filter.value),
+  }));
+  if (filters.length === 1) query.where = filters[0] as Json;
+  if (filters.length > 1) query.where = { and: filters };
+  if (view.orderBy.length > 0)
+    query.order_by = view.orderBy.map(({ field, direction }) => ({ field, direction }));
+  if (limit !== null) query.limit = limit;
+  return query;
+}
+
+/** `where=["age",">",18]&order=age:desc`: short enough to share, exact in its types. */
+export function encodeView(view: View, parameters: URLSearchParams): void {
+  for (const { field, op, value } of view.where)
+    parameters.append("where", writeJson([field, op, encodeValue(value)]));
+  for (const { field, direction } of view.orderBy)
+    parameters.append("order", `${field}:${direction}`);
+  if (view.group) parameters.set("group", "1");
+}
+
+/** Reads a view; parts that make no sense are left out, as the hash may come from anywhere. */
+export function decodeView(parameters: URLSearchParams): View {
+  const where: Filter[] = [];
+  for (const text of parameters.getAll("where")) {
+    try {
+      const { tree } = parseJson(text);
+      if (!Array.isArray(tree) || tree.length !== 3) continue;
+      const [field, op, value] = tree as [Json, Json, Json];
+      if (typeof field !== "string" || !OPERATORS.includes(op as Operator)) continue;
+      where.push({ field, op: op as Operator, value: decodeValue(value) });
+    } catch {
+      // A damaged link shows the collection without that filter.
+    }
+  }
+  const orderBy: Order[] = [];
+  for (const text of parameters.getAll("order")) {
+    const found = /^(.+):(asc|desc)$/s.exec(text);
+    if (found !== null)
+      orderBy.push({ field: found[1] as string, direction: found[2] as Order["direction"] });
+  }
+  return { where, orderBy, group: parameters.get("group") === "1" };
+}
+
+/** The type that a text most likely means in a filter, when none was chosen. */
+export function guessKind(text: string): Kind {
+  const bare = text.trim();
+  if (/^-?\d{1,19}$/.test(bare)) return "integer";
+  if (/^-?(?:\d+\.\d*|\.\d+|\d+(?:\.\d+)?[eE][+-]?\d+)$/.test(bare)) return "double";
+  if (bare === "true" || bare === "false") return "boolean";
+  if (bare === "null") return "null";
+  if (/^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(bare)) return "timestamp";
+  if (bare.startsWith("[")) return "array";
+  if (bare.startsWith("{")) return "map";
+  return "string";
+}

@@ -1,0 +1,68 @@
+/** Hash addresses: every view of the console has one that can be shared, without any secret in it. */
+
+import { type Segments, splitPath, urlPath } from "./paths";
+import { decodeView, EMPTY_VIEW, encodeView, type View } from "./queries";
+
+export const DEFAULT_DATABASE = "(default)";
+
+export type Route =
+  | { page: "projects" }
+  | { page: "setup" }
+  | { page: "data"; project: string; database: string; path: Segments; view: View }
+  | { page: "rules"; project: string }
+  | { page: "users"; project: string }
+  | { page: "settings"; project: string }
+  | { page: "unknown"; hash: string };
+
+export type ProjectPage = "data" | "rules" | "users" | "settings";
+
+/** Reads `location.hash`. Never throws: what is not understood is an unknown page. */
+export function parseHash(hash: string): Route {
+  const unknown: Route = { page: "unknown", hash };
+  const bare = hash.replace(/^#?\/?/, "");
+  const mark = bare.indexOf("?");
+  const path = mark < 0 ? bare : bare.slice(0, mark);
+  const parameters = new URLSearchParams(mark < 0 ? "" : bare.slice(mark + 1));
+  let segments: Segments;
+  try {
+    segments = splitPath(path).map(decodeURIComponent);
+  } catch {
+    return unknown;
+  }
+  const [first, project, page, ...rest] = segments;
+  if (first === undefined) return { page: "projects" };
+  if (first === "setup" && project === undefined) return { page: "setup" };
+  if (first !== "projects") return unknown;
+  if (project === undefined) return { page: "projects" };
+  if (page === "rules" || page === "users" || page === "settings")
+    return rest.length === 0 ? { page, project } : unknown;
+  if (page !== undefined && page !== "data") return unknown;
+  const view = decodeView(parameters);
+  const database = parameters.get("database") ?? DEFAULT_DATABASE;
+  return { page: "data", project, database, path: rest, view };
+}
+
+/** The hash of a data view. The database and an empty view leave no trace. */
+export function dataHash(
+  project: string,
+  database: string,
+  path: Segments,
+  view: View = EMPTY_VIEW,
+): string {
+  const parameters = new URLSearchParams();
+  if (database !== DEFAULT_DATABASE) parameters.set("database", database);
+  encodeView(view, parameters);
+  const query = parameters.toString();
+  const tail = path.length === 0 ? "" : `/${urlPath(path)}`;
+  return `#/projects/${encodeURIComponent(project)}/data${tail}${query === "" ? "" : `?${query}`}`;
+}
+
+export function pageHash(project: string, page: ProjectPage): string {
+  return `#/projects/${encodeURIComponent(project)}/${page}`;
+}
+
+/** The token of `#/setup?token=…`. It stays in the fragment, which browsers never send. */
+export function setupToken(hash: string): string | null {
+  const found = /^#?\/?setup\?(.*)$/s.exec(hash);
+  return found === null ? null : new URLSearchParams(found[1]).get("token");
+}
