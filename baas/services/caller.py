@@ -22,14 +22,15 @@ class CallerKind(Enum):
 class Caller:
     """A caller with rights in exactly one project, or (administrators) in all of them.
 
-    `expires_at` is in seconds since 1970; a listener of this caller is cut off then.
+    `expires_at` is in seconds since 1970; a listener of this caller is cut off then. `session` is
+    the id of a user's session, or the token of an administrator's.
     """
 
     kind: CallerKind
     uid: str | None = None
     claims: Mapping[str, Any] = field(default=_NO_CLAIMS)
     expires_at: int | None = None
-    session: str | None = None
+    session: str | None = field(default=None, repr=False)
     project: str | None = None
 
     @property

@@ -11,9 +11,7 @@ ANY_ORIGIN = "*"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-async def is_origin_allowed(
-    context: Context, project: str | None, origin: str, host: str
-) -> bool:
+async def is_origin_allowed(context: Context, project: str | None, origin: str, host: str) -> bool:
     """Whether a browser's page from `origin` may call `project` (None: the server itself, as the
     console does) at an address whose Host header was `host`. Raises NotFound for unknown projects.
 

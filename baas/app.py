@@ -1,0 +1,304 @@
+"""The only place where settings, engines and faces meet: the ASGI application, and the process that
+serves it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import structlog
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from baas import __version__
+from baas.clock import Clock, SystemClock
+from baas.errors import FailedPrecondition, InvalidArgument
+from baas.http.face import HttpFace
+from baas.http.logs import AccessLog, configure_logs
+from baas.services.authentication import OPERATOR_PREFIX
+from baas.services.context import Context
+from baas.settings import Settings
+
+SERVERS = ("uvicorn", "granian")
+BACKLOG = 2048
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_log = structlog.get_logger("baas.app")
+
+
+class App:
+    """One server on one data folder, as an ASGI application.
+
+    `start` takes the folder's lock and opens what every request needs; `drain` ends the listeners,
+    `stop` closes everything. The ASGI lifespan calls them. With `url`, the server makes itself known
+    to the command line in `<data>/server.json`.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, *, url: str | None = None, pid: int | None = None
+    ) -> None:
+        check_settings(settings)
+        self.settings = settings
+        self.operator_token = OPERATOR_PREFIX + secrets.token_urlsafe(32)
+        self.setup_token: str | None = None
+        self._clock = clock
+        self._url = url
+        self._pid = pid or os.getpid()
+        self._access_log = AccessLog(clock, _write_to_stderr) if settings.access_log else None
+        # Six characters tell the runs of a server apart in its request ids.
+        self._http = HttpFace(self._access_log, instance=secrets.token_hex(3) + "-")
+        self._closing = contextlib.AsyncExitStack()
+
+    @property
+    def context(self) -> Context:
+        """What the use cases work with, between `start` and `stop`."""
+        assert self._http.context is not None, "the application has not been started"
+        return self._http.context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._listen(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            raise AssertionError(f"unknown ASGI scope `{kind}`")
+
+    async def start(self) -> None:
+        """Opens everything. Raises FailedPrecondition if another server has the data folder."""
+        async with contextlib.AsyncExitStack() as stack:
+            data = self.settings.data
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(lock_folder(data))
+            self._http.context = await self._open(stack)
+            if self._url is not None:
+                stack.enter_context(self._server_file(self._url))
+            self._closing = stack.pop_all()
+
+    async def drain(self) -> None:
+        """Ends the listeners, each with a message that says why; requests go on."""
+
+    async def stop(self) -> None:
+        """Closes everything; safe to call twice."""
+        self._http.context = None
+        await self._closing.aclose()
+        if self._access_log is not None:
+            self._access_log.flush()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            _log.exception("start failed")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        if self._url is not None:
+            greet(self, self._url)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> Context:
+        raise NotImplementedError
+
+    async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def _server_file(self, url: str) -> Iterator[None]:
+        """`<data>/server.json` while the server runs: who can read the folder may administrate."""
+        file = self.settings.data / "server.json"
+        content = {"url": url, "token": self.operator_token, "pid": self._pid}
+        fresh = file.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(orjson.dumps(content))
+        fresh.replace(file)
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def create_app(
+    settings: Settings,
+    clock: Clock | None = None,
+    *,
+    url: str | None = None,
+    pid: int | None = None,
+) -> App:
+    """The ASGI application of one server. Raises InvalidArgument for settings that contradict."""
+    return App(settings, clock or SystemClock(), url=url, pid=pid)
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises InvalidArgument for what must not be started."""
+    if settings.dev and settings.host not in _LOOPBACK:
+        raise InvalidArgument(
+            f"development mode explains denials to everybody, so it listens on loopback only, not on "
+            f"`{settings.host}`; leave out --dev or --host",
+            reason="InvalidSettings",
+        )
+    if settings.server not in SERVERS:
+        raise InvalidArgument(
+            f"`server` is `{settings.server}`; known are `uvicorn` and `granian`",
+            reason="InvalidSettings",
+        )
+
+
+@contextlib.contextmanager
+def lock_folder(data: Path) -> Iterator[None]:
+    """Holds `<data>/lock`. Raises FailedPrecondition if another process does; the lock of a process
+    that died is free."""
+    with (data / "lock").open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
+            raise FailedPrecondition(
+                f"the data folder `{data}` is in use by the process {holder}",
+                reason="DataFolderInUse",
+            ) from error
+        file.truncate(0)
+        file.write(b"%d\n" % os.getpid())
+        file.flush()
+        yield
+
+
+def serve(settings: Settings, clock: Clock | None = None) -> int:
+    """Serves until SIGTERM or SIGINT: then stops accepting, tells the listeners, lets open requests
+    finish for up to `drain_seconds`, closes the databases and returns 0."""
+    check_settings(settings)
+    configure_logs(settings.log_level, for_people=settings.dev)
+    with contextlib.closing(bind(settings)) as listening:
+        port = listening.getsockname()[1]
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{host}:{port}"
+        if settings.server == "granian":
+            listening.close()
+            return _serve_granian(replace(settings, port=port), url)
+        return _serve_uvicorn(create_app(settings, clock, url=url), listening)
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A listening socket. Raises FailedPrecondition if the address cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host, settings.port))
+        listening.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise FailedPrecondition(
+            f"cannot listen on `{settings.host}:{settings.port}`: {error}",
+            reason="AddressUnavailable",
+        ) from error
+    return listening
+
+
+class _UvicornServer(uvicorn.Server):
+    """Uvicorn that tells the listeners before it drains."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.drain()
+        await super().shutdown(sockets)
+
+
+def _serve_uvicorn(app: App, listening: socket.socket) -> int:
+    settings = app.settings
+    config = uvicorn.Config(
+        app,
+        loop="uvloop" if sys.platform != "win32" else "auto",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=settings.limits.listen_message_bytes_max,
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        # The address of a proxy is believed only once there is a setting that names the proxy.
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        backlog=BACKLOG,
+    )
+    server = _UvicornServer(config, app)
+    # Uvicorn raises the signal again once it is done; by then the work is done, and 0 is the code.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listening])
+    return 0 if server.started else 3
+
+
+def _serve_granian(settings: Settings, url: str) -> int:
+    try:
+        # An optional dependency: `pip install baas[granian]`.
+        from granian import Granian
+        from granian.constants import Interfaces
+    except ImportError as error:
+        raise FailedPrecondition(
+            "the server `granian` is not installed: pip install 'baas[granian]'",
+            reason="ServerNotInstalled",
+        ) from error
+    server = Granian(
+        "baas.app",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=1,  # one process owns a data folder
+        websockets=True,
+        backlog=BACKLOG,
+        log_enabled=False,
+        # The worker drains by itself; a second more, and it is killed.
+        workers_kill_timeout=round(settings.drain_seconds) + 1,
+    )
+    loader = functools.partial(_load_worker, settings, url, os.getpid())
+    server.serve(target_loader=loader, wrap_loader=False)
+    return 0
+
+
+def _load_worker(settings: Settings, url: str, pid: int) -> App:
+    """The application, in Granian's worker process."""
+    configure_logs(settings.log_level, for_people=settings.dev)
+    return create_app(settings, url=url, pid=pid)
+
+
+def greet(app: App, url: str) -> None:
+    """Tells the people at the terminal where everything is."""
+    mode = " (development mode)" if app.settings.dev else ""
+    lines = [
+        f"baas {__version__}{mode}, data in {app.settings.data.absolute()}",
+        f"  API       {url}/api/v1/",
+        f"  docs      {url}/docs",
+        f"  console   {url}/console/",
+    ]
+    if app.setup_token is not None:
+        # Behind `#`, so that no server and no proxy ever sees it.
+        lines.append(f"  set-up    {url}/console/#/setup?token={app.setup_token}")
+        lines.append("            (once, for the first administrator)")
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _write_to_stderr(data: bytes) -> None:
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()

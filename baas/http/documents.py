@@ -1,0 +1,226 @@
+"""Documents over HTTP: bodies and parameters to use cases, their results to bytes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import orjson
+
+from baas.errors import InvalidArgument, InvalidPath, NotFound
+from baas.http.answers import JSON_LINES, Answer, AnyAnswer, StreamAnswer, json_answer
+from baas.http.requests import Request, boolean_parameter, integer_parameter
+from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.writes import NO_PRECONDITION, DeleteWrite, Precondition, Write
+from baas.services import documents, queries
+from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
+from baas.wire.objects import check_array, check_object, check_string
+from baas.wire.queries import decode_query
+from baas.wire.writes import (
+    decode_commit,
+    decode_create,
+    decode_document_path,
+    decode_set,
+    decode_time,
+    decode_update,
+    encode_write_result,
+)
+
+_NO_PARAMETERS: frozenset[str] = frozenset()
+_LIST_PARAMETERS = frozenset({"page_size", "page_token"})
+_DELETE_PARAMETERS = frozenset({"update_time", "exists"})
+_CREATE_PARAMETERS = frozenset({"id"})
+_COMMIT = frozenset({"writes", "request_id"})
+_BATCH_GET = frozenset({"documents"})
+_QUERY = frozenset({"query"})
+PAGE_SIZE_DEFAULT = 100
+STREAM_CHUNK_BYTES = 32 * 1024
+
+
+async def get_document(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    path = DocumentPath.parse(request.document_path)
+    document = await documents.get_document(
+        request.context, request.caller, request.database_name, path
+    )
+    if document is None:
+        raise NotFound(f"no document at `{path}`", reason="DocumentNotFound")
+    return Answer(encode_document(document))
+
+
+async def list_documents(request: Request) -> Answer:
+    query = request.query(_LIST_PARAMETERS)
+    maximum = request.context.settings.limits.query_page_documents_max
+    page = await queries.list_documents(
+        request.context,
+        request.caller,
+        request.database_name,
+        CollectionPath.parse(request.document_path),
+        page_size=integer_parameter(
+            query, "page_size", PAGE_SIZE_DEFAULT, minimum=1, maximum=maximum
+        ),
+        page_token=query.get("page_token"),
+    )
+    token = (
+        b"" if page.next_token is None else b',"next_page_token":"%b"' % page.next_token.encode()
+    )
+    return Answer(
+        b'{"documents":%b,"read_time":%b%b}'
+        % (encode_documents(page.documents), encode_time(page.read_time.microseconds), token)
+    )
+
+
+async def create_document(request: Request) -> Answer:
+    document_id = request.query(_CREATE_PARAMETERS).get("id")
+    collection = CollectionPath.parse(request.document_path)
+    if document_id is None:
+        path = documents.new_document_path(request.context, collection)
+    else:
+        if "/" in document_id:
+            raise InvalidPath("a document id cannot contain `/`")
+        path = DocumentPath.parse(f"{request.document_path}/{document_id}")
+    write = decode_create(path, await request.read_json())
+    return await _commit_one(request, write, status=201)
+
+
+async def set_document(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    path = DocumentPath.parse(request.document_path)
+    return await _commit_one(request, decode_set(path, await request.read_json()))
+
+
+async def update_document(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    path = DocumentPath.parse(request.document_path)
+    return await _commit_one(request, decode_update(path, await request.read_json()))
+
+
+async def delete_document(request: Request) -> Answer:
+    query = request.query(_DELETE_PARAMETERS)
+    if len(query) > 1:
+        raise InvalidArgument("`exists` and `update_time` exclude each other", reason="InvalidBody")
+    precondition = NO_PRECONDITION
+    if "update_time" in query:
+        precondition = Precondition(update_time=decode_time(query["update_time"], "update_time"))
+    elif "exists" in query:
+        precondition = Precondition(exists=boolean_parameter(query, "exists"))
+    path = DocumentPath.parse(request.document_path)
+    return await _commit_one(request, DeleteWrite(path, precondition))
+
+
+async def commit(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_COMMIT, required=("writes",))
+    limits = request.context.settings.limits
+    writes = decode_commit(members["writes"], writes_max=limits.commit_writes_max)
+    request_id = members.get("request_id")
+    if request_id is not None:
+        check_string(request_id, "request_id", maximum=128)
+    result = await documents.commit(
+        request.context, request.caller, request.database_name, writes, request_id=request_id
+    )
+    return json_answer(
+        {
+            "commit_time": time_text(result.commit_time.microseconds),
+            "write_results": [encode_write_result(item) for item in result.write_results],
+        }
+    )
+
+
+async def batch_get(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    members = check_object(
+        await request.read_json(), "", allowed=_BATCH_GET, required=("documents",)
+    )
+    maximum = request.context.settings.limits.batch_get_documents_max
+    paths = [
+        decode_document_path(item, f"documents[{index}]")
+        for index, item in enumerate(
+            check_array(members["documents"], "documents", maximum=maximum)
+        )
+    ]
+    found = await documents.get_documents(
+        request.context, request.caller, request.database_name, paths
+    )
+    items = [
+        b'{"path":%b,"document":%b}'
+        % (orjson.dumps(str(path)), b"null" if document is None else encode_document(document))
+        for path, document in zip(paths, found.documents, strict=True)
+    ]
+    return Answer(
+        b'{"documents":[%b],"read_time":%b}'
+        % (b",".join(items), encode_time(found.read_time.microseconds))
+    )
+
+
+async def run_query(request: Request) -> AnyAnswer:
+    query = decode_query(await _query_member(request))
+    name = request.database_name
+    if request.accepts(JSON_LINES):
+        stream = await queries.stream_query(request.context, request.caller, name, query)
+        return StreamAnswer(_lines(stream))
+    page = await queries.run_query(request.context, request.caller, name, query)
+    return Answer(
+        b'{"documents":%b,"read_time":%b%b}'
+        % (
+            encode_documents(page.documents),
+            encode_time(page.read_time.microseconds),
+            b',"more":true' if page.more else b"",
+        )
+    )
+
+
+async def count(request: Request) -> Answer:
+    query = decode_query(await _query_member(request))
+    result = await queries.count(request.context, request.caller, request.database_name, query)
+    return Answer(
+        b'{"count":%d,"read_time":%b}' % (result.count, encode_time(result.read_time.microseconds))
+    )
+
+
+async def _query_member(request: Request) -> Any:
+    request.query(_NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_QUERY, required=("query",))
+    return members["query"]
+
+
+async def _commit_one(request: Request, write: Write, *, status: int = 200) -> Answer:
+    result = await documents.commit(
+        request.context, request.caller, request.database_name, (write,)
+    )
+    time = encode_time(result.commit_time.microseconds)
+    path = orjson.dumps("/".join(write.path.segments))
+    (written,) = result.write_results
+    if written.update_time is None:
+        return Answer(b'{"path":%b,"commit_time":%b}' % (path, time))
+    transforms = b""
+    if written.transform_results:
+        transforms = b',"transform_results":' + orjson.dumps(
+            encode_write_result(written)["transform_results"]
+        )
+    return Answer(
+        b'{"path":%b,"update_time":%b,"commit_time":%b%b}'
+        % (path, encode_time(written.update_time.microseconds), time, transforms),
+        status=status,
+    )
+
+
+async def _lines(stream: queries.DocumentStream) -> AsyncGenerator[bytes]:
+    """One JSON object per line; lines go out in pieces of about 32 KiB."""
+    gathered: list[bytes] = []
+    size = 0
+    total = 0
+    async for batch in stream.batches:
+        for document in batch:
+            line = b'{"document":%b}\n' % encode_document(document)
+            gathered.append(line)
+            size += len(line)
+            total += 1
+            if size >= STREAM_CHUNK_BYTES:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+    gathered.append(
+        b'{"done":true,"read_time":%b,"count":%d}\n'
+        % (encode_time(stream.read_time.microseconds), total)
+    )
+    yield b"".join(gathered)

@@ -1,0 +1,120 @@
+"""Logs: events through structlog, requests through a buffer of their own (see AccessLog).
+
+Both go to standard error, one JSON object per line; in development mode events are for people.
+Neither holds a token, a key, a password or a body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import structlog
+
+from baas.clock import Clock
+from baas.http.requests import Request
+from baas.wire.documents import time_text
+
+FLUSH_SECONDS = 0.25
+FLUSH_LINES = 500
+
+
+class AccessLog:
+    """One line per request, gathered and written a few times a second: a write per request would
+    cost a tenth of the rate. Bound to one event loop. A drain flushes; a kill -9 loses the rest."""
+
+    def __init__(self, clock: Clock, write: Callable[[bytes], Any]) -> None:
+        self._clock = clock
+        self._write = write
+        self._lines: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, request: Request, status: int, size: int, seconds: float) -> None:
+        """Notes one answered request."""
+        caller = request.caller
+        client = request.scope.get("client")
+        self._lines.append(
+            orjson.dumps(
+                {
+                    "event": "request",
+                    "time": time_text(self._clock.now_microseconds()),
+                    "request_id": request.id,
+                    "method": request.method,
+                    "path": request.path,
+                    "status": status,
+                    "bytes": size,
+                    "milliseconds": round(seconds * 1000, 3),
+                    "project": request.project,
+                    "caller": caller.kind.value,
+                    "uid": caller.uid,
+                    "client": None if client is None else client[0],
+                },
+                option=orjson.OPT_APPEND_NEWLINE,
+            )
+        )
+        if len(self._lines) >= FLUSH_LINES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Writes what has gathered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lines, self._lines = self._lines, []
+        if lines:
+            self._write(b"".join(lines))
+
+
+def configure_logs(level: str, *, for_people: bool) -> None:
+    """Sets up the process's logs; libraries that use `logging` come out the same way."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    ]
+    if for_people:
+        shared += [_explanation_last]
+        renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    else:
+        # Plain tracebacks: those with local variables would print tokens and bodies.
+        shared += [structlog.processors.format_exc_info]
+        renderer = structlog.processors.JSONRenderer(serializer=_dump)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(number, logging.WARNING))
+
+
+def _explanation_last(
+    logger: Any, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Puts a rules explanation, which is several lines with carets, on lines of its own."""
+    explanation = event.pop("explanation", None)
+    if explanation is not None:
+        event["event"] = f"{event['event']}\n{explanation}\n"
+    return event
+
+
+def _dump(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=str).decode()

@@ -1,0 +1,51 @@
+"""Where a request's path leads, read from its raw bytes.
+
+An ASGI server hands over the path with `%2F` and broken UTF-8 already made into something else, so
+a path with escapes is split first and unquoted segment by segment, strictly.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+from baas.errors import InvalidPath
+
+_PREFIX = "/api/v1/projects/"
+DEFAULT_DATABASE = "(default)"
+
+
+def split_documents_path(path: str, raw_path: bytes | None) -> tuple[str, str, str] | None:
+    """(project, database, tail) of a path into documents, None for any other below projects.
+
+    `tail` starts after `documents`: `/users/ada`, `:commit`. Raises InvalidPath for bad escapes.
+    """
+    if raw_path is not None and b"%" in raw_path:
+        path = unquote_path(raw_path)
+    project, _, rest = path[len(_PREFIX) :].partition("/")
+    if rest.startswith("documents"):
+        database = DEFAULT_DATABASE
+        tail = rest[9:]
+    elif rest.startswith("databases/"):
+        database, _, rest = rest[10:].partition("/")
+        if not rest.startswith("documents"):
+            return None
+        tail = rest[9:]
+    else:
+        return None
+    return (project, database, tail) if tail[:1] in ("/", ":") else None
+
+
+def unquote_path(raw_path: bytes) -> str:
+    """The path as text. Raises InvalidPath for invalid UTF-8 and for an escaped slash, which can be
+    part of no id."""
+    raw_path = raw_path.partition(b"?")[0]
+    segments = []
+    for raw in raw_path.split(b"/"):
+        try:
+            segment = unquote_to_bytes(raw).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidPath("the path is not valid UTF-8", reason="InvalidPath") from error
+        if "/" in segment:
+            raise InvalidPath("an id cannot contain `/`, so `%2F` is refused")
+        segments.append(segment)
+    return "/".join(segments)

@@ -1,0 +1,230 @@
+"""One HTTP request, read strictly and within its limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.types import Receive, Scope
+
+from baas.database.names import DatabaseName
+from baas.errors import InvalidArgument, QuotaExceeded
+from baas.services.caller import ANONYMOUS, Caller
+from baas.services.context import Context
+from baas.wire.objects import invalid
+
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+_NO_ROUTES: Mapping[str, Any] = MappingProxyType({})
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its body was complete; nobody waits for an answer."""
+
+
+class Request:
+    """What a handler sees of one request. `params` are the parts of the path that its route names."""
+
+    __slots__ = (
+        "allowed_origin",
+        "caller",
+        "context",
+        "database",
+        "document_path",
+        "headers",
+        "id",
+        "method",
+        "origin",
+        "params",
+        "path",
+        "project",
+        "receive",
+        "routes",
+        "scope",
+    )
+
+    def __init__(self, context: Context, scope: Scope, receive: Receive, request_id: str) -> None:
+        self.context = context
+        self.scope = scope
+        self.receive = receive
+        self.id = request_id
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.origin = self.headers.get(b"origin")
+        self.params: Mapping[str, str] = _NO_PARAMS
+        self.project: str | None = None
+        self.database = ""
+        self.document_path = ""
+        self.routes: Mapping[str, Any] = _NO_ROUTES
+        self.allowed_origin: bytes | None = None
+        self.caller: Caller = ANONYMOUS
+
+    @property
+    def database_name(self) -> DatabaseName:
+        """The database that the path names."""
+        assert self.project is not None, "the route names no project"
+        return DatabaseName(self.project, self.database)
+
+    @property
+    def address(self) -> str | None:
+        """The client's IP address, as the connection has it."""
+        client = self.scope.get("client")
+        return None if client is None else client[0]
+
+    async def read_body(self) -> bytes:
+        """The whole body. Raises QuotaExceeded (413) past the limit, declared or not."""
+        maximum = self.context.settings.limits.request_bytes_max
+        self._check_encoding()
+        declared = self.headers.get(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared[:18]) > maximum:
+            raise _too_large(maximum)
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            if len(body) > maximum:
+                raise _too_large(maximum)
+            return body
+        parts = [body]
+        size = len(body)
+        async for part in self._rest():
+            size += len(part)
+            if size > maximum:
+                raise _too_large(maximum)
+            parts.append(part)
+        return b"".join(parts)
+
+    async def read_json(self) -> Any:
+        """The body as a JSON tree. Raises InvalidArgument with the offset of what is malformed."""
+        body = await self.read_body()
+        if not body:
+            raise InvalidArgument("the body is empty; a JSON object is needed", reason="EmptyBody")
+        return parse_json(body)
+
+    async def stream_lines(self, *, line_bytes_max: int) -> AsyncIterator[bytes]:
+        """The body's lines as they arrive; the body may be of any length, a line may not."""
+        self._check_encoding()
+        rest = b""
+        number = 0
+        async for part in self._rest():
+            *lines, rest = (rest + part).split(b"\n")
+            for line in lines:
+                number += 1
+                yield line
+            if len(rest) > line_bytes_max:
+                raise QuotaExceeded(
+                    f"line {number + 1} is longer than {line_bytes_max} bytes",
+                    reason="RequestTooLarge",
+                )
+        if rest:
+            yield rest
+
+    def query(self, allowed: frozenset[str]) -> dict[str, str]:
+        """The parameters after `?`. Raises InvalidArgument for one that is unknown or given twice."""
+        text: bytes = self.scope["query_string"]
+        if not text:
+            return {}
+        try:
+            pairs = parse_qsl(
+                text.decode("ascii"),
+                keep_blank_values=True,
+                strict_parsing=True,
+                errors="strict",
+                max_num_fields=20,
+            )
+        except ValueError as error:
+            raise InvalidArgument(
+                "the part of the address after `?` is malformed", reason="InvalidParameter"
+            ) from error
+        found: dict[str, str] = {}
+        for name, value in pairs:
+            if name not in allowed:
+                known = ", ".join(f"`{word}`" for word in sorted(allowed)) or "none"
+                raise InvalidArgument(
+                    f"parameter `{name[:80]}` is not known here; known are {known}",
+                    reason="UnknownParameter",
+                    details={"parameter": name[:80]},
+                )
+            if name in found:
+                raise InvalidArgument(
+                    f"parameter `{name}` is given twice",
+                    reason="InvalidParameter",
+                    details={"parameter": name},
+                )
+            found[name] = value
+        return found
+
+    def accepts(self, media_type: bytes) -> bool:
+        """Whether the client asks for this media type by name."""
+        return media_type in self.headers.get(b"accept", b"")
+
+    async def _rest(self) -> AsyncIterator[bytes]:
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            if part:
+                yield part
+            if not message.get("more_body", False):
+                return
+
+    def _check_encoding(self) -> None:
+        encoding = self.headers.get(b"content-encoding")
+        if encoding is not None and encoding != b"identity":
+            raise InvalidArgument(
+                "a compressed body is not accepted; send it without Content-Encoding",
+                reason="UnsupportedMediaType",
+            )
+
+
+def parse_json(body: bytes) -> Any:
+    """Strict JSON: no NaN, no trailing text, valid UTF-8, bounded nesting."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgument(
+            f"the body is not valid JSON at offset {error.pos}: {_plain(error.msg)}",
+            reason="MalformedJson",
+            details={"offset": error.pos, "line": error.lineno, "column": error.colno},
+        ) from error
+
+
+def integer_parameter(
+    query: Mapping[str, str], name: str, default: int, *, minimum: int, maximum: int
+) -> int:
+    """A whole number from the address. Raises InvalidArgument with what would be right."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise invalid(name, f"must be a whole number from {minimum} to {maximum}")
+    number = int(text)
+    if not minimum <= number <= maximum:
+        raise invalid(name, f"must be from {minimum} to {maximum}, not {number}")
+    return number
+
+
+def boolean_parameter(query: Mapping[str, str], name: str) -> bool | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    if text not in ("true", "false"):
+        raise invalid(name, "must be `true` or `false`")
+    return text == "true"
+
+
+def _plain(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _too_large(maximum: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"the body is larger than {maximum} bytes",
+        reason="RequestTooLarge",
+        details={"request_bytes_max": maximum},
+    )

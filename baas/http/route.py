@@ -1,0 +1,28 @@
+"""One operation of the HTTP API, as a row of the table in `routes`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from baas.http.answers import AnyAnswer
+from baas.http.authentication import Access
+from baas.http.requests import Request
+
+Handler: TypeAlias = Callable[[Request], Awaitable[AnyAnswer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation: `body` and `answer` name schemas, the handler's name is the operation's id."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    summary: str
+    body: str | None = None
+    answer: str | None = None
+    parameters: tuple[str, ...] = ()
+    status: int = 200

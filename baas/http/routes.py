@@ -1,0 +1,102 @@
+"""Every endpoint, in one table. `{documents}` stands for both forms of a database's documents:
+
+    /api/v1/projects/{project}/documents                            the database `(default)`
+    /api/v1/projects/{project}/databases/{database}/documents       any other
+
+Routes below `{documents}` are dispatched by hand (see `face`), the rest by Starlette. The OpenAPI
+description is made from this table and `schemas`; tests hold the three together.
+"""
+
+# ruff: noqa: E501 - a table is read by its columns
+from __future__ import annotations
+
+from functools import cache
+
+import orjson
+
+from baas.http import accounts, admin, documents, pages, transfer
+from baas.http.answers import Answer
+from baas.http.authentication import Access
+from baas.http.description import describe
+from baas.http.requests import Request
+from baas.http.route import Route
+
+_D = "{documents}"
+_P = "/api/v1/projects/{project}"
+_A = "/api/v1/admin"
+_M = _A + "/projects/{project}"
+_CALLER, _KEY, _USER = Access.CALLER, Access.API_KEY, Access.USER
+_PUBLIC, _ADMIN = Access.PUBLIC, Access.ADMIN
+
+
+async def get_description(request: Request) -> Answer:
+    """The OpenAPI description, made from the table below."""
+    return Answer(_description())
+
+
+# fmt: off
+ROUTES: tuple[Route, ...] = (
+    # Documents
+    Route("GET", _D + "/{collection}/{id}", documents.get_document, _CALLER, "Get a document", None, "Document"),
+    Route("PUT", _D + "/{collection}/{id}", documents.set_document, _CALLER, "Set a document: replace it, or merge", "SetBody", "Written"),
+    Route("PATCH", _D + "/{collection}/{id}", documents.update_document, _CALLER, "Update fields of a document that exists", "UpdateBody", "Written"),
+    Route("DELETE", _D + "/{collection}/{id}", documents.delete_document, _CALLER, "Delete a document", None, "Deleted", ("exists", "update_time")),
+    Route("GET", _D + "/{collection}", documents.list_documents, _CALLER, "List documents by name", None, "DocumentList", ("page_size", "page_token")),
+    Route("POST", _D + "/{collection}", documents.create_document, _CALLER, "Create a document", "CreateBody", "Written", ("id",), 201),
+    Route("POST", _D + ":batch-get", documents.batch_get, _CALLER, "Get documents of one instant", "BatchGetBody", "BatchGetAnswer"),
+    Route("POST", _D + ":commit", documents.commit, _CALLER, "Commit writes, all or none", "CommitBody", "CommitAnswer"),
+    Route("POST", _D + ":query", documents.run_query, _CALLER, "Run a query", "QueryBody", "QueryAnswer"),
+    Route("POST", _D + ":count", documents.count, _CALLER, "Count the documents of a query", "QueryBody", "CountAnswer"),
+    # Accounts
+    Route("POST", _P + "/accounts:sign-up", accounts.sign_up, _KEY, "Sign up with e-mail and password", "Credentials", "Session", (), 201),
+    Route("POST", _P + "/accounts:sign-in", accounts.sign_in, _KEY, "Sign in with e-mail and password", "Credentials", "Session"),
+    Route("POST", _P + "/accounts:refresh", accounts.refresh, _KEY, "Exchange a refresh token for fresh tokens", "RefreshBody", "Session"),
+    Route("POST", _P + "/accounts:sign-out", accounts.sign_out, _KEY, "End a session", "RefreshBody", "Empty"),
+    Route("GET", _P + "/accounts/me", accounts.get_me, _USER, "The signed-in user", None, "User"),
+    Route("GET", _P + "/accounts/jwks.json", accounts.get_jwks, _PUBLIC, "The keys that verify id tokens", None, "Jwks"),
+    # Administration: administrators
+    Route("POST", _A + "/setup", admin.set_up, _PUBLIC, "Make the first administrator, with the one-time token", "SetupBody", "AdminSession", (), 201),
+    Route("POST", _A + "/sign-in", admin.sign_in, _PUBLIC, "Sign in as an administrator", "Credentials", "AdminSession"),
+    Route("POST", _A + "/sign-out", admin.sign_out, _ADMIN, "End the administrator's session", None, "Empty"),
+    Route("GET", _A + "/me", admin.get_me, _ADMIN, "The signed-in administrator", None, "Admin"),
+    Route("GET", _A + "/admins", admin.list_admins, _ADMIN, "List administrators", None, "AdminList"),
+    Route("POST", _A + "/admins", admin.create_admin, _ADMIN, "Make another administrator", "Credentials", "Admin", (), 201),
+    # Administration: projects
+    Route("GET", _A + "/projects", admin.list_projects, _ADMIN, "List projects", None, "ProjectList"),
+    Route("POST", _A + "/projects", admin.create_project, _ADMIN, "Create a project", "ProjectBody", "Project", (), 201),
+    Route("GET", _M, admin.get_project, _ADMIN, "One project", None, "Project"),
+    Route("PATCH", _M, admin.update_project, _ADMIN, "Change a project's name or origins", "ProjectChange", "Project"),
+    Route("DELETE", _M, admin.delete_project, _ADMIN, "Delete a project with everything in it", None, "Empty"),
+    Route("GET", _M + "/keys", admin.list_keys, _ADMIN, "List API keys", None, "ApiKeyList"),
+    Route("POST", _M + "/keys", admin.create_key, _ADMIN, "Make an API key; a secret one is shown only now", "ApiKeyBody", "ApiKey", (), 201),
+    Route("DELETE", _M + "/keys/{id}", admin.revoke_key, _ADMIN, "Revoke an API key", None, "Empty"),
+    Route("GET", _M + "/databases", admin.list_databases, _ADMIN, "List databases", None, "DatabaseList"),
+    Route("POST", _M + "/databases", admin.create_database, _ADMIN, "Create a database", "DatabaseBody", "Database", (), 201),
+    Route("GET", _M + "/databases/{database}/collections", admin.list_collections, _ADMIN, "List collection ids", None, "CollectionList", ("parent",)),
+    Route("GET", _M + "/databases/{database}/documents:export", transfer.export_documents, _ADMIN, "Export documents as JSON lines", None, None, ("collection",)),
+    Route("POST", _M + "/databases/{database}/documents:import", transfer.import_documents, _ADMIN, "Import documents from JSON lines", None, "ImportAnswer", ("skip_lines",)),
+    # Administration: rules and users
+    Route("GET", _M + "/rules", admin.get_rules, _ADMIN, "The rules in force", None, "Rules"),
+    Route("PUT", _M + "/rules", admin.deploy_rules, _ADMIN, "Deploy rules", "RulesBody", "Rules"),
+    Route("POST", _M + "/rules:check", admin.check_rules, _ADMIN, "Check rules without deploying them", "RulesSource", "RulesDiagnostics"),
+    Route("GET", _M + "/users", admin.list_users, _ADMIN, "List users", None, "UserList", ("page_size", "page_token")),
+    Route("POST", _M + "/users", admin.create_user, _ADMIN, "Make a user", "Credentials", "User", (), 201),
+    Route("GET", _M + "/users/{uid}", admin.get_user, _ADMIN, "One user", None, "User"),
+    Route("PATCH", _M + "/users/{uid}", admin.update_user, _ADMIN, "Disable or enable a user", "UserChange", "User"),
+    Route("DELETE", _M + "/users/{uid}", admin.delete_user, _ADMIN, "Delete a user", None, "Empty"),
+    # The server
+    Route("GET", "/healthz", pages.get_health, _PUBLIC, "The process is alive", None, "Health"),
+    Route("GET", "/readyz", pages.get_readiness, _PUBLIC, "The server takes requests", None, "Health"),
+    Route("GET", "/openapi.json", get_description, _PUBLIC, "This description", None, None),
+    Route("GET", "/docs", pages.get_docs, _PUBLIC, "The description as a page", None, None),
+    Route("GET", "/docs/{asset}", pages.get_docs_asset, _PUBLIC, "Script and style of the page", None, None),
+    Route("GET", "/", pages.get_root, _PUBLIC, "To the console", None, None),
+    Route("GET", "/console", pages.get_root, _PUBLIC, "To the console", None, None),
+    Route("GET", "/console/{asset:path}", pages.get_console, _PUBLIC, "The administrator's console", None, None),
+)
+# fmt: on
+
+
+@cache
+def _description() -> bytes:
+    return orjson.dumps(describe(ROUTES))

@@ -1,0 +1,361 @@
+"""JSON Schemas of every body and answer, by name; tests hold them against real answers."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Schema: TypeAlias = dict[str, Any]
+
+_TIME: Schema = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$",
+    "examples": ["2026-11-22T17:00:00.123456Z"],
+}
+_TEXT: Schema = {"type": "string"}
+_EMAIL: Schema = {"type": "string", "examples": ["ada@example.com"], "maxLength": 320}
+_PASSWORD: Schema = {"type": "string", "examples": ["correct horse battery staple"]}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _object(required: Schema, optional: Schema | None = None, **more: Any) -> Schema:
+    """A closed object: every member is known."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+        **more,
+    }
+
+
+_PATH: Schema = {
+    "type": "string",
+    "description": "collection ids and document ids, with slashes between",
+    "examples": ["users/ada"],
+}
+_FIELD: Schema = {
+    "type": "string",
+    "description": "names with dots between; others than [A-Za-z_][A-Za-z0-9_]* in backticks",
+    "examples": ["address.city"],
+}
+_FIELDS: Schema = {
+    "type": "object",
+    "description": "names to values. Plain JSON for plain values; other types are objects with one "
+    'key: {"$timestamp": "…Z"}, {"$bytes": "base64"}, {"$ref": "users/ada"}, {"$geo": [lat, lng]}, '
+    '{"$vector": […]}, {"$int": "…"}, {"$double": …}. A name that starts with $ gets one more $.',
+    "additionalProperties": True,
+    "examples": [{"name": "Ada", "born": {"$timestamp": "1815-12-10T00:00:00.000000Z"}}],
+}
+_TRANSFORMS: Schema = _list(_ref("Transform"))
+_PRECONDITION: Schema = _ref("Precondition")
+_READ_TIME: Schema = {**_TIME, "description": "the instant that the answer shows"}
+
+_DOCUMENT_SCHEMAS: dict[str, Schema] = {
+    "Document": _object(
+        {"path": _PATH, "fields": _FIELDS, "create_time": _TIME, "update_time": _TIME}
+    ),
+    "DocumentList": _object(
+        {"documents": _list(_ref("Document")), "read_time": _READ_TIME},
+        {"next_page_token": {**_TEXT, "description": "absent on the last page"}},
+    ),
+    "Precondition": _object(
+        {},
+        {"exists": {"type": "boolean"}, "update_time": _TIME},
+        description="one of them, or none",
+        examples=[{"exists": True}],
+    ),
+    "Transform": _object(
+        {"field": _FIELD},
+        {
+            "server_time": {"const": True},
+            "increment": _ref("Number"),
+            "maximum": _ref("Number"),
+            "minimum": _ref("Number"),
+            "array_union": _list({}),
+            "array_remove": _list({}),
+        },
+        description="exactly one operation besides the field",
+        examples=[{"field": "visits", "increment": 1}],
+    ),
+    "Number": {
+        "anyOf": [{"type": "number"}, {"type": "object"}],
+        "description": 'a number, {"$int": "…"} or {"$double": …}',
+        "examples": [1],
+    },
+    "CreateBody": _object({"fields": _FIELDS}, {"transforms": _TRANSFORMS}),
+    "SetBody": _object(
+        {"fields": _FIELDS},
+        {
+            "merge": {"type": "boolean", "description": "write only the fields given"},
+            "mask": {
+                **_list(_FIELD),
+                "description": "write these, and delete those of them that `fields` lacks",
+            },
+            "transforms": _TRANSFORMS,
+            "precondition": _PRECONDITION,
+        },
+    ),
+    "UpdateBody": _object(
+        {},
+        {
+            "fields": {**_FIELDS, "description": "field paths to values"},
+            "delete": _list(_FIELD),
+            "transforms": _TRANSFORMS,
+            "precondition": _PRECONDITION,
+        },
+    ),
+    "Written": _object(
+        {"path": _PATH, "update_time": _TIME, "commit_time": _TIME},
+        {"transform_results": _list({})},
+    ),
+    "Deleted": _object({"path": _PATH, "commit_time": _TIME}),
+    "BatchGetBody": _object({"documents": _list(_PATH)}),
+    "BatchGetAnswer": _object(
+        {
+            "documents": _list(_object({"path": _PATH, "document": _or_null(_ref("Document"))})),
+            "read_time": _READ_TIME,
+        }
+    ),
+    "Write": {
+        "type": "object",
+        "description": "one of `set`, `update`, `create`, `delete`, `verify` with a document's "
+        "path, and the members of that operation's body",
+        "examples": [{"set": "users/ada", "fields": {"name": "Ada"}}],
+    },
+    "CommitBody": _object(
+        {"writes": _list(_ref("Write"))},
+        {
+            "request_id": {
+                "type": "string",
+                "maxLength": 128,
+                "description": "the same id again answers with the first commit's result",
+            }
+        },
+    ),
+    "CommitAnswer": _object(
+        {
+            "commit_time": _TIME,
+            "write_results": _list(
+                _object({"update_time": _or_null(_TIME)}, {"transform_results": _list({})})
+            ),
+        }
+    ),
+    "Filter": {
+        "oneOf": [
+            _object({"field": _FIELD, "op": _ref("Operator"), "value": {}}),
+            _object({"and": _list(_ref("Filter"))}),
+            _object({"or": _list(_ref("Filter"))}),
+        ],
+        "examples": [{"field": "country", "op": "==", "value": "FR"}],
+    },
+    "Operator": {
+        "type": "string",
+        "enum": [
+            "==",
+            "!=",
+            "<",
+            "<=",
+            ">",
+            ">=",
+            "array-contains",
+            "array-contains-any",
+            "in",
+            "not-in",
+        ],
+    },
+    "Cursor": _object({"values": _list({})}, {"before": {"type": "boolean", "default": True}}),
+    "Query": _object(
+        {"collection": {**_PATH, "examples": ["cities"]}},
+        {
+            "group": {"type": "boolean", "description": "search the collection group"},
+            "where": _ref("Filter"),
+            "order_by": _list(
+                _object(
+                    {"field": _FIELD}, {"direction": {"type": "string", "enum": ["asc", "desc"]}}
+                )
+            ),
+            "start": _ref("Cursor"),
+            "end": _ref("Cursor"),
+            "offset": {"type": "integer", "minimum": 0},
+            "limit": {"type": "integer", "minimum": 1},
+            "select": _list(_FIELD),
+        },
+        examples=[
+            {
+                "collection": "cities",
+                "where": {"field": "country", "op": "==", "value": "FR"},
+                "order_by": [{"field": "population", "direction": "desc"}],
+                "limit": 10,
+            }
+        ],
+    ),
+    "QueryBody": _object({"query": _ref("Query")}),
+    "QueryAnswer": _object(
+        {"documents": _list(_ref("Document")), "read_time": _READ_TIME},
+        {"more": {"const": True, "description": "documents were left out; ask on with a cursor"}},
+    ),
+    "CountAnswer": _object({"count": {"type": "integer", "minimum": 0}, "read_time": _READ_TIME}),
+}
+
+_ERROR: dict[str, Schema] = {
+    "Error": _object(
+        {
+            "error": _object(
+                {
+                    "code": {
+                        "type": "string",
+                        "description": "one of the 16 gRPC codes",
+                        "examples": ["NOT_FOUND"],
+                    },
+                    "reason": {
+                        "type": "string",
+                        "description": "a stable word to match on",
+                        "examples": ["DocumentNotFound"],
+                    },
+                    "message": _TEXT,
+                    "details": {"type": ["object", "null"]},
+                    "request_id": _TEXT,
+                }
+            )
+        }
+    ),
+    "Empty": _object({}),
+    "QueryLine": {
+        "oneOf": [
+            _object({"document": _ref("Document")}),
+            _object({"done": {"const": True}, "read_time": _TIME, "count": {"type": "integer"}}),
+            _ref("Error"),
+        ],
+        "description": "one object per line: documents, then the end, or an error",
+    },
+    "ExportLine": {
+        "oneOf": [_ref("Document"), _ref("Error")],
+        "description": "one document per line; an error, if there is one, is the last line",
+    },
+    "ImportLine": _object(
+        {"path": _PATH, "fields": _FIELDS},
+        {"create_time": _TIME, "update_time": _TIME},
+        description="one document per line; the times mean nothing",
+    ),
+    "ImportAnswer": _object({"documents": {"type": "integer"}, "lines": {"type": "integer"}}),
+    "Health": _object({"status": {"const": "ok"}}),
+}
+
+_MOMENT: Schema = _or_null(_TIME)
+_ACCOUNTS: dict[str, Schema] = {
+    "Credentials": _object({"email": _EMAIL, "password": _PASSWORD}),
+    "RefreshBody": _object({"refresh_token": _TEXT}),
+    "User": _object(
+        {
+            "uid": _TEXT,
+            "email": _or_null(_EMAIL),
+            "email_verified": {"type": "boolean"},
+            "disabled": {"type": "boolean"},
+            "created": _TIME,
+            "last_sign_in": _MOMENT,
+            "claims": {"type": "object"},
+        }
+    ),
+    "UserChange": _object(
+        {},
+        {
+            "disabled": {"type": "boolean"},
+            "email_verified": {"type": "boolean"},
+            "password": _PASSWORD,
+            "claims": {"type": "object", "description": "the app's own, at most 1,000 bytes"},
+        },
+        description="what is left out stays",
+    ),
+    "UserList": _object({"users": _list(_ref("User"))}, {"next_page_token": _TEXT}),
+    "Session": _object(
+        {
+            "user": _ref("User"),
+            "id_token": {**_TEXT, "description": "for `Authorization: Bearer`"},
+            "refresh_token": {**_TEXT, "description": "good once"},
+            "expires_in": {"type": "integer", "description": "seconds until the id token ends"},
+        }
+    ),
+    "Jwks": _object({"keys": _list({"type": "object"})}),
+    "SetupBody": _object({"token": _TEXT, "email": _EMAIL, "password": _PASSWORD}),
+    "Admin": _object({"id": _TEXT, "email": _or_null(_EMAIL), "created": _MOMENT}),
+    "AdminList": _object({"admins": _list(_ref("Admin"))}),
+    "AdminSession": _object({"token": _TEXT, "expires_at": _TIME, "admin": _ref("Admin")}),
+}
+
+_ID: Schema = {"type": "string", "examples": ["demo"]}
+_ORIGINS: Schema = {
+    "type": "array",
+    "items": {"type": "string", "examples": ["https://app.example.com"]},
+    "description": "web origins that may call, as browsers send them; `*` for any",
+}
+_DIAGNOSTIC: Schema = _object(
+    {
+        "severity": {"type": "string", "enum": ["error", "warning"]},
+        "message": _TEXT,
+        "line": {"type": "integer"},
+        "column": {"type": "integer"},
+        "end_column": {"type": "integer"},
+        "hint": {"type": ["string", "null"]},
+        "snippet": _TEXT,
+    }
+)
+_PROJECTS: dict[str, Schema] = {
+    "Project": _object(
+        {
+            "id": _ID,
+            "name": _TEXT,
+            "origins": _ORIGINS,
+            "databases": _list(_TEXT),
+            "created": _TIME,
+        }
+    ),
+    "ProjectBody": _object({"id": _ID}, {"name": _TEXT, "origins": _ORIGINS}),
+    "ProjectChange": _object({}, {"name": _TEXT, "origins": _ORIGINS}),
+    "ProjectList": _object({"projects": _list(_ref("Project"))}),
+    "ApiKey": _object(
+        {
+            "id": _TEXT,
+            "kind": {"type": "string", "enum": ["publishable", "secret"]},
+            "name": _TEXT,
+            "prefix": _TEXT,
+            "key": {"type": ["string", "null"], "description": "null for secret keys in lists"},
+            "created": _TIME,
+            "revoked": _MOMENT,
+        }
+    ),
+    "ApiKeyBody": _object(
+        {"kind": {"type": "string", "enum": ["publishable", "secret"]}}, {"name": _TEXT}
+    ),
+    "ApiKeyList": _object({"keys": _list(_ref("ApiKey"))}),
+    "Database": _object({"id": _TEXT}),
+    "DatabaseBody": _object({"id": {"type": "string", "examples": ["archive"]}}),
+    "DatabaseList": _object({"databases": _list(_ref("Database"))}),
+    "CollectionList": _object({"collections": _list(_TEXT)}),
+    "Rules": _object({"source": _TEXT, "ruleset": _TEXT, "deployed_at": _MOMENT}),
+    "RulesSource": _object({"source": _TEXT}),
+    "RulesBody": _object(
+        {"source": _TEXT},
+        {
+            "allow_open": {
+                "type": "boolean",
+                "default": False,
+                "description": "deploy even rules that let everybody in",
+            }
+        },
+    ),
+    "RulesDiagnostics": _object({"diagnostics": _list(_DIAGNOSTIC)}),
+}
+
+SCHEMAS: dict[str, Schema] = {**_DOCUMENT_SCHEMAS, **_ACCOUNTS, **_PROJECTS, **_ERROR}

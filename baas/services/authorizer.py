@@ -1,0 +1,241 @@
+"""Drives the security rules: the only place where an access to a document is allowed or denied.
+
+Each question is put to the ruleset with what is at hand. If the decision names documents that it
+still needs, they are read **through the same reader** (a snapshot, or a transaction, whose read set
+they join) and the question is put again, within Firestore's limits on lookups.
+
+A grant carries the documents it rests on, so that a listener can be asked again when one changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import structlog
+from baas_rules import Decision, Explanation, Lookup, Request, ResourceDocument, Ruleset
+
+from baas.database.names import DatabaseName
+from baas.database.transaction import Transaction
+from baas.encoding.documents import StoredDocument
+from baas.errors import BaasError, PermissionDenied
+from baas.model.paths import DocumentPath
+from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields
+from baas.model.writes import VerifyWrite, Write
+from baas.services.caller import Caller
+from baas.services.context import Context
+from baas.services.rule_values import (
+    NewResource,
+    StoredResource,
+    list_request,
+    rule_auth,
+    rule_time,
+)
+
+LOOKUPS_MAX = 10  # get, exists and getAfter of one request, or of one write of a batch
+BATCH_LOOKUPS_MAX = 20  # the same over all documents of a batch
+_log = structlog.get_logger("baas.rules")
+
+
+class DocumentReader(Protocol):
+    """A snapshot, or a transaction."""
+
+    async def get_documents(
+        self, paths: Sequence[DocumentPath], /
+    ) -> list[StoredDocument | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An access was allowed; it rests on these documents (missing ones too)."""
+
+    lookups: frozenset[DocumentPath]
+
+
+NOTHING_LOOKED_UP = Grant(frozenset())
+Documents: TypeAlias = Mapping[Lookup, ResourceDocument | None]
+
+
+class Authorizer:
+    """One caller's questions about one database, as of one request time. Documents that were looked
+    up are remembered, so it serves one snapshot, or one attempt of a transaction, and no more."""
+
+    __slots__ = ("_auth", "_caller", "_context", "_documents", "_name", "_ruleset", "_time")
+
+    def __init__(
+        self,
+        context: Context,
+        caller: Caller,
+        name: DatabaseName,
+        ruleset: Ruleset,
+        request_time: Timestamp,
+    ) -> None:
+        self._context = context
+        self._caller = caller
+        self._name = name
+        self._ruleset = ruleset
+        self._time = request_time
+        self._auth = rule_auth(caller)
+        self._documents: dict[Lookup, ResourceDocument | None] = {}
+
+    async def check_get(
+        self, path: DocumentPath, document: StoredDocument | None, reader: DocumentReader
+    ) -> Grant:
+        """Raises PermissionDenied unless the caller may get the document, or learn that there is
+        none."""
+        return await self._check(self._request("get", path, document), reader)
+
+    def check_get_nowait(self, path: DocumentPath, document: StoredDocument | None) -> bool:
+        """True if the caller may and the rules look at no other document; False if it takes reads,
+        and so a snapshot, to tell. Raises PermissionDenied."""
+        request = self._request("get", path, document)
+        decision = self._ruleset.decide(request, {})
+        if decision.allowed:
+            return True
+        if decision.missing:
+            return False
+        raise self._denial(lambda: self._ruleset.explain(request, {}))
+
+    async def check_list(self, query: Query, reader: DocumentReader) -> Grant:
+        """Raises PermissionDenied unless every document that the query could return is allowed."""
+        request = list_request(query, self._name, self._auth, self._time)
+        ruleset = self._ruleset
+        return await self._settle(
+            lambda found: ruleset.prove_list(request, found),
+            lambda: ruleset.explain_list(request, self._documents),
+            reader,
+        )
+
+    async def check_writes(self, writes: Sequence[Write], transaction: Transaction) -> None:
+        """Raises PermissionDenied unless every document change is allowed, each as the create, the
+        update or the delete that it is; a verify counts as a get."""
+        for change in transaction.changes:
+            if change.fields is None:
+                method = "delete"
+            else:
+                method = "create" if change.old is None else "update"
+            await self.check_write(method, change.path, change.old, change.fields, transaction)
+        for write in writes:
+            if isinstance(write, VerifyWrite):
+                (document,) = await transaction.get_documents((write.path,))
+                await self.check_get(write.path, document, transaction)
+
+    async def check_write(
+        self,
+        method: str,
+        path: DocumentPath,
+        old: StoredDocument | None,
+        fields: Fields | None,
+        transaction: Transaction,
+    ) -> None:
+        """Raises PermissionDenied unless this one change is allowed."""
+        request = self._request(method, path, old, fields)
+        await self._check(request, transaction, transaction)
+
+    def _request(
+        self,
+        method: str,
+        path: DocumentPath,
+        old: StoredDocument | None,
+        fields: Fields | None = None,
+    ) -> Request:
+        return Request(
+            method,
+            path.segments,
+            self._auth,
+            rule_time(self._time),
+            None if old is None else StoredResource(old),
+            None if fields is None else NewResource(path, fields),
+            database=self._name.database,
+        )
+
+    async def _check(
+        self, request: Request, reader: DocumentReader, transaction: Transaction | None = None
+    ) -> Grant:
+        ruleset = self._ruleset
+        return await self._settle(
+            lambda found: ruleset.decide(request, found),
+            lambda: ruleset.explain(request, self._documents),
+            reader,
+            transaction,
+        )
+
+    async def _settle(
+        self,
+        decide: Callable[[Documents], Decision],
+        explain: Callable[[], Explanation],
+        reader: DocumentReader,
+        transaction: Transaction | None = None,
+    ) -> Grant:
+        documents = self._documents
+        decision = decide(documents)
+        used = 0
+        while decision.missing:
+            # Every round reads something new, so the limits bound the rounds too.
+            used += len(decision.missing)
+            total = len(documents) + len(decision.missing)
+            if used > LOOKUPS_MAX or total > BATCH_LOOKUPS_MAX:
+                raise self._explained(
+                    f"denied: the rules look up more than {LOOKUPS_MAX} documents for one access, "
+                    f"or {BATCH_LOOKUPS_MAX} for one batch"
+                )
+            await self._read(list(decision.missing), reader, transaction)
+            decision = decide(documents)
+        if not decision.allowed:
+            raise self._denial(explain)
+        if not decision.lookups:
+            return NOTHING_LOOKED_UP
+        return Grant(frozenset(DocumentPath(lookup.path) for lookup in decision.lookups))
+
+    async def _read(
+        self, lookups: Sequence[Lookup], reader: DocumentReader, transaction: Transaction | None
+    ) -> None:
+        """Answers lookups through the reader; what the batch changes, `getAfter` sees changed."""
+        paths = [lookup_path(lookup) for lookup in lookups]
+        images = iter(await reader.get_documents([path for path in paths if path is not None]))
+        changed: dict[DocumentPath, Fields | None] = {}
+        if transaction is not None:
+            changed = {change.path: change.fields for change in transaction.changes}
+        for lookup, path in zip(lookups, paths, strict=True):
+            if path is None:
+                # No document can be called so.
+                self._documents[lookup] = None
+                continue
+            stored = next(images)
+            if lookup.after and path in changed:
+                fields = changed[path]
+                self._documents[lookup] = None if fields is None else NewResource(path, fields)
+            else:
+                self._documents[lookup] = None if stored is None else StoredResource(stored)
+
+    def _denial(self, explain: Callable[[], Explanation]) -> PermissionDenied:
+        # Explaining evaluates once more and costs far more than deciding.
+        return self._explained(str(explain())) if self._context.settings.dev else PermissionDenied()
+
+    def _explained(self, explanation: str) -> PermissionDenied:
+        """The denial. In development mode, which is on loopback only, it says why, to the log and to
+        the caller; otherwise the caller learns nothing."""
+        if not self._context.settings.dev:
+            return PermissionDenied()
+        _log.warning(
+            "denied by rules",
+            project=self._name.project,
+            database=self._name.database,
+            caller=self._caller.kind.value,
+            uid=self._caller.uid,
+            explanation=explanation,
+        )
+        return PermissionDenied(details={"explanation": explanation})
+
+
+def lookup_path(lookup: Lookup) -> DocumentPath | None:
+    """The document that a rule names; None for what no document can be called, which also keeps
+    rules out of the server's own reserved collections."""
+    try:
+        path = DocumentPath.parse("/".join(lookup.path))
+    except BaasError:
+        return None
+    return path if path.segments == lookup.path else None

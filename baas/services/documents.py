@@ -1,0 +1,180 @@
+"""Use cases on documents: get, batch get, commit. Rules are enforced here and in `queries`, by the
+authorizer, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from baas.clock import milliseconds_only, new_document_id
+from baas.database.database import Database
+from baas.database.names import DatabaseName
+from baas.database.transaction import CommitResult, Transaction
+from baas.encoding.documents import StoredDocument
+from baas.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
+from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.timestamps import Timestamp
+from baas.model.writes import NO_PRECONDITION, VerifyWrite, Write, apply_write
+from baas.services.authorizer import Authorizer
+from baas.services.caller import Caller
+from baas.services.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentsAtTime:
+    """Documents in the order asked for, None where there is none, all of one instant."""
+
+    documents: list[StoredDocument | None]
+    read_time: Timestamp
+
+
+def request_time(context: Context) -> Timestamp:
+    """The time of a request, fixed once: whole milliseconds, as rules and server timestamps see it."""
+    return Timestamp(milliseconds_only(context.clock.now_microseconds()))
+
+
+def new_document_path(context: Context, collection: CollectionPath) -> DocumentPath:
+    """A path with an automatic id."""
+    return collection.document(new_document_id(context.clock))
+
+
+async def open_database(context: Context, name: DatabaseName) -> Database:
+    """The database. Raises NotFound (`ProjectNotFound`, `DatabaseNotFound`); in development mode a
+    database of a project that exists is created on first use."""
+    try:
+        await context.projects.check_database(name)
+    except NotFound as error:
+        if not context.settings.dev or error.reason != "DatabaseNotFound":
+            raise
+        with suppress(AlreadyExists):
+            await context.projects.create_database(name.project, name.database)
+    return await context.databases.open(name)
+
+
+async def get_document(
+    context: Context, caller: Caller, name: DatabaseName, path: DocumentPath
+) -> StoredDocument | None:
+    """The document as last committed, None if there is none.
+
+    Raises PermissionDenied, whether the document exists or not, unless the rules allow `get`.
+    """
+    database = await open_database(context, name)
+    (document,) = await database.get_documents((path,))
+    if caller.bypasses_rules:
+        return document
+    authorizer = await make_authorizer(context, caller, name)
+    if authorizer.check_get_nowait(path, document):
+        return document
+    # The rules look at other documents: they and this one have to be of one instant.
+    async with database.snapshot() as snapshot:
+        (document,) = await snapshot.get_documents((path,))
+        await authorizer.check_get(path, document, snapshot)
+    return document
+
+
+async def get_documents(
+    context: Context, caller: Caller, name: DatabaseName, paths: Sequence[DocumentPath]
+) -> DocumentsAtTime:
+    """Several documents of one instant. Raises PermissionDenied unless each one may be got."""
+    database = await open_database(context, name)
+    async with database.snapshot() as snapshot:
+        documents = await snapshot.get_documents(paths)
+        if not caller.bypasses_rules:
+            authorizer = await make_authorizer(context, caller, name)
+            for path, document in zip(paths, documents, strict=True):
+                await authorizer.check_get(path, document, snapshot)
+        return DocumentsAtTime(documents, read_time(context, snapshot.version))
+
+
+async def commit(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    writes: Sequence[Write],
+    *,
+    request_id: str | None = None,
+) -> CommitResult[None]:
+    """Applies all writes or none, durably, as of one commit version. The same `request_id` again
+    answers with the first commit's result and writes nothing.
+
+    Raises PermissionDenied unless the rules allow every single change (a verify counts as a get);
+    NotFound, AlreadyExists or FailedPrecondition for a precondition that fails, to callers only
+    that may know so much.
+    """
+    database = await open_database(context, name)
+    time = request_time(context)
+
+    async def write(transaction: Transaction) -> None:
+        if caller.bypasses_rules:
+            await transaction.write(writes)
+            return
+        authorizer = await make_authorizer(context, caller, name, time)
+        try:
+            await transaction.write(writes)
+        except (NotFound, AlreadyExists, FailedPrecondition):
+            await _check_may_know(context, authorizer, writes, transaction)
+            raise
+        await authorizer.check_writes(writes, transaction)
+
+    return await database.run_transaction(
+        write, request_time=time, request_id=caller_request_id(caller, request_id)
+    )
+
+
+async def make_authorizer(
+    context: Context, caller: Caller, name: DatabaseName, time: Timestamp | None = None
+) -> Authorizer:
+    """The questions of one caller under the rules now in force."""
+    ruleset = await context.projects.ruleset(name.project)
+    return Authorizer(context, caller, name, ruleset, time or request_time(context))
+
+
+def read_time(context: Context, version: int) -> Timestamp:
+    """A version as a time; a database without a commit shows now, never 1970."""
+    return Timestamp(version or context.clock.now_microseconds())
+
+
+def caller_request_id(caller: Caller, request_id: str | None) -> str | None:
+    """A request id within its caller's own, so that none can meet another caller's answer."""
+    if request_id is None:
+        return None
+    return f"{caller.kind.value}:{caller.uid or ''}:{request_id}"
+
+
+async def _check_may_know(
+    context: Context, authorizer: Authorizer, writes: Sequence[Write], transaction: Transaction
+) -> None:
+    """Raises PermissionDenied for callers to whom the failed precondition must not be told: those
+    that would be denied if the documents were as the preconditions say."""
+    for write in writes:
+        (current,) = await transaction.get_documents((write.path,))
+        exists = write.precondition.exists
+        if isinstance(write, VerifyWrite):
+            await authorizer.check_get(write.path, current, transaction)
+            continue
+        assumed = None if exists is False else current
+        applied = apply_write(
+            replace(write, precondition=NO_PRECONDITION),
+            assumed,
+            transaction.request_time,
+            context.settings.limits,
+        )
+        if applied.fields is None:
+            method = "delete"
+        elif exists is False or (assumed is None and exists is None):
+            method = "create"
+        else:
+            method = "update"
+        await authorizer.check_write(method, write.path, assumed, applied.fields, transaction)
+
+
+async def list_collection_ids(
+    context: Context, caller: Caller, name: DatabaseName, parent: DocumentPath | None
+) -> list[str]:
+    """The ids of the collections below a document, or at the root. For administrators and secret
+    keys: no rule can allow it."""
+    if not caller.bypasses_rules:
+        raise PermissionDenied()
+    database = await open_database(context, name)
+    return await database.list_collection_ids(parent)

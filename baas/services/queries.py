@@ -1,0 +1,154 @@
+"""Use cases on queries: run, stream, count, list. A query is allowed or denied as a whole, by proof
+from its constraints; its results are never filtered by rules."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from baas.database.database import ReadSnapshot
+from baas.database.names import DatabaseName
+from baas.encoding.documents import StoredDocument
+from baas.errors import BaasError, InvalidArgument
+from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.queries import NAME, Cursor, Order, Query, check_query
+from baas.model.timestamps import Timestamp
+from baas.model.values import Reference
+from baas.services.authorizer import DocumentReader
+from baas.services.caller import Caller
+from baas.services.context import Context
+from baas.services.documents import make_authorizer, open_database, read_time
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPage:
+    """`more`: documents beyond the page limit were left out."""
+
+    documents: list[StoredDocument]
+    read_time: Timestamp
+    more: bool = False
+    next_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryCount:
+    count: int
+    read_time: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentStream:
+    """All documents of a query in batches, of one instant. Must be read to its end or closed."""
+
+    batches: AsyncGenerator[list[StoredDocument]]
+    read_time: Timestamp
+
+
+async def run_query(
+    context: Context, caller: Caller, name: DatabaseName, query: Query
+) -> QueryPage:
+    """At most `query_page_documents_max` documents. Raises PermissionDenied, InvalidQuery."""
+    maximum = context.settings.limits.query_page_documents_max
+    check_query(query, context.settings.limits)
+    bounded = query
+    if query.limit is None or query.limit > maximum:
+        # One more than fits tells whether there is more.
+        bounded = replace(query, limit=maximum + 1)
+    database = await open_database(context, name)
+    async with database.snapshot() as snapshot:
+        await _check_list(context, caller, name, query, snapshot)
+        result = await snapshot.run_query(bounded)
+    found = result.documents
+    time = read_time(context, result.version)
+    return QueryPage(found[:maximum], time, more=len(found) > maximum)
+
+
+async def stream_query(
+    context: Context, caller: Caller, name: DatabaseName, query: Query
+) -> DocumentStream:
+    """Every document of the query, however many, from one snapshot that is held until the stream is
+    closed. The caller is checked before this returns."""
+    check_query(query, context.settings.limits)
+    database = await open_database(context, name)
+    stack = AsyncExitStack()
+    try:
+        snapshot = await stack.enter_async_context(database.snapshot())
+        await _check_list(context, caller, name, query, snapshot)
+    except BaseException:
+        await stack.aclose()
+        raise
+    return DocumentStream(_batches(stack, snapshot, query), read_time(context, snapshot.version))
+
+
+async def count(context: Context, caller: Caller, name: DatabaseName, query: Query) -> QueryCount:
+    """How many documents the query has. It takes the same right as listing them."""
+    check_query(query, context.settings.limits)
+    database = await open_database(context, name)
+    async with database.snapshot() as snapshot:
+        await _check_list(context, caller, name, query, snapshot)
+        number = await snapshot.count(query)
+        return QueryCount(number, read_time(context, snapshot.version))
+
+
+async def list_documents(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    collection: CollectionPath,
+    *,
+    page_size: int,
+    page_token: str | None = None,
+) -> QueryPage:
+    """A page of a collection by name. Pages are of different instants: `next_token` names the last
+    document, and the next page starts behind it. Raises InvalidArgument for a bad token."""
+    query = Query(
+        collection=collection,
+        order_by=(Order(NAME),),
+        start=None if page_token is None else _after(collection, page_token),
+        limit=page_size + 1,
+    )
+    # What the rules see as the limit is what the caller asked for.
+    asked = replace(query, limit=page_size)
+    database = await open_database(context, name)
+    async with database.snapshot() as snapshot:
+        await _check_list(context, caller, name, asked, snapshot)
+        result = await snapshot.run_query(query)
+    documents = result.documents[:page_size]
+    token = _page_token(documents[-1].path) if len(result.documents) > page_size else None
+    return QueryPage(documents, read_time(context, result.version), next_token=token)
+
+
+async def _check_list(
+    context: Context, caller: Caller, name: DatabaseName, query: Query, reader: DocumentReader
+) -> None:
+    if not caller.bypasses_rules:
+        authorizer = await make_authorizer(context, caller, name)
+        await authorizer.check_list(query, reader)
+
+
+async def _batches(
+    stack: AsyncExitStack, snapshot: ReadSnapshot, query: Query
+) -> AsyncGenerator[list[StoredDocument]]:
+    async with stack:
+        async for batch in snapshot.stream_query(query):
+            yield batch
+
+
+def _page_token(path: DocumentPath) -> str:
+    return base64.urlsafe_b64encode(path.id.encode()).decode("ascii").rstrip("=")
+
+
+def _after(collection: CollectionPath, token: str) -> Cursor:
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        path = DocumentPath.parse(f"{collection}/{text.decode()}")
+        if path.collection != collection:
+            raise ValueError(token)
+    except (ValueError, BaasError) as error:
+        raise InvalidArgument(
+            "`page_token` is not a token that this collection's list has given",
+            reason="InvalidPageToken",
+        ) from error
+    return Cursor((Reference(path),), before=False)
