@@ -43,7 +43,8 @@ async def create(body: bytes) -> bytes:
     future = asyncio.get_running_loop().create_future()
     waiting.put_nowait((Change(key, path, None, stored, (), (entry,)), future))
     version = await future
-    [queue.put_nowait(data.decode()) for queue in sockets]
+    for queue in sockets:
+        queue.put_nowait(data.decode())
     return b'{"version":%d}' % version
 
 
@@ -64,7 +65,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     global engine
     if scope["type"] == "lifespan":
         await receive()
-        engine = await SqliteEngine.open(Path(os.environ["BENCH_DATA"]), clock=SystemClock())
+        engine = SqliteEngine.open(Path(os.environ["BENCH_DATA"]), clock=SystemClock())
         tasks.add(asyncio.create_task(batches()))
         await send({"type": "lifespan.startup.complete"})
     elif scope["type"] == "websocket":

@@ -100,7 +100,7 @@ class Deliveries:
     count: int = 0
 
 
-class _Listener(WSListener):  # type: ignore[misc]
+class _Listener(WSListener):
     def __init__(self, target: Target, deliveries: Deliveries, ready: asyncio.Event) -> None:
         self.target = target
         self.deliveries = deliveries
@@ -136,11 +136,9 @@ async def fan_out(
     before = target.memory_mib()
     listeners: list[_Listener] = []
     for _ in range(sockets):
-        ready = asyncio.Event()
-        _, listener = await ws_connect(
-            lambda ready=ready: _Listener(target, deliveries, ready), target.listen_url
-        )
-        await asyncio.wait_for(ready.wait(), 30)
+        listener = _Listener(target, deliveries, asyncio.Event())
+        await ws_connect(lambda listener=listener: listener, target.listen_url)
+        await asyncio.wait_for(listener.ready.wait(), 30)
         listeners.append(listener)
     per_socket = (target.memory_mib() - before) * 1024 / sockets
     began = time.perf_counter()

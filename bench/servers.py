@@ -19,12 +19,12 @@ from typing import Any
 
 import httpx
 import orjson
-from baas.storage.sqlite import SqliteEngine
 
 from baas.clock import SystemClock
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
 from baas.storage.engine import Change, CommitGroup, CommitRecord, Entry
+from baas.storage.sqlite import SqliteEngine
 
 HERE = Path(__file__).parent
 START_SECONDS = 30.0
@@ -66,10 +66,16 @@ class Target:
     api_key: str = ""
 
     def memory_mib(self) -> float:
-        """Resident memory of the server process."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
+        """Resident memory of the server process and its workers."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        children = " ".join(task.read_text() for task in tasks.glob("*/children")).split()
+        return sum(_resident_kib(int(pid)) for pid in (self.process.pid, *children)) / 1024
+
+
+def _resident_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1])
 
 
 def free_port() -> int:
@@ -157,7 +163,7 @@ def seed_fields(number: int, author: str) -> dict[str, Any]:
 
 async def seed_floor(path: Path, documents: int) -> None:
     """Writes the floor's documents through the engine itself, before the floor starts."""
-    engine = await SqliteEngine.open(path, clock=SystemClock())
+    engine = SqliteEngine.open(path, clock=SystemClock())
     for version, start in enumerate(range(0, documents, SEED_BATCH)):
         changes = []
         for number in range(start, min(start + SEED_BATCH, documents)):
