@@ -46,9 +46,9 @@ class Node:
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
-    command = os.environ.get("BAAS_NODE") or shutil.which("node")
+    command = shutil.which(os.environ.get("BAAS_NODE") or "node")
     if command is None:
-        pytest.fail("NOT RUN: there is no `node` on PATH, and BAAS_NODE does not name one")
+        pytest.fail("NOT RUN: there is no Node.js as BAAS_NODE says, or `node` on PATH")
     process = Node(command)
     yield process
     process.close()
