@@ -19,10 +19,11 @@ T = TypeVar("T", bound=Hashable)
 def is_touched(query: Query, change: Change) -> bool:
     """Whether a change may alter the query's answer: the old or the new image is in it. Documents
     beyond the query's limit count as in it."""
-    return _is_in(query, change.old) or _is_in(query, change.new)
+    return is_in_query(query, change.old) or is_in_query(query, change.new)
 
 
-def _is_in(query: Query, image: StoredDocument | None) -> bool:
+def is_in_query(query: Query, image: StoredDocument | None) -> bool:
+    """Whether an image, if there is one, belongs to the query's answer, its limit aside."""
     return image is not None and not is_reserved(image.path) and matches(query, image)
 
 
