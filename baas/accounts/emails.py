@@ -1,8 +1,8 @@
 """E-mail addresses: one spelling per mailbox, so that an address is one account and never two.
 
-An address is brought to Unicode NFC and lower case; its domain to the form that IDNA 2008 gives it
-(non-ASCII domains keep their Unicode spelling). Nothing more is folded: `ada+x@` and `ada@`, `é` and
-`e` are different mailboxes, and taking one for the other has given accounts away elsewhere.
+An address is brought to Unicode NFC and lower case; its domain to the form that IDNA 2008 gives
+it (non-ASCII domains keep their Unicode spelling). Nothing more is folded: `ada+x@` and `ada@`,
+`é` and `e` are different mailboxes, and taking one for the other has given accounts away elsewhere.
 """
 
 from __future__ import annotations

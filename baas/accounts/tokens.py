@@ -18,7 +18,11 @@ CACHED_TOKENS_MAX = 10_000
 CLAIM = "baas"  # holds what is ours: {"session": id, "sign_in_provider": "password"}
 # Claims that this server writes; an app's own claims can have no such name.
 RESERVED_CLAIMS = frozenset(
-    ["acr", "amr", "at_hash", "aud", "auth_time", "azp", "baas", "cnf", "c_hash", "email", "email_verified", "exp", "firebase", "iat", "iss", "jti", "nbf", "nonce", "phone_number", "sub", "user_id"]
+    {
+        *("acr", "amr", "at_hash", "aud", "auth_time", "azp", "c_hash", "cnf", "exp", "iat", "iss"),
+        *("jti", "nbf", "nonce", "sub"),
+        *("baas", "email", "email_verified", "firebase", "phone_number", "user_id"),
+    }
 )
 _REQUIRED = ["iss", "aud", "sub", "iat", "exp", "auth_time", CLAIM]
 
@@ -35,7 +39,7 @@ class VerifiedToken:
 
 
 def issuer(project: str) -> str:
-    """The `iss` of a project's tokens. No address: tokens outlive the name a server is reached by."""
+    """The `iss` of a project's tokens. No address: tokens outlive the name of a server."""
     return f"baas/projects/{project}"
 
 
@@ -115,8 +119,8 @@ def invalid_token() -> TokenInvalid:
 class TokenCache:
     """Verified tokens by their text, the least recently used forgotten.
 
-    Whatever takes a token's validity away must call `evict_user` or `evict_project`. Time does so by
-    itself, which is why a hit is checked for expiry.
+    Whatever takes a token's validity away must call `evict_user` or `evict_project`. Time does so
+    by itself, which is why a hit is checked for expiry.
     """
 
     def __init__(self, *, tokens_max: int = CACHED_TOKENS_MAX) -> None:

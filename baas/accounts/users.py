@@ -55,7 +55,7 @@ def user_path(uid: str) -> DocumentPath:
 
 
 def email_path(email: str) -> DocumentPath:
-    """Of an address in its normal form. A slash, which an address may hold, cannot stand in an id."""
+    """Of an address in its normal form. A slash can stand in an address, and in no id."""
     return DocumentPath(("emails", email.replace("%", "%25").replace("/", "%2F")))
 
 

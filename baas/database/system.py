@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from baas.clock import Clock, milliseconds_only
 from baas.database.database import Database
@@ -26,14 +27,15 @@ class SystemStore:
         self._observer = observer
         # The object whose commits are watched: a database that was closed when idle comes back as
         # another object, and is watched anew.
-        self._watched: dict[str | None, Database] = {}
+        self._watched: WeakValueDictionary[str | None, Database] = WeakValueDictionary()
 
     async def open(self, project: str | None) -> Database:
         """Raises NotFound for a project that does not exist."""
         database = await self._databases.system(project)
         if self._watched.get(project) is not database:
             self._watched[project] = database
-            database.subscribe(lambda event: self._observer(project, event))
+            # Watching keeps no idle database open: what is closed does not change.
+            database.subscribe(lambda event: self._observer(project, event), keep_open=False)
         return database
 
     async def run(self, project: str | None, body: Callable[[Transaction], Awaitable[T]]) -> T:

@@ -1,4 +1,4 @@
-"""Projects: isolated apps on one server, each with databases, users, API keys and rules of its own."""
+"""Projects: isolated apps on one server, each with its own databases, users, keys and rules."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from baas_rules import Ruleset
 
 from baas.clock import Clock, new_document_id
 from baas.database.log import CommitEvent
-from baas.database.names import DatabaseName
+from baas.database.names import (
+    DEFAULT_DATABASE,
+    DatabaseName,
+    check_database_id,
+    check_project_id,
+)
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
-from baas.errors import AlreadyExists, FailedPrecondition, NotFound
+from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from baas.model.queries import Query
 from baas.model.writes import DeleteWrite, Precondition, SetWrite, Write
 from baas.projects.keys import ApiKeys, hash_path_of, project_not_found
 from baas.projects.records import (
-    DEFAULT_DATABASE,
     PROJECTS,
     Project,
-    check_database_id,
     check_name,
     check_origins,
-    check_project_id,
     is_deleting,
     open_project,
     project_collection,
@@ -65,7 +67,8 @@ class Projects:
         Nothing of an earlier project of the same id is in it. Raises AlreadyExists
         (`ProjectExists`), FailedPrecondition (`ProjectBeingDeleted`), InvalidArgument.
         """
-        checked = check_project_id(identifier)
+        checked = _check_text(identifier, "id")
+        check_project_id(checked)
         shown = check_name(name) or checked
         allowed = check_origins(origins)
 
@@ -169,7 +172,8 @@ class Projects:
     async def create_database(self, identifier: str, database: object) -> str:
         """A further database of the project; its id. Raises AlreadyExists (`DatabaseExists`),
         FailedPrecondition (`TooManyDatabases`), NotFound, InvalidArgument."""
-        checked = check_database_id(database)
+        checked = _check_text(database, "id")
+        check_database_id(checked)
 
         def change(project: Project) -> Project:
             if checked in project.databases:
@@ -250,6 +254,14 @@ class Projects:
             await self._store.run(None, _writing(writes))
             if last:
                 return
+
+
+def _check_text(value: object, field: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidArgument(
+            f"`{field}` must be a string", reason="InvalidArgument", details={"field": field}
+        )
+    return value
 
 
 def _writing(writes: Sequence[Write]) -> Callable[[Transaction], Awaitable[None]]:

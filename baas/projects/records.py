@@ -9,7 +9,6 @@ api_keys/{hash of the key}                      project and key: how a presented
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
@@ -21,14 +20,9 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 
 PROJECTS = CollectionPath(("projects",))
-DEFAULT_DATABASE = "(default)"
 NAME_CHARACTERS_MAX = 100
 ORIGINS_MAX = 100
 ANY_ORIGIN = "*"
-_PROJECT_ID = re.compile(r"[a-z][a-z0-9-]{1,28}[a-z0-9]")
-_DATABASE_ID = re.compile(r"[a-z][a-z0-9-]{1,61}[a-z0-9]")
-# `default.sqlite` is the file of `(default)`; a named database must not be given the same.
-_RESERVED_DATABASE_IDS = frozenset({"default"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,7 @@ def project_document(project: str, collection: str, identifier: str) -> Document
 
 
 def is_deleting(document: DocumentLike) -> bool:
-    """Whether the project's deletion has begun: it exists for nobody, and its id is not free yet."""
+    """Whether the project's deletion has begun: it is gone for everybody, its id not yet free."""
     return document.fields["deleting"] is True
 
 
@@ -121,34 +115,6 @@ def open_key(document: DocumentLike) -> ApiKey:
         created=created,
         revoked=revoked,
     )
-
-
-def check_project_id(text: object) -> str:
-    """Raises InvalidArgument (`InvalidProjectId`)."""
-    if not isinstance(text, str) or not _PROJECT_ID.fullmatch(text):
-        raise InvalidArgument(
-            "a project's id has 3 to 30 characters of a-z, 0-9 and `-`; it begins with a letter "
-            "and does not end with `-`",
-            reason="InvalidProjectId",
-            details={"field": "id"},
-        )
-    return text
-
-
-def check_database_id(text: object) -> str:
-    """Raises InvalidArgument (`InvalidDatabaseId`)."""
-    is_good = isinstance(text, str) and (
-        text == DEFAULT_DATABASE
-        or (_DATABASE_ID.fullmatch(text) is not None and text not in _RESERVED_DATABASE_IDS)
-    )
-    if not is_good:
-        raise InvalidArgument(
-            f"a database's id is `{DEFAULT_DATABASE}`, or has 3 to 63 characters of a-z, 0-9 and "
-            "`-`, begins with a letter, does not end with `-` and is not `default`",
-            reason="InvalidDatabaseId",
-            details={"field": "id"},
-        )
-    return str(text)
 
 
 def check_name(text: object) -> str:

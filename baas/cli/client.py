@@ -1,0 +1,185 @@
+"""The one way from a command to a server: its administration API over HTTP.
+
+With `--url` and BAAS_TOKEN: that server. Else the server that runs on the data folder, which it
+made known in `<data>/server.json`. Else the application is started in this process, on the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+import orjson
+
+from baas.app import create_app
+from baas.cli.failures import UNREACHABLE, CommandFailed, Refused
+from baas.cli.options import Target
+from baas.cli.transport import AppTransport
+from baas.settings import Settings
+
+TOKEN_VARIABLE = "BAAS_TOKEN"
+API = "/api/v1/admin"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 600.0
+T = TypeVar("T")
+
+
+class Client:
+    """Calls of the administration API. Raises Refused for an error that the server answers."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        """The JSON object that the server answers; `path` begins behind the API's own."""
+        with _reaching():
+            answer = await self._http.request(method, API + path, **request)
+        _check(answer, answer.content)
+        return _parse(answer.content)
+
+    async def stream(self, path: str, **request: Any) -> AsyncIterator[bytes]:
+        """The body of an answer as it arrives."""
+        with _reaching():
+            async with self._http.stream("GET", API + path, **request) as answer:
+                if not answer.is_success:
+                    _check(answer, await answer.aread())
+                async for chunk in answer.aiter_bytes():
+                    yield chunk
+
+
+def run(target: Target, work: Callable[[Client], Awaitable[T]]) -> T:
+    """Runs a command's work against the server that the options name."""
+
+    async def main() -> T:
+        async with connect(target) as client:
+            return await work(client)
+
+    return asyncio.run(main())
+
+
+@contextlib.asynccontextmanager
+async def connect(target: Target) -> AsyncIterator[Client]:
+    """A client of the server that the options name."""
+    if target.url is not None:
+        async with _remote(target.url, _token_for(target.url)) as client:
+            yield client
+        return
+    settings = target.load_settings()
+    running = await _find_running(settings)
+    if running is not None:
+        async with _remote(*running) as client:
+            yield client
+        return
+    async with _in_process(settings) as client:
+        yield client
+
+
+def path_of(*segments: str) -> str:
+    """A path of the API from segments that may hold anything."""
+    return "".join("/" + quote(segment, safe="()") for segment in segments)
+
+
+def _token_for(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CommandFailed(f"`{url}` is no address of a server; it looks like https://example.com")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise CommandFailed(
+            f"`{url}` would carry the token in the clear; use https, or a tunnel to this machine"
+        )
+    token = os.environ.get(TOKEN_VARIABLE)
+    if not token:
+        raise CommandFailed(f"--url needs an administrator's token in {TOKEN_VARIABLE}")
+    return token
+
+
+async def _find_running(settings: Settings) -> tuple[str, str] | None:
+    """Address and token of the server that runs on the data folder. A file that a killed server
+    left behind leads nowhere; it is not believed."""
+    try:
+        told = orjson.loads((settings.data / "server.json").read_bytes())
+        url, token = str(told["url"]), str(told["token"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    url = url.replace("://0.0.0.0", "://127.0.0.1").replace("://[::]", "://[::1]")
+    try:
+        async with httpx.AsyncClient(timeout=_CONNECT_SECONDS, trust_env=False) as http:
+            await http.get(url + "/healthz")
+    except httpx.HTTPError:
+        return None
+    return url, token
+
+
+@contextlib.asynccontextmanager
+async def _remote(url: str, token: str) -> AsyncIterator[Client]:
+    timeout = httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS)
+    # A proxy from the environment must not see what goes to this very machine.
+    trust_env = urlsplit(url).hostname not in _LOOPBACK
+    async with httpx.AsyncClient(
+        base_url=url.rstrip("/"), headers=_headers(token), timeout=timeout, trust_env=trust_env
+    ) as http:
+        yield Client(http)
+
+
+@contextlib.asynccontextmanager
+async def _in_process(settings: Settings) -> AsyncIterator[Client]:
+    app = create_app(settings)
+    await app.start()
+    try:
+        async with httpx.AsyncClient(
+            transport=AppTransport(app),
+            base_url="http://127.0.0.1",
+            headers=_headers(app.operator_token),
+        ) as http:
+            yield Client(http)
+    finally:
+        await app.drain()
+        await app.stop()
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}", "user-agent": "baas-cli"}
+
+
+@contextlib.contextmanager
+def _reaching() -> Any:
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise CommandFailed("the server did not answer in time", exit_code=UNREACHABLE) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        text = str(error) or type(error).__name__
+        raise CommandFailed(
+            f"the server cannot be reached: {text}", exit_code=UNREACHABLE
+        ) from error
+
+
+def _check(answer: httpx.Response, body: bytes) -> None:
+    if answer.is_success:
+        return
+    try:
+        error = orjson.loads(body)["error"]
+        message, reason = str(error["message"]), str(error["reason"])
+        details = error.get("details") or {}
+    except (ValueError, KeyError, TypeError):
+        raise CommandFailed(
+            f"{answer.request.url} answered {answer.status_code}, and not as a baas server does",
+            exit_code=UNREACHABLE,
+        ) from None
+    raise Refused(message, reason=reason, details=details)
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        tree = orjson.loads(body or b"{}")
+    except ValueError:
+        tree = None
+    if not isinstance(tree, dict):
+        raise CommandFailed("the server's answer is no JSON object", exit_code=UNREACHABLE)
+    return tree

@@ -1,0 +1,71 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from baas.settings import Settings, load_settings
+
+CONFIGURATION_FILE = "baas.toml"
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which server a command talks to, as the options say."""
+
+    data: Path | None
+    configuration: Path | None
+    url: str | None
+
+    def load_settings(self) -> Settings:
+        """The settings of a server that this command would start itself."""
+        return settings_of(self.configuration, {"data": self.data})
+
+
+def settings_of(configuration: Path | None, flags: Mapping[str, Any]) -> Settings:
+    """Settings from `baas.toml` (of this folder, unless named), environment and flags."""
+    return load_settings(file=configuration or Path(CONFIGURATION_FILE), flags=flags)
+
+
+_data = click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="The data folder."
+)
+configuration_option = click.option(
+    "--config",
+    "configuration",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help=f"The settings file; {CONFIGURATION_FILE} of this folder if it is there.",
+)
+_url = click.option(
+    "--url",
+    envvar="BAAS_URL",
+    help="The server's address; a token is taken from BAAS_TOKEN. Without this option the server "
+    "that runs on the data folder is asked, or the folder is opened.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+project_option = click.option("--project", "-p", required=True, help="The project's id.")
+database_option = click.option(
+    "--database", default="(default)", show_default=True, help="The database."
+)
+
+
+def with_target(command: Command) -> Command:
+    """Gives a command `--data`, `--config` and `--url`, as one argument `target`."""
+
+    @_data
+    @configuration_option
+    @_url
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any, data: Path | None, configuration: Path | None, url: str | None, **kwargs: Any
+    ) -> Any:
+        return command(*args, target=Target(data, configuration, url), **kwargs)
+
+    return wrapped  # type: ignore[return-value]

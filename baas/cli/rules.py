@@ -1,0 +1,111 @@
+"""`baas rules`: check without a server, deploy to one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import baas_rules
+import click
+
+from baas.cli.client import path_of, run
+from baas.cli.failures import CommandFailed, Refused
+from baas.cli.options import Target, json_option, project_option, with_target
+from baas.cli.output import note, print_json
+from baas.projects.rulesets import diagnostic_details
+
+_file = click.argument(
+    "file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+)
+
+
+@click.group("rules")
+def rules_group() -> None:
+    """Check and deploy security rules."""
+
+
+@rules_group.command("check")
+@_file
+@json_option
+def check_rules(file: Path, as_json: bool) -> None:
+    """Check the rules in FILE (`-`: stdin). Needs no server. Exit code 1 if they are not valid."""
+    findings = [diagnostic_details(one) for one in baas_rules.check(_read(file))]
+    errors = sum(one["severity"] == "error" for one in findings)
+    if as_json:
+        print_json({"diagnostics": findings})
+    else:
+        for finding in findings:
+            click.echo(_describe(file, finding))
+        warnings = len(findings) - errors
+        click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
+    if errors:
+        sys.exit(1)
+
+
+@rules_group.command("deploy")
+@_file
+@project_option
+@click.option(
+    "--allow-open", is_flag=True, help="Deploy even if anybody may read or write some path."
+)
+@json_option
+@with_target
+def deploy_rules(file: Path, project: str, allow_open: bool, as_json: bool, target: Target) -> None:
+    """Put the rules in FILE in force for a project, at once."""
+    body = {"source": _read(file), "allow_open": allow_open}
+    path = path_of("projects", project, "rules")
+    try:
+        made = run(target, lambda client: client.call("PUT", path, json=body))
+    except Refused as refused:
+        for finding in _listed(refused.details, "diagnostics"):
+            note(_describe(file, finding))
+        for place in _listed(refused.details, "open"):
+            note("  " + _describe_open(place))
+        if refused.reason == "OpenRules":
+            raise CommandFailed(
+                f"{refused}; deploy them with --allow-open if you mean it"
+            ) from None
+        raise
+    if as_json:
+        print_json({name: value for name, value in made.items() if name != "source"})
+    else:
+        click.echo(f"deployed ruleset {made['ruleset']} to {project}")
+
+
+def _read(file: Path) -> str:
+    try:
+        if str(file) == "-":
+            return sys.stdin.read()
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandFailed(f"`{file}` is not UTF-8") from error
+
+
+def _describe(file: Path, finding: Mapping[str, Any]) -> str:
+    """`file:line:column: error: …`, as editors understand it, and the line with a caret."""
+    place = f"{file}:{finding['line']}:{finding['column']}"
+    text = f"{place}: {finding['severity']}: {finding['message']}"
+    if finding.get("snippet"):
+        text += "\n" + finding["snippet"]
+    if finding.get("hint"):
+        text += f"\n  hint: {finding['hint']}"
+    return text
+
+
+def _describe_open(place: Mapping[str, Any]) -> str:
+    line = place.get("line")
+    methods = ", ".join(place.get("methods", ()))
+    return " ".join(
+        part for part in (f"line {line}:" if line else "", str(place["path"]), methods) if part
+    )
+
+
+def _listed(details: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found = details.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
