@@ -1,0 +1,486 @@
+"""One queue of commits per database, and the task that makes them durable in groups.
+
+A transaction comes here evaluated once, against a snapshot. When its turn has come, the committer
+looks whether anything that it read was changed since, by earlier commits or by those before it in
+the same group. If so, its body runs again, against the head with the group's changes laid over it:
+so it goes through in this group, and a hundred increments of one document share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+
+from baas.clock import Clock
+from baas.database.indexes import Indexes
+from baas.database.log import CommitEvent, CommitFeed, RecentCommits
+from baas.database.requests import decode_response, encode_response
+from baas.database.transaction import (
+    CommitResult,
+    QueryResult,
+    StagedChange,
+    Transaction,
+)
+from baas.encoding import keys
+from baas.encoding.documents import StoredDocument
+from baas.errors import (
+    Aborted,
+    BaasError,
+    Cancelled,
+    DataLoss,
+    Internal,
+    ResourceExhausted,
+    TransactionConflict,
+    Unavailable,
+)
+from baas.model.paths import DocumentPath
+from baas.model.queries import Query, matches
+from baas.model.timestamps import Timestamp
+from baas.settings import Limits
+from baas.storage.engine import (
+    Change,
+    CommitGroup,
+    CommitRecord,
+    EngineConflict,
+    EngineCorrupt,
+    Head,
+    StorageEngine,
+    StorageError,
+)
+
+GROUP_BYTES_MAX = 16 * 1024 * 1024  # of new images; a single commit may be larger
+REEVALUATION_SECONDS_MAX = 10.0  # all other commits wait meanwhile
+CLOCK_AHEAD_MICROSECONDS_MAX = 60_000_000
+
+Body = Callable[[Transaction], Awaitable[Any]]
+
+_log = structlog.get_logger("baas.committer")
+
+
+def as_baas_error(error: Exception) -> BaasError:
+    """What a caller is told of a failing engine."""
+    told: BaasError
+    if isinstance(error, EngineCorrupt):
+        told = DataLoss("stored data is damaged", reason="StoredDataDamaged")
+    elif isinstance(error, EngineConflict):
+        told = Aborted("another server committed first; repeat the call", reason="CommitConflict")
+    elif isinstance(error, StorageError):
+        told = Unavailable("the database cannot be reached now", reason="StorageUnavailable")
+    else:
+        told = Internal("the commit failed")
+    told.__cause__ = error
+    return told
+
+
+class QueryRunner(Protocol):
+    """Runs a query on the latest committed state."""
+
+    async def __call__(self, query: Query) -> QueryResult: ...
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """A transaction on its way: evaluated, and to be evaluated again if need be."""
+
+    body: Body
+    transaction: Transaction
+    read_at: int
+    staged: list[StagedChange]
+    value: Any
+    request_id: str | None
+    future: asyncio.Future[CommitResult[Any]]
+
+
+class _TouchedByGroup(Exception):
+    """A query met changes of its own group, which no engine can see yet."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Commits that are being gathered. `refused` were answered by what may never become durable,
+    so their answers wait for the group's outcome."""
+
+    version: int
+    next_version: int
+    records: list[CommitRecord] = field(default_factory=list)
+    committed: list[tuple[Attempt, CommitResult[Any]]] = field(default_factory=list)
+    answered: list[tuple[Attempt, CommitResult[Any] | BaseException]] = field(default_factory=list)
+    images: dict[DocumentPath, StoredDocument | None] = field(default_factory=dict)
+    request_ids: set[str] = field(default_factory=set)
+    bytes: int = 0
+
+    def touches(self, query: Query) -> bool:
+        return any(
+            touches_query(query, change) for record in self.records for change in record.changes
+        )
+
+
+class _GroupView:
+    """The head with the changes of a group over it."""
+
+    def __init__(self, engine: StorageEngine, group: _Group, run_query: QueryRunner) -> None:
+        self.met_group = False  # a query did; whatever the body makes of it is void
+        self._engine = engine
+        self._group = group
+        self._run_query = run_query
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
+        images = self._group.images
+        missing = [path for path in paths if path not in images]
+        if not missing:
+            return [images[path] for path in paths]
+        found = dict(
+            zip(
+                missing,
+                # Nothing is committed while a group is gathered: the latest state is the head.
+                await self._engine.get_documents([keys.document_key(path) for path in missing]),
+                strict=True,
+            )
+        )
+        return [images[path] if path in images else found[path] for path in paths]
+
+    async def run_query(self, query: Query) -> QueryResult:
+        if self._group.touches(query):
+            self.met_group = True
+            raise _TouchedByGroup
+        return await self._run_query(query)
+
+
+def touches_query(query: Query, change: Change) -> bool:
+    """Whether a change may alter the query's answer: the document matches before or after."""
+    old, new = change.old, change.new
+    return (old is not None and matches(query, old)) or (new is not None and matches(query, new))
+
+
+class Committer:
+    """Commits of one database, in groups, one group at a time.
+
+    Fair: first come, first served, and whoever has come is not overtaken. A commit whose body
+    refuses fails alone. If the engine fails, the group fails with Unavailable, and the next one is
+    tried afresh.
+    """
+
+    def __init__(
+        self,
+        engine: StorageEngine,
+        head: Head,
+        indexes: Indexes,
+        feed: CommitFeed,
+        run_query: QueryRunner,
+        *,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self.version = head.version
+        self.is_clock_behind = False
+        self._engine = engine
+        self._indexes = indexes
+        self._feed = feed
+        self._run_query = run_query
+        self._clock = clock
+        self._limits = limits
+        self._recent = RecentCommits(head.version)
+        self._queue: deque[Attempt] = deque()
+        self._wakeup: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
+        self._is_head_known = True
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._queue) or (self._task is not None and self._wakeup is None)
+
+    def check_queue(self) -> None:
+        """Raises ResourceExhausted if too many commits wait, Unavailable after `close`."""
+        if self._is_closed:
+            raise Unavailable("the database is closed", reason="DatabaseClosed")
+        if len(self._queue) >= self._limits.commit_queue_max:
+            raise ResourceExhausted(
+                f"{len(self._queue)} commits wait already; try again later",
+                reason="CommitQueueFull",
+            )
+
+    async def commit(
+        self,
+        body: Body,
+        transaction: Transaction,
+        read_at: int,
+        staged: list[StagedChange],
+        value: Any,
+        request_id: str | None,
+    ) -> CommitResult[Any]:
+        """Queues an evaluated transaction and waits until it is durable or refused.
+
+        If the caller is cancelled, the commit happens or does not, but never in part. Raises what
+        `body` raises when it is evaluated again, and Unavailable, Aborted or DataLoss.
+        """
+        self.check_queue()
+        future: asyncio.Future[CommitResult[Any]] = asyncio.get_running_loop().create_future()
+        self._queue.append(Attempt(body, transaction, read_at, staged, value, request_id, future))
+        wakeup = self._wakeup
+        if wakeup is not None:
+            self._wakeup = None
+            wakeup.set_result(None)
+        elif self._task is None:
+            self._task = asyncio.create_task(self._run(), name="committer")
+        return await future
+
+    async def close(self) -> None:
+        """Commits what is queued, refuses newcomers, ends the task."""
+        self._is_closed = True
+        task = self._task
+        if task is not None:
+            if self._wakeup is not None and not self._wakeup.done():
+                self._wakeup.set_result(None)
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        while True:
+            while self._queue:
+                group = await self._start_group()
+                try:
+                    await self._gather(group)
+                    await self._commit_group(group)
+                except Exception as error:
+                    _log.exception("a group of commits failed")
+                    self._is_head_known = False
+                    self._refuse(group, error)
+            if self._is_closed:
+                return
+            self._wakeup = asyncio.get_running_loop().create_future()
+            await self._wakeup
+
+    # Gathering ------------------------------------------------------------------------------------
+
+    async def _start_group(self) -> _Group:
+        if not self._is_head_known:
+            await self._find_head()
+        now = self._clock.now_microseconds()
+        self._check_clock(now)
+        return _Group(self.version, max(now, self.version + 1))
+
+    def _check_clock(self, now: int) -> None:
+        """Versions never go back: if the clock did, they count up by one until it catches up."""
+        is_behind = self.version - now > CLOCK_AHEAD_MICROSECONDS_MAX
+        if is_behind and not self.is_clock_behind:
+            _log.error(
+                "the clock is far behind the last commit; commit times count up by a microsecond",
+                clock=Timestamp(now).isoformat(),
+                last_commit=Timestamp(self.version).isoformat(),
+            )
+        self.is_clock_behind = is_behind
+
+    async def _gather(self, group: _Group) -> None:
+        queue = self._queue
+        most = self._limits.commit_group_max
+        while queue and len(group.records) < most and group.bytes < GROUP_BYTES_MAX:
+            attempt = queue.popleft()
+            if attempt.future.done():
+                continue  # cancelled
+            if attempt.request_id is not None:
+                if attempt.request_id in group.request_ids:
+                    # The same request again: once the group is durable it has its answer.
+                    queue.appendleft(attempt)
+                    return
+                if await self._find_replay(attempt, group):
+                    continue
+            if self._is_stale(attempt, group):
+                try:
+                    if not await self._evaluate_again(attempt, group):
+                        continue
+                except _TouchedByGroup:
+                    queue.appendleft(attempt)
+                    return
+            self._add(attempt, group)
+
+    async def _find_replay(self, attempt: Attempt, group: _Group) -> bool:
+        assert attempt.request_id is not None
+        try:
+            found = await self._engine.find_request(attempt.request_id)
+        except StorageError as error:
+            group.answered.append((attempt, as_baas_error(error)))
+            return True
+        if found is None:
+            return False
+        _settle(attempt, decode_response(*found))
+        return True
+
+    def _is_stale(self, attempt: Attempt, group: _Group) -> bool:
+        """Whether anything that the transaction read was changed since."""
+        transaction = attempt.transaction
+        read_at = attempt.read_at
+        if read_at < self.version:
+            recent = self._recent
+            if read_at < recent.floor:
+                return True
+            for path in transaction.paths:
+                if recent.changed_at(path) > read_at:
+                    return True
+            for query in transaction.queries:
+                for event in recent.since(read_at):
+                    for change in event.changes:
+                        if touches_query(query, change):
+                            return True
+        images = group.images
+        if images:
+            for path in transaction.paths:
+                if path in images:
+                    return True
+            for query in transaction.queries:
+                if group.touches(query):
+                    return True
+        return False
+
+    async def _evaluate_again(self, attempt: Attempt, group: _Group) -> bool:
+        """Runs the body on the head with the group's changes. False: there is nothing to commit,
+        and the answer is known."""
+        old = attempt.transaction
+        view = _GroupView(self._engine, group, self._run_query)
+        transaction = Transaction(view, old.request_time, self._limits)
+        try:
+            async with asyncio.timeout(REEVALUATION_SECONDS_MAX) as deadline:
+                attempt.value = await attempt.body(transaction)
+            staged = transaction.stage()
+        except BaseException as error:
+            if view.met_group and isinstance(error, Exception):
+                raise _TouchedByGroup from None
+            self._note_refusal(attempt, group, error, timed_out=deadline.expired())
+            return False
+        if view.met_group:
+            raise _TouchedByGroup
+        attempt.staged = staged
+        attempt.transaction = transaction
+        attempt.read_at = group.version
+        if attempt.staged or attempt.request_id is not None:
+            return True
+        results = transaction.write_results(group.version, [])
+        version = group.records[-1].version if group.records else group.version
+        self._answer(attempt, group, CommitResult(version, results, attempt.value))
+        return False
+
+    def _note_refusal(
+        self, attempt: Attempt, group: _Group, error: BaseException, *, timed_out: bool
+    ) -> None:
+        if timed_out:
+            error = TransactionConflict(
+                "the transaction took too long while other commits waited for it"
+            )
+        elif isinstance(error, StorageError):
+            error = as_baas_error(error)
+        elif isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise error
+            error = Cancelled("the transaction was cancelled")
+        elif not isinstance(error, Exception):
+            raise error
+        self._answer(attempt, group, error)
+
+    def _answer(
+        self, attempt: Attempt, group: _Group, outcome: CommitResult[Any] | BaseException
+    ) -> None:
+        if group.records:
+            group.answered.append((attempt, outcome))
+        else:
+            _settle(attempt, outcome)
+
+    def _add(self, attempt: Attempt, group: _Group) -> None:
+        version = group.next_version
+        request_id = attempt.request_id
+        try:
+            changes = [self._finish(change, version) for change in attempt.staged]
+            results = attempt.transaction.write_results(version, attempt.staged)
+            response = b"" if request_id is None else encode_response(results)
+        except Exception as error:
+            _log.exception("a commit cannot be written")
+            self._answer(attempt, group, as_baas_error(error))
+            return
+        group.next_version += 1
+        images = group.images
+        for change in changes:
+            images[change.path] = change.new
+            if change.new is not None:
+                group.bytes += len(change.new.data)
+        if request_id is not None:
+            group.request_ids.add(request_id)
+        group.records.append(CommitRecord(version, changes, request_id, response))
+        group.committed.append((attempt, CommitResult(version, results, attempt.value)))
+
+    def _finish(self, staged: StagedChange, version: int) -> Change:
+        path, old, fields = staged.path, staged.old, staged.fields
+        new: StoredDocument | None = None
+        if fields is not None:
+            created = version if old is None else old.created
+            new = StoredDocument(path, staged.data, created=created, version=version, fields=fields)
+        indexes = self._indexes
+        if not indexes.of_collection(path.segments[-2]):
+            return Change(staged.key, path, old, new)
+        removed, added = indexes.entries_for(path, None if old is None else old.fields, fields)
+        return Change(staged.key, path, old, new, removed, added)
+
+    # Committing -----------------------------------------------------------------------------------
+
+    async def _commit_group(self, group: _Group) -> None:
+        if group.records:
+            try:
+                await self._engine.commit(CommitGroup(group.version, group.records))
+            except StorageError as error:
+                if not await self._has_committed(group):
+                    _log.error("a group of commits was not written", error=str(error))
+                    self._refuse(group, error)
+                    return
+            self.version = group.records[-1].version
+            for record in group.records:
+                event = CommitEvent(record.version, record.changes)
+                self._recent.add(event)
+                self._feed.publish(event)
+        for attempt, result in group.committed:
+            _settle(attempt, result)
+        for attempt, outcome in group.answered:
+            _settle(attempt, outcome)
+
+    async def _has_committed(self, group: _Group) -> bool:
+        """Whether a commit that raised has happened all the same."""
+        self._is_head_known = False
+        try:
+            head = await self._engine.read_head()
+        except StorageError:
+            return False
+        self._is_head_known = True
+        if head.version == group.records[-1].version:
+            return True
+        self._take_head(head)
+        return False
+
+    async def _find_head(self) -> None:
+        """After a failure: what is the head now? Unanswered, the next commit will fail and ask
+        again."""
+        try:
+            self._take_head(await self._engine.read_head())
+        except StorageError:
+            return
+        self._is_head_known = True
+
+    def _take_head(self, head: Head) -> None:
+        if head.version != self.version:
+            self.version = head.version
+            self._recent.forget_all(head.version)
+
+    def _refuse(self, group: _Group, error: Exception) -> None:
+        for attempt, _ in (*group.committed, *group.answered):
+            _settle(attempt, as_baas_error(error))
+
+
+def _settle(attempt: Attempt, outcome: CommitResult[Any] | BaseException) -> None:
+    future = attempt.future
+    if future.done():
+        return  # whoever waited has gone
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -1,0 +1,348 @@
+"""One database: documents, queries, transactions, and every commit as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import TypeVar
+
+from baas.clock import Clock
+from baas.database.committer import Committer, as_baas_error
+from baas.database.executor import QueryExecutor
+from baas.database.index_builder import IndexBuilder
+from baas.database.indexes import Indexes, is_reserved
+from baas.database.log import (
+    CommitEvent,
+    CommitFeed,
+    Subscriber,
+    read_commits,
+    read_net_changes,
+)
+from baas.database.names import DatabaseName
+from baas.database.requests import decode_response
+from baas.database.transaction import CommitResult, QueryResult, Transaction
+from baas.encoding import keys
+from baas.encoding.documents import StoredDocument
+from baas.errors import Internal, Unavailable
+from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields
+from baas.model.writes import SetWrite
+from baas.settings import Settings
+from baas.storage.engine import Change, Head, KeyRange, Snapshot, StorageEngine, StorageError
+
+T = TypeVar("T")
+
+
+class ReadSnapshot:
+    """The database as of `version`, for as long as the `async with` block runs.
+
+    Reads see exactly the commits up to `version`. Held long, it keeps the store from tidying up.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._snapshot: Snapshot | None = None
+        self._executor: QueryExecutor | None = None
+        self._generation = 0
+
+    async def __aenter__(self) -> ReadSnapshot:
+        self._snapshot, self._generation = await self._database.open_snapshot()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        snapshot, self._snapshot, self._executor = self._snapshot, None, None
+        if snapshot is not None:
+            await self._database.close_snapshot(snapshot)
+
+    @property
+    def version(self) -> int:
+        return self._open.version
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
+        """In the order of `paths`; None where there is no document."""
+        try:
+            return await self._open.get_documents([keys.document_key(path) for path in paths])
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def run_query(self, query: Query) -> QueryResult:
+        """The whole answer. The query is taken as checked."""
+        try:
+            return QueryResult(await self._queries.run_query(query), self.version)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def stream_query(self, query: Query) -> AsyncIterator[list[StoredDocument]]:
+        """The answer in batches, none empty, read as they are asked for."""
+        try:
+            async with aclosing(self._queries.stream(query)) as batches:
+                async for batch in batches:
+                    yield batch
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def count(self, query: Query, *, up_to: int | None = None) -> int:
+        """The number of documents in the answer, counting no further than `up_to`."""
+        try:
+            return await self._queries.count(query, up_to=up_to)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def read_net_changes(self, after: int) -> list[Change]:
+        """What differs between version `after` and this snapshot, one change per document.
+        Raises ResumeTokenExpired if the log does not reach back to `after`."""
+        try:
+            oldest = await self._database.read_oldest_version()
+            return await read_net_changes(self._open, after, oldest)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def read_commits(self, after: int, *, limit: int = 500) -> list[CommitEvent]:
+        """The next commits above version `after`, each whole, about `limit` changes in all; empty
+        when there are none. Raises ResumeTokenExpired if the log does not reach back."""
+        try:
+            oldest = await self._database.read_oldest_version()
+            return await read_commits(self._open, after, oldest, limit=limit)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def list_collection_ids(self, parent: DocumentPath | None) -> list[str]:
+        """The ids of the collections directly below a document, or of the root for None, sorted:
+        those that hold a document, or under which there is one."""
+        depth = 0 if parent is None else len(parent.segments)
+        start, end = (b"", None) if parent is None else keys.subtree_span(parent)
+        found: list[str] = []
+        try:
+            while documents := await self._open.scan_documents(KeyRange(start, end), limit=1):
+                collection = CollectionPath(documents[0].path.segments[: depth + 1])
+                if not is_reserved(documents[0].path):
+                    found.append(collection.id)
+                start = keys.subtree_span(collection)[1]  # skip all of the collection
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        return sorted(found, key=str.encode)
+
+    @property
+    def _open(self) -> Snapshot:
+        if self._snapshot is None:
+            raise Internal("the snapshot is used outside of its block")
+        return self._snapshot
+
+    @property
+    def _queries(self) -> QueryExecutor:
+        if self._executor is None:
+            self._executor = self._database.make_executor(self._open, self._generation)
+        return self._executor
+
+
+class Database:
+    """One open database. To be used from one event loop.
+
+    An acknowledged commit is durable, and every read that starts after it sees it.
+    """
+
+    def __init__(
+        self,
+        name: DatabaseName,
+        engine: StorageEngine,
+        head: Head,
+        *,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self.name = name
+        self.incarnation = head.incarnation
+        self.last_used_seconds = clock.monotonic_seconds()
+        self._clock = clock
+        self._limits = settings.limits
+        self._settings = settings
+        self._engine = engine
+        self._indexes = Indexes()
+        self._feed = CommitFeed()
+        self._committer = Committer(
+            engine,
+            head,
+            self._indexes,
+            self._feed,
+            self.run_query,
+            clock=clock,
+            limits=settings.limits,
+        )
+        self._builder = IndexBuilder(
+            engine,
+            self._indexes,
+            self._commit_fields,
+            clock=clock,
+            collection_indexes_max=settings.limits.collection_indexes_max,
+        )
+        self._users = 0  # open snapshots and running transactions
+        self._is_closed = False
+
+    @classmethod
+    async def open(
+        cls, name: DatabaseName, engine: StorageEngine, *, clock: Clock, settings: Settings
+    ) -> Database:
+        """Takes over an open engine. Raises Unavailable or DataLoss."""
+        try:
+            database = cls(name, engine, await engine.read_head(), clock=clock, settings=settings)
+            snapshot = await engine.open_snapshot()
+            try:
+                await database._builder.load(snapshot)
+            finally:
+                await snapshot.close()
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        return database
+
+    @property
+    def version(self) -> int:
+        """The last committed version, 0 if there is none."""
+        return self._committer.version
+
+    @property
+    def is_clock_behind(self) -> bool:
+        """The machine's clock is more than a minute behind the last commit: degraded health."""
+        return self._committer.is_clock_behind
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether closing it now would cut somebody off."""
+        return self._users > 0 or self._committer.is_busy or self._feed.keeps_open
+
+    @property
+    def indexes(self) -> Indexes:
+        return self._indexes
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
+        """The latest committed images of one instant, in the order of `paths`."""
+        self.last_used_seconds = self._clock.monotonic_seconds()
+        try:
+            return await self._engine.get_documents([keys.document_key(path) for path in paths])
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    def snapshot(self) -> ReadSnapshot:
+        """To be used in `async with`."""
+        return ReadSnapshot(self)
+
+    async def run_query(self, query: Query) -> QueryResult:
+        """The whole answer of one instant. The query is taken as checked."""
+        async with ReadSnapshot(self) as snapshot:
+            return await snapshot.run_query(query)
+
+    async def stream_query(self, query: Query) -> AsyncIterator[list[StoredDocument]]:
+        """The answer of one instant in batches. To be read to its end, or closed."""
+        async with ReadSnapshot(self) as snapshot:
+            async for batch in snapshot.stream_query(query):
+                yield batch
+
+    async def count(self, query: Query, *, up_to: int | None = None) -> int:
+        """The number of documents in the answer, counting no further than `up_to`."""
+        async with ReadSnapshot(self) as snapshot:
+            return await snapshot.count(query, up_to=up_to)
+
+    async def list_collection_ids(self, parent: DocumentPath | None) -> list[str]:
+        """The ids of the collections directly below a document, or of the root for None, sorted."""
+        async with ReadSnapshot(self) as snapshot:
+            return await snapshot.list_collection_ids(parent)
+
+    async def read_oldest_version(self) -> int:
+        """Versions below it cannot be resumed from."""
+        return await self._engine.read_oldest_version()
+
+    async def run_transaction(
+        self,
+        body: Callable[[Transaction], Awaitable[T]],
+        *,
+        request_time: Timestamp,
+        request_id: str | None = None,
+    ) -> CommitResult[T]:
+        """Runs `body` and commits what it wrote, durably and as if nothing happened in between.
+
+        `body` runs again if something that it read was changed meanwhile, so it must do nothing but
+        read and write through its transaction, and may not wait for anything else: the last run may
+        hold up all other commits. What it raises goes to the caller, and nothing is written. A body
+        that writes nothing commits nothing; its value was true at the result's version.
+
+        The same `request_id` again, within retention, gives the first result and writes nothing.
+        If the caller is cancelled, the commit happens whole or not at all.
+
+        Raises also ResourceExhausted (`CommitQueueFull`), Unavailable, Aborted, DataLoss.
+        """
+        committer = self._committer
+        committer.check_queue()
+        self._users += 1
+        self.last_used_seconds = self._clock.monotonic_seconds()
+        try:
+            if request_id is not None:
+                found = await self._engine.find_request(request_id)
+                if found is not None:
+                    return decode_response(*found)
+            async with ReadSnapshot(self) as snapshot:
+                transaction = Transaction(snapshot, request_time, self._limits)
+                value = await body(transaction)
+                staged = transaction.stage()
+                version = snapshot.version
+            if not staged and request_id is None:
+                return CommitResult(version, transaction.write_results(version, staged), value)
+            return await committer.commit(body, transaction, version, staged, value, request_id)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        finally:
+            self._users -= 1
+
+    def subscribe(self, subscriber: Subscriber, *, keep_open: bool = True) -> Callable[[], None]:
+        """Calls `subscriber` with every commit from now on, in version order, on the event loop,
+        after it is durable and before whoever committed gets the answer. It must be quick and not
+        raise. Gives back what ends it. With `keep_open` the database counts as in use."""
+        return self._feed.subscribe(subscriber, keep_open=keep_open)
+
+    async def wait_indexes(self) -> None:
+        """Returns when no index is wanted or being built."""
+        await self._builder.wait_idle()
+
+    async def close(self) -> None:
+        """Finishes what is queued, refuses newcomers, closes the engine."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await self._builder.close()
+        await self._committer.close()
+        await self._engine.close()
+
+    # For ReadSnapshot -----------------------------------------------------------------------------
+
+    async def open_snapshot(self) -> tuple[Snapshot, int]:
+        """An engine's snapshot and the generation of indexes that it may use."""
+        if self._is_closed:
+            raise Unavailable("the database is closed", reason="DatabaseClosed")
+        generation = self._indexes.generation
+        try:
+            snapshot = await self._engine.open_snapshot()
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        self._users += 1
+        self.last_used_seconds = self._clock.monotonic_seconds()
+        return snapshot, generation
+
+    async def close_snapshot(self, snapshot: Snapshot) -> None:
+        self._users -= 1
+        await snapshot.close()
+
+    def make_executor(self, snapshot: Snapshot, generation: int) -> QueryExecutor:
+        return QueryExecutor(snapshot, self._indexes, generation, on_missing=self._builder.request)
+
+    async def _commit_fields(self, path: DocumentPath, fields: Fields) -> None:
+        async def write(transaction: Transaction) -> None:
+            await transaction.write([SetWrite(path, fields)])
+
+        now = Timestamp(self._clock.now_microseconds())
+        await self.run_transaction(write, request_time=now)

@@ -1,0 +1,175 @@
+"""Commits in version order: as they happen, as the committer looks back on them, and as they are
+read again from the engine's log."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
+
+import structlog
+
+from baas.encoding import keys
+from baas.errors import ResumeTokenExpired
+from baas.model.paths import DocumentPath
+from baas.storage.engine import Change, LogRecord, Snapshot
+
+RECENT_COMMITS_MAX = 4_096
+RECENT_BYTES_MAX = 32 * 1024 * 1024
+_READ_RECORDS = 1_000
+
+_log = structlog.get_logger("baas.log")
+
+
+@dataclass(frozen=True, slots=True)
+class CommitEvent:
+    """One durable commit. Each document occurs at most once; its entries are not for readers."""
+
+    version: int
+    changes: Sequence[Change]
+
+
+Subscriber: TypeAlias = Callable[[CommitEvent], None]
+
+
+class RecentCommits:
+    """The last commits in memory, for the question: was this changed since?
+
+    Complete above `floor`; about what lies at or below it, nothing is known.
+    """
+
+    def __init__(self, version: int) -> None:
+        self.floor = version
+        self._events: deque[tuple[CommitEvent, int]] = deque()
+        self._bytes = 0
+        self._changed: dict[DocumentPath, int] = {}
+
+    def add(self, event: CommitEvent) -> None:
+        size = 0
+        changed = self._changed
+        for change in event.changes:
+            changed[change.path] = event.version
+            if change.new is not None:
+                size += len(change.new.data)
+            if change.old is not None:
+                size += len(change.old.data)
+        self._events.append((event, size))
+        self._bytes += size
+        while len(self._events) > RECENT_COMMITS_MAX or self._bytes > RECENT_BYTES_MAX:
+            self._forget_oldest()
+
+    def forget_all(self, version: int) -> None:
+        """Others may have committed up to `version`: nothing is known before it."""
+        self._events.clear()
+        self._changed.clear()
+        self._bytes = 0
+        self.floor = version
+
+    def changed_at(self, path: DocumentPath) -> int:
+        """The version of the last known change of a document; 0 if none is known."""
+        return self._changed.get(path, 0)
+
+    def since(self, version: int) -> Iterator[CommitEvent]:
+        """Commits above `version`, latest first."""
+        for event, _ in reversed(self._events):
+            if event.version <= version:
+                return
+            yield event
+
+    def _forget_oldest(self) -> None:
+        event, size = self._events.popleft()
+        self._bytes -= size
+        self.floor = event.version
+        for change in event.changes:
+            if self._changed.get(change.path) == event.version:
+                del self._changed[change.path]
+
+
+class CommitFeed:
+    """Tells subscribers of every commit, in version order, from the loop, right after the commit
+    point and before whoever committed gets the answer."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[object, tuple[Subscriber, bool]] = {}
+
+    def subscribe(self, subscriber: Subscriber, *, keep_open: bool) -> Callable[[], None]:
+        place = object()
+        self._subscribers[place] = (subscriber, keep_open)
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(place, None)
+
+        return unsubscribe
+
+    @property
+    def keeps_open(self) -> bool:
+        return any(keep_open for _, keep_open in self._subscribers.values())
+
+    def publish(self, event: CommitEvent) -> None:
+        """A subscriber that raises is a defect: it is logged, and hinders nobody."""
+        for subscriber, _ in tuple(self._subscribers.values()):
+            try:
+                subscriber(event)
+            except Exception:
+                _log.exception("a subscriber to commits failed", version=event.version)
+
+
+async def read_net_changes(snapshot: Snapshot, after: int, oldest: int) -> list[Change]:
+    """What differs between version `after` and the snapshot: one change per document, with its
+    images then and now, in key order. A document that was created and deleted meanwhile is left
+    out. Raises ResumeTokenExpired if the log does not reach back."""
+    check_resumable(after, oldest)
+    paths: dict[bytes, DocumentPath] = {}
+    position = after
+    while records := await snapshot.read_log(position, limit=_READ_RECORDS):
+        for record in records:
+            paths[keys.document_key(record.path)] = record.path
+        position = records[-1].version
+    ordered = sorted(paths)
+    before = await snapshot.get_documents_at(ordered, after)
+    now = await snapshot.get_documents(ordered)
+    return [
+        Change(key, paths[key], old, new)
+        for key, old, new in zip(ordered, before, now, strict=True)
+        if old is not None or new is not None
+    ]
+
+
+async def read_commits(
+    snapshot: Snapshot, after: int, oldest: int, *, limit: int
+) -> list[CommitEvent]:
+    """Commits above version `after` that the snapshot holds, each whole, with at most about `limit`
+    changes in all; empty when there are none. Raises ResumeTokenExpired if the log does not reach
+    back."""
+    check_resumable(after, oldest)
+    records = await snapshot.read_log(after, limit=limit)
+    return [
+        await _read_event(snapshot, version, list(members))
+        for version, members in groupby(records, key=_version)
+    ]
+
+
+def check_resumable(after: int, oldest: int) -> None:
+    if after < oldest:
+        raise ResumeTokenExpired(f"version {after} is older than what is kept, from {oldest} on")
+
+
+async def _read_event(snapshot: Snapshot, version: int, records: list[LogRecord]) -> CommitEvent:
+    named = [keys.document_key(record.path) for record in records]
+    old = await snapshot.get_documents_at(named, version - 1)
+    new = await snapshot.get_documents_at(named, version)
+    return CommitEvent(
+        version,
+        tuple(
+            [
+                Change(key, record.path, before, after)
+                for key, record, before, after in zip(named, records, old, new, strict=True)
+            ]
+        ),
+    )
+
+
+def _version(record: LogRecord) -> int:
+    return record.version

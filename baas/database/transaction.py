@@ -1,0 +1,215 @@
+"""A transaction: what it read, what it writes, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from baas.encoding import keys
+from baas.encoding.documents import StoredDocument, encode_fields
+from baas.errors import InvalidArgument
+from baas.model.documents import Document, DocumentLike
+from baas.model.paths import DocumentPath
+from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields, Value
+from baas.model.writes import DeleteWrite, VerifyWrite, Write, WriteResult, apply_write
+from baas.settings import Limits
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """A query's answer as of `version`."""
+
+    documents: list[StoredDocument]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult(Generic[T_co]):
+    """A commit, or a transaction that wrote nothing and was true at `version`.
+
+    `value` is what the body gave; None if `replayed`, that is, if an earlier commit carried the
+    same request id and this is its result.
+    """
+
+    version: int
+    write_results: list[WriteResult]
+    value: T_co
+    replayed: bool = False
+
+    @property
+    def commit_time(self) -> Timestamp:
+        return Timestamp(self.version)
+
+
+@dataclass(slots=True)
+class PendingChange:
+    """A document that the transaction sets or deletes, with its images before and after, even if
+    they are the same. `fields` None: there is no document afterwards."""
+
+    path: DocumentPath
+    old: StoredDocument | None
+    fields: Fields | None
+    has_changed: bool = field(default=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StagedChange:
+    """A change in stored form, except for the versions, which only the committer knows."""
+
+    key: bytes
+    path: DocumentPath
+    old: StoredDocument | None
+    fields: Fields | None
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedResult:
+    """What is known of a write's result before the commit version is."""
+
+    path: DocumentPath
+    is_delete: bool
+    transform_results: tuple[Value, ...]
+
+
+class View(Protocol):
+    """What a transaction reads: one consistent state of the database."""
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]: ...
+
+    async def run_query(self, query: Query) -> QueryResult: ...
+
+
+class Transaction:
+    """Reads of one consistent state, and writes that become one commit or none.
+
+    Every read, of missing documents too, is remembered: the commit happens only if none of it was
+    changed by another one, else the body runs again. Reads repeat, and show the state without the
+    transaction's own writes; `after` shows it with them.
+    """
+
+    __slots__ = ("_documents", "_limits", "_pending", "_view", "queries", "request_time", "results")
+
+    def __init__(self, view: View, request_time: Timestamp, limits: Limits) -> None:
+        self.request_time = request_time
+        self.queries: list[Query] = []
+        self.results: list[AppliedResult] = []
+        self._view = view
+        self._limits = limits
+        self._documents: dict[DocumentPath, StoredDocument | None] = {}
+        self._pending: dict[DocumentPath, PendingChange] = {}
+
+    @property
+    def paths(self) -> Sequence[DocumentPath]:
+        """The documents that were read, missing ones included."""
+        return tuple(self._documents)
+
+    @property
+    def changes(self) -> Sequence[PendingChange]:
+        """One per document that is set or deleted, in the order of first mention. A verify is not
+        among them."""
+        return tuple(self._pending.values())
+
+    def after(self, path: DocumentPath) -> Fields | None:
+        """The document after all writes so far. It has to be one that was read or written."""
+        pending = self._pending.get(path)
+        if pending is not None:
+            return pending.fields
+        document = self._documents[path]
+        return None if document is None else document.fields
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
+        known = self._documents
+        missing = [path for path in paths if path not in known]
+        if missing:
+            known.update(zip(missing, await self._view.get_documents(missing), strict=True))
+        return [known[path] for path in paths]
+
+    async def run_query(self, query: Query) -> QueryResult:
+        result = await self._view.run_query(query)
+        self.queries.append(query)
+        return result
+
+    async def write(self, writes: Sequence[Write]) -> None:
+        """Applies writes in order; several to one document compose.
+
+        Raises what `apply_write` raises, and InvalidArgument (`TooManyWrites`) for more writes than
+        a commit may have. What went before a raise stays applied: let it out of the body.
+        """
+        if len(self.results) + len(writes) > self._limits.commit_writes_max:
+            raise InvalidArgument(
+                f"a commit has at most {self._limits.commit_writes_max} writes",
+                reason="TooManyWrites",
+            )
+        olds = await self.get_documents([write.path for write in writes])
+        for write, old in zip(writes, olds, strict=True):
+            self._apply(write, old)
+
+    def _apply(self, write: Write, old: StoredDocument | None) -> None:
+        path = write.path
+        pending = self._pending.get(path)
+        current: DocumentLike | None = old
+        if pending is not None:
+            current = _as_document(pending, self.request_time)
+        applied = apply_write(write, current, self.request_time, self._limits)
+        self.results.append(
+            AppliedResult(path, type(write) is DeleteWrite, applied.transform_results)
+        )
+        if type(write) is VerifyWrite:
+            return
+        if pending is None:
+            self._pending[path] = PendingChange(path, old, applied.fields, applied.changed)
+        else:
+            pending.fields = applied.fields
+            pending.has_changed = pending.has_changed or applied.changed
+
+    def stage(self) -> list[StagedChange]:
+        """The changes in stored form, without those that leave a document as it was."""
+        staged: list[StagedChange] = []
+        for pending in self._pending.values():
+            if not pending.has_changed:
+                continue
+            path, old, fields = pending.path, pending.old, pending.fields
+            if fields is None:
+                if old is None:
+                    continue  # created and deleted again
+                data = b""
+            else:
+                data = encode_fields(fields)
+                if old is not None and data == old.data:
+                    continue  # changed and changed back
+            staged.append(StagedChange(keys.document_key(path), path, old, fields, data))
+        return staged
+
+    def write_results(self, version: int, staged: Sequence[StagedChange]) -> list[WriteResult]:
+        """One per write, in order. A write that left its document as it was has its old time."""
+        time = Timestamp(version)
+        changed = {change.path for change in staged}
+        return [
+            WriteResult(
+                None if item.is_delete else time if item.path in changed else self._time(item.path),
+                item.transform_results,
+            )
+            for item in self.results
+        ]
+
+    def _time(self, path: DocumentPath) -> Timestamp | None:
+        document = self._documents[path]
+        return None if document is None else document.update_time
+
+
+def _as_document(pending: PendingChange, request_time: Timestamp) -> Document | None:
+    if pending.fields is None:
+        return None
+    old = pending.old
+    return Document(
+        pending.path,
+        pending.fields,
+        request_time if old is None else old.create_time,
+        request_time if old is None else old.update_time,
+    )
