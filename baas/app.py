@@ -21,10 +21,15 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from baas import __version__
+from baas.accounts.accounts import Accounts
+from baas.accounts.passwords import PasswordPool
+from baas.accounts.sealing import ServerSecret
 from baas.clock import Clock, SystemClock
+from baas.database.registry import Databases
 from baas.errors import FailedPrecondition, InvalidArgument
 from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
+from baas.projects.projects import Projects
 from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.context import Context
 from baas.settings import Settings
@@ -38,9 +43,9 @@ _log = structlog.get_logger("baas.app")
 class App:
     """One server on one data folder, as an ASGI application.
 
-    `start` takes the folder's lock and opens what every request needs; `drain` ends the listeners,
-    `stop` closes everything. The ASGI lifespan calls them. With `url`, the server makes itself known
-    to the command line in `<data>/server.json`.
+    `start` takes the folder's lock and opens what every request needs; `drain` ends the listeners;
+    `stop` closes everything. The ASGI lifespan calls them. With `url`, the server makes itself
+    known to the command line in `<data>/server.json`.
     """
 
     def __init__(
@@ -112,7 +117,32 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> Context:
-        raise NotImplementedError
+        settings, clock = self.settings, self._clock
+        secret = ServerSecret.load(settings.data, clock)
+        databases = Databases(settings, clock)
+        stack.push_async_callback(databases.close)
+        await databases.system(None, create=True)
+        passwords = PasswordPool(
+            threads=settings.password_threads, queue_max=settings.limits.password_queue_max
+        )
+        stack.callback(passwords.close)
+        projects = Projects(databases, settings=settings, clock=clock)
+        accounts = Accounts(
+            databases, secret=secret, passwords=passwords, settings=settings, clock=clock
+        )
+        projects.watch_deletions(accounts.forget_project)
+        for project in await projects.finish_deletions():
+            _log.info("deletion finished", project=project)
+        self.setup_token = await accounts.admins.make_setup_token()
+        return Context(
+            settings=settings,
+            clock=clock,
+            databases=databases,
+            projects=projects,
+            accounts=accounts,
+            secret=secret,
+            operator_token=self.operator_token,
+        )
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
         raise NotImplementedError
@@ -148,8 +178,8 @@ def check_settings(settings: Settings) -> None:
     """Raises InvalidArgument for what must not be started."""
     if settings.dev and settings.host not in _LOOPBACK:
         raise InvalidArgument(
-            f"development mode explains denials to everybody, so it listens on loopback only, not on "
-            f"`{settings.host}`; leave out --dev or --host",
+            f"development mode explains denials to everybody, so it listens on loopback only, "
+            f"not on `{settings.host}`; leave out --dev or --host",
             reason="InvalidSettings",
         )
     if settings.server not in SERVERS:

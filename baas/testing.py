@@ -89,8 +89,8 @@ class RunningServer:
 def running_server(
     data: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[RunningServer]:
-    """`baas serve` on a free port, with its token from `<data>/server.json`; killed at the end if it
-    still runs."""
+    """`baas serve` on a free port, with its token from `<data>/server.json`; killed at the end
+    if it still runs."""
     command = [sys.executable, "-m", "baas", "serve", "--data", str(data), "--port", "0"]
     process = subprocess.Popen([*command, *arguments], env={**os.environ, **(environment or {})})
     try:

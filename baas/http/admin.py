@@ -1,4 +1,4 @@
-"""Administration over HTTP: administrators, projects with their keys and databases, rules, users."""
+"""Administration over HTTP: administrators, projects, keys, databases, rules, users."""
 
 from __future__ import annotations
 

@@ -21,8 +21,9 @@ _ISOLATED: tuple[Header, ...] = (
 # Styles alone may stand inline: editors and component libraries set them from script.
 _CONSOLE_POLICY: Header = (
     b"content-security-policy",
-    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    b"font-src 'self' data:; connect-src 'self'; worker-src 'self'; manifest-src 'self'; "
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data:; font-src 'self' data:; connect-src 'self'; "
+    b"worker-src 'self'; manifest-src 'self'; "
     b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 )
 _DOCS_POLICY: Header = (
@@ -36,8 +37,8 @@ _REVALIDATE: Header = (b"cache-control", b"no-cache")
 _NOT_BUILT = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>baas: the console is not built</title></head>
 <body><h1>The console is not built</h1>
-<p>This server runs from a checkout whose console has not been built: <code>make console</code> builds
-it with npm. Packages from a release carry it. Everything else works without it: the API and
+<p>This server runs from a checkout whose console has not been built: <code>make console</code>
+builds it with npm. Packages from a release carry it. Everything else works without it: the API and
 <a href="/docs">its description</a>, and the command line <code>baas</code>.</p></body></html>
 """
 

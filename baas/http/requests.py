@@ -25,7 +25,7 @@ class ClientGone(Exception):
 
 
 class Request:
-    """What a handler sees of one request. `params` are the parts of the path that its route names."""
+    """What a handler sees of one request. `params` are the path's parts that the route names."""
 
     __slots__ = (
         "allowed_origin",
@@ -124,7 +124,7 @@ class Request:
             yield rest
 
     def query(self, allowed: frozenset[str]) -> dict[str, str]:
-        """The parameters after `?`. Raises InvalidArgument for one that is unknown or given twice."""
+        """The parameters after `?`. Raises InvalidArgument for unknown and for repeated ones."""
         text: bytes = self.scope["query_string"]
         if not text:
             return {}

@@ -216,8 +216,8 @@ class Authorizer:
         return self._explained(str(explain())) if self._context.settings.dev else PermissionDenied()
 
     def _explained(self, explanation: str) -> PermissionDenied:
-        """The denial. In development mode, which is on loopback only, it says why, to the log and to
-        the caller; otherwise the caller learns nothing."""
+        """The denial. In development mode, which is on loopback only, it says why, to the log and
+        to the caller; otherwise the caller learns nothing."""
         if not self._context.settings.dev:
             return PermissionDenied()
         _log.warning(

@@ -28,7 +28,7 @@ class Caller:
 
     kind: CallerKind
     uid: str | None = None
-    claims: Mapping[str, Any] = field(default=_NO_CLAIMS)
+    claims: Mapping[str, Any] = field(default_factory=lambda: _NO_CLAIMS)
     expires_at: int | None = None
     session: str | None = field(default=None, repr=False)
     project: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from baas.accounts.accounts import Accounts
+from baas.accounts.sealing import ServerSecret
 from baas.clock import Clock
 from baas.database.registry import Databases
 from baas.projects.projects import Projects
@@ -21,6 +22,7 @@ class Context:
     databases: Databases
     projects: Projects
     accounts: Accounts
+    secret: ServerSecret
     operator_token: str
 
     async def is_ready(self) -> bool:

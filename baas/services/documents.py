@@ -30,7 +30,7 @@ class DocumentsAtTime:
 
 
 def request_time(context: Context) -> Timestamp:
-    """The time of a request, fixed once: whole milliseconds, as rules and server timestamps see it."""
+    """The time of a request, fixed once: whole milliseconds, for rules and server timestamps."""
     return Timestamp(milliseconds_only(context.clock.now_microseconds()))
 
 

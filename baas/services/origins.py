@@ -1,5 +1,5 @@
-"""Which web pages may call: the origins that a project lists, the server's own, and on a developer's
-machine every page of that machine."""
+"""Which web pages may call: the origins that a project lists, the server's own, and in development
+mode every page of this machine."""
 
 from __future__ import annotations
 
