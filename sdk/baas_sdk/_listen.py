@@ -48,6 +48,7 @@ RESYNCS_MAX = 3  # in a row, for one target
 REFRESHES_MAX = 2  # in a row, of a token that the server calls expired
 PENDING_SNAPSHOTS_MAX = 100
 
+_NOBODY_LISTENS = Unavailable("no target is left")
 _PASSING = frozenset(
     {
         Code.UNAVAILABLE,
@@ -259,6 +260,9 @@ class ListenMachine:
             self.phase = Phase.IDLE
             return
         self.phase = Phase.WAITING
+        if error is _NOBODY_LISTENS:
+            self._connect_at = now  # nothing failed: the last target went, and a new one has come
+            return
         spread = 0.5 + 0.5 * self._random()
         seconds = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_FIRST * BACKOFF_FACTOR**self._failures)
         self._connect_at = now + seconds * spread
@@ -455,7 +459,7 @@ class ListenMachine:
         if self.phase is Phase.WAITING:
             self.phase = Phase.IDLE
         elif self.phase is not Phase.IDLE:
-            self._break(Unavailable("no target is left"))
+            self._break(_NOBODY_LISTENS)
 
 
 _HANDLERS: dict[str, Callable[[ListenMachine, Tree, float], None]] = {

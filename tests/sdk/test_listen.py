@@ -302,6 +302,17 @@ def test_a_removed_target_is_silent_and_the_last_ends_the_connection(script: Scr
     assert script.machine.connect_at is None
 
 
+def test_a_target_that_takes_the_place_of_the_last_one_does_not_wait(script: Script) -> None:
+    first = script.add()
+    script.connect()
+    script.machine.remove(first, script.now)
+    script.add()
+    script.lose(script.machine.broken_by)
+
+    assert script.machine.connect_at == script.now
+    assert script.connect() == [{"type": "listen", "target": 3, **QUERY}]
+
+
 def test_a_target_removed_before_the_connection_leaves_nothing(script: Script) -> None:
     key = script.add()
     script.machine.remove(key, script.now)
