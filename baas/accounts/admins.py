@@ -190,7 +190,7 @@ class Admins:
 
         return await self._store.run(None, body)
 
-    async def list(self) -> tuple[Admin, ...]:
+    async def list_all(self) -> tuple[Admin, ...]:
         documents = (await (await self._store.open(None)).run_query(Query(ADMINS))).documents
         return tuple(_open_admin(document) for document in documents)
 

@@ -103,7 +103,7 @@ class Users:
         document = await self.find_document(project, normalise_email(email))
         return None if document is None else open_user(document)
 
-    async def list(
+    async def list_page(
         self, project: str, *, page_size: int = 100, page_token: str | None = None
     ) -> UserPage:
         """Users by uid. `page_token` is the last page's `next_page_token`."""

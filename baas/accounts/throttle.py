@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from baas.clock import Clock
 from baas.errors import ResourceExhausted
@@ -23,6 +24,9 @@ class Rate:
     burst: int
     seconds: float
 
+
+Charges: TypeAlias = dict[tuple[str, ...], Rate]
+"""The buckets that one attempt is charged to."""
 
 # One stranger at one account gets the tight bucket; all strangers at one account share a wide one,
 # so that nobody can lock the owner out from elsewhere with a handful of attempts.
@@ -41,7 +45,7 @@ class Throttle:
         # Key -> the time at which the bucket is full again; absent means full (as in GCRA).
         self._full_at: OrderedDict[tuple[str, ...], float] = OrderedDict()
 
-    def take(self, charges: dict[tuple[str, ...], Rate]) -> None:
+    def take(self, charges: Charges) -> None:
         """Charges every bucket once, or none. Raises ResourceExhausted (`TooManyAttempts`)."""
         now = self._clock.monotonic_seconds()
         waits = [
@@ -61,7 +65,7 @@ class Throttle:
         while len(self._full_at) > self._buckets_max:
             self._full_at.popitem(last=False)
 
-    def give_back(self, charges: dict[tuple[str, ...], Rate]) -> None:
+    def give_back(self, charges: Charges) -> None:
         """Undoes one charge: the attempt was a good one."""
         now = self._clock.monotonic_seconds()
         for key, rate in charges.items():
@@ -74,9 +78,9 @@ class Throttle:
                 self._full_at[key] = full_at - rate.seconds
 
 
-def sign_in_charges(project: str, email: str, address: str | None) -> dict[tuple[str, ...], Rate]:
+def sign_in_charges(project: str, email: str, address: str | None) -> Charges:
     """What one sign-in attempt is charged to."""
-    charges = {("account", project, email): ACCOUNT_RATE}
+    charges: Charges = {("account", project, email): ACCOUNT_RATE}
     network = client_network(address)
     charges["pair", project, email, network or ""] = PAIR_RATE
     if network is not None:
@@ -84,7 +88,7 @@ def sign_in_charges(project: str, email: str, address: str | None) -> dict[tuple
     return charges
 
 
-def sign_up_charges(project: str, address: str | None) -> dict[tuple[str, ...], Rate]:
+def sign_up_charges(project: str, address: str | None) -> Charges:
     """What one sign-up is charged to."""
     network = client_network(address)
     return {} if network is None else {("sign-up", project, network): SIGN_UP_RATE}

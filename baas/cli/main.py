@@ -3,6 +3,7 @@ here can do what an administrator could not do from elsewhere."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -68,7 +69,7 @@ def run(arguments: list[str]) -> int:
         return _fail(error.message, 1)
     except BrokenPipeError:
         # Whoever read our output has seen enough. Nothing may be written at exit either.
-        sys.stdout = None  # type: ignore[assignment]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         return _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)

@@ -84,7 +84,7 @@ class ApiKeys:
 
         return await self._store.run(None, body)
 
-    async def list(self, project: str) -> tuple[ApiKey, ...]:
+    async def list_all(self, project: str) -> tuple[ApiKey, ...]:
         """All keys of the project, the newest first, revoked ones too."""
         database = await self._store.open(None)
         found = await database.run_query(Query(project_collection(project, "keys")))

@@ -18,6 +18,7 @@ from baas.database.names import (
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
+from baas.encoding.documents import StoredDocument
 from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from baas.model.queries import Query
 from baas.model.writes import DeleteWrite, Precondition, SetWrite, Write
@@ -74,13 +75,7 @@ class Projects:
 
         async def body(transaction: Transaction) -> Project:
             (document,) = await transaction.get_documents([project_path(checked)])
-            if document is not None and is_deleting(document):
-                raise FailedPrecondition(
-                    f"project `{checked}` is being deleted; delete it once more if that stopped",
-                    reason="ProjectBeingDeleted",
-                )
-            if document is not None:
-                raise AlreadyExists(f"project `{checked}` exists", reason="ProjectExists")
+            _check_absent(checked, document)
             project = Project(
                 id=checked,
                 name=shown,
@@ -94,10 +89,12 @@ class Projects:
             await transaction.write([SetWrite(path, project.to_fields(), precondition=absent)])
             return project
 
-        project = await self._store.run(None, body)
-        await self._databases.system(checked, create=True)
+        await self._check_free(checked)
+        # The files first: a crash here leaves empty ones that nobody can reach, while a project
+        # without its files would be broken for good.
+        await self._databases.system(checked)
         await self._databases.open(DatabaseName(checked, DEFAULT_DATABASE), create=True)
-        return project
+        return await self._store.run(None, body)
 
     async def get_project(self, identifier: str) -> Project:
         """Raises NotFound (`ProjectNotFound`)."""
@@ -176,6 +173,10 @@ class Projects:
         check_database_id(checked)
 
         def change(project: Project) -> Project:
+            check_room(project)
+            return replace(project, databases=(*project.databases, checked))
+
+        def check_room(project: Project) -> None:
             if checked in project.databases:
                 raise AlreadyExists(f"database `{checked}` exists", reason="DatabaseExists")
             if len(project.databases) >= DATABASES_PER_PROJECT_MAX:
@@ -183,10 +184,10 @@ class Projects:
                     f"a project has at most {DATABASES_PER_PROJECT_MAX} databases",
                     reason="TooManyDatabases",
                 )
-            return replace(project, databases=(*project.databases, checked))
 
-        await self._change(identifier, change)
+        check_room(await self.get_project(identifier))
         await self._databases.open(DatabaseName(identifier, checked), create=True)
+        await self._change(identifier, change)
         return checked
 
     async def check_database(self, name: DatabaseName) -> None:
@@ -222,6 +223,11 @@ class Projects:
             elif collection == PROJECTS.id and below[0] == "releases":
                 self.rulesets.forget(identifier)
 
+    async def _check_free(self, identifier: str) -> None:
+        database = await self._store.open(None)
+        (document,) = await database.get_documents([project_path(identifier)])
+        _check_absent(identifier, document)
+
     async def _change(self, identifier: str, change: Callable[[Project], Project]) -> Project:
         async def body(transaction: Transaction) -> Project:
             (document,) = await transaction.get_documents([project_path(identifier)])
@@ -254,6 +260,17 @@ class Projects:
             await self._store.run(None, _writing(writes))
             if last:
                 return
+
+
+def _check_absent(identifier: str, document: StoredDocument | None) -> None:
+    if document is None:
+        return
+    if is_deleting(document):
+        raise FailedPrecondition(
+            f"project `{identifier}` is being deleted; delete it once more if that stopped",
+            reason="ProjectBeingDeleted",
+        )
+    raise AlreadyExists(f"project `{identifier}` exists", reason="ProjectExists")
 
 
 def _check_text(value: object, field: str) -> str:

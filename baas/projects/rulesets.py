@@ -189,7 +189,7 @@ class Rulesets:
 def diagnostic_details(diagnostic: Diagnostic) -> dict[str, Any]:
     """One finding as it is shown to an app's developer."""
     return {
-        "severity": str(diagnostic.severity),
+        "severity": diagnostic.severity.value,
         "message": diagnostic.message,
         "line": diagnostic.line,
         "column": diagnostic.column,

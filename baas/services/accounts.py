@@ -75,7 +75,9 @@ async def list_users(
 ) -> UserPage:
     """Users by uid, a page at a time."""
     await _check_may_administrate(context, caller, project)
-    return await context.accounts.users.list(project, page_size=page_size, page_token=page_token)
+    return await context.accounts.users.list_page(
+        project, page_size=page_size, page_token=page_token
+    )
 
 
 async def find_user(context: Context, caller: Caller, project: str, email: object) -> User | None:

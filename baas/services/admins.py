@@ -44,7 +44,7 @@ async def create_admin(context: Context, caller: Caller, email: object, password
 
 async def list_admins(context: Context, caller: Caller) -> tuple[Admin, ...]:
     check_is_admin(caller)
-    return await context.accounts.admins.list()
+    return await context.accounts.admins.list_all()
 
 
 def check_is_admin(caller: Caller) -> None:

@@ -67,7 +67,7 @@ async def list_keys(context: Context, caller: Caller, project: str) -> tuple[Api
     """The project's keys, the newest first, revoked ones too."""
     check_is_admin(caller)
     await context.projects.get_project(project)
-    return await context.projects.keys.list(project)
+    return await context.projects.keys.list_all(project)
 
 
 async def revoke_key(context: Context, caller: Caller, project: str, identifier: str) -> None:
