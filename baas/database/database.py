@@ -12,6 +12,7 @@ from baas.database.committer import Committer, as_baas_error
 from baas.database.executor import QueryExecutor
 from baas.database.index_builder import IndexBuilder
 from baas.database.indexes import Indexes, is_reserved
+from baas.database.listeners import Listeners
 from baas.database.log import (
     CommitEvent,
     CommitFeed,
@@ -183,6 +184,10 @@ class Database:
             clock=clock,
             collection_indexes_max=settings.limits.collection_indexes_max,
         )
+        self.listeners = Listeners(
+            engine, self._indexes, version=head.version, on_missing=self._builder.request
+        )
+        self._feed.subscribe(self.listeners.on_commit, keep_open=False)
         self._users = 0  # open snapshots and running transactions
         self._is_closed = False
 
@@ -215,7 +220,12 @@ class Database:
     @property
     def is_in_use(self) -> bool:
         """Whether closing it now would cut somebody off."""
-        return self._users > 0 or self._committer.is_busy or self._feed.keeps_open
+        return (
+            self._users > 0
+            or self._committer.is_busy
+            or self._feed.keeps_open
+            or not self.listeners.is_idle
+        )
 
     @property
     def indexes(self) -> Indexes:
@@ -314,6 +324,7 @@ class Database:
         if self._is_closed:
             return
         self._is_closed = True
+        self.listeners.close(Unavailable("the database is closed", reason="DatabaseClosed"))
         await self._builder.close()
         await self._committer.close()
         await self._engine.close()
