@@ -69,7 +69,7 @@ class Target:
         """Resident memory of the server process and its workers."""
         tasks = Path(f"/proc/{self.process.pid}/task")
         children = " ".join(task.read_text() for task in tasks.glob("*/children")).split()
-        return sum(_resident_kib(int(pid)) for pid in (self.process.pid, *children)) / 1024
+        return sum(_resident_kib(int(pid)) for pid in [str(self.process.pid), *children]) / 1024
 
 
 def _resident_kib(pid: int) -> int:
