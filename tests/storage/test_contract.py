@@ -1,0 +1,519 @@
+"""What every engine must do. Runs over all engines of conftest.py."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from baas.storage.engine import (
+    BackfillRow,
+    CommitGroup,
+    CommitRecord,
+    EngineConflict,
+    Entry,
+    KeyRange,
+    Snapshot,
+    StorageEngine,
+    StorageError,
+)
+from tests.storage.commits import (
+    ALL,
+    Writer,
+    change,
+    document,
+    key,
+    names_in,
+    path,
+    texts,
+    texts_at,
+)
+from tests.storage.conftest import ENGINES, OpenEngine
+
+
+@asynccontextmanager
+async def snapshot_of(engine: StorageEngine) -> AsyncIterator[Snapshot]:
+    snapshot = await engine.open_snapshot()
+    try:
+        yield snapshot
+    finally:
+        await snapshot.close()
+
+
+async def entry_keys(snapshot: Snapshot, index: int, span: KeyRange = ALL) -> list[bytes]:
+    return [row.key for row in await snapshot.scan_entries(index, span, limit=1_000_000)]
+
+
+# Head ---------------------------------------------------------------------------------------------
+
+
+async def test_new_database_is_at_version_0_and_has_an_incarnation(engine: StorageEngine) -> None:
+    head = await engine.read_head()
+    assert head.version == 0
+    assert len(head.incarnation) >= 16
+    assert await engine.read_oldest_version() == 0
+
+
+async def test_incarnation_and_everything_else_outlives_a_reopening(
+    open_engine: OpenEngine,
+) -> None:
+    engine = await open_engine()
+    await Writer(engine).write(7, {"a": "one"})
+    before = await engine.read_head()
+    await engine.close()
+    engine = await open_engine()
+    assert await engine.read_head() == before
+    assert before.version == 7
+    assert await texts(engine, "a") == ["one"]
+
+
+# Documents ----------------------------------------------------------------------------------------
+
+
+async def test_get_documents_answers_in_order_and_none_where_there_is_none(
+    engine: StorageEngine,
+) -> None:
+    await Writer(engine).write(5, {"b": "two", "a": "one"})
+    assert await texts(engine, "a", "x", "b", "a") == ["one", None, "two", "one"]
+    (found,) = await engine.get_documents([key("a")])
+    assert found is not None
+    assert (found.path, found.created, found.version, found.data) == (path("a"), 5, 5, b"one")
+    assert await engine.get_documents([]) == []
+
+
+async def test_get_documents_takes_many_keys(engine: StorageEngine) -> None:
+    names = [f"n{number:04}" for number in range(700)]
+    await Writer(engine).write(1, {name: name for name in names})
+    assert await texts(engine, *names, "x") == [*names, None]
+
+
+async def test_changes_replace_and_delete_and_keep_the_creation(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(1, {"a": "one", "b": "b"})
+    await writer.write(2, {"a": "two", "b": None})
+    (found,) = await engine.get_documents([key("a")])
+    assert found is not None
+    assert (found.created, found.version, found.data) == (1, 2, b"two")
+    assert await texts(engine, "b") == [None]
+
+
+async def test_data_is_any_text(engine: StorageEngine) -> None:
+    text = '{"ü€😀":"\\u0000' + "x" * 100_000 + '"}'
+    await Writer(engine).write(1, {"a": text})
+    assert await texts(engine, "a") == [text]
+
+
+async def test_scan_documents_is_in_key_order_within_the_span(engine: StorageEngine) -> None:
+    await Writer(engine).write(1, {name: name for name in ("b", "a", "d", "c", "e")})
+    async with snapshot_of(engine) as snapshot:
+        assert await names_in(snapshot) == ["a", "b", "c", "d", "e"]
+        assert await names_in(snapshot, KeyRange(b"b", b"d")) == ["b", "c"]
+        assert await names_in(snapshot, KeyRange(b"d", None)) == ["d", "e"]
+        assert await names_in(snapshot, KeyRange(b"d", b"b")) == []
+        last = await snapshot.scan_documents(KeyRange(b"", b"e"), limit=2, descending=True)
+        assert [found.path.id for found in last] == ["d", "c"]
+        assert await snapshot.scan_documents(ALL, limit=0) == []
+
+
+async def test_count_documents_stops_at_its_limit(engine: StorageEngine) -> None:
+    await Writer(engine).write(1, {f"n{number:04}": "" for number in range(2_500)})
+    async with snapshot_of(engine) as snapshot:
+        assert await snapshot.count_documents(ALL) == 2_500
+        assert await snapshot.count_documents(ALL, limit=2_400) == 2_400
+        assert await snapshot.count_documents(ALL, limit=10) == 10
+        assert await snapshot.count_documents(KeyRange(b"n1", b"n2"), limit=9_999) == 1_000
+
+
+# Snapshots ----------------------------------------------------------------------------------------
+
+
+async def test_snapshot_stands_still_while_commits_go_on(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(1, {"a": "one"})
+    async with snapshot_of(engine) as before:
+        await writer.write(2, {"a": "two", "b": "new"})
+        async with snapshot_of(engine) as after:
+            assert (before.version, after.version) == (1, 2)
+            assert await names_in(before) == ["a"]
+            assert await names_in(after) == ["a", "b"]
+            (found,) = await before.get_documents([key("a")])
+            assert found is not None
+            assert found.data == b"one"
+
+
+async def test_many_snapshots_at_once(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    snapshots = []
+    for version in range(1, 31):
+        await writer.write(version, {"a": str(version)})
+        snapshots.append(await engine.open_snapshot())
+    for version, snapshot in enumerate(snapshots, 1):
+        (found,) = await snapshot.get_documents([key("a")])
+        assert found is not None
+        assert (snapshot.version, found.data) == (version, str(version).encode())
+        await snapshot.close()
+
+
+async def test_reads_of_one_snapshot_may_overlap(engine: StorageEngine) -> None:
+    await Writer(engine).write(1, {f"n{number:04}": "" for number in range(3_000)})
+    async with snapshot_of(engine) as snapshot:
+        results = await asyncio.gather(
+            *[snapshot.scan_documents(ALL, limit=5_000) for _ in range(4)],
+            snapshot.scan_documents(ALL, limit=5),
+            snapshot.scan_documents(ALL, limit=5_000),
+        )
+        assert [len(result) for result in results] == [3_000, 3_000, 3_000, 3_000, 5, 3_000]
+
+
+async def test_cancelled_scan_leaves_the_engine_usable(engine: StorageEngine) -> None:
+    await Writer(engine).write(1, {f"n{number:04}": "x" * 1_000 for number in range(3_000)})
+
+    async def scan() -> None:
+        async with snapshot_of(engine) as snapshot:
+            while True:
+                await snapshot.scan_documents(ALL, limit=5_000)
+
+    scans = [asyncio.create_task(scan()) for _ in range(3)]
+    await asyncio.sleep(0.02)
+    for task in scans:
+        task.cancel()
+    await asyncio.wait(scans)
+    assert all(task.cancelled() for task in scans)
+    async with snapshot_of(engine) as snapshot:
+        assert await snapshot.count_documents(ALL) == 3_000
+
+
+async def test_closed_snapshot_raises(engine: StorageEngine) -> None:
+    snapshot = await engine.open_snapshot()
+    await snapshot.close()
+    await snapshot.close()
+    with pytest.raises(StorageError):
+        await snapshot.get_documents([key("a")])
+
+
+# Commits ------------------------------------------------------------------------------------------
+
+
+async def test_group_is_one_step_whose_commits_keep_their_versions(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.commit(
+        writer.record(1, {"a": "1"}),
+        writer.record(2, {"a": "2", "b": "2"}),
+        writer.record(5, {"b": None, "c": "5"}),
+        writer.record(6, {"c": None}),
+        writer.record(9, {"c": "9"}),
+    )
+    assert (await engine.read_head()).version == 9
+    assert await texts(engine, "a", "b", "c") == ["2", None, "9"]
+    async with snapshot_of(engine) as snapshot:
+        assert await texts_at(snapshot, 1, "a", "b", "c") == ["1", None, None]
+        assert await texts_at(snapshot, 2, "a", "b", "c") == ["2", "2", None]
+        assert await texts_at(snapshot, 5, "a", "b", "c") == ["2", None, "5"]
+        assert await texts_at(snapshot, 8, "a", "b", "c") == ["2", None, None]
+        (found,) = await snapshot.get_documents([key("c")])
+        assert found is not None
+        assert (found.created, found.version) == (9, 9)
+
+
+async def test_commit_from_another_head_writes_nothing(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(3, {"a": "one"})
+    group = CommitGroup(2, [CommitRecord(4, [change("b", None, document("b", "x", version=4))])])
+    with pytest.raises(EngineConflict):
+        await engine.commit(group)
+    assert (await engine.read_head()).version == 3
+    assert await texts(engine, "a", "b") == ["one", None]
+    async with snapshot_of(engine) as snapshot:
+        assert [record.version for record in await snapshot.read_log(0, limit=10)] == [3]
+
+
+async def test_commit_that_changes_nothing_moves_the_head(engine: StorageEngine) -> None:
+    await engine.commit(CommitGroup(0, [CommitRecord(4, [], "request", b"answer")]))
+    assert (await engine.read_head()).version == 4
+    assert await engine.find_request("request") == (4, b"answer")
+
+
+async def test_cancelled_commit_happens_whole_or_not_at_all(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    record = writer.record(1, {"a": "1", "b": "1"})
+    task = asyncio.create_task(writer.commit(record))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    head = await engine.read_head()
+    # The next write waits for the first one, whatever became of it.
+    await engine.trim(0, limit=1)
+    head = await engine.read_head()
+    expected = ["1", "1"] if head.version == 1 else [None, None]
+    assert await texts(engine, "a", "b") == expected
+
+
+async def test_request_id_is_found_with_its_response(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.commit(
+        writer.record(1, {"a": "1"}, request_id="first", response=b"\x00one"),
+        writer.record(2, {"a": "2"}, request_id="second", response=b""),
+    )
+    assert await engine.find_request("first") == (1, b"\x00one")
+    assert await engine.find_request("second") == (2, b"")
+    assert await engine.find_request("third") is None
+
+
+# History and log ----------------------------------------------------------------------------------
+
+
+async def test_old_images_tell_creation_from_absence(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(10, {"a": "ten"})
+    await writer.write(20, {"a": None, "b": "twenty"})
+    await writer.write(30, {"a": "thirty"})
+    await writer.write(40, {"a": "forty"})
+    async with snapshot_of(engine) as snapshot:
+        seen = {
+            at: await texts_at(snapshot, at, "a", "b") for at in (5, 10, 15, 20, 29, 30, 40, 99)
+        }
+        (at_35,) = await snapshot.get_documents_at([key("a")], 35)
+    assert seen == {
+        5: [None, None],
+        10: ["ten", None],
+        15: ["ten", None],
+        20: [None, "twenty"],
+        29: [None, "twenty"],
+        30: ["thirty", "twenty"],
+        40: ["forty", "twenty"],
+        99: ["forty", "twenty"],
+    }
+    assert at_35 is not None
+    assert (at_35.created, at_35.version, at_35.path) == (30, 30, path("a"))
+
+
+async def test_log_tells_every_change_in_order(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(10, {"b": "1", "a": "1"})
+    await writer.write(20, {"b": None})
+    async with snapshot_of(engine) as snapshot:
+        told = [
+            (record.version, record.ordinal, record.path.id, record.deleted)
+            for record in await snapshot.read_log(0, limit=10)
+        ]
+        assert told == [(10, 0, "b", False), (10, 1, "a", False), (20, 0, "b", True)]
+        assert [record.version for record in await snapshot.read_log(10, limit=10)] == [20]
+        assert await snapshot.read_log(20, limit=10) == []
+
+
+async def test_log_never_splits_a_commit(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    for version in range(1, 6):
+        await writer.write(version, {f"{version}-{number}": "" for number in range(3)})
+    async with snapshot_of(engine) as snapshot:
+        for limit, commits in ((1, 1), (3, 1), (4, 2), (6, 2), (7, 3), (1_000, 5)):
+            records = await snapshot.read_log(0, limit=limit)
+            expected = [version for version in range(1, commits + 1) for _ in range(3)]
+            assert [record.version for record in records] == expected
+
+
+async def test_trim_forgets_what_is_older_and_says_so(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    for version in range(1, 11):
+        await writer.commit(
+            writer.record(version, {"a": str(version)}, request_id=f"request {version}")
+        )
+    assert await engine.trim(6, limit=3) == 3
+    assert await engine.read_oldest_version() == 6
+    while await engine.trim(6, limit=3):
+        pass
+    await engine.trim(2, limit=3)
+    assert await engine.read_oldest_version() == 6
+    async with snapshot_of(engine) as snapshot:
+        assert [record.version for record in await snapshot.read_log(0, limit=99)] == [
+            6,
+            7,
+            8,
+            9,
+            10,
+        ]
+        assert [await texts_at(snapshot, at, "a") for at in (6, 7, 10)] == [["6"], ["7"], ["10"]]
+    assert await engine.find_request("request 5") is None
+    assert await engine.find_request("request 6") is not None
+    assert await texts(engine, "a") == ["10"]
+
+
+# Entries ------------------------------------------------------------------------------------------
+
+
+async def test_entries_lead_to_their_documents(engine: StorageEngine) -> None:
+    ada, bob = document("ada", "A", version=1), document("bob", "B", version=1)
+    await engine.commit(
+        CommitGroup(
+            0,
+            [
+                CommitRecord(
+                    1,
+                    [
+                        change("ada", None, ada, added=[Entry(1, b"k2"), Entry(2, b"z")]),
+                        change("bob", None, bob, added=[Entry(1, b"k1"), Entry(1, b"k3")]),
+                    ],
+                )
+            ],
+        )
+    )
+    async with snapshot_of(engine) as snapshot:
+        rows = await snapshot.scan_entries(1, ALL, limit=10)
+        assert [(row.key, row.document.data) for row in rows] == [
+            (b"k1", b"B"),
+            (b"k2", b"A"),
+            (b"k3", b"B"),
+        ]
+        assert rows[0].document.path == path("bob")
+        assert await entry_keys(snapshot, 1, KeyRange(b"k2", b"k3")) == [b"k2"]
+        assert await entry_keys(snapshot, 2) == [b"z"]
+        last = await snapshot.scan_entries(1, ALL, limit=2, descending=True)
+        assert [row.key for row in last] == [b"k3", b"k2"]
+        assert await snapshot.count_entries(1, ALL) == 3
+        assert await snapshot.count_entries(1, ALL, limit=2) == 2
+        assert await snapshot.count_entries(3, ALL) == 0
+
+
+async def test_entries_move_with_their_document(engine: StorageEngine) -> None:
+    one = document("a", "1", version=1)
+    two = document("a", "2", version=2, created=1)
+    three = document("a", "3", version=4)
+    await engine.commit(
+        CommitGroup(0, [CommitRecord(1, [change("a", None, one, added=[Entry(1, b"x")])])])
+    )
+    # Within one group: moved, deleted, created again.
+    await engine.commit(
+        CommitGroup(
+            1,
+            [
+                CommitRecord(
+                    2, [change("a", one, two, removed=[Entry(1, b"x")], added=[Entry(1, b"y")])]
+                ),
+                CommitRecord(3, [change("a", two, None, removed=[Entry(1, b"y")])]),
+                CommitRecord(4, [change("a", None, three, added=[Entry(1, b"x")])]),
+            ],
+        )
+    )
+    async with snapshot_of(engine) as snapshot:
+        rows = await snapshot.scan_entries(1, ALL, limit=10)
+        assert [(row.key, row.document.data) for row in rows] == [(b"x", b"3")]
+    await engine.commit(
+        CommitGroup(4, [CommitRecord(5, [change("a", three, None, removed=[Entry(1, b"x")])])])
+    )
+    async with snapshot_of(engine) as snapshot:
+        assert await entry_keys(snapshot, 1) == []
+
+
+async def test_backfill_takes_only_documents_at_their_version(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(1, {"a": "1", "b": "1", "c": "1"})
+    await writer.write(2, {"b": "2", "c": None})
+    rows = [
+        BackfillRow(key("a"), 1, [Entry(1, b"a"), Entry(1, b"aa")]),
+        BackfillRow(key("b"), 1, [Entry(1, b"b")]),
+        BackfillRow(key("c"), 1, [Entry(1, b"c")]),
+        BackfillRow(key("x"), 1, [Entry(1, b"x")]),
+    ]
+    assert await engine.backfill(rows) == 1
+    assert await engine.backfill(rows) == 1
+    assert await engine.backfill([]) == 0
+    async with snapshot_of(engine) as snapshot:
+        assert await entry_keys(snapshot, 1) == [b"a", b"aa"]
+
+
+async def test_drop_index_goes_in_steps_and_leaves_others(engine: StorageEngine) -> None:
+    await Writer(engine).write(1, {"a": "1"})
+    entries = [Entry(1, bytes([number])) for number in range(25)]
+    await engine.backfill([BackfillRow(key("a"), 1, [*entries, Entry(2, b"x")])])
+    assert [await engine.drop_index(1, limit=10) for _ in range(4)] == [10, 10, 5, 0]
+    async with snapshot_of(engine) as snapshot:
+        assert await entry_keys(snapshot, 1) == []
+        assert await entry_keys(snapshot, 2) == [b"x"]
+
+
+# Failure ------------------------------------------------------------------------------------------
+
+
+async def test_every_method_raises_storage_error_after_close(engine: StorageEngine) -> None:
+    await engine.close()
+    await engine.close()
+    group = CommitGroup(0, [CommitRecord(1, [])])
+    for call in (
+        engine.read_head,
+        engine.read_oldest_version,
+        lambda: engine.get_documents([key("a")]),
+        lambda: engine.get_documents([key("a"), key("b")]),
+        engine.open_snapshot,
+        lambda: engine.commit(group),
+        lambda: engine.backfill([]),
+        lambda: engine.drop_index(1, limit=1),
+        lambda: engine.find_request("x"),
+        lambda: engine.trim(1, limit=1),
+    ):
+        with pytest.raises(StorageError):
+            await call()
+
+
+# Model --------------------------------------------------------------------------------------------
+
+_steps = st.lists(
+    st.dictionaries(st.sampled_from("abcdef"), st.none() | st.text("xyz", max_size=3), max_size=4),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(groups=st.lists(_steps, min_size=1, max_size=4))
+def test_history_log_and_documents_tell_the_same_story(
+    groups: list[list[dict[str, str | None]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Against a dictionary per version: any version can be read back, and replaying the log with
+    the images at each version gives the documents."""
+
+    async def check(opener: str) -> None:
+        engine = await ENGINES[opener](tmp_path_factory.mktemp("model"))
+        try:
+            writer = Writer(engine)
+            states: list[dict[str, str]] = [{}]
+            for group in groups:
+                records = []
+                for texts_of_commit in group:
+                    # Deleting what does not exist is no change.
+                    state = dict(states[-1])
+                    real = {
+                        name: text
+                        for name, text in texts_of_commit.items()
+                        if text is not None or name in state
+                    }
+                    for name, text in real.items():
+                        if text is None:
+                            del state[name]
+                        else:
+                            state[name] = text
+                    states.append(state)
+                    records.append(writer.record(len(states) - 1, real))
+                await writer.commit(*records)
+            async with snapshot_of(engine) as snapshot:
+                for version, state in enumerate(states):
+                    found = await texts_at(snapshot, version, *"abcdef")
+                    assert found == [state.get(name) for name in "abcdef"]
+                replayed: dict[str, str] = {}
+                for record in await snapshot.read_log(0, limit=100_000):
+                    (text,) = await texts_at(snapshot, record.version, record.path.id)
+                    assert record.deleted == (text is None)
+                    if text is None:
+                        del replayed[record.path.id]
+                    else:
+                        replayed[record.path.id] = text
+                assert replayed == states[-1]
+                assert await names_in(snapshot) == sorted(states[-1])
+        finally:
+            await engine.close()
+
+    for opener in ENGINES:
+        asyncio.run(check(opener))

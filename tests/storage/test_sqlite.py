@@ -1,0 +1,302 @@
+"""What is particular to SQLite: the file, the WAL, durability, and errors of the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from shutil import which
+
+import apsw
+import pytest
+
+from baas.clock import SystemClock, VirtualClock
+from baas.storage import sqlite as engine_module
+from baas.storage.engine import EngineCorrupt, EngineUnavailable
+from baas.storage.sqlite import SqliteEngine
+from baas.storage.sqlite_schema import check_sqlite_version
+from tests.storage.commits import ALL, Writer, texts
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "database.sqlite"
+
+
+@pytest.fixture
+async def engine(file: Path) -> AsyncIterator[SqliteEngine]:
+    engine = SqliteEngine.open(file, clock=VirtualClock())
+    yield engine
+    await engine.close()
+
+
+def read(file: Path, sql: str) -> list[tuple[object, ...]]:
+    connection = apsw.Connection(str(file))
+    try:
+        return list(connection.execute(sql))
+    finally:
+        connection.close()
+
+
+# The file -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["3.51.2", "3.46.1", "3.7.0"])
+def test_old_sqlite_is_refused(version: str) -> None:
+    with pytest.raises(EngineUnavailable, match=r"at least 3\.51\.3"):
+        check_sqlite_version(version)
+
+
+@pytest.mark.parametrize("version", ["3.51.3", "3.52.0", "3.51.3.1", "4.0.0"])
+def test_newer_sqlite_is_taken(version: str) -> None:
+    check_sqlite_version(version)
+
+
+async def test_new_file_has_an_incarnation_of_its_own(tmp_path: Path) -> None:
+    clock = SystemClock()
+    incarnations = set()
+    for name in ("one", "two"):
+        engine = SqliteEngine.open(tmp_path / name, clock=clock)
+        incarnations.add((await engine.read_head()).incarnation)
+        await engine.close()
+    assert len(incarnations) == 2
+
+
+async def test_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "theirs"
+    connection = apsw.Connection(str(file))
+    connection.execute("CREATE TABLE t(x)")
+    connection.close()
+    with pytest.raises(EngineCorrupt, match="another program"):
+        SqliteEngine.open(file, clock=VirtualClock())
+
+
+async def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "text"
+    file.write_text("x" * 10_000)
+    with pytest.raises(EngineCorrupt):
+        SqliteEngine.open(file, clock=VirtualClock())
+
+
+async def test_newer_format_is_refused(engine: SqliteEngine, file: Path) -> None:
+    await engine.close()
+    read(file, "PRAGMA user_version = 99")
+    with pytest.raises(EngineUnavailable, match="format 99"):
+        SqliteEngine.open(file, clock=VirtualClock())
+
+
+async def test_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineUnavailable):
+        SqliteEngine.open(tmp_path / "file" / "database.sqlite", clock=VirtualClock())
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1)])
+async def test_synchronous_is_as_set(file: Path, synchronous: str, level: int) -> None:
+    engine = SqliteEngine.open(file, clock=VirtualClock(), synchronous=synchronous)
+    assert engine._writer.execute("PRAGMA synchronous").fetchone() == (level,)
+    assert engine._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    await engine.close()
+
+
+async def test_closing_leaves_one_file_that_people_can_read(
+    engine: SqliteEngine, file: Path
+) -> None:
+    await Writer(engine).write(1, {"ada": '{"name":"Ada"}'})
+    await engine.close()
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    tool = which("sqlite3")
+    if tool is None:
+        pytest.skip("no sqlite3 tool")
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [tool, str(file), "SELECT path, data, typeof(data) FROM documents"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == 'c/ada|{"name":"Ada"}|text\n'
+
+
+async def test_reading_connections_cannot_write(engine: SqliteEngine) -> None:
+    with pytest.raises(apsw.ReadOnlyError):
+        engine._reader.execute("DELETE FROM documents")
+
+
+async def test_history_bytes_follow_history(engine: SqliteEngine, file: Path) -> None:
+    writer = Writer(engine)
+    await writer.write(1, {"a": "12345"})
+    await writer.write(2, {"a": "123"})
+    await writer.write(3, {"a": None})
+    assert await engine.read_history_bytes() == 8
+    await engine.trim(3, limit=10)
+    assert await engine.read_history_bytes() == 3
+    await engine.trim(4, limit=10)
+    assert await engine.read_history_bytes() == 0
+
+
+# The WAL ------------------------------------------------------------------------------------------
+
+
+async def test_wal_is_tidied_up_in_the_background(
+    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "WAL_CHECKPOINT_PAGES", 20)
+    writer = Writer(engine)
+    version = 0
+    while engine._checkpoint is None:
+        version += 1
+        await writer.write(version, {f"a{version}": "x" * 10_000})
+    await engine._checkpoint
+    # All pages are in the file: the next commit starts the WAL again from its beginning.
+    pages = engine._wal_pages
+    await writer.write(version + 1, {"b": "small"})
+    assert engine._wal_pages < pages
+
+
+async def test_wal_past_its_limit_is_tidied_up_by_the_writer(
+    engine: SqliteEngine, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "WAL_CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr(engine_module, "WAL_FORCED_PAGES", 100)
+    monkeypatch.setattr(engine, "_run_checkpoint", lambda: None)  # the background never comes
+    engine._forced_from = 100
+    writer = Writer(engine)
+    highest = 0
+    for version in range(1, 101):
+        await writer.write(version, {"a": "x" * 20_000})
+        highest = max(highest, engine._wal_pages)
+    assert highest < 300
+
+
+async def test_reader_of_an_old_version_does_not_hold_up_commits_again_and_again(
+    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "WAL_CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr(engine_module, "WAL_FORCED_PAGES", 100)
+    engine._forced_from = 100
+    writer = Writer(engine)
+    await writer.write(1, {"a": "old"})
+    snapshot = await engine.open_snapshot()
+    attempts: list[int] = []
+    force = engine._force_checkpoint
+
+    def count_attempts() -> None:
+        attempts.append(engine._wal_pages)
+        force()
+
+    monkeypatch.setattr(engine, "_force_checkpoint", count_attempts)
+    for version in range(2, 62):
+        await writer.write(version, {"a": "x" * 20_000})
+    assert (await snapshot.get_documents([b"a"]))[0] is not None
+    await snapshot.close()
+    pages = engine._wal_pages
+    assert 1 <= len(attempts) <= pages // 100
+    assert all(
+        later - earlier >= 100 for earlier, later in zip(attempts, attempts[1:], strict=False)
+    )
+
+
+# Errors of the disk -------------------------------------------------------------------------------
+
+
+class FaultyDisk(apsw.VFS):
+    """The usual file system, until it is told to fail from its n-th write or sync on."""
+
+    def __init__(self) -> None:
+        self.name = "faulty"
+        self.operations = 0
+        self.fail_from: int | None = None
+        super().__init__(self.name, "")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
+        return FaultyFile(self, name, flags)
+
+    def count(self) -> None:
+        self.operations += 1
+        if self.fail_from is not None and self.operations >= self.fail_from:
+            raise apsw.IOError("the disk fails")
+
+
+class FaultyFile(apsw.VFSFile):
+    def __init__(
+        self, disk: FaultyDisk, name: str | apsw.URIFilename | None, flags: list[int]
+    ) -> None:
+        self.disk = disk
+        super().__init__("", name, flags)
+
+    def xWrite(self, data: bytes, offset: int) -> None:
+        self.disk.count()
+        super().xWrite(data, offset)
+
+    def xSync(self, flags: int) -> None:
+        self.disk.count()
+        super().xSync(flags)
+
+
+@pytest.fixture
+def disk() -> Iterator[FaultyDisk]:
+    disk = FaultyDisk()
+    yield disk
+    disk.unregister()
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+async def test_failing_disk_makes_commits_unavailable_and_nothing_is_written(
+    file: Path, disk: FaultyDisk, steps: int
+) -> None:
+    engine = SqliteEngine.open(file, clock=VirtualClock(), vfs=disk.name)
+    writer = Writer(engine)
+    await writer.write(1, {"a": "one"})
+    disk.fail_from = disk.operations + steps
+    failed = False
+    version = 1
+    while not failed:
+        version += 1
+        assert version < 20, "the fault was never met"
+        try:
+            await writer.write(version, {"a": f"at {version}", f"b{version}": "x" * 9_000})
+        except EngineUnavailable:
+            failed = True
+    good = version - 1
+    assert (await engine.read_head()).version == good
+    expected = "one" if good == 1 else f"at {good}"
+    assert await texts(engine, "a", f"b{version}") == [expected, None]
+    # The disk is well again: so is the engine, on the same connection.
+    disk.fail_from = None
+    writer.version = good
+    await writer.write(version + 1, {"a": "well again"})
+    assert await texts(engine, "a") == ["well again"]
+    await engine.close()
+    assert read(file, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_full_disk_makes_commits_unavailable_and_nothing_is_written(
+    engine: SqliteEngine,
+) -> None:
+    writer = Writer(engine)
+    await writer.write(1, {"a": "one"})
+    (pages,) = engine._writer.execute("PRAGMA page_count").fetchone() or (0,)
+    engine._writer.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+    with pytest.raises(EngineUnavailable, match="Full"):
+        await writer.write(2, {"a": "two", "b": "x" * 50_000})
+    assert await texts(engine, "a", "b") == ["one", None]
+    engine._writer.execute("PRAGMA max_page_count = 1000000").fetchall()
+    writer.version = 1
+    await writer.write(3, {"a": "three"})
+    assert await texts(engine, "a", "b") == ["three", None]
+
+
+async def test_damaged_file_is_told_as_corrupt(engine: SqliteEngine, file: Path) -> None:
+    await Writer(engine).write(1, {f"n{number}": "x" * 3_000 for number in range(200)})
+    await engine.close()
+    content = bytearray(file.read_bytes())
+    content[4_096 * 10 :] = b"\x55" * (len(content) - 4_096 * 10)
+    file.write_bytes(content)
+    engine = SqliteEngine.open(file, clock=VirtualClock())
+    snapshot = await engine.open_snapshot()
+    with pytest.raises(EngineCorrupt):
+        await snapshot.scan_documents(ALL, limit=1_000)
+    await snapshot.close()
+    await engine.close()
