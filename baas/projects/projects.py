@@ -92,7 +92,7 @@ class Projects:
         await self._check_free(checked)
         # The files first: a crash here leaves empty ones that nobody can reach, while a project
         # without its files would be broken for good.
-        await self._databases.system(checked)
+        await self._databases.system(checked, create=True)
         await self._databases.open(DatabaseName(checked, DEFAULT_DATABASE), create=True)
         return await self._store.run(None, body)
 
