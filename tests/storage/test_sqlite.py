@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 from shutil import which
 
@@ -193,9 +194,7 @@ async def test_reader_of_an_old_version_does_not_hold_up_commits_again_and_again
     await snapshot.close()
     pages = engine._wal_pages
     assert 1 <= len(attempts) <= pages // 100
-    assert all(
-        later - earlier >= 100 for earlier, later in zip(attempts, attempts[1:], strict=False)
-    )
+    assert all(later - earlier >= 100 for earlier, later in pairwise(attempts))
 
 
 # Errors of the disk -------------------------------------------------------------------------------
@@ -288,12 +287,17 @@ async def test_full_disk_makes_commits_unavailable_and_nothing_is_written(
     assert await texts(engine, "a", "b") == ["three", None]
 
 
-async def test_damaged_file_is_told_as_corrupt(engine: SqliteEngine, file: Path) -> None:
-    await Writer(engine).write(1, {f"n{number}": "x" * 3_000 for number in range(200)})
-    await engine.close()
+def damage(file: Path) -> None:
+    """Overwrites all but the first pages."""
     content = bytearray(file.read_bytes())
     content[4_096 * 10 :] = b"\x55" * (len(content) - 4_096 * 10)
     file.write_bytes(content)
+
+
+async def test_damaged_file_is_told_as_corrupt(engine: SqliteEngine, file: Path) -> None:
+    await Writer(engine).write(1, {f"n{number}": "x" * 3_000 for number in range(200)})
+    await engine.close()
+    damage(file)
     engine = SqliteEngine.open(file, clock=VirtualClock())
     snapshot = await engine.open_snapshot()
     with pytest.raises(EngineCorrupt):

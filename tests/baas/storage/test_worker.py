@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
@@ -16,7 +17,7 @@ async def test_calls_run_in_order_on_one_other_thread() -> None:
         threads.add(threading.get_ident())
         return number * 2
 
-    results = await asyncio.gather(*[worker.submit(lambda n=n: note(n)) for n in range(100)])
+    results = await asyncio.gather(*[worker.submit(partial(note, number)) for number in range(100)])
     assert results == [number * 2 for number in range(100)]
     assert seen == list(range(100))
     assert len(threads) == 1
