@@ -110,7 +110,7 @@ def _check_log_and_documents_agree(data: Path) -> None:
     assert head == newest
     disagreeing = connection.execute(
         """SELECT count(*) FROM documents d
-           LEFT JOIN (SELECT key, max(version) AS version FROM log GROUP BY key) l ON l.key = d.key
+           LEFT JOIN (SELECT path, max(version) AS version FROM log GROUP BY path) l USING (path)
            WHERE l.version IS NOT d.version"""
     ).get
     assert disagreeing == 0
