@@ -298,11 +298,11 @@ def _decode(tree: Any, depth: int) -> Value:
             if key[:1] == "$" and key[1:2] != "$":
                 return _decode_tagged(key, tree[key])
         if not depth:
-            raise _Flaw("nests maps and arrays too deep", "ValueTooDeep")
+            raise _Flaw("nests maps and arrays deeper than a document may", "ValueTooDeep")
         return _decode_map(tree, depth - 1)
     if kind is list:
         if not depth:
-            raise _Flaw("nests maps and arrays too deep", "ValueTooDeep")
+            raise _Flaw("nests maps and arrays deeper than a document may", "ValueTooDeep")
         return _decode_array(tree, depth - 1)
     raise _Flaw("is of no type that a document can hold")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from typing import Any
@@ -263,6 +264,23 @@ def test_malformed_trees_are_refused_at_their_place(tree: Any) -> None:
     orjson.dumps([caught.value.message, field])
 
 
+def test_numbers_of_the_outermost_map_are_checked_as_well() -> None:
+    for tree in ({"a": 2**63}, {"a": {"b": -(2**63) - 1}}):
+        with pytest.raises(InvalidValue) as caught:
+            json_values.decode_fields_tree(tree)
+        assert caught.value.reason == "IntegerOutOfRange"
+
+
+def test_size_of_bytes_is_exact() -> None:
+    for length, fits in ((STRING_BYTES_MAX, True), (STRING_BYTES_MAX + 1, False)):
+        tree = {"$bytes": base64.b64encode(b"x" * length).decode()}
+        if fits:
+            assert json_values.decode_value(tree) == b"x" * length
+        else:
+            with pytest.raises(InvalidValue):
+                json_values.decode_value(tree)
+
+
 def test_fields_themselves_are_no_tag() -> None:
     with pytest.raises(InvalidValue) as caught:
         json_values.decode_fields_tree({"$timestamp": "1970-01-01T00:00:00Z"})
@@ -286,6 +304,8 @@ def test_depth_limit_is_exact() -> None:
         json_values.decode_value([tree])
     with pytest.raises(InvalidValue):
         json_values.decode_fields_tree({"a": [{"b": 1}]}, depth_max=1)
+    with pytest.raises(InvalidValue):
+        json_values.decode_fields_tree({"a": {"b": [1]}}, depth_max=1)
 
 
 def test_deep_nesting_cannot_exhaust_the_stack() -> None:

@@ -161,6 +161,7 @@ def test_spans_hold_exactly_what_is_below(path: DocumentPath, above: DocumentPat
         ("users/ada/orders/7", b"users/ada/orders//7"),
         ("users/é", "users//é".encode()),
         ("users/__id0__", b"users//\x00\x80\x00\x00\x00\x00\x00\x00\x00"),
+        ("users/__id", b"users//__id"),
         ("users/__id0__/orders/7", b"users/__id0__/orders//7"),
     ],
 )
