@@ -1,0 +1,88 @@
+"""An engine in front of the real one that can be held up, and can fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from baas.encoding.documents import StoredDocument
+from baas.storage.engine import (
+    BackfillRow,
+    CommitGroup,
+    EngineUnavailable,
+    Head,
+    Snapshot,
+    StorageEngine,
+)
+
+
+class SteeredEngine:
+    """Passes everything on. `hold` keeps commits waiting until `release`. The next `failures`
+    commits fail before the real engine is asked, the next `failures_after` after it has committed;
+    `failing_calls` are the numbers of calls, from 1, that fail in the first way."""
+
+    def __init__(self, engine: StorageEngine) -> None:
+        self.engine = engine
+        self.groups: list[CommitGroup] = []
+        self.failures = 0
+        self.failures_after = 0
+        self.failing_calls: set[int] = set()
+        self.calls = 0
+        self.is_head_unreadable = False
+        self.arrived = asyncio.Event()
+        self._may_go = asyncio.Event()
+        self._may_go.set()
+
+    def hold(self) -> None:
+        self._may_go.clear()
+        self.arrived.clear()
+
+    def release(self) -> None:
+        self._may_go.set()
+
+    @property
+    def group_sizes(self) -> list[int]:
+        return [len(group.commits) for group in self.groups]
+
+    async def commit(self, group: CommitGroup) -> None:
+        self.calls += 1
+        call = self.calls
+        self.arrived.set()
+        await self._may_go.wait()
+        if self.failures or call in self.failing_calls:
+            self.failures = max(0, self.failures - 1)
+            raise EngineUnavailable("told to fail")
+        await self.engine.commit(group)
+        self.groups.append(group)
+        if self.failures_after:
+            self.failures_after -= 1
+            raise EngineUnavailable("told to fail after the commit")
+
+    async def read_head(self) -> Head:
+        if self.is_head_unreadable:
+            raise EngineUnavailable("told to fail")
+        return await self.engine.read_head()
+
+    async def read_oldest_version(self) -> int:
+        return await self.engine.read_oldest_version()
+
+    async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
+        return await self.engine.get_documents(keys)
+
+    async def open_snapshot(self) -> Snapshot:
+        return await self.engine.open_snapshot()
+
+    async def backfill(self, rows: Sequence[BackfillRow]) -> int:
+        return await self.engine.backfill(rows)
+
+    async def drop_index(self, index: int, *, limit: int) -> int:
+        return await self.engine.drop_index(index, limit=limit)
+
+    async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
+        return await self.engine.find_request(request_id)
+
+    async def trim(self, before: int, *, limit: int) -> int:
+        return await self.engine.trim(before, limit=limit)
+
+    async def close(self) -> None:
+        await self.engine.close()
