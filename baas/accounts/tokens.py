@@ -99,10 +99,11 @@ def verify_signature(token: str, keys: SigningKeys, *, project: str, now: int) -
         )
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise invalid_token() from error
-    check_expiry(claims["exp"], now)
-    return VerifiedToken(
-        project, claims["sub"], claims[CLAIM]["session"], claims["exp"], MappingProxyType(claims)
-    )
+    match claims:
+        case {"sub": str(uid), "exp": int(expires_at), "baas": {"session": str(session)}} if uid:
+            check_expiry(expires_at, now)
+            return VerifiedToken(project, uid, session, expires_at, MappingProxyType(claims))
+    raise invalid_token()
 
 
 def check_expiry(expires_at: int, now: int) -> None:
