@@ -38,19 +38,19 @@ async def set_up(request: Request) -> Answer:
     return json_answer(_encode_session(session), status=201)
 
 
-async def sign_in(request: Request) -> Answer:
+async def sign_in_admin(request: Request) -> Answer:
     email, password = await read_credentials(request)
     session = await admins.sign_in(request.context, email, password, address=request.address)
     return json_answer(_encode_session(session))
 
 
-async def sign_out(request: Request) -> Answer:
+async def sign_out_admin(request: Request) -> Answer:
     request.query(NO_PARAMETERS)
     await admins.sign_out(request.context, request.caller)
     return json_answer({})
 
 
-async def get_me(request: Request) -> Answer:
+async def get_admin(request: Request) -> Answer:
     request.query(NO_PARAMETERS)
     admin = await admins.get_me(request.context, request.caller)
     if admin is None:

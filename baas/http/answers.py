@@ -81,6 +81,8 @@ class StreamAnswer:
                     # A reader that stands still would hold its snapshot, and so the log, open.
                     async with asyncio.timeout(STALL_SECONDS):
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    # Others get their turn even where neither reading nor sending has to wait.
+                    await asyncio.sleep(0)
         finally:
             gone.cancel()
         await send({"type": "http.response.body", "body": b""})

@@ -58,6 +58,10 @@ async def get_root(request: Request) -> Answer:
     return Answer(b"", status=307, headers=((b"location", b"/console/"), _REVALIDATE))
 
 
+async def get_console_root(request: Request) -> Answer:
+    return await get_root(request)
+
+
 async def get_docs(request: Request) -> Answer:
     body = _read(DOCS / "index.html")
     assert body is not None

@@ -56,9 +56,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _P + "/accounts/jwks.json", accounts.get_jwks, _PUBLIC, "The keys that verify id tokens", None, "Jwks"),
     # Administration: administrators
     Route("POST", _A + "/setup", admin.set_up, _PUBLIC, "Make the first administrator, with the one-time token", "SetupBody", "AdminSession", (), 201),
-    Route("POST", _A + "/sign-in", admin.sign_in, _PUBLIC, "Sign in as an administrator", "Credentials", "AdminSession"),
-    Route("POST", _A + "/sign-out", admin.sign_out, _ADMIN, "End the administrator's session", None, "Empty"),
-    Route("GET", _A + "/me", admin.get_me, _ADMIN, "The signed-in administrator", None, "Admin"),
+    Route("POST", _A + "/sign-in", admin.sign_in_admin, _PUBLIC, "Sign in as an administrator", "Credentials", "AdminSession"),
+    Route("POST", _A + "/sign-out", admin.sign_out_admin, _ADMIN, "End the administrator's session", None, "Empty"),
+    Route("GET", _A + "/me", admin.get_admin, _ADMIN, "The signed-in administrator", None, "Admin"),
     Route("GET", _A + "/admins", admin.list_admins, _ADMIN, "List administrators", None, "AdminList"),
     Route("POST", _A + "/admins", admin.create_admin, _ADMIN, "Make another administrator", "Credentials", "Admin", (), 201),
     # Administration: projects
@@ -91,7 +91,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/docs", pages.get_docs, _PUBLIC, "The description as a page", None, None),
     Route("GET", "/docs/{asset}", pages.get_docs_asset, _PUBLIC, "Script and style of the page", None, None),
     Route("GET", "/", pages.get_root, _PUBLIC, "To the console", None, None),
-    Route("GET", "/console", pages.get_root, _PUBLIC, "To the console", None, None),
+    Route("GET", "/console", pages.get_console_root, _PUBLIC, "To the console", None, None),
     Route("GET", "/console/{asset:path}", pages.get_console, _PUBLIC, "The administrator's console", None, None),
 )
 # fmt: on

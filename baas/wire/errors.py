@@ -6,6 +6,7 @@ from typing import Any
 
 from baas.errors import BaasError, Code
 
+TEXT_CHARACTERS_MAX = 1_000
 # Close codes 4000-4999 belong to the application; the last three digits echo the HTTP status.
 _TABLE: dict[Code, tuple[int, int]] = {
     Code.CANCELLED: (499, 4499),
@@ -44,14 +45,22 @@ def close_code(error: BaasError) -> int:
     return _TABLE[error.code][1]
 
 
+def _shorten(text: str) -> str:
+    """What a caller sent is quoted in errors, and can be of any length."""
+    return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + "…"
+
+
 def encode_error(error: BaasError, request_id: str) -> dict[str, Any]:
     """`{"error": {...}}`: the one shape of every error on every face."""
+    details = None if error.details is None else dict(error.details)
+    if details is not None and isinstance(details.get("field"), str):
+        details["field"] = _shorten(details["field"])
     return {
         "error": {
             "code": error.code.value,
             "reason": error.reason,
-            "message": error.message,
-            "details": None if error.details is None else dict(error.details),
+            "message": _shorten(error.message),
+            "details": details,
             "request_id": request_id,
         }
     }

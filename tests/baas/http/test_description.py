@@ -1,0 +1,194 @@
+"""The OpenAPI description: every route is in it and nothing else, and real answers are as it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import orjson
+import pytest_asyncio
+
+from baas.http.description import describe, expand
+from baas.http.routes import ROUTES
+from baas.http.schemas import SCHEMAS
+from tests.baas.http.conftest import ADMIN, BASE, PASSWORD, World
+
+DESCRIPTION = describe(ROUTES)
+
+
+def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in DESCRIPTION["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_every_route_is_described_and_every_description_is_a_route() -> None:
+    described = {(method.upper(), path) for path, method, _ in _operations()}
+    routed = {(route.method, path) for route in ROUTES for path in expand(route.path)}
+    assert described == routed
+
+
+def test_operation_ids_are_unique() -> None:
+    names = [operation["operationId"] for _, _, operation in _operations()]
+    assert len(names) == len(set(names))
+
+
+def test_every_schema_is_used_and_every_reference_leads_to_one() -> None:
+    text = orjson.dumps(DESCRIPTION).decode()
+    referred = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert referred == SCHEMAS.keys()
+
+
+def test_every_path_parameter_is_described() -> None:
+    for path, _, operation in _operations():
+        named = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
+        assert named == set(re.findall(r"{(\w+)}", path))
+
+
+def test_every_tag_is_described() -> None:
+    known = {tag["name"] for tag in DESCRIPTION["tags"]}
+    assert {tag for _, _, operation in _operations() for tag in operation["tags"]} == known
+
+
+def test_the_description_is_valid_openapi() -> None:
+    jsonschema_rs.meta.validate({"$defs": SCHEMAS})
+    assert DESCRIPTION["openapi"] == "3.1.0"
+    for _, _, operation in _operations():
+        assert operation["summary"]
+        assert "default" in operation["responses"]
+
+
+class DescribedClient:
+    """Sends requests and holds each answer against the description."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self._patterns = [
+            (method.upper(), re.compile(re.sub(r"{\w+}", "[^/?]+", re.escape(path).replace(r"\{", "{").replace(r"\}", "}")) + "$"), operation)
+            for path, method, operation in _operations()
+        ]  # fmt: skip
+
+    async def send(
+        self, client: httpx.AsyncClient, method: str, url: str, **options: Any
+    ) -> Any:
+        answer = await client.request(method, url, **options)
+        operation = self._operation(method, url)
+        self.seen.add(operation["operationId"])
+        responses = operation["responses"]
+        described = responses.get(str(answer.status_code), responses["default"])
+        if answer.is_success:
+            assert str(answer.status_code) in responses, answer.text
+        kind = answer.headers.get("content-type", "").partition(";")[0]
+        content = described.get("content", {})
+        if kind not in content:
+            assert not content, (kind, operation["operationId"])
+            return answer
+        for line in answer.content.splitlines() if "ndjson" in kind else [answer.content]:
+            tree = orjson.loads(line)
+            check(content[kind]["schema"], tree)
+        return answer.json() if kind == "application/json" else answer
+
+    def _operation(self, method: str, url: str) -> dict[str, Any]:
+        bare = url.partition("?")[0]
+        found = [
+            operation
+            for wanted, pattern, operation in self._patterns
+            if wanted == method and pattern.fullmatch(bare)
+        ]
+        assert found, (method, url)
+        # The most specific one: with most path that is no parameter.
+        return min(found, key=lambda operation: len(operation["parameters"]))
+
+
+def check(schema: dict[str, Any], tree: Any) -> None:
+    """Raises if the tree is not as the schema says."""
+    jsonschema_rs.validator_for({**schema, "components": {"schemas": SCHEMAS}}).validate(tree)
+
+
+@pytest_asyncio.fixture
+async def described() -> AsyncIterator[DescribedClient]:
+    yield DescribedClient()
+
+
+async def test_real_answers_are_as_described(world: World, described: DescribedClient) -> None:
+    operator, anonymous, send = world.operator, world.anonymous, described.send
+    for base in (BASE, "/api/v1/projects/demo/databases/(default)/documents"):
+        await send(operator, "POST", f"{base}/cities", json={"fields": {"n": 1}})
+        path = f"{base}/cities/paris"
+        transforms = [{"field": "n", "increment": 1}]
+        await send(operator, "PUT", path, json={"fields": {"n": 1}, "transforms": transforms})
+        await send(operator, "PATCH", path, json={"fields": {"m": {"$timestamp": "2020-01-01T00:00:00Z"}}})
+        await send(operator, "GET", path)
+        await send(operator, "GET", f"{base}/cities?page_size=1")
+        await send(operator, "POST", f"{base}:batch-get", json={"documents": ["cities/paris", "a/b"]})
+        query = {"query": {"collection": "cities"}}
+        await send(operator, "POST", f"{base}:query", json=query)
+        await send(
+            operator, "POST", f"{base}:query", json=query, headers={"accept": "application/x-ndjson"}
+        )
+        await send(operator, "POST", f"{base}:count", json=query)
+        writes = [{"set": "a/b", "fields": {}}, {"delete": "a/c"}]
+        await send(operator, "POST", f"{base}:commit", json={"writes": writes})
+        await send(operator, "DELETE", path)
+        await send(operator, "GET", path)
+
+    accounts = "/api/v1/projects/demo/accounts"
+    key = {"x-api-key": world.api_key}
+    body = {"email": "bob@example.com", "password": PASSWORD}
+    await send(anonymous, "POST", f"{accounts}:sign-up", json=body, headers=key)
+    session = await send(anonymous, "POST", f"{accounts}:sign-in", json=body, headers=key)
+    token = {"refresh_token": session["refresh_token"]}
+    session = await send(anonymous, "POST", f"{accounts}:refresh", json=token, headers=key)
+    bearer = {"authorization": f"Bearer {session['id_token']}"}
+    await send(anonymous, "GET", f"{accounts}/me", headers=bearer)
+    await send(anonymous, "GET", f"{accounts}/jwks.json")
+    token = {"refresh_token": session["refresh_token"]}
+    await send(anonymous, "POST", f"{accounts}:sign-out", json=token, headers=key)
+
+    admin = "/api/v1/admin"
+    setup = {"token": world.app.setup_token, **body}
+    await send(anonymous, "POST", f"{admin}/setup", json=setup)
+    session = await send(anonymous, "POST", f"{admin}/sign-in", json=body)
+    bearer = {"authorization": f"Bearer {session['token']}"}
+    await send(anonymous, "GET", f"{admin}/me", headers=bearer)
+    await send(operator, "GET", f"{admin}/me")
+    await send(operator, "POST", f"{admin}/admins", json={**body, "email": "eve@example.com"})
+    await send(operator, "GET", f"{admin}/admins")
+    await send(anonymous, "POST", f"{admin}/sign-out", headers=bearer)
+
+    await send(operator, "POST", f"{admin}/projects", json={"id": "other", "origins": []})
+    await send(operator, "GET", f"{admin}/projects")
+    await send(operator, "GET", ADMIN)
+    await send(operator, "PATCH", ADMIN, json={"name": "Demo"})
+    made = await send(operator, "POST", f"{ADMIN}/keys", json={"kind": "publishable"})
+    await send(operator, "DELETE", f"{ADMIN}/keys/{made['id']}")
+    await send(operator, "GET", f"{ADMIN}/keys")
+    await send(operator, "POST", f"{ADMIN}/databases", json={"id": "archive"})
+    await send(operator, "GET", f"{ADMIN}/databases")
+    await send(operator, "GET", f"{ADMIN}/databases/(default)/collections")
+    await send(operator, "GET", f"{ADMIN}/databases/(default)/documents:export")
+    line = orjson.dumps({"path": "a/z", "fields": {}})
+    await send(operator, "POST", f"{ADMIN}/databases/(default)/documents:import", content=line)
+    rules = await send(operator, "GET", f"{ADMIN}/rules")
+    source = {"source": rules["source"]}
+    await send(operator, "PUT", f"{ADMIN}/rules", json={**source, "allow_open": True})
+    await send(operator, "POST", f"{ADMIN}/rules:check", json=source)
+    await send(operator, "POST", f"{ADMIN}/rules:check", json={"source": "service"})
+    user = await send(operator, "POST", f"{ADMIN}/users", json={**body, "email": "z@example.com"})
+    await send(operator, "GET", f"{ADMIN}/users?page_size=1")
+    await send(operator, "GET", f"{ADMIN}/users/{user['uid']}")
+    await send(operator, "PATCH", f"{ADMIN}/users/{user['uid']}", json={"disabled": True})
+    await send(operator, "DELETE", f"{ADMIN}/users/{user['uid']}")
+    await send(operator, "DELETE", f"{admin}/projects/other")
+
+    await send(anonymous, "GET", "/healthz")
+    await send(anonymous, "GET", "/readyz")
+    api = {
+        operation["operationId"]
+        for path, _, operation in _operations()
+        if operation["tags"] != ["server"]
+    }
+    assert api - described.seen == set()
