@@ -61,6 +61,8 @@ class CollectionPath:
     @classmethod
     def parse(cls, text: str) -> CollectionPath:
         """Reads `users/ada/orders`. Raises InvalidPath."""
+        if len(text) > _SHORT_TEXT:  # rare, and not worth the cache's memory
+            return _parse_collection.__wrapped__(text)
         return _parse_collection(text)
 
     @property
@@ -89,6 +91,8 @@ class DocumentPath:
     @classmethod
     def parse(cls, text: str) -> DocumentPath:
         """Reads `users/ada`. Raises InvalidPath."""
+        if len(text) > _SHORT_TEXT:  # rare, and not worth the cache's memory
+            return _parse_document.__wrapped__(text)
         return _parse_document(text)
 
     @property
@@ -118,6 +122,8 @@ class FieldPath:
         r"""Reads ``a.b.`c d` ``: names of letters, digits and underscores as they are, all others
         in backticks with \` and \\ as escapes. `__name__` alone is a document's own name; other
         names like `__this__` are reserved. Raises InvalidPath."""
+        if len(text) > _SHORT_TEXT:  # rare, and not worth the cache's memory
+            return _parse_field.__wrapped__(text)
         return _parse_field(text)
 
     def __str__(self) -> str:
