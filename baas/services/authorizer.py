@@ -28,11 +28,12 @@ from baas.model.writes import VerifyWrite, Write
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.rule_values import (
-    NewResource,
-    StoredResource,
     list_request,
+    new_resource,
     rule_auth,
+    rule_root,
     rule_time,
+    stored_resource,
 )
 
 LOOKUPS_MAX = 10  # get, exists and getAfter of one request, or of one write of a batch
@@ -63,7 +64,16 @@ class Authorizer:
     """One caller's questions about one database, as of one request time. Documents that were looked
     up are remembered, so it serves one snapshot, or one attempt of a transaction, and no more."""
 
-    __slots__ = ("_auth", "_caller", "_context", "_documents", "_name", "_ruleset", "_time")
+    __slots__ = (
+        "_auth",
+        "_caller",
+        "_context",
+        "_documents",
+        "_name",
+        "_root",
+        "_ruleset",
+        "_time",
+    )
 
     def __init__(
         self,
@@ -79,6 +89,7 @@ class Authorizer:
         self._ruleset = ruleset
         self._time = request_time
         self._auth = rule_auth(caller)
+        self._root = rule_root(name)
         self._documents: dict[Lookup, ResourceDocument | None] = {}
 
     async def check_get(
@@ -147,8 +158,8 @@ class Authorizer:
             path.segments,
             self._auth,
             rule_time(self._time),
-            None if old is None else StoredResource(old),
-            None if fields is None else NewResource(path, fields),
+            None if old is None else stored_resource(old, self._root),
+            None if fields is None else new_resource(path, fields, self._root),
             database=self._name.database,
         )
 
@@ -207,9 +218,13 @@ class Authorizer:
             stored = next(images)
             if lookup.after and path in changed:
                 fields = changed[path]
-                self._documents[lookup] = None if fields is None else NewResource(path, fields)
+                self._documents[lookup] = (
+                    None if fields is None else new_resource(path, fields, self._root)
+                )
             else:
-                self._documents[lookup] = None if stored is None else StoredResource(stored)
+                self._documents[lookup] = (
+                    None if stored is None else stored_resource(stored, self._root)
+                )
 
     def _denial(self, explain: Callable[[], Explanation]) -> PermissionDenied:
         # Explaining evaluates once more and costs far more than deciding.

@@ -3,8 +3,8 @@ are handed over as they are; only the tagged types are converted, and only when 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, assert_never
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, assert_never
 
 from baas_rules.decision import (
     AllOf,
@@ -27,47 +27,48 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, GeoPoint, Reference, Value, Vector
 from baas.services.caller import Caller, CallerKind
 
+Root: TypeAlias = tuple[str, ...]
+"""The segments before a document's own in a full path: `databases/(default)/documents`."""
+
 _PLAIN = frozenset({str, int, float, bool, type(None), bytes})
 
 
-class StoredResource(ResourceDocument):
-    """A stored document that is decoded when a rule first looks into it."""
+class _LazyResource(ResourceDocument):
+    """A document whose values are made when a rule first looks into it: most rules for `get` do
+    not, and a document can be a megabyte."""
 
-    __slots__ = ("_document", "_values")
+    __slots__ = ("_make",)
 
-    def __init__(self, document: StoredDocument) -> None:
-        self.path = document.path.segments
-        self._document = document
-        self._values: Mapping[str, Any] | None = None
-
-    @property
-    def data(self) -> Mapping[str, Any]:  # type: ignore[override]
-        values = self._values
-        if values is None:
-            document = self._document
-            values = document.fields
-            # Canonical bytes hold a tag only where they hold `"$`.
-            if b'"$' in document.data:
-                values = rule_map(values)
-            self._values = values
-        return values
-
-
-class NewResource(ResourceDocument):
-    """A document as it will be after the write; converted when a rule first looks into it."""
-
-    __slots__ = ("_fields", "_values")
-
-    def __init__(self, path: DocumentPath, fields: Fields) -> None:
+    def __init__(self, path: DocumentPath, make: Callable[[], Mapping[str, Any]]) -> None:
+        # The slot of `data` stays empty, so that the first access goes to `__getattr__`.
         self.path = path.segments
-        self._fields = fields
-        self._values: Mapping[str, Any] | None = None
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "data":
+            raise AttributeError(name)
+        self.data = self._make()
+        return self.data
 
     @property
-    def data(self) -> Mapping[str, Any]:  # type: ignore[override]
-        if self._values is None:
-            self._values = rule_map(self._fields)
-        return self._values
+    def __class__(self) -> type[ResourceDocument]:  # type: ignore[override]
+        # The evaluator tells documents from maps by their exact class, which is its fastest way.
+        return ResourceDocument
+
+
+def stored_resource(document: StoredDocument, root: Root) -> ResourceDocument:
+    """A stored document as rules see it, decoded when one looks."""
+    return _LazyResource(document.path, lambda: _stored_values(document, root))
+
+
+def new_resource(path: DocumentPath, fields: Fields, root: Root) -> ResourceDocument:
+    """A document as it will be after the write."""
+    return _LazyResource(path, lambda: rule_map(fields, root))
+
+
+def _stored_values(document: StoredDocument, root: Root) -> Mapping[str, Any]:
+    # Canonical bytes hold a tag only where they hold `"$`.
+    return rule_map(document.fields, root) if b'"$' in document.data else document.fields
 
 
 def rule_auth(caller: Caller) -> Auth | None:
@@ -77,17 +78,21 @@ def rule_auth(caller: Caller) -> Auth | None:
     return Auth(caller.uid, caller.claims)
 
 
+def rule_root(name: DatabaseName) -> Root:
+    return ("databases", name.database, "documents")
+
+
 def rule_time(time: Timestamp) -> RuleTimestamp:
     return RuleTimestamp(time.microseconds)
 
 
-def rule_map(fields: Fields) -> dict[str, Any]:
+def rule_map(fields: Fields, root: Root) -> dict[str, Any]:
     """A map of rule values; `fields` itself if nothing in it needs converting."""
     result: dict[str, Any] = fields
     for name, value in fields.items():
         if type(value) in _PLAIN:
             continue
-        converted = rule_value(value)
+        converted = rule_value(value, root)
         if converted is not value:
             if result is fields:
                 result = fields.copy()
@@ -95,26 +100,33 @@ def rule_map(fields: Fields) -> dict[str, Any]:
     return result
 
 
-def rule_value(value: Value) -> Any:
+def rule_value(value: Value, root: Root) -> Any:
     """One rule value; `value` itself if it needs no converting."""
     kind = type(value)
     if kind in _PLAIN:
         return value
     if isinstance(value, dict):
-        return rule_map(value)
+        return rule_map(value, root)
     if isinstance(value, list):
-        converted = [rule_value(item) for item in value]
+        converted = [rule_value(item, root) for item in value]
         unchanged = all(a is b for a, b in zip(converted, value, strict=True))
         return value if unchanged else converted
     if isinstance(value, Timestamp):
         return rule_time(value)
     if isinstance(value, Reference):
-        return Path(value.path.segments)
+        return _rule_path(value, root)
     if isinstance(value, GeoPoint):
         return LatLng(value.latitude, value.longitude)
     if isinstance(value, Vector):
         return list(value.values)
     return value
+
+
+def _rule_path(reference: Reference, root: Root) -> Path:
+    if reference.database:
+        # `projects/p/databases/d`: rules know the database only.
+        root = ("databases", reference.database.rpartition("/")[2], "documents")
+    return Path((*root, *reference.path.segments))
 
 
 def list_request(
@@ -126,7 +138,7 @@ def list_request(
         auth=auth,
         time=rule_time(time),
         group=query.all_descendants,
-        where=None if query.where is None else _constraint(query.where),
+        where=None if query.where is None else _constraint(query.where, rule_root(name)),
         order_by=tuple(
             ListOrder(order.field.segments, order.descending) for order in query.order_by
         ),
@@ -136,15 +148,15 @@ def list_request(
     )
 
 
-def _constraint(where: Filter) -> Constraint:
+def _constraint(where: Filter, root: Root) -> Constraint:
     match where:
         case FieldFilter():
             # The operators are spelt alike on both sides.
             operator: Any = where.operator.value
-            return FieldConstraint(where.field.segments, operator, rule_value(where.value))
+            return FieldConstraint(where.field.segments, operator, rule_value(where.value, root))
         case And():
-            return AllOf(tuple(_constraint(item) for item in where.filters))
+            return AllOf(tuple(_constraint(item, root) for item in where.filters))
         case Or():
-            return AnyOf(tuple(_constraint(item) for item in where.filters))
+            return AnyOf(tuple(_constraint(item, root) for item in where.filters))
         case _:
             assert_never(where)
