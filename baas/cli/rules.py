@@ -95,11 +95,9 @@ def _describe(file: Path, finding: Mapping[str, Any]) -> str:
 
 
 def _describe_open(place: Mapping[str, Any]) -> str:
-    line = place.get("line")
-    methods = ", ".join(place.get("methods", ()))
-    return " ".join(
-        part for part in (f"line {line}:" if line else "", str(place["path"]), methods) if part
-    )
+    methods = ", ".join(place["methods"])
+    until = " (bounded by time only)" if place["time_bound"] else ""
+    return f"line {place['line']}: {place['path']}: {methods}{until}"
 
 
 def _listed(details: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -9,10 +9,8 @@ from weakref import WeakValueDictionary
 from baas.clock import Clock, milliseconds_only
 from baas.database.database import Database
 from baas.database.log import CommitEvent
-from baas.database.names import DatabaseName, check_project_id
 from baas.database.registry import Databases
 from baas.database.transaction import Transaction
-from baas.errors import NotFound
 from baas.model.timestamps import Timestamp
 
 T = TypeVar("T")
@@ -34,10 +32,6 @@ class SystemStore:
     async def open(self, project: str | None) -> Database:
         """Raises NotFound (`ProjectNotFound`) for a project that was not made: asking for what a
         stranger names makes no files."""
-        if project is not None and project not in self._watched:
-            check_project_id(project)
-            if not self._databases.path(DatabaseName.system(project)).exists():
-                raise NotFound(f"there is no project `{project}`", reason="ProjectNotFound")
         database = await self._databases.system(project)
         if self._watched.get(project) is not database:
             self._watched[project] = database

@@ -112,6 +112,7 @@ class Rulesets:
         """
         text = self._check_source(source)
         ruleset = await _compile(text)
+        _check_service(ruleset)
         if not allow_open:
             _check_closed(ruleset)
         ruleset_id = new_document_id(self._clock)
@@ -214,11 +215,31 @@ async def _compile(source: str) -> Ruleset:
         ) from error
 
 
+def _check_service(ruleset: Ruleset) -> None:
+    if ruleset.service != _SERVICE:
+        raise RulesetRejected(
+            f"these rules are of the service `{ruleset.service}`; documents need `{_SERVICE}`",
+            details={"diagnostics": []},
+        )
+
+
 def _check_closed(ruleset: Ruleset) -> None:
-    open_paths = [{"path": path} for path in ruleset.open_paths()]
-    if open_paths:
+    found = [
+        {
+            "path": access.pattern,
+            "methods": list(access.methods),
+            "line": access.line,
+            "time_bound": access.time_bound,
+        }
+        for access in ruleset.open_access()
+    ]
+    if found:
+        places = ", ".join(f"`{one['path']}` (line {one['line']})" for one in found[:5])
         raise FailedPrecondition(
-            "the rules let everybody in", reason="OpenRules", details={"open": open_paths}
+            f"the rules let everybody in, signed in or not: {places}"
+            + (f" and {len(found) - 5} more" if len(found) > 5 else ""),
+            reason="OpenRules",
+            details={"open": found},
         )
 
 
