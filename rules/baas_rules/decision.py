@@ -1,0 +1,209 @@
+"""What is asked of a ruleset, and what it answers. Plain data, no behaviour.
+
+Values in requests and documents are rule values: None, bool, int, float, str, bytes, list and dict
+as they are, and `values.Timestamp`, `Duration`, `LatLng`, `Path` for the rest. They are never
+copied and never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from baas_rules.errors import caret_snippet
+from baas_rules.values import Timestamp
+
+Segments: TypeAlias = tuple[str, ...]
+
+DOCUMENT_SERVICE = "cloud.firestore"
+OBJECT_SERVICE = "firebase.storage"
+
+READ_METHODS = ("get", "list")
+WRITE_METHODS = ("create", "update", "delete")
+METHODS = READ_METHODS + WRITE_METHODS
+
+
+class Lookup(NamedTuple):
+    """A document that a condition asks for: its path below the documents root. `after` asks for
+    its state after the whole commit (`getAfter`, `existsAfter`)."""
+
+    path: Segments
+    after: bool = False
+
+
+# The three below are made on every request, so they are not frozen: that doubles their cost.
+# Nothing writes to them after they are made.
+
+
+@dataclass(slots=True)
+class Auth:
+    """Who asks: `request.auth`. `token` holds the claims."""
+
+    uid: str
+    token: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class ResourceDocument:
+    """A document as rules see it. `path` is below the documents root."""
+
+    path: Segments
+    data: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Request:
+    """One access to one document or object.
+
+    `path` is below the documents root (documents) or `("b", bucket, "o", …)` (objects). `resource`
+    is the stored document, None if there is none; `new_resource` the state after the write, for
+    create and update only. For objects both are dicts of object metadata."""
+
+    method: str
+    path: Segments
+    auth: Auth | None
+    time: Timestamp
+    resource: ResourceDocument | Mapping[str, Any] | None = None
+    new_resource: ResourceDocument | Mapping[str, Any] | None = None
+    service: str = DOCUMENT_SERVICE
+    database: str = "(default)"
+    params: Mapping[str, Any] = field(default_factory=dict)  # request.params, of objects
+
+
+FilterOperator: TypeAlias = Literal[
+    "==", "!=", "<", "<=", ">", ">=", "in", "not-in", "array-contains", "array-contains-any"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldConstraint:
+    """One filter of a query. `field` is a field path, or `("__name__",)` with Path operands."""
+
+    field: Segments
+    operator: FilterOperator
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    constraints: tuple[Constraint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    constraints: tuple[Constraint, ...]
+
+
+Constraint: TypeAlias = FieldConstraint | AllOf | AnyOf
+
+
+@dataclass(frozen=True, slots=True)
+class ListOrder:
+    field: Segments
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """One query, as the rules' `list`.
+
+    `collection` is the path of a collection below the documents root. For a collection group
+    (`group`), it is the group's id behind the path of the document it is searched under, if any:
+    `("orders",)` or `("users", "ada", "orders")`."""
+
+    collection: Segments
+    auth: Auth | None
+    time: Timestamp
+    group: bool = False
+    where: Constraint | None = None
+    order_by: tuple[ListOrder, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    database: str = "(default)"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one allow statement did not grant (or, with line 0, why none was asked).
+
+    `values` are the sub-expressions that matter, as written, with what they were."""
+
+    message: str
+    line: int = 0
+    column: int = 0
+    end_column: int = 0
+    source_line: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+    hint: str | None = None
+
+    def snippet(self) -> str:
+        """The source line with carets, or nothing if there is no place."""
+        if not self.line:
+            return ""
+        return caret_snippet(self.source_line, self.line, self.column, self.end_column)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.line:
+            lines.append(self.snippet())
+        lines.extend(f"    {text} is {value}" for text, value in self.values)
+        if self.hint is not None:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer. With `missing`, nothing is decided: read those documents, ask again with them.
+
+    `lookups` are the documents (missing ones too) that the answer rests on. `reasons` are filled by
+    `Ruleset.explain` and `explain_list` only, and are for the app's developer, not the caller."""
+
+    allowed: bool
+    missing: frozenset[Lookup] = frozenset()
+    lookups: frozenset[Lookup] = frozenset()
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision and, if it denied, why: one reason per allow statement that was asked."""
+
+    decision: Decision
+    subject: str  # such as `update of /users/ada`
+
+    @property
+    def allowed(self) -> bool:
+        return self.decision.allowed
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return self.decision.reasons
+
+    def __str__(self) -> str:
+        if self.decision.missing:
+            paths = ", ".join(sorted("/" + "/".join(item.path) for item in self.decision.missing))
+            return f"{self.subject} is undecided: it needs {paths}"
+        verdict = "allowed" if self.allowed else "denied"
+        return "\n".join([f"{self.subject} is {verdict}", *map(str, self.reasons)])
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccess:
+    """An allow statement that lets anybody in, signed in or not, whatever the document holds.
+
+    `until_or_since` tells that only the time of the request bounds it."""
+
+    pattern: str
+    methods: tuple[str, ...]
+    line: int
+    time_bound: bool = False
+
+    @property
+    def reads(self) -> bool:
+        return any(method in READ_METHODS for method in self.methods)
+
+    @property
+    def writes(self) -> bool:
+        return any(method in WRITE_METHODS for method in self.methods)

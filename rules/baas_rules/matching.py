@@ -1,0 +1,148 @@
+"""Which match statements cover a path: a tree over literal segments, walked once per request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from baas_rules import ast
+from baas_rules.values import Path
+
+T = TypeVar("T")
+
+Captures = tuple[Any, ...]
+
+
+class _Node(Generic[T]):
+    __slots__ = ("items", "literals", "recursive", "single")
+
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self.literals: dict[str, _Node[T]] = {}
+        self.single: _Node[T] | None = None
+        self.recursive: _Node[T] | None = None
+
+
+class PathTree(Generic[T]):
+    """Items under patterns. A recursive wildcard takes any number of segments, or with `least` 1
+    (rules_version '1') one or more; it binds a Path, a plain wildcard a string."""
+
+    def __init__(self, patterns: Iterable[tuple[Sequence[ast.Segment], T]], least: int) -> None:
+        self._root: _Node[T] = _Node()
+        self._least = least
+        for pattern, item in patterns:
+            node = self._root
+            for segment in pattern:
+                node = _child(node, segment)
+            node.items.append(item)
+
+    def match(self, path: tuple[str, ...]) -> list[tuple[T, Captures]]:
+        """Every item whose pattern covers the whole path, with what its wildcards bind."""
+        found: list[tuple[T, Captures]] = []
+        self._walk(self._root, path, 0, (), found)
+        return found
+
+    def _walk(
+        self,
+        node: _Node[T],
+        path: tuple[str, ...],
+        at: int,
+        captures: Captures,
+        found: list[tuple[T, Captures]],
+    ) -> None:
+        if node.recursive is not None:
+            self._walk_recursive(node.recursive, path, at, captures, found)
+        length = len(path)
+        while True:
+            if at == length:
+                found.extend([(item, captures) for item in node.items])
+                return
+            segment = path[at]
+            literal = node.literals.get(segment)
+            single = node.single
+            at += 1
+            if literal is not None:
+                if single is not None:
+                    self._walk(single, path, at, (*captures, segment), found)
+                node = literal
+            elif single is not None:
+                captures = (*captures, segment)
+                node = single
+            else:
+                return
+            if node.recursive is not None:
+                self._walk_recursive(node.recursive, path, at, captures, found)
+
+    def _walk_recursive(
+        self,
+        node: _Node[T],
+        path: tuple[str, ...],
+        at: int,
+        captures: Captures,
+        found: list[tuple[T, Captures]],
+    ) -> None:
+        length = len(path)
+        first = at + self._least
+        if not node.literals and node.single is None and node.recursive is None:
+            first = max(first, length)  # nothing follows: it takes all the rest or nothing
+        for end in range(first, length + 1):
+            self._walk(node, path, end, (*captures, Path(path[at:end])), found)
+
+    def match_all(
+        self,
+        prefix: tuple[str, ...],
+        tail: tuple[str | None, ...],
+        unknown: Callable[[bool], Any],
+    ) -> list[tuple[T, Captures]]:
+        """Items whose pattern covers *every* path of `prefix`, then any number of segments (if
+        `tail` begins with Ellipsis-like gap: see `GAP`), then `tail`, where None is an unknown
+        segment. `unknown(recursive)` makes what a wildcard binds where it is not known."""
+        found: list[tuple[T, Captures]] = []
+        path: tuple[str | None, ...] = (*prefix, *tail)
+        self._walk_all(self._root, path, 0, (), found, unknown)
+        return found
+
+    def _walk_all(
+        self,
+        node: _Node[T],
+        path: tuple[str | None, ...],
+        at: int,
+        captures: Captures,
+        found: list[tuple[T, Captures]],
+        unknown: Callable[[bool], Any],
+    ) -> None:
+        if at == len(path):
+            found.extend([(item, captures) for item in node.items])
+        elif path[at] != GAP:
+            segment = path[at]
+            literal = node.literals.get(segment) if segment is not None else None
+            if literal is not None:
+                self._walk_all(literal, path, at + 1, captures, found, unknown)
+            if node.single is not None:
+                bound = unknown(False) if segment is None else segment
+                self._walk_all(node.single, path, at + 1, (*captures, bound), found, unknown)
+        if node.recursive is None:
+            return
+        for end in range(at, len(path) + 1):
+            taken = path[at:end]
+            # A gap may be empty, so it does not count as a segment that is surely there.
+            if len(taken) - taken.count(GAP) < self._least:
+                continue
+            known = None not in taken and GAP not in taken
+            bound = Path(tuple(map(str, taken))) if known else unknown(True)
+            self._walk_all(node.recursive, path, end, (*captures, bound), found, unknown)
+
+
+GAP = "/"  # in `match_all`, any number of segments; no segment is called so
+
+
+def _child(node: _Node[T], segment: ast.Segment) -> _Node[T]:
+    if isinstance(segment, ast.LiteralSegment):
+        return node.literals.setdefault(segment.text, _Node())
+    if segment.recursive:
+        if node.recursive is None:
+            node.recursive = _Node()
+        return node.recursive
+    if node.single is None:
+        node.single = _Node()
+    return node.single

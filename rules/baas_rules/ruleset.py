@@ -1,0 +1,282 @@
+"""The façade: a rules file, parsed, checked and compiled once, asked many times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from baas_rules import ast, checker
+from baas_rules.analysis import Analysis
+from baas_rules.decision import (
+    DOCUMENT_SERVICE,
+    METHODS,
+    READ_METHODS,
+    WRITE_METHODS,
+    Decision,
+    Explanation,
+    Lookup,
+    Reason,
+    Request,
+    ResourceDocument,
+)
+from baas_rules.errors import (
+    Diagnostic,
+    EvaluationError,
+    LimitExceeded,
+    RulesCheckError,
+    RulesError,
+    RulesSyntaxError,
+    Severity,
+)
+from baas_rules.evaluator import Compiler, Environment, Run, Trace, Unresolved
+from baas_rules.explain import reason_of
+from baas_rules.limits import EXPRESSIONS_MAX, LOOKUPS_MAX
+from baas_rules.matching import Captures, PathTree
+from baas_rules.parser import parse
+from baas_rules.scopes import Block, Outline, Scope, outline
+from baas_rules.source import Source
+
+_ALLOWED: Final = Decision(allowed=True)
+_DENIED: Final = Decision(allowed=False)
+_GROUPS: Final = {"read": READ_METHODS, "write": WRITE_METHODS}
+
+Documents = Mapping[Lookup, ResourceDocument | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grant:
+    """An allow statement for one method. `run` is None if it has no condition."""
+
+    allow: ast.Allow
+    scope: Scope
+    run: Run | None
+    weight: int
+    uses_resource: bool
+    captures: frozenset[int]
+
+
+# The allow statements of one match, by method.
+_Grants = dict[str, tuple[_Grant, ...]]
+
+
+def check(source: str, *, name: str = "firestore.rules") -> list[Diagnostic]:
+    """Every error and warning of a rules file, errors first. Never raises."""
+    found = _analyse(Source(source, name))[1]
+    return sorted(found, key=lambda one: one.severity is not Severity.ERROR)
+
+
+def _analyse(source: Source) -> tuple[Outline | None, list[Diagnostic]]:
+    tree, diagnostics = parse(source)
+    if tree is None or _errors(diagnostics):
+        return None, diagnostics
+    made = outline(tree)
+    return made, diagnostics + checker.check(source, made)
+
+
+def _errors(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    return [found for found in diagnostics if found.severity is Severity.ERROR]
+
+
+class Ruleset:
+    """Rules of one service. Immutable and safe to share between threads; every question is
+    answered synchronously, without I/O, from what is passed in."""
+
+    def __init__(self, source: Source, made: Outline, warnings: list[Diagnostic]) -> None:
+        self._source = source
+        self._outline = made
+        self.warnings: tuple[Diagnostic, ...] = tuple(warnings)
+        compiler = Compiler(service=self.service)
+        analysis = Analysis()
+        least = 1 if made.file.version == 1 else 0
+        self._tree: PathTree[_Grants] = PathTree(
+            (
+                (block.pattern, _grants(block, compiler, analysis))
+                for block in made.blocks
+                if block.match.allows
+            ),
+            least,
+        )
+        self._counted: dict[int, Run] = {}
+        self._counting = Compiler(service=self.service, counted=True)
+
+    @classmethod
+    def parse(cls, source: str, *, name: str = "firestore.rules") -> Ruleset:
+        """Raises RulesSyntaxError or RulesCheckError, whose `diagnostics` hold every error."""
+        text = Source(source, name)
+        made, diagnostics = _analyse(text)
+        errors = _errors(diagnostics)
+        if made is None:
+            raise RulesSyntaxError(errors)
+        if errors:
+            raise RulesCheckError(errors)
+        return cls(text, made, diagnostics)
+
+    @property
+    def service(self) -> str:
+        return self._outline.file.service.name
+
+    @property
+    def source(self) -> str:
+        return self._source.text
+
+    @property
+    def version(self) -> int:
+        """The `rules_version`: 1 or 2."""
+        return self._outline.file.version
+
+    # --- one document or object ----------------------------------------------------------------
+
+    def decide(self, request: Request, documents: Documents) -> Decision:
+        """Whether a request is allowed, given the documents that were looked up so far.
+
+        If that depends on documents which are not given, the decision names as many of them as can
+        be told now; those that a short-circuit spares are not named."""
+        environment = Environment(request, documents)
+        unresolved: frozenset[Lookup] = frozenset()
+        try:
+            for run, captures in self._runs(request):
+                environment.captures = captures
+                try:
+                    if run is None or run(environment, ()) is True:
+                        return _with_lookups(_ALLOWED, environment)
+                except EvaluationError:
+                    continue
+                except Unresolved as fault:
+                    unresolved |= fault.lookups
+        except (LimitExceeded, RecursionError):
+            return _with_lookups(_DENIED, environment)
+        if unresolved:
+            return Decision(allowed=False, missing=_bounded(unresolved))
+        return _with_lookups(_DENIED, environment)
+
+    def _runs(self, request: Request) -> list[tuple[Run | None, Captures]]:
+        """The conditions that are asked, with what the wildcards of their matches bind."""
+        found = self._asked(request)
+        weight = sum(grant.weight for grant, _ in found)
+        if weight > EXPRESSIONS_MAX:
+            return [(self._counted_run(grant), captures) for grant, captures in found]
+        return [(grant.run, captures) for grant, captures in found]
+
+    def _asked(self, request: Request) -> list[tuple[_Grant, Captures]]:
+        if request.service != self.service:
+            return []
+        path = request.path
+        if request.service == DOCUMENT_SERVICE:
+            path = ("databases", request.database, "documents", *path)
+        method = request.method
+        return [
+            (grant, captures)
+            for grants, captures in self._tree.match(path)
+            for grant in grants.get(method, ())
+        ]
+
+    def _counted_run(self, grant: _Grant) -> Run | None:
+        """As `grant.run`, keeping to EXPRESSIONS_MAX. Made when first needed."""
+        condition = grant.allow.condition
+        if condition is None:
+            return None
+        run = self._counted.get(id(condition))
+        if run is None:
+            run = self._counting.condition(condition, grant.scope)
+            self._counted[id(condition)] = run
+        return run
+
+    def explain(self, request: Request, documents: Documents) -> Explanation:
+        """The same decision, with a reason for each allow statement that did not grant. For the
+        app's developer: it shows values of documents, so a caller must never see it."""
+        subject = f"{request.method} of /{'/'.join(request.path)}"
+        decision = self.decide(request, documents)
+        if decision.allowed or decision.missing:
+            return Explanation(decision, subject)
+        asked = self._asked(request)
+        if not asked:
+            return Explanation(_because(decision, (self._uncovered(request),)), subject)
+        compiler = Compiler(service=self.service, traced=True)
+        environment = Environment(request, documents)
+        reasons: list[Reason] = []
+        for grant, captures in asked:
+            environment.captures = captures
+            trace = self._traced(compiler, grant, environment)
+            reasons.append(reason_of(self._source, trace, request.method, grant.allow.span))
+            if isinstance(trace.fault, LimitExceeded):
+                break
+        return Explanation(_because(decision, tuple(reasons)), subject)
+
+    def _traced(self, compiler: Compiler, grant: _Grant, environment: Environment) -> Trace:
+        condition = grant.allow.condition
+        assert condition is not None, "an allow without condition grants"
+        root = Trace(None)
+        environment.trace = root
+        run = compiler.condition(condition, grant.scope)
+        try:
+            value = run(environment, ())
+        except (RulesError, Unresolved, RecursionError) as fault:
+            if not root.children:
+                root.fault = fault
+        else:
+            if not root.children:  # a literal, which is not traced
+                root.value = value
+        if root.children:
+            return root.children[0]
+        root.node = condition
+        return root
+
+    def _uncovered(self, request: Request) -> Reason:
+        """Why no allow statement was asked."""
+        path = "/" + "/".join(request.path)
+        if request.service != self.service:
+            return Reason(f"these rules are for {self.service}, not {request.service}")
+        full = request.path
+        if request.service == DOCUMENT_SERVICE:
+            full = ("databases", request.database, "documents", *full)
+        methods = {method for grants, _ in self._tree.match(full) for method in grants}
+        if methods:
+            named = ", ".join(method for method in METHODS if method in methods)
+            message = f"no allow statement for `{path}` names {request.method} (only {named})"
+            return Reason(message)
+        hint = "rules of a match do not reach into subcollections, unless it ends with {name=**}"
+        return Reason(f"no match statement covers `{path}`", hint=hint)
+
+
+def _with_lookups(decision: Decision, environment: Environment) -> Decision:
+    if not environment.lookups:
+        return decision
+    return Decision(decision.allowed, lookups=frozenset(environment.lookups))
+
+
+def _because(decision: Decision, reasons: tuple[Reason, ...]) -> Decision:
+    return Decision(decision.allowed, decision.missing, decision.lookups, reasons)
+
+
+def _bounded(lookups: frozenset[Lookup]) -> frozenset[Lookup]:
+    """No more in one round than could be evaluated anyway."""
+    if len(lookups) <= LOOKUPS_MAX:
+        return lookups
+    return frozenset(sorted(lookups)[:LOOKUPS_MAX])
+
+
+def _grants(block: Block, compiler: Compiler, analysis: Analysis) -> _Grants:
+    found: dict[str, list[_Grant]] = {}
+    for allow in block.match.allows:
+        grant = _grant(allow, block.scope, compiler, analysis)
+        methods = dict.fromkeys(
+            method for named in allow.methods for method in _GROUPS.get(named.name, (named.name,))
+        )
+        for method in methods:
+            found.setdefault(method, []).append(grant)
+    return {method: tuple(grants) for method, grants in found.items()}
+
+
+def _grant(allow: ast.Allow, scope: Scope, compiler: Compiler, analysis: Analysis) -> _Grant:
+    if allow.condition is None:
+        return _Grant(allow, scope, None, 0, False, frozenset())
+    measure = analysis.measure(allow.condition, scope)
+    return _Grant(
+        allow=allow,
+        scope=scope,
+        run=compiler.condition(allow.condition, scope),
+        weight=measure.weight,
+        uses_resource=measure.uses_resource,
+        captures=measure.captures,
+    )
