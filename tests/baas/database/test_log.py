@@ -1,0 +1,178 @@
+"""Commits read again from the log, and the memory of recent ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from baas.database import log as log_module
+from baas.database.database import Database
+from baas.database.log import CommitEvent, RecentCommits
+from baas.encoding import keys
+from baas.encoding.documents import StoredDocument
+from baas.errors import ResumeTokenExpired
+from baas.model.values import Fields
+from baas.storage.engine import Change
+from tests.baas.database.acts import delete, doc, fields, increment, put, write
+from tests.baas.database.engines import SteeredEngine
+
+Image = Fields | None
+
+
+def image(document: StoredDocument | None) -> Image:
+    return None if document is None else document.fields
+
+
+def images(event: CommitEvent) -> dict[str, tuple[Image, Image]]:
+    return {str(change.path): (image(change.old), image(change.new)) for change in event.changes}
+
+
+async def read_all(database: Database, after: int, limit: int) -> list[CommitEvent]:
+    events: list[CommitEvent] = []
+    async with database.snapshot() as snapshot:
+        while found := await snapshot.read_commits(after, limit=limit):
+            events += found
+            after = found[-1].version
+    return events
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+async def test_log_tells_the_same_as_the_feed(database: Database, limit: int) -> None:
+    told: list[CommitEvent] = []
+    database.subscribe(told.append)
+    await write(database, put("c/a", {"n": 1}), put("c/b", {"n": 1}))
+    await write(database, increment("c/a"), delete("c/b"))
+    await write(database, put("c/b", {"n": 9}), delete("c/a"))
+    await write(database, put("c/a", {"n": 5}))
+    read = await read_all(database, 0, limit)
+    assert [event.version for event in read] == [event.version for event in told]
+    assert [images(event) for event in read] == [images(event) for event in told]
+    versions = [
+        [
+            (change.old and change.old.version, change.new and change.new.version)
+            for change in e.changes
+        ]
+        for e in read
+    ]
+    assert versions == [
+        [
+            (change.old and change.old.version, change.new and change.new.version)
+            for change in e.changes
+        ]
+        for e in told
+    ]
+    assert [event.version for event in await read_all(database, told[1].version, limit)] == [
+        event.version for event in told[2:]
+    ]
+
+
+async def test_log_is_read_up_to_the_snapshot_and_no_further(database: Database) -> None:
+    await write(database, put("c/a", {"n": 1}))
+    async with database.snapshot() as snapshot:
+        await write(database, put("c/a", {"n": 2}))
+        (event,) = await snapshot.read_commits(0)
+        assert images(event) == {"c/a": (None, {"n": 1})}
+        (change,) = await snapshot.read_net_changes(0)
+        assert image(change.new) == {"n": 1}
+
+
+async def test_net_changes_compare_two_versions(database: Database) -> None:
+    start = await write(database, put("c/kept", {}), put("c/changed", {"n": 1}), put("c/gone", {}))
+    await write(database, put("c/new", {"n": 1}), put("c/changed", {"n": 2}))
+    await write(database, delete("c/gone"), put("c/passing", {}), put("c/changed", {"n": 3}))
+    await write(database, delete("c/passing"), put("c/new", {"n": 2}))
+    async with database.snapshot() as snapshot:
+        changes = await snapshot.read_net_changes(start.version)
+        assert await snapshot.read_net_changes(snapshot.version) == []
+    assert [(str(change.path), image(change.old), image(change.new)) for change in changes] == [
+        ("c/changed", {"n": 1}, {"n": 3}),
+        ("c/gone", {}, None),
+        ("c/new", None, {"n": 2}),
+    ]
+
+
+async def test_net_changes_over_more_than_one_read_of_the_log(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "_READ_RECORDS", 3)
+    for number in range(10):
+        await write(database, put(f"c/{number}", {}), increment("c/n"))
+    async with database.snapshot() as snapshot:
+        assert len(await snapshot.read_net_changes(0)) == 11
+
+
+async def test_resuming_is_possible_exactly_as_far_as_the_log_reaches(
+    database: Database, engine: SteeredEngine
+) -> None:
+    versions = [(await write(database, increment("c/a"))).version for _ in range(5)]
+    await engine.trim(versions[2], limit=100)
+    assert await database.read_oldest_version() == versions[2]
+    async with database.snapshot() as snapshot:
+        (change,) = await snapshot.read_net_changes(versions[2])
+        assert (image(change.old), image(change.new)) == ({"n": 3}, {"n": 5})
+        events = await snapshot.read_commits(versions[2])
+        assert [images(event)["c/a"] for event in events] == [
+            ({"n": 3}, {"n": 4}),
+            ({"n": 4}, {"n": 5}),
+        ]
+        for read in (snapshot.read_net_changes, snapshot.read_commits):
+            with pytest.raises(ResumeTokenExpired):
+                await read(versions[2] - 1)
+    assert await fields(database, "c/a") == [{"n": 5}]
+
+
+# Recent commits -----------------------------------------------------------------------------------
+
+
+def event(version: int, *names: str, size: int = 1) -> CommitEvent:
+    return CommitEvent(
+        version,
+        [
+            Change(
+                keys.document_key(doc(name)),
+                doc(name),
+                None,
+                StoredDocument(doc(name), b"x" * size, created=version, version=version),
+            )
+            for name in names
+        ],
+    )
+
+
+def test_recent_commits_know_the_last_change_of_each_document() -> None:
+    recent = RecentCommits(10)
+    recent.add(event(11, "c/a", "c/b"))
+    recent.add(event(12, "c/a"))
+    assert [recent.changed_at(doc(name)) for name in ("c/a", "c/b", "c/x")] == [12, 11, 0]
+    assert [found.version for found in recent.since(0)] == [12, 11]
+    assert [found.version for found in recent.since(11)] == [12]
+    assert [found.version for found in recent.since(12)] == []
+
+
+def test_recent_commits_forget_the_oldest_and_say_up_to_where(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_module, "RECENT_COMMITS_MAX", 2)
+    recent = RecentCommits(10)
+    recent.add(event(11, "c/a", "c/b"))
+    recent.add(event(12, "c/a"))
+    assert recent.floor == 10
+    recent.add(event(13, "c/c"))
+    assert recent.floor == 11
+    assert [recent.changed_at(doc(name)) for name in ("c/a", "c/b", "c/c")] == [12, 0, 13]
+
+
+def test_recent_commits_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "RECENT_BYTES_MAX", 100)
+    recent = RecentCommits(0)
+    recent.add(event(1, "c/a", size=60))
+    recent.add(event(2, "c/b", size=60))
+    assert recent.floor == 1
+    recent.add(event(3, "c/c", size=200))
+    assert (recent.floor, list(recent.since(0)), recent.changed_at(doc("c/c"))) == (3, [], 0)
+
+
+def test_after_forgetting_everything_nothing_is_known() -> None:
+    recent = RecentCommits(0)
+    recent.add(event(1, "c/a"))
+    recent.forget_all(7)
+    assert (recent.floor, list(recent.since(0)), recent.changed_at(doc("c/a"))) == (7, [], 0)

@@ -1,0 +1,220 @@
+"""Databases opened on demand, closed when idle, never while in use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from baas.clock import VirtualClock
+from baas.database.names import DatabaseName, check_database_id, check_project_id
+from baas.database.registry import IDLE_SECONDS_MIN, Databases
+from baas.database.transaction import Transaction
+from baas.errors import DataLoss, InvalidArgument, NotFound, Unavailable
+from baas.settings import Settings
+from tests.baas.database.acts import fields, put, run, write
+
+
+def named(number: int) -> DatabaseName:
+    return DatabaseName(f"project-{number}")
+
+
+@pytest.fixture
+async def databases(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Databases]:
+    settings = replace(Settings(), data=tmp_path / "data", open_databases_max=3)
+    databases = Databases(settings, clock)
+    yield databases
+    await databases.close()
+
+
+async def fill(databases: Databases, clock: VirtualClock, first: int = 1, last: int = 3) -> None:
+    """Opens projects in turn, and lets them become idle."""
+    for number in range(first, last + 1):
+        await databases.open(named(number), create=True)
+        clock.advance(1.0)
+    clock.advance(IDLE_SECONDS_MIN)
+
+
+def open_names(databases: Databases) -> list[str]:
+    return [database.name.project for database in databases.open_databases()]
+
+
+async def test_one_object_per_name_even_if_asked_at_once(databases: Databases) -> None:
+    found = await asyncio.gather(*[databases.open(named(1), create=True) for _ in range(10)])
+    assert len({id(database) for database in found}) == 1
+    assert await databases.open(named(1)) is found[0]
+
+
+async def test_one_who_gives_up_waiting_does_not_spoil_it_for_others(databases: Databases) -> None:
+    impatient = asyncio.create_task(databases.open(named(1), create=True))
+    patient = asyncio.create_task(databases.open(named(1), create=True))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert (await patient).name == named(1)
+
+
+async def test_missing_database_is_not_found_and_not_made(databases: Databases) -> None:
+    with pytest.raises(NotFound) as caught:
+        await databases.open(named(1))
+    assert caught.value.reason == "DatabaseNotFound"
+    with pytest.raises(NotFound) as caught:
+        await databases.system("project-1")
+    assert caught.value.reason == "ProjectNotFound"
+    with pytest.raises(NotFound):
+        await databases.open(named(1))
+
+
+async def test_files_are_where_they_belong(databases: Databases, tmp_path: Path) -> None:
+    await databases.system(None, create=True)
+    await databases.system("project-1", create=True)
+    await databases.open(named(1), create=True)
+    await databases.open(DatabaseName("project-1", "second"), create=True)
+    data = tmp_path / "data"
+    files = await asyncio.to_thread(
+        lambda: [str(p.relative_to(data)) for p in data.rglob("*.sqlite")]
+    )
+    assert sorted(files) == [
+        "projects/project-1/databases/default.sqlite",
+        "projects/project-1/databases/second.sqlite",
+        "projects/project-1/system.sqlite",
+        "server/system.sqlite",
+    ]
+    assert await databases.list_databases("project-1") == ["(default)", "second"]
+    assert await databases.list_databases("project-2") == []
+
+
+async def test_databases_are_apart(databases: Databases) -> None:
+    one = await databases.open(named(1), create=True)
+    two = await databases.open(named(2), create=True)
+    await write(one, put("c/a", {"n": 1}))
+    assert await fields(two, "c/a") == [None]
+    assert one.incarnation != two.incarnation
+
+
+async def test_longest_idle_database_is_closed_past_the_limit(
+    databases: Databases, clock: VirtualClock
+) -> None:
+    await fill(databases, clock)
+    await write(await databases.open(named(1)), put("c/a", {"n": 1}))
+    await databases.open(named(4), create=True)
+    assert open_names(databases) == ["project-3", "project-1", "project-4"]
+    again = await databases.open(named(2))
+    assert again.name == named(2)
+
+
+async def test_closed_database_comes_back_with_its_data(
+    databases: Databases, clock: VirtualClock
+) -> None:
+    first = await databases.open(named(1), create=True)
+    version = (await write(first, put("c/a", {"n": 1}))).version
+    await fill(databases, clock, 2, 5)
+    assert "project-1" not in open_names(databases)
+    again = await databases.open(named(1))
+    assert again is not first
+    assert (again.version, again.incarnation) == (version, first.incarnation)
+    assert await fields(again, "c/a") == [{"n": 1}]
+    with pytest.raises(Unavailable):
+        await write(first, put("c/a", {"n": 2}))
+
+
+async def test_database_that_was_just_handed_out_stays_open(
+    databases: Databases, clock: VirtualClock
+) -> None:
+    for number in range(1, 8):
+        await databases.open(named(number), create=True)
+    assert len(open_names(databases)) == 7
+    clock.advance(IDLE_SECONDS_MIN + 1)
+    await databases.open(named(8), create=True)
+    assert len(open_names(databases)) == 3
+
+
+async def test_database_in_use_is_never_closed(databases: Databases, clock: VirtualClock) -> None:
+    may_go = asyncio.Event()
+
+    async def body(transaction: Transaction) -> None:
+        await transaction.write([put("c/a", {})])
+        await may_go.wait()
+
+    held, busy, heard = [await databases.open(named(number), create=True) for number in (1, 2, 3)]
+    unsubscribe = heard.subscribe(lambda event: None)
+    transaction = asyncio.create_task(run(busy, body))
+    async with held.snapshot() as snapshot:
+        await fill(databases, clock, 4, 9)
+        assert open_names(databases)[:3] == ["project-1", "project-2", "project-3"]
+        assert await snapshot.get_documents([]) == []
+    may_go.set()
+    await transaction
+    unsubscribe()
+    clock.advance(IDLE_SECONDS_MIN + 1)
+    await databases.open(named(10), create=True)
+    assert not {"project-1", "project-2", "project-3"} & set(open_names(databases))
+
+
+async def test_subscriber_that_need_not_hear_does_not_keep_open(
+    databases: Databases, clock: VirtualClock
+) -> None:
+    database = await databases.open(named(1), create=True)
+    database.subscribe(lambda event: None, keep_open=False)
+    await fill(databases, clock, 2, 5)
+    assert "project-1" not in open_names(databases)
+
+
+async def test_deleted_project_is_gone_and_may_come_back_empty(
+    databases: Databases, tmp_path: Path
+) -> None:
+    database = await databases.open(named(1), create=True)
+    await databases.system("project-1", create=True)
+    await write(database, put("c/a", {}))
+    await databases.delete_project("project-1")
+    await databases.delete_project("project-1")
+    left = await asyncio.to_thread(lambda: list((tmp_path / "data" / "projects").iterdir()))
+    assert left == []
+    with pytest.raises(NotFound):
+        await databases.open(named(1))
+    again = await databases.open(named(1), create=True)
+    assert await fields(again, "c/a") == [None]
+    assert again.incarnation != database.incarnation
+
+
+async def test_after_close_nothing_opens(databases: Databases) -> None:
+    await databases.open(named(1), create=True)
+    await databases.close()
+    with pytest.raises(Unavailable):
+        await databases.open(named(1))
+
+
+async def test_damaged_file_is_data_loss_and_others_go_on(
+    databases: Databases, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "projects" / "project-1" / "databases"
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    await asyncio.to_thread((folder / "default.sqlite").write_text, "no database at all" * 1_000)
+    with pytest.raises(DataLoss):
+        await databases.open(named(1))
+    await databases.open(named(2), create=True)
+
+
+@pytest.mark.parametrize(
+    "project", ["", "ab", "Abc", "1abc", "a" * 31, "a/b", "..", "abc\n", "a_b"]
+)
+def test_project_ids_that_are_refused(project: str) -> None:
+    with pytest.raises(InvalidArgument):
+        check_project_id(project)
+
+
+@pytest.mark.parametrize(
+    "database", ["", "abc", "default", "system", "__system__", "Abcd", "../etc", "abcd-", "a" * 64]
+)
+async def test_database_ids_that_are_refused(databases: Databases, database: str) -> None:
+    with pytest.raises(InvalidArgument):
+        check_database_id(database)
+    with pytest.raises(InvalidArgument):
+        await databases.open(DatabaseName("project-1", database), create=True)
+
+
+@pytest.mark.parametrize("database", ["(default)", "abcd", "second-1", "a" * 63])
+def test_database_ids_that_are_taken(database: str) -> None:
+    check_database_id(database)

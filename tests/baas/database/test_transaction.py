@@ -1,0 +1,206 @@
+"""What a transaction reads, composes and results in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from baas.clock import VirtualClock
+from baas.database.database import Database
+from baas.database.names import DatabaseName
+from baas.database.transaction import Transaction
+from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from baas.model.paths import CollectionPath, FieldPath
+from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields
+from baas.model.writes import (
+    FieldTransform,
+    Precondition,
+    ServerTimestamp,
+    SetWrite,
+    VerifyWrite,
+    WriteResult,
+)
+from baas.settings import Limits, Settings
+from baas.storage.sqlite import SqliteEngine
+from tests.baas.database.acts import (
+    NOW,
+    create,
+    delete,
+    doc,
+    fields,
+    increment,
+    put,
+    run,
+    write,
+)
+
+
+async def test_writes_to_one_document_compose_in_order(database: Database) -> None:
+    result = await write(
+        database, put("c/a", {"n": 1}), increment("c/a", 10), increment("c/a", 100)
+    )
+    assert await fields(database, "c/a") == [{"n": 111}]
+    time = result.commit_time
+    assert result.write_results == [
+        WriteResult(time),
+        WriteResult(time, (11,)),
+        WriteResult(time, (111,)),
+    ]
+
+
+async def test_create_after_delete_in_one_commit_keeps_the_creation_time(
+    database: Database,
+) -> None:
+    """Between commits the document was never absent."""
+    made = await write(database, put("c/a", {"n": 1}))
+    await write(database, delete("c/a"), create("c/a", {"n": 2}))
+    (found,) = await database.get_documents([doc("c/a")])
+    assert found is not None
+    assert (found.created, found.fields) == (made.version, {"n": 2})
+
+
+async def test_created_and_deleted_in_one_commit_is_nothing(database: Database) -> None:
+    result = await write(database, create("c/a", {}), delete("c/a"))
+    assert await fields(database, "c/a") == [None]
+    assert result.version == database.version == 0
+
+
+async def test_changed_and_changed_back_is_nothing(database: Database) -> None:
+    made = await write(database, put("c/a", {"n": 1}))
+    result = await write(database, increment("c/a", 5), increment("c/a", -5))
+    assert database.version == made.version
+    time = Timestamp(made.version)
+    assert result.write_results == [WriteResult(time, (6,)), WriteResult(time, (1,))]
+
+
+async def test_later_precondition_sees_earlier_write(database: Database) -> None:
+    with pytest.raises(AlreadyExists):
+        await write(database, create("c/a", {}), create("c/a", {}))
+    with pytest.raises(NotFound):
+        await write(
+            database, put("c/a", {}), delete("c/a"), put("c/a", {}, Precondition(exists=True))
+        )
+    assert await fields(database, "c/a") == [None]
+
+
+async def test_all_or_nothing(database: Database) -> None:
+    with pytest.raises(NotFound):
+        await write(database, put("c/a", {}), put("c/b", {}, Precondition(exists=True)))
+    assert await fields(database, "c/a", "c/b") == [None, None]
+
+
+async def test_update_time_precondition_holds_exactly(database: Database) -> None:
+    made = await write(database, put("c/a", {"n": 1}))
+    right = Precondition(update_time=made.commit_time)
+    await write(database, put("c/a", {"n": 2}, right))
+    with pytest.raises(FailedPrecondition):
+        await write(database, put("c/a", {"n": 3}, right))
+    assert await fields(database, "c/a") == [{"n": 2}]
+
+
+async def test_verify_changes_nothing_and_must_hold(database: Database) -> None:
+    made = await write(database, put("c/a", {"n": 1}))
+    result = await write(
+        database, VerifyWrite(doc("c/a"), Precondition(exists=True)), put("c/b", {})
+    )
+    assert result.write_results == [
+        WriteResult(made.commit_time),
+        WriteResult(result.commit_time),
+    ]
+    with pytest.raises(NotFound):
+        await write(database, VerifyWrite(doc("c/x"), Precondition(exists=True)), put("c/d", {}))
+    assert await fields(database, "c/d") == [None]
+
+
+async def test_server_timestamp_is_the_request_time(database: Database) -> None:
+    field = FieldTransform(FieldPath(("at",)), ServerTimestamp())
+    result = await write(database, SetWrite(doc("c/a"), {}, transforms=(field, field)))
+    assert await fields(database, "c/a") == [{"at": NOW}]
+    assert result.write_results[0].transform_results == (NOW, NOW)
+
+
+async def test_reads_show_the_state_before_and_after_shows_the_writes(
+    database: Database,
+) -> None:
+    await write(database, put("c/a", {"n": 1}), put("c/b", {"n": 2}))
+    seen: list[Fields | None] = []
+
+    async def body(transaction: Transaction) -> None:
+        await transaction.write([increment("c/a"), delete("c/b"), put("c/new", {"n": 3})])
+        paths = [doc("c/a"), doc("c/b"), doc("c/new"), doc("c/none")]
+        found = await transaction.get_documents(paths)
+        seen.extend(None if item is None else item.fields for item in found)
+        seen.extend(transaction.after(path) for path in paths)
+
+    await run(database, body)
+    assert seen[:4] == [{"n": 1}, {"n": 2}, None, None]
+    assert seen[4:] == [{"n": 2}, None, {"n": 3}, None]
+
+
+async def test_changes_list_each_written_document_once_even_if_it_stays_the_same(
+    database: Database,
+) -> None:
+    await write(database, put("c/a", {"n": 1}), put("c/same", {"n": 1}))
+
+    async def body(transaction: Transaction) -> list[tuple[str, Fields | None, Fields | None]]:
+        await transaction.write(
+            [
+                increment("c/a"),
+                put("c/same", {"n": 1}),
+                delete("c/none"),
+                VerifyWrite(doc("c/verified"), Precondition(exists=False)),
+                increment("c/a"),
+            ]
+        )
+        return [
+            (str(change.path), None if change.old is None else change.old.fields, change.fields)
+            for change in transaction.changes
+        ]
+
+    assert (await run(database, body)).value == [
+        ("c/a", {"n": 1}, {"n": 3}),
+        ("c/same", {"n": 1}, {"n": 1}),
+        ("c/none", None, None),
+    ]
+
+
+async def test_reads_of_one_transaction_are_of_one_instant(database: Database) -> None:
+    await write(database, put("c/a", {"n": 1}), put("c/b", {"n": 1}))
+
+    async def body(transaction: Transaction) -> tuple[list[Fields | None], int]:
+        (a,) = await transaction.get_documents([doc("c/a")])
+        await write(database, put("c/a", {"n": 2}), put("c/b", {"n": 2}), put("c/c", {"n": 2}))
+        found = await transaction.get_documents([doc("c/b"), doc("c/a")])
+        answer = await transaction.run_query(Query(CollectionPath(("c",))))
+        return [None if item is None else item.fields for item in (a, *found)], len(
+            answer.documents
+        )
+
+    assert (await run(database, body)).value == ([{"n": 1}] * 3, 2)
+
+
+async def test_number_of_writes_is_limited(tmp_path: Path, clock: VirtualClock) -> None:
+    settings = replace(Settings(), limits=replace(Limits(), commit_writes_max=3))
+    database = await Database.open(
+        DatabaseName("demo"),
+        SqliteEngine.open(tmp_path / "d.sqlite", clock=clock),
+        clock=clock,
+        settings=settings,
+    )
+    await write(database, *[put(f"c/{number}", {}) for number in range(3)])
+    with pytest.raises(InvalidArgument) as caught:
+        await write(database, *[put(f"d/{number}", {}) for number in range(4)])
+    assert caught.value.reason == "TooManyWrites"
+
+    async def in_two_steps(transaction: Transaction) -> None:
+        await transaction.write([put("d/1", {}), put("d/2", {})])
+        await transaction.write([put("d/3", {}), put("d/4", {})])
+
+    with pytest.raises(InvalidArgument):
+        await run(database, in_two_steps)
+    assert await fields(database, "c/2", "d/1") == [{}, None]
+    await database.close()
