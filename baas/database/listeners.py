@@ -68,9 +68,10 @@ Target: TypeAlias = DocumentsTarget | QueryTarget
 class Encoded:
     """Where a face keeps its form of some changes, made once for all receivers."""
 
-    __slots__ = ("value",)
+    __slots__ = ("size_bytes", "value")
 
     def __init__(self) -> None:
+        self.size_bytes = -1
         self.value: Any = None
 
 
@@ -88,7 +89,10 @@ class Update:
     @property
     def size_bytes(self) -> int:
         """About how much there is to send."""
-        return sum([len(change.document.data) + 200 for change in self.changes])
+        encoded = self.encoded
+        if encoded.size_bytes < 0:
+            encoded.size_bytes = sum([len(item.document.data) + 200 for item in self.changes])
+        return encoded.size_bytes
 
 
 Deliver: TypeAlias = Callable[[Update], None]

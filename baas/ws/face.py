@@ -1,0 +1,286 @@
+"""The WebSocket face: an ASGI callable that moves the bytes of the listen protocol.
+
+Two tasks serve a connection. The server's own reads and does what the client asks; a second one
+writes everything, in one order, and waits for slow readers without holding up anybody else. Every
+way in which a connection ends leads through the writer, which says why before it closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Iterable
+from itertools import count
+from typing import assert_never
+
+import structlog
+from starlette.types import Message, Receive, Scope, Send
+
+from baas.database.names import DatabaseName
+from baas.errors import (
+    BaasError,
+    Internal,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from baas.services.authentication import check_api_key
+from baas.services.listen import ListenHub, ListenSession
+from baas.services.origins import is_origin_allowed
+from baas.ws.session import (
+    AddTarget,
+    Answer,
+    Authenticate,
+    Greet,
+    ListenProtocol,
+    RemoveTarget,
+)
+
+HELLO_SECONDS = 10.0
+SEND_SECONDS = 60.0  # a message that is not taken for so long ends the connection
+CLOSE_SECONDS = 5.0  # for the last words, and for the client to close its side
+ANSWERS_MAX = 1_000  # unsent answers of a client that asks and does not read
+_PATH = re.compile(r"/api/v1/projects/([^/]+)/(?:databases/([^/]+)/)?documents:listen")
+_log = structlog.get_logger("baas.ws")
+
+
+class ListenFace:
+    """Serves WebSocket connections. `hub` is None until start-up is done."""
+
+    def __init__(self, *, instance: str) -> None:
+        self.hub: ListenHub | None = None
+        self._instance = instance
+        self._ids = count(1)
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()
+        assert message["type"] == "websocket.connect", message
+        request_id = f"{self._instance}w{next(self._ids):x}"
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._serve(scope, receive, send, request_id)
+        except OSError:
+            pass  # the client is gone
+        finally:
+            self._connections.discard(task)
+
+    async def drain(self, seconds: float) -> None:
+        """Tells every client that the server goes away, and waits until they are gone."""
+        if self.hub is not None:
+            self.hub.drain()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=seconds)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        hub = self.hub
+        if hub is None:
+            await send({"type": "websocket.close", "code": 1013, "reason": "NotReady"})
+            return
+        problem: BaasError | None = None
+        name: DatabaseName | None = None
+        try:
+            name = await _check_request(hub, scope)
+        except PermissionDenied as error:
+            # Not even accepted: a page of a stranger gets nothing but HTTP 403.
+            await send({"type": "websocket.close", "code": 1008, "reason": error.reason})
+            return
+        except BaasError as error:
+            problem = error
+        await send({"type": "websocket.accept"})
+        connection = _Connection(hub, receive, send, request_id)
+        if name is None:
+            assert problem is not None
+            await connection.part(problem)
+        else:
+            await connection.run(name)
+
+
+async def _check_request(hub: ListenHub, scope: Scope) -> DatabaseName:
+    """The database that the path names. Raises NotFound, and PermissionDenied for the origin."""
+    found = _PATH.fullmatch(scope["path"])
+    project = None if found is None else found[1]
+    headers = dict(scope["headers"])
+    origin = headers.get(b"origin")
+    if origin is not None:
+        host = headers.get(b"host", b"").decode("latin-1")
+        text = origin.decode("latin-1")
+        if not await is_origin_allowed(hub.context, project, text, host):
+            raise PermissionDenied(reason="OriginNotAllowed")
+    if found is None:
+        raise NotFound(f"there is no `{scope['path'][:200]}` to listen on", reason="RouteNotFound")
+    return DatabaseName(found[1], found[2] or "(default)")
+
+
+class _Connection:
+    """One accepted connection."""
+
+    def __init__(self, hub: ListenHub, receive: Receive, send: Send, request_id: str) -> None:
+        self._hub = hub
+        self._receive = receive
+        self._send = send
+        self._request_id = request_id
+        self._protocol = ListenProtocol(hub.context.settings.limits, request_id=request_id)
+        self._answers: deque[str] = deque()
+
+    async def run(self, name: DatabaseName) -> None:
+        """From the greeting to the end."""
+        try:
+            session = await self._greet(name)
+        except BaasError as error:
+            await self.part(error)
+            return
+        except Exception:
+            _log.exception("connection failed", request_id=self._request_id)
+            await self.part(Internal("internal error"))
+            return
+        if session is None:
+            return
+        try:
+            await self._talk(session)
+        finally:
+            await session.close()
+
+    async def part(self, error: BaasError) -> None:
+        """Says why, and closes."""
+        if isinstance(error, Internal):
+            _log.error("connection failed", request_id=self._request_id, error=error.message)
+        farewell = self._protocol.farewell(error)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._send({"type": "websocket.send", "text": farewell.message})
+                await self._send(
+                    {
+                        "type": "websocket.close",
+                        "code": farewell.code,
+                        "reason": farewell.reason,
+                    }
+                )
+        except (TimeoutError, OSError, RuntimeError):
+            pass  # the client does not read, or is gone: the server drops the connection
+
+    async def _greet(self, name: DatabaseName) -> ListenSession | None:
+        """The session, once the client has said who it is; None if it went away."""
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
+            raise Unauthenticated(
+                f"no `hello` came within {HELLO_SECONDS:g} seconds", reason="HelloTimeout"
+            ) from None
+        if message["type"] == "websocket.disconnect":
+            return None
+        command = self._protocol.receive(_payload(message))
+        assert isinstance(command, Greet), command
+        if command.api_key is not None:
+            await check_api_key(self._hub.context, name.project, command.api_key)
+        session = await self._hub.open_session(name, command.token)
+        try:
+            await self._send({"type": "websocket.send", "text": self._protocol.welcome()})
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    async def _talk(self, session: ListenSession) -> None:
+        loop = asyncio.get_running_loop()
+        writer = asyncio.create_task(self._write(session), name="listen writer")
+
+        def limit_patience(_: object) -> None:
+            patience.reschedule(loop.time() + CLOSE_SECONDS)
+
+        try:
+            async with asyncio.timeout(None) as patience:
+                # A writer that has said its last words leaves the client some time to close.
+                writer.add_done_callback(limit_patience)
+                await self._read(session)
+        except TimeoutError:
+            pass
+        finally:
+            writer.remove_done_callback(limit_patience)
+            writer.cancel()
+            await asyncio.wait([writer])
+
+    # Reading --------------------------------------------------------------------------------------
+
+    async def _read(self, session: ListenSession) -> None:
+        while (message := await self._receive())["type"] == "websocket.receive":
+            try:
+                await self._obey(session, _payload(message))
+            except BaasError as error:
+                session.end(error)
+            except Exception:
+                _log.exception("connection failed", request_id=self._request_id)
+                session.end(Internal("internal error"))
+
+    async def _obey(self, session: ListenSession, data: str | bytes | None) -> None:
+        if session.has_ended:
+            return  # nobody listens to what comes behind an error
+        command = self._protocol.receive(data)
+        match command:
+            case None:
+                pass
+            case AddTarget():
+                try:
+                    session.add_target(command.target, command.wanted, command.resume_token)
+                except BaasError as error:
+                    self._answer(session, self._protocol.refuse(command.target, error))
+            case RemoveTarget():
+                session.remove_target(command.target)
+            case Authenticate():
+                await session.authenticate(command.token)
+            case Answer():
+                self._answer(session, command.message)
+            case Greet():
+                raise AssertionError("the protocol greets once")
+            case _:
+                assert_never(command)
+
+    def _answer(self, session: ListenSession, message: str) -> None:
+        if len(self._answers) >= ANSWERS_MAX:
+            raise ResourceExhausted("the client does not read its answers", reason="SlowReader")
+        self._answers.append(message)
+        session.interrupt()
+
+    # Writing --------------------------------------------------------------------------------------
+
+    async def _write(self, session: ListenSession) -> None:
+        try:
+            while True:
+                event = await session.next_event()
+                if event is None:
+                    answers, self._answers = self._answers, deque()
+                    await self._send_all(session, answers)
+                else:
+                    await self._send_all(session, self._protocol.tell(event))
+        except BaasError as error:
+            await self.part(error)
+        except (OSError, RuntimeError):
+            pass  # the client is gone, which the reader learns by itself
+        except Exception:
+            _log.exception("connection failed", request_id=self._request_id)
+            await self.part(Internal("internal error"))
+
+    async def _send_all(self, session: ListenSession, messages: Iterable[str]) -> None:
+        for message in messages:
+            if session.has_ended:
+                return
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await self._send({"type": "websocket.send", "text": message})
+            except TimeoutError:
+                raise Unavailable("the client reads too slowly", reason="SlowReader") from None
+
+
+def _payload(message: Message) -> str | bytes | None:
+    text: str | None = message.get("text")
+    return message.get("bytes") if text is None else text
