@@ -86,7 +86,7 @@ function decodeProject(tree: JsonObject): Project {
     id: String(tree.id),
     name: text(tree.name) ?? String(tree.id),
     origins: Array.isArray(tree.origins) ? tree.origins.map(String) : [],
-    created: text(tree.created) ?? text(tree.created_at) ?? text(tree.create_time) ?? "",
+    created: text(tree.created) ?? "",
   };
 }
 
@@ -121,9 +121,9 @@ function decodeKey(tree: JsonObject): ApiKey {
     kind: tree.kind === "secret" ? "secret" : "publishable",
     name: text(tree.name) ?? "",
     prefix: text(tree.prefix) ?? "",
-    text: text(tree.text) ?? text(tree.key),
-    created: text(tree.created) ?? text(tree.created_at) ?? text(tree.create_time) ?? "",
-    revoked: text(tree.revoked) ?? text(tree.revoked_at),
+    text: text(tree.key),
+    created: text(tree.created) ?? "",
+    revoked: text(tree.revoked),
   };
 }
 
@@ -148,9 +148,7 @@ export async function revokeKey(project: string, id: string): Promise<void> {
 
 export async function listDatabases(project: string): Promise<string[]> {
   const { databases } = await call("GET", `${projectPath(project)}/databases`);
-  return (Array.isArray(databases) ? databases : []).map((item) =>
-    typeof item === "string" ? item : String((item as JsonObject).id ?? (item as JsonObject).name),
-  );
+  return list(databases).map((item) => String(item.id));
 }
 
 export async function createDatabase(project: string, id: string): Promise<void> {
@@ -227,8 +225,8 @@ function decodeUser(tree: JsonObject): User {
     email: text(tree.email) ?? "",
     emailVerified: tree.email_verified === true,
     disabled: tree.disabled === true,
-    created: text(tree.created) ?? text(tree.created_at) ?? text(tree.create_time) ?? "",
-    lastSignIn: text(tree.last_sign_in) ?? text(tree.last_sign_in_at),
+    created: text(tree.created) ?? "",
+    lastSignIn: text(tree.last_sign_in),
   };
 }
 
@@ -245,7 +243,7 @@ export async function listUsers(
 export async function createUser(project: string, email: string, password: string): Promise<User> {
   const body = { email, password };
   const tree = await call("POST", `${projectPath(project)}/users`, { body });
-  return decodeUser((tree.user as JsonObject | undefined) ?? tree);
+  return decodeUser(tree);
 }
 
 export async function setUserDisabled(
@@ -255,7 +253,7 @@ export async function setUserDisabled(
 ): Promise<User> {
   const path = `${projectPath(project)}/users/${enc(uid)}`;
   const tree = await call("PATCH", path, { body: { disabled } });
-  return decodeUser((tree.user as JsonObject | undefined) ?? tree);
+  return decodeUser(tree);
 }
 
 export async function deleteUser(project: string, uid: string): Promise<void> {

@@ -1,0 +1,357 @@
+import { Button, Loader, Switch } from "@mantine/core";
+import { IconArrowDown, IconArrowUp, IconFileOff, IconPlus } from "@tabler/icons-react";
+import {
+  type KeyboardEvent,
+  memo,
+  type ReactNode,
+  useDeferredValue,
+  useEffect,
+  useMemo,
+  useRef,
+  useState,
+} from "react";
+import { ApiError } from "../api/client";
+import { countDocuments } from "../api/documents";
+import { useTarget } from "../api/hooks";
+import type { Document } from "../api/listen";
+import { fieldSegment, isDocument, type Segments, splitPath } from "../model/paths";
+import { encodeQuery, type Order, PAGE, type View } from "../model/queries";
+import { dataHash } from "../model/routes";
+import { navigate, replaceHash } from "../navigation";
+import type { DataRoute } from "../pages/DataPage";
+import { IconAction } from "./controls";
+import { FilterBar } from "./FilterBar";
+import { Empty, Failed, Loading } from "./feedback";
+import { NewDocument } from "./NewDocument";
+import { ValueCell } from "./ValueView";
+
+const COLUMNS_MAX = 12;
+
+/** The live documents of a collection, as many as have been asked for. */
+export function DocumentsPane({
+  route,
+  collection,
+}: {
+  route: DataRoute;
+  collection: Segments;
+}): ReactNode {
+  const { project, database, view, path } = route;
+  const [limit, setLimit] = useState(PAGE);
+  const [isCreating, setCreating] = useState(false);
+  // One more than is shown tells whether there are more.
+  const query = useMemo(
+    () => encodeQuery(collection.join("/"), view, limit + 1),
+    [collection, view, limit],
+  );
+  const spec = useMemo(() => ({ query }), [query]);
+  const { state, key } = useTarget(spec);
+  const current = key === JSON.stringify(spec);
+  const kept = useRef<Extract<typeof state, { status: "live" }> | null>(null);
+  if (state.status === "live") kept.current = state;
+  const live = state.status === "live" ? state : kept.current;
+  const documents = useDeferredValue(live?.documents);
+  const shown = useMemo(() => documents?.slice(0, limit), [documents, limit]);
+  const total = useCount(project, database, collection, view, live?.readTime ?? "");
+  const names = useMemo(() => columnsOf(shown ?? []), [shown]);
+
+  function changeView(next: View): void {
+    setLimit(PAGE);
+    replaceHash(dataHash(project, database, path, next));
+  }
+
+  const failed = state.status === "failed" && current ? state.error : null;
+  return (
+    <>
+      <div className="pane-head">
+        <h2 className="truncate">{collection.at(-1)}</h2>
+        <span className="muted small grow">
+          {total === null ? "" : `${total.toLocaleString("en")}`}
+        </span>
+        <Switch
+          size="xs"
+          label="Group"
+          title="Every collection with this id, at any depth"
+          checked={view.group}
+          onChange={(event) => changeView({ ...view, group: event.currentTarget.checked })}
+          styles={{ label: { fontSize: 12, color: "var(--muted)", paddingLeft: 6 } }}
+        />
+        <IconAction label="New document ( n )" onClick={() => setCreating(true)} data-key="n">
+          <IconPlus size={17} />
+        </IconAction>
+      </div>
+      <FilterBar view={view} names={names.map(fieldSegment)} onChange={changeView} />
+      <div className="pane-body">
+        {failed !== null && (
+          <Failed
+            title="The query cannot be answered"
+            error={new ApiError(0, failed.code, failed.reason, failed.message)}
+          />
+        )}
+        {failed === null && shown === undefined && <Loading label="Loading documents" />}
+        {failed === null && shown?.length === 0 && (
+          <NoDocuments view={view} onCreate={() => setCreating(true)} onChange={changeView} />
+        )}
+        {failed === null && shown !== undefined && shown.length > 0 && (
+          <DocumentsTable
+            route={route}
+            documents={shown}
+            names={names}
+            fresh={live?.changed ?? new Set()}
+            isStale={!current || state.status !== "live"}
+            onOrder={(orderBy) => changeView({ ...view, orderBy })}
+          />
+        )}
+        {failed === null && documents !== undefined && documents.length > limit && (
+          <div className="row" style={{ padding: 12, justifyContent: "center" }}>
+            <Button
+              variant="default"
+              onClick={() => setLimit(limit < 500 ? limit + PAGE * 2 : limit * 2)}
+              leftSection={current ? null : <Loader size={12} />}
+            >
+              Load more
+            </Button>
+          </div>
+        )}
+      </div>
+      {shown !== undefined && shown.length > 0 && (
+        <div className="pane-foot" role="status">
+          <span className="grow">
+            {shown.length.toLocaleString("en")}
+            {total !== null && total > shown.length && ` of ${total.toLocaleString("en")}`} shown
+          </span>
+        </div>
+      )}
+      {isCreating && (
+        <NewDocument
+          project={project}
+          database={database}
+          collection={collection}
+          onClose={() => setCreating(false)}
+        />
+      )}
+    </>
+  );
+}
+
+function NoDocuments({
+  view,
+  onCreate,
+  onChange,
+}: {
+  view: View;
+  onCreate: () => void;
+  onChange: (view: View) => void;
+}): ReactNode {
+  if (view.where.length > 0 || view.orderBy.length > 0)
+    return (
+      <Empty
+        icon={<IconFileOff />}
+        title="No document matches"
+        action={
+          <Button variant="default" onClick={() => onChange({ ...view, where: [], orderBy: [] })}>
+            Clear filters
+          </Button>
+        }
+      >
+        Filters compare values of one type only, and ordering leaves out documents without the
+        field.
+      </Empty>
+    );
+  return (
+    <Empty
+      icon={<IconFileOff />}
+      title="No documents"
+      action={<Button onClick={onCreate}>Create a document</Button>}
+    >
+      New ones appear here at once, whoever writes them.
+    </Empty>
+  );
+}
+
+/** The number of matching documents, asked for again some time after the result changes. */
+function useCount(
+  project: string,
+  database: string,
+  collection: Segments,
+  view: View,
+  readTime: string,
+): number | null {
+  const [count, setCount] = useState<{ key: string; value: number } | null>(null);
+  const query = encodeQuery(collection.join("/"), view, null);
+  const key = JSON.stringify([project, database, query]);
+  const asked = useRef("");
+  useEffect(() => {
+    if (readTime === "") return undefined;
+    const control = new AbortController();
+    const delay = asked.current === key ? 1500 : 0;
+    const timer = setTimeout(() => {
+      asked.current = key;
+      const [, , wanted] = JSON.parse(key) as [string, string, typeof query];
+      countDocuments(project, database, wanted, control.signal).then(
+        (value) => setCount({ key, value }),
+        () => setCount(null),
+      );
+    }, delay);
+    return () => {
+      clearTimeout(timer);
+      control.abort();
+    };
+  }, [project, database, key, readTime]);
+  return count?.key === key ? count.value : null;
+}
+
+/** The fields that most documents have, commonest first, then by name. */
+export function columnsOf(documents: readonly Document[]): string[] {
+  const counts = new Map<string, number>();
+  for (const document of documents.slice(0, 200))
+    for (const name of document.fields.keys()) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts]
+    .sort(([nameA, countA], [nameB, countB]) => countB - countA || (nameA < nameB ? -1 : 1))
+    .slice(0, COLUMNS_MAX)
+    .map(([name]) => name);
+}
+
+function DocumentsTable({
+  route,
+  documents,
+  names,
+  fresh,
+  isStale,
+  onOrder,
+}: {
+  route: DataRoute;
+  documents: readonly Document[];
+  names: readonly string[];
+  fresh: ReadonlySet<string>;
+  isStale: boolean;
+  onOrder: (orders: readonly Order[]) => void;
+}): ReactNode {
+  const { project, database, view, path } = route;
+  const selected = isDocument(path) ? path.join("/") : null;
+  const body = useRef<HTMLTableSectionElement>(null);
+
+  function order(name: string): void {
+    const field = fieldSegment(name);
+    const old = view.orderBy.find((item) => item.field === field);
+    if (old === undefined) onOrder([{ field, direction: "asc" }]);
+    else if (old.direction === "asc") onOrder([{ field, direction: "desc" }]);
+    else onOrder([]);
+  }
+
+  function move(event: KeyboardEvent): void {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step === undefined || body.current === null) return;
+    const links = [...body.current.querySelectorAll<HTMLAnchorElement>("td:first-child a")];
+    const at = links.indexOf(document.activeElement as HTMLAnchorElement);
+    const next = links[Math.min(Math.max(at + step, 0), links.length - 1)];
+    if (next === undefined) return;
+    event.preventDefault();
+    next.focus();
+  }
+
+  return (
+    <table className="grid documents-grid" data-stale={isStale || undefined}>
+      <caption className="sr-only">Documents; arrow keys move, Enter opens</caption>
+      <thead>
+        <tr>
+          <th scope="col">
+            <span>Document id</span>
+          </th>
+          {names.map((name) => {
+            const current = view.orderBy.find((item) => item.field === fieldSegment(name));
+            return (
+              <th
+                key={name}
+                scope="col"
+                aria-sort={
+                  current === undefined
+                    ? undefined
+                    : current.direction === "asc"
+                      ? "ascending"
+                      : "descending"
+                }
+              >
+                <button type="button" className="bare" onClick={() => order(name)} title={name}>
+                  <span className="truncate" style={{ maxWidth: 200 }}>
+                    {name}
+                  </span>
+                  {current?.direction === "asc" && <IconArrowUp />}
+                  {current?.direction === "desc" && <IconArrowDown />}
+                </button>
+              </th>
+            );
+          })}
+        </tr>
+      </thead>
+      <tbody ref={body} onKeyDown={move}>
+        {documents.map((item) => (
+          <DocumentRow
+            key={item.path}
+            document={item}
+            names={names}
+            isGroup={view.group}
+            href={dataHash(project, database, splitPath(item.path), view.group ? undefined : view)}
+            isSelected={item.path === selected}
+            isFresh={fresh.has(item.path)}
+          />
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+interface RowProps {
+  document: Document;
+  names: readonly string[];
+  isGroup: boolean;
+  href: string;
+  isSelected: boolean;
+  isFresh: boolean;
+}
+
+const DocumentRow = memo(function DocumentRow({
+  document,
+  names,
+  isGroup,
+  href,
+  isSelected,
+  isFresh,
+}: RowProps): ReactNode {
+  const segments = splitPath(document.path);
+  return (
+    // The link in the first cell is the row's control; a click anywhere is a convenience.
+    <tr
+      // A new version starts the flash anew.
+      key={document.updateTime}
+      data-selected={isSelected || undefined}
+      data-fresh={isFresh || undefined}
+      onClick={(event) => {
+        if (event.target instanceof HTMLElement && event.target.closest("a") === null)
+          navigate(href);
+      }}
+    >
+      <td>
+        <a href={href} aria-current={isSelected ? "true" : undefined} title={document.path}>
+          {isGroup ? document.path : segments.at(-1)}
+        </a>
+      </td>
+      {names.map((name) => (
+        <td key={name}>
+          <ValueCell value={document.fields.get(name)} />
+        </td>
+      ))}
+    </tr>
+  );
+}, isSameRow);
+
+function isSameRow(a: RowProps, b: RowProps): boolean {
+  return (
+    a.document.updateTime === b.document.updateTime &&
+    a.document.path === b.document.path &&
+    a.href === b.href &&
+    a.isSelected === b.isSelected &&
+    a.isFresh === b.isFresh &&
+    a.isGroup === b.isGroup &&
+    a.names.join("\n") === b.names.join("\n")
+  );
+}

@@ -1,0 +1,89 @@
+/** What the console says back: toasts, and the states of a place that has nothing to show. */
+
+import { Button, Loader } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { IconAlertTriangle, IconCheck } from "@tabler/icons-react";
+import type { ReactNode } from "react";
+import { ApiError, messageOf } from "../api/client";
+
+export function toast(message: string): void {
+  notifications.show({
+    message,
+    color: "petrol",
+    icon: <IconCheck size={16} />,
+    autoClose: 3500,
+    withBorder: true,
+  });
+}
+
+/** Failures stay until they are closed: a person may be looking elsewhere. */
+export function toastError(title: string, error: unknown): void {
+  notifications.show({
+    title,
+    message: messageOf(error),
+    color: "red",
+    icon: <IconAlertTriangle size={16} />,
+    autoClose: false,
+    withBorder: true,
+    role: "alert",
+  });
+}
+
+export function Empty({
+  icon,
+  title,
+  children,
+  action,
+}: {
+  icon: ReactNode;
+  title: string;
+  children?: ReactNode;
+  action?: ReactNode;
+}): ReactNode {
+  return (
+    <div className="state">
+      <span className="icon" aria-hidden>
+        {icon}
+      </span>
+      <h2>{title}</h2>
+      {children !== undefined && <p>{children}</p>}
+      {action}
+    </div>
+  );
+}
+
+export function Failed({
+  title,
+  error,
+  onRetry,
+}: {
+  title: string;
+  error: unknown;
+  onRetry?: () => void;
+}): ReactNode {
+  const request = error instanceof ApiError ? error.requestId : null;
+  return (
+    <div className="state" data-tone="danger" role="alert">
+      <span className="icon" aria-hidden>
+        <IconAlertTriangle />
+      </span>
+      <h2>{title}</h2>
+      <p>{messageOf(error)}</p>
+      {request !== null && <code className="muted">request {request}</code>}
+      {onRetry !== undefined && (
+        <Button variant="default" onClick={onRetry}>
+          Try again
+        </Button>
+      )}
+    </div>
+  );
+}
+
+export function Loading({ label }: { label: string }): ReactNode {
+  return (
+    <div className="state" role="status">
+      <Loader size="sm" color="gray" />
+      <span className="sr-only">{label}</span>
+    </div>
+  );
+}
