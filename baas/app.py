@@ -32,7 +32,9 @@ from baas.http.logs import AccessLog, configure_logs
 from baas.projects.projects import Projects
 from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.context import Context
+from baas.services.listen import ListenHub
 from baas.settings import Settings
+from baas.ws.face import ListenFace
 
 SERVERS = ("uvicorn", "granian")
 BACKLOG = 2048
@@ -60,7 +62,9 @@ class App:
         self._pid = pid or os.getpid()
         self._access_log = AccessLog(clock, _write_to_stderr) if settings.access_log else None
         # Six characters tell the runs of a server apart in its request ids.
-        self._http = HttpFace(self._access_log, instance=secrets.token_hex(3) + "-")
+        instance = secrets.token_hex(3) + "-"
+        self._http = HttpFace(self._access_log, instance=instance)
+        self._ws = ListenFace(instance=instance)
         self._closing = contextlib.AsyncExitStack()
 
     @property
@@ -74,7 +78,7 @@ class App:
         if kind == "http":
             await self._http(scope, receive, send)
         elif kind == "websocket":
-            await self._listen(scope, receive, send)
+            await self._ws(scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -87,15 +91,19 @@ class App:
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(lock_folder(data))
             self._http.context = await self._open(stack)
+            self._ws.hub = ListenHub(self._http.context)
             if self._url is not None:
                 stack.enter_context(self._server_file(self._url))
             self._closing = stack.pop_all()
 
     async def drain(self) -> None:
         """Ends the listeners, each with a message that says why; requests go on."""
+        await self._ws.drain(self.settings.drain_seconds)
 
     async def stop(self) -> None:
         """Closes everything; safe to call twice."""
+        await self.drain()
+        self._ws.hub = None
         self._http.context = None
         await self._closing.aclose()
         if self._access_log is not None:
@@ -143,9 +151,6 @@ class App:
             secret=secret,
             operator_token=self.operator_token,
         )
-
-    async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raise NotImplementedError
 
     @contextlib.contextmanager
     def _server_file(self, url: str) -> Iterator[None]:
