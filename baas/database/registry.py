@@ -50,7 +50,7 @@ class Databases:
         is set, and InvalidArgument for names that no database may have."""
         database = self._open.get(name)
         if database is not None:
-            self._open.move_to_end(name)
+            self._touch(name, database)
             return database
         check_project_id(name.project)
         check_database_id(name.database)
@@ -62,7 +62,7 @@ class Databases:
         name = DatabaseName.system(project)
         database = self._open.get(name)
         if database is not None:
-            self._open.move_to_end(name)
+            self._touch(name, database)
             return database
         if project is not None:
             check_project_id(project)
@@ -112,6 +112,10 @@ class Databases:
 
     def _project_folder(self, project: str) -> Path:
         return self._settings.data / "projects" / project
+
+    def _touch(self, name: DatabaseName, database: Database) -> None:
+        self._open.move_to_end(name)
+        database.last_used_seconds = self._clock.monotonic_seconds()
 
     async def _obtain(self, name: DatabaseName, *, create: bool) -> Database:
         opening = self._opening.get(name)

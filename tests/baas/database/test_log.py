@@ -26,6 +26,13 @@ def images(event: CommitEvent) -> dict[str, tuple[Image, Image]]:
     return {str(change.path): (image(change.old), image(change.new)) for change in event.changes}
 
 
+def versions(event: CommitEvent) -> list[tuple[int | None, int | None]]:
+    return [
+        (change.old and change.old.version, change.new and change.new.version)
+        for change in event.changes
+    ]
+
+
 async def read_all(database: Database, after: int, limit: int) -> list[CommitEvent]:
     events: list[CommitEvent] = []
     async with database.snapshot() as snapshot:
@@ -46,20 +53,7 @@ async def test_log_tells_the_same_as_the_feed(database: Database, limit: int) ->
     read = await read_all(database, 0, limit)
     assert [event.version for event in read] == [event.version for event in told]
     assert [images(event) for event in read] == [images(event) for event in told]
-    versions = [
-        [
-            (change.old and change.old.version, change.new and change.new.version)
-            for change in e.changes
-        ]
-        for e in read
-    ]
-    assert versions == [
-        [
-            (change.old and change.old.version, change.new and change.new.version)
-            for change in e.changes
-        ]
-        for e in told
-    ]
+    assert [versions(event) for event in read] == [versions(event) for event in told]
     assert [event.version for event in await read_all(database, told[1].version, limit)] == [
         event.version for event in told[2:]
     ]
@@ -103,20 +97,20 @@ async def test_net_changes_over_more_than_one_read_of_the_log(
 async def test_resuming_is_possible_exactly_as_far_as_the_log_reaches(
     database: Database, engine: SteeredEngine
 ) -> None:
-    versions = [(await write(database, increment("c/a"))).version for _ in range(5)]
-    await engine.trim(versions[2], limit=100)
-    assert await database.read_oldest_version() == versions[2]
+    made = [(await write(database, increment("c/a"))).version for _ in range(5)]
+    await engine.trim(made[2], limit=100)
+    assert await database.read_oldest_version() == made[2]
     async with database.snapshot() as snapshot:
-        (change,) = await snapshot.read_net_changes(versions[2])
+        (change,) = await snapshot.read_net_changes(made[2])
         assert (image(change.old), image(change.new)) == ({"n": 3}, {"n": 5})
-        events = await snapshot.read_commits(versions[2])
+        events = await snapshot.read_commits(made[2])
         assert [images(event)["c/a"] for event in events] == [
             ({"n": 3}, {"n": 4}),
             ({"n": 4}, {"n": 5}),
         ]
         for read in (snapshot.read_net_changes, snapshot.read_commits):
             with pytest.raises(ResumeTokenExpired):
-                await read(versions[2] - 1)
+                await read(made[2] - 1)
     assert await fields(database, "c/a") == [{"n": 5}]
 
 

@@ -73,10 +73,8 @@ async def test_files_are_where_they_belong(databases: Databases, tmp_path: Path)
     await databases.open(named(1), create=True)
     await databases.open(DatabaseName("project-1", "second"), create=True)
     data = tmp_path / "data"
-    files = await asyncio.to_thread(
-        lambda: [str(p.relative_to(data)) for p in data.rglob("*.sqlite")]
-    )
-    assert sorted(files) == [
+    files = await asyncio.to_thread(lambda: sorted(data.rglob("*.sqlite")))
+    assert [str(file.relative_to(data)) for file in files] == [
         "projects/project-1/databases/default.sqlite",
         "projects/project-1/databases/second.sqlite",
         "projects/project-1/system.sqlite",
@@ -111,6 +109,7 @@ async def test_closed_database_comes_back_with_its_data(
     first = await databases.open(named(1), create=True)
     version = (await write(first, put("c/a", {"n": 1}))).version
     await fill(databases, clock, 2, 5)
+    await databases.open(named(6), create=True)
     assert "project-1" not in open_names(databases)
     again = await databases.open(named(1))
     assert again is not first
@@ -159,6 +158,7 @@ async def test_subscriber_that_need_not_hear_does_not_keep_open(
     database = await databases.open(named(1), create=True)
     database.subscribe(lambda event: None, keep_open=False)
     await fill(databases, clock, 2, 5)
+    await databases.open(named(6), create=True)
     assert "project-1" not in open_names(databases)
 
 
@@ -197,9 +197,7 @@ async def test_damaged_file_is_data_loss_and_others_go_on(
     await databases.open(named(2), create=True)
 
 
-@pytest.mark.parametrize(
-    "project", ["", "ab", "Abc", "1abc", "a" * 31, "a/b", "..", "abc\n", "a_b"]
-)
+@pytest.mark.parametrize("project", ["", "ab", "Abc", "1abc", "a" * 31, "a/b", "..", "abc\n"])
 def test_project_ids_that_are_refused(project: str) -> None:
     with pytest.raises(InvalidArgument):
         check_project_id(project)
