@@ -28,7 +28,10 @@ def images(event: CommitEvent) -> dict[str, tuple[Image, Image]]:
 
 def versions(event: CommitEvent) -> list[tuple[int | None, int | None]]:
     return [
-        (change.old and change.old.version, change.new and change.new.version)
+        (
+            None if change.old is None else change.old.version,
+            None if change.new is None else change.new.version,
+        )
         for change in event.changes
     ]
 
