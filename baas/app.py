@@ -90,8 +90,9 @@ class App:
             data = self.settings.data
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(lock_folder(data))
-            self._http.context = await self._open(stack)
-            self._ws.hub = ListenHub(self._http.context)
+            context = await self._open(stack)
+            self._http.context = context
+            self._ws.hub = ListenHub(context)
             if self._url is not None:
                 stack.enter_context(self._server_file(self._url))
             self._closing = stack.pop_all()
@@ -254,6 +255,8 @@ class _UvicornServer(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()  # nobody new from here on
         await self._app.drain()
         await super().shutdown(sockets)
 

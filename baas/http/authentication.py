@@ -54,6 +54,8 @@ async def authenticate(request: Request, access: Access) -> Caller:
 
 def bearer_token(authorization: bytes) -> str:
     """The token of an `Authorization` header. Raises TokenInvalid if it is no bearer token."""
+    if authorization[:7] == b"Bearer " and b" " not in authorization[7:] and authorization[7:]:
+        return _text(authorization[7:], "Authorization")
     scheme, _, token = authorization.partition(b" ")
     if scheme.lower() != b"bearer":
         raise TokenInvalid(

@@ -25,7 +25,8 @@ from baas.http.logs import AccessLog
 from baas.http.origins import check_origin, cors_headers, preflight_headers
 from baas.http.paths import split_documents_path
 from baas.http.requests import ClientGone, Request
-from baas.http.routes import ROUTES, Route
+from baas.http.route import Route
+from baas.http.routes import ROUTES
 from baas.services.context import Context
 from baas.wire.errors import encode_error
 
@@ -202,5 +203,5 @@ async def _guarded(chunks: AsyncGenerator[bytes], request: Request) -> AsyncGene
         yield orjson.dumps(encode_error(error, request.id), option=orjson.OPT_APPEND_NEWLINE)
     except Exception:
         _log.exception("stream failed", request_id=request.id, path=request.path)
-        error = Internal("internal error")
-        yield orjson.dumps(encode_error(error, request.id), option=orjson.OPT_APPEND_NEWLINE)
+        hidden = Internal("internal error")
+        yield orjson.dumps(encode_error(hidden, request.id), option=orjson.OPT_APPEND_NEWLINE)

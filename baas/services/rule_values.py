@@ -50,7 +50,7 @@ class _LazyResource(ResourceDocument):
         self.data = self._make()
         return self.data
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type[ResourceDocument]:  # type: ignore[override]
         # The evaluator tells documents from maps by their exact class, which is its fastest way.
         return ResourceDocument
