@@ -17,7 +17,7 @@ DOCUMENT_ID = "__name__"
 _ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _SIMPLE_FIELD = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _RESERVED = re.compile(r"__.*__\Z", re.DOTALL)
-_NUMERIC_ID = re.compile(r"__id-?[0-9]+__\Z")
+_NUMERIC_ID = re.compile(r"__id(0|-?[1-9][0-9]{0,18})__\Z")
 _FORBIDDEN_UNQUOTED = frozenset("~*/[]")
 
 
@@ -107,8 +107,13 @@ def _check_id(segment: str, path: str) -> None:
         raise InvalidPath(f"`{path!r}` is not valid Unicode: it has a lone surrogate") from error
     if size > ID_BYTES_MAX:
         raise InvalidPath(f"the id `{segment[:40]}…` has {size} bytes; at most {ID_BYTES_MAX}")
-    if _RESERVED.match(segment) and not _NUMERIC_ID.match(segment):
+    if _RESERVED.match(segment) and not _is_numeric_id(segment):
         raise InvalidPath(f"`{path}`: ids of the form `__…__` are reserved")
+
+
+def _is_numeric_id(segment: str) -> bool:
+    found = _NUMERIC_ID.match(segment)
+    return found is not None and -(2**63) <= int(found.group(1)) < 2**63
 
 
 class FieldPath:
@@ -177,8 +182,18 @@ def _parse_field_path(text: str) -> FieldPath:
         part, at = _quoted_part(text, at) if text[at : at + 1] == "`" else _plain_part(text, at)
         parts.append(part)
         if at == len(text):
-            return FieldPath(*parts)
+            return _check_reserved(FieldPath(*parts))
         at += 1  # the dot
+
+
+def _check_reserved(path: FieldPath) -> FieldPath:
+    if path.parts != (DOCUMENT_ID,):
+        for part in path.parts:
+            if _RESERVED.match(part):
+                raise InvalidPath(
+                    f"the field path `{path}`: names of the form `__…__` are reserved"
+                )
+    return path
 
 
 def _plain_part(text: str, at: int) -> tuple[str, int]:
@@ -199,7 +214,9 @@ def _quoted_part(text: str, at: int) -> tuple[str, int]:
     position = at + 1
     while position < len(text):
         letter = text[position]
-        if letter == "\\" and position + 1 < len(text):
+        if letter == "\\":
+            if text[position + 1 : position + 2] not in ("\\", "`"):
+                raise InvalidPath(f"the field path `{text}`: `\\` stands before `\\` or a backtick")
             read.append(text[position + 1])
             position += 2
         elif letter == "`":

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
 from baas_sdk._paths import FieldPath
-from baas_sdk._values import Tree, decode_value, escape_key, parse_time
+from baas_sdk._values import Tree, decode_map, decode_value, escape_key, parse_time
 
 
 class _Home(Protocol):
@@ -73,12 +73,7 @@ class DocumentSnapshot(Generic[R]):
         """All fields; None if the document does not exist."""
         if self._tree is None:
             return None
-        make = self._reference._reference_value
-        # Decoded key by key: a document whose only field looks like a type's tag is still a map.
-        return {
-            (key[1:] if key[:1] == "$" else key): decode_value(value, make)
-            for key, value in self._tree["fields"].items()
-        }
+        return decode_map(self._tree["fields"], self._reference._reference_value)
 
     def get(self, field_path: str | FieldPath) -> Any:
         """The field's value. Raises KeyError if it is not there; None if the document is not."""

@@ -11,8 +11,8 @@ and doubles stay distinct: whole doubles are `{"$double": 1}`, integers beyond Â
 from __future__ import annotations
 
 import base64
-import binascii
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from baas_sdk._paths import DatabaseName, FieldPath
-from baas_sdk.errors import Internal, InvalidValue
+from baas_sdk.errors import Internal, InvalidValue, SdkError
 
 Tree: TypeAlias = Any  # native JSON
 VALUE_DEPTH_MAX = 20
@@ -52,6 +52,8 @@ class Vector(Sequence[float]):
     __slots__ = ("_values",)
 
     def __init__(self, values: Sequence[float]) -> None:
+        if not values:
+            raise InvalidValue("a Vector holds at least one number")
         for value in values:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise InvalidValue(f"a Vector holds numbers, not `{value!r}`")
@@ -349,48 +351,90 @@ def decode_value(tree: Tree, reference: ReferenceMaker) -> Any:
             ((key, inner),) = tree.items()
             if key[:1] == "$" and key[:2] != "$$":
                 return _decode_tagged(key, inner, reference)
-        return {
-            (key[1:] if key[:1] == "$" else key): decode_value(item, reference)
-            for key, item in tree.items()
-        }
+        return decode_map(tree, reference)
     if isinstance(tree, list):
         return [decode_value(item, reference) for item in tree]
     return tree
 
 
+def decode_map(tree: Mapping[str, Tree], reference: ReferenceMaker) -> dict[str, Any]:
+    """A map of fields, which is never a tagged value."""
+    return {
+        (unescape_key(key) if key[:1] == "$" else key): decode_value(item, reference)
+        for key, item in tree.items()
+    }
+
+
+def unescape_key(key: str) -> str:
+    """A literal key without the `$` that it carries on the wire. Raises Internal."""
+    if key[:2] != "$$":
+        raise Internal(f"the server sent the tag `{key}` among other keys")
+    return key[1:]
+
+
 def parse_time(text: object) -> datetime:
     """A datetime in UTC; digits beyond the microsecond are cut. Raises Internal."""
     try:
-        if not isinstance(text, str) or not text.endswith("Z"):
+        if not isinstance(text, str) or not _TIME.match(text):
             raise ValueError(text)
-        whole, _, fraction = text[:-1].partition(".")
-        microseconds = int(fraction[:6].ljust(6, "0")) if fraction else 0
-        return datetime.fromisoformat(whole).replace(microsecond=microseconds, tzinfo=UTC)
-    except ValueError as error:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise Internal(f"the server sent `{text!r}` where a time is due") from error
 
 
 def _decode_tagged(tag: str, inner: Tree, reference: ReferenceMaker) -> Any:
+    decode = _DECODERS.get(tag)
+    if decode is None:
+        raise Internal(
+            f"the server sent a value of the unknown type `{tag}`: a newer client may know it"
+        )
     try:
-        if tag == "$timestamp":
-            return parse_time(inner)
-        if tag == "$bytes":
-            return base64.b64decode(inner, validate=True)
-        if tag == "$ref":
-            return reference(inner)
-        if tag == "$geo":
-            return GeoPoint(float(inner[0]), float(inner[1]))
-        if tag == "$vector":
-            return Vector([float(item) for item in inner])
-        if tag == "$int":
-            return int(inner)
-        if tag == "$double":
-            return float(inner)
-    except (ValueError, TypeError, LookupError, binascii.Error) as error:
+        return decode(inner, reference)
+    except (SdkError, ValueError, TypeError, LookupError) as error:
         raise Internal(f"the server sent a `{tag}` that cannot be read: `{inner!r}`") from error
-    raise Internal(
-        f"the server sent a value of the unknown type `{tag}`: a newer client may know it"
-    )
+
+
+def _decode_bytes(inner: Tree, reference: ReferenceMaker) -> bytes:
+    return base64.b64decode(inner, validate=True)
+
+
+def _decode_reference(inner: Tree, reference: ReferenceMaker) -> Any:
+    return reference(inner)
+
+
+def _decode_geo_point(inner: Tree, reference: ReferenceMaker) -> GeoPoint:
+    latitude, longitude = inner
+    return GeoPoint(_number(latitude), _number(longitude))
+
+
+def _decode_vector(inner: Tree, reference: ReferenceMaker) -> Vector:
+    return Vector([_number(item) for item in inner])
+
+
+def _decode_integer(inner: Tree, reference: ReferenceMaker) -> int:
+    if not _INTEGER.match(str(inner)) or not -(2**63) <= int(inner) < 2**63:
+        raise ValueError(inner)
+    return int(inner)
+
+
+def _number(inner: Tree, reference: ReferenceMaker | None = None) -> float:
+    is_number = isinstance(inner, int | float) and not isinstance(inner, bool)
+    if is_number or inner in ("NaN", "Infinity", "-Infinity", "-0"):
+        return float(inner)
+    raise ValueError(inner)
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)\Z", re.ASCII)
+_DECODERS: dict[str, Callable[[Tree, ReferenceMaker], Any]] = {
+    "$timestamp": lambda inner, reference: parse_time(inner),
+    "$bytes": _decode_bytes,
+    "$ref": _decode_reference,
+    "$geo": _decode_geo_point,
+    "$vector": _decode_vector,
+    "$int": _decode_integer,
+    "$double": _number,
+}
 
 
 def split_reference(text: str, home: DatabaseName) -> tuple[DatabaseName, str]:

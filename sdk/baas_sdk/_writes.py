@@ -21,7 +21,6 @@ from baas_sdk._values import (
 )
 from baas_sdk.errors import InvalidArgument, InvalidValue
 
-
 # Mappings are invariant in their keys, so each kind that callers have is named.
 Updates: TypeAlias = Mapping[str, Any] | Mapping[FieldPath, Any] | Mapping[str | FieldPath, Any]
 

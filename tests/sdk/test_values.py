@@ -167,6 +167,8 @@ def test_vectors_are_immutable_sequences_of_floats() -> None:
     assert hash(vector) == hash(Vector([1.0, 2.5]))
     assert repr(vector) == "Vector([1.0, 2.5])"
     with pytest.raises(InvalidValue):
+        Vector([])
+    with pytest.raises(InvalidValue):
         Vector(["1"])  # type: ignore[list-item]
 
 
@@ -202,7 +204,7 @@ _scalars = st.one_of(
         min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC)
     ),
     st.builds(GeoPoint, st.floats(-90, 90), st.floats(-180, 180)),
-    st.builds(Vector, st.lists(st.floats(allow_nan=False), max_size=4)),
+    st.builds(Vector, st.lists(st.floats(allow_nan=False), min_size=1, max_size=4)),
 )
 _values = st.recursive(
     _scalars,
