@@ -4,6 +4,7 @@ which makes each address unique."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 
 USERS = CollectionPath(("users",))
+_UID = re.compile(r"[A-Za-z0-9_-]{1,128}")  # ours, and imported ones
 UID_LENGTH = 28  # as Firebase's
 CLAIMS_BYTES_MAX = 1_000  # Firebase's limit: they travel with every request
 
@@ -51,6 +53,10 @@ def new_uid(clock: Clock) -> str:
 
 
 def user_path(uid: str) -> DocumentPath:
+    """Raises NotFound (`UserNotFound`) for what can be no uid: it comes from callers, and paths
+    that are made without parsing are taken as good."""
+    if not _UID.fullmatch(uid):
+        raise user_not_found(uid)
     return DocumentPath(("users", uid))
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -20,6 +21,7 @@ from baas.app import create_app
 from baas.cli.failures import UNREACHABLE, CommandFailed, Refused
 from baas.cli.options import Target
 from baas.cli.transport import AppTransport
+from baas.http.logs import configure_logs
 from baas.settings import Settings
 
 TOKEN_VARIABLE = "BAAS_TOKEN"
@@ -129,7 +131,9 @@ async def _remote(url: str, token: str) -> AsyncIterator[Client]:
 
 @contextlib.asynccontextmanager
 async def _in_process(settings: Settings) -> AsyncIterator[Client]:
-    app = create_app(settings)
+    # What the command prints is its own; of the server's log only what went wrong is shown.
+    configure_logs("warning", for_people=True)
+    app = create_app(replace(settings, access_log=False))
     await app.start()
     try:
         async with httpx.AsyncClient(

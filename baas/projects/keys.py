@@ -18,9 +18,11 @@ from baas.projects.records import (
     ApiKeyKind,
     check_name,
     is_deleting,
+    is_id,
     open_key,
     project_collection,
     project_document,
+    project_not_found,
     project_path,
 )
 
@@ -94,11 +96,14 @@ class ApiKeys:
     async def revoke(self, project: str, identifier: str) -> None:
         """Ends a key. Repeating it changes nothing. Raises NotFound (`ApiKeyNotFound`)."""
 
+        if not is_id(identifier):
+            raise _key_not_found(identifier)
+        path = _path(project, identifier)
+
         async def body(transaction: Transaction) -> None:
-            path = _path(project, identifier)
             (document,) = await transaction.get_documents([path])
             if document is None:
-                raise NotFound(f"there is no key `{identifier[:80]}`", reason="ApiKeyNotFound")
+                raise _key_not_found(identifier)
             if document.fields["revoked"] is not None:
                 return
             fields: Fields = {**document.fields, "revoked": transaction.request_time}
@@ -146,10 +151,6 @@ class ApiKeys:
         return key
 
 
-def project_not_found(project: str) -> NotFound:
-    return NotFound(f"there is no project `{project[:80]}`", reason="ProjectNotFound")
-
-
 def hash_path_of(digest: object) -> DocumentPath:
     """Where a stored key is found by its hash."""
     return _hash_path(str(digest))
@@ -177,6 +178,10 @@ def check_kind(kind: object) -> ApiKeyKind:
             reason="InvalidKeyKind",
             details={"field": "kind"},
         ) from error
+
+
+def _key_not_found(identifier: str) -> NotFound:
+    return NotFound(f"there is no key `{identifier[:80]}`", reason="ApiKeyNotFound")
 
 
 def _path(project: str, identifier: str) -> DocumentPath:

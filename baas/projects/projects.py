@@ -22,7 +22,7 @@ from baas.encoding.documents import StoredDocument
 from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from baas.model.queries import Query
 from baas.model.writes import DeleteWrite, Precondition, SetWrite, Write
-from baas.projects.keys import ApiKeys, hash_path_of, project_not_found
+from baas.projects.keys import ApiKeys, hash_path_of
 from baas.projects.records import (
     PROJECTS,
     Project,
@@ -31,6 +31,7 @@ from baas.projects.records import (
     is_deleting,
     open_project,
     project_collection,
+    project_not_found,
     project_path,
 )
 from baas.projects.rulesets import Rulesets

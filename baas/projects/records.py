@@ -9,11 +9,12 @@ api_keys/{hash of the key}                      project and key: how a presented
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
 
-from baas.errors import InvalidArgument
+from baas.errors import InvalidArgument, NotFound
 from baas.model.documents import DocumentLike
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
@@ -23,6 +24,7 @@ PROJECTS = CollectionPath(("projects",))
 NAME_CHARACTERS_MAX = 100
 ORIGINS_MAX = 100
 ANY_ORIGIN = "*"
+_ID = re.compile(r"[A-Za-z0-9.-]{1,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,30 @@ class ApiKey:
 
 
 def project_path(project: str) -> DocumentPath:
+    """Raises NotFound (`ProjectNotFound`) for what can be no project's id: ids come from callers,
+    and paths that are made without parsing are taken as good."""
+    if not is_id(project):
+        raise project_not_found(project)
     return DocumentPath(("projects", project))
 
 
 def project_collection(project: str, collection: str) -> CollectionPath:
-    return CollectionPath(("projects", project, collection))
+    return project_path(project).child(collection)
 
 
 def project_document(project: str, collection: str, identifier: str) -> DocumentPath:
-    return DocumentPath(("projects", project, collection, identifier))
+    """`identifier` is one that `is_id` holds for."""
+    assert is_id(identifier)
+    return project_collection(project, collection).document(identifier)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text from outside can be the id of anything that is kept here."""
+    return _ID.fullmatch(text) is not None
+
+
+def project_not_found(project: str) -> NotFound:
+    return NotFound(f"there is no project `{project[:80]}`", reason="ProjectNotFound")
 
 
 def is_deleting(document: DocumentLike) -> bool:

@@ -21,11 +21,11 @@ from baas.model.paths import DocumentPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite, Write
-from baas.projects.keys import project_not_found
 from baas.projects.records import (
     is_deleting,
     project_collection,
     project_document,
+    project_not_found,
     project_path,
 )
 from baas.settings import Settings

@@ -539,11 +539,12 @@ async def test_claims_that_are_the_servers_own_are_refused(
     assert await reason_of(accounts.users.update(PROJECT, uid, claims=claims)) == "InvalidClaims"
 
 
-async def test_unknown_users(accounts: Accounts) -> None:
+@pytest.mark.parametrize("uid", ["nobody", "", ".", "a/b", "../x", "é", "x" * 129, "a\n"])
+async def test_unknown_users(accounts: Accounts, uid: str) -> None:
     for work in (
-        accounts.users.get(PROJECT, "nobody"),
-        accounts.users.update(PROJECT, "nobody", disabled=True),
-        accounts.users.delete(PROJECT, "nobody"),
+        accounts.users.get(PROJECT, uid),
+        accounts.users.update(PROJECT, uid, disabled=True),
+        accounts.users.delete(PROJECT, uid),
     ):
         with pytest.raises(NotFound) as caught:
             await work

@@ -78,7 +78,14 @@ async def test_revocation_takes_effect_at_once(world: World) -> None:
 
 async def test_a_key_is_revoked_within_its_project_only(projects: Projects) -> None:
     key, text = await projects.keys.create("chat", SECRET, "")
-    for project, identifier in (("other", key.id), ("chat", "nothing")):
+    for project, identifier in (
+        ("other", key.id),
+        ("chat", "nothing"),
+        ("chat", ""),
+        ("chat", f"x/{key.id}"),
+        ("", key.id),
+        ("chat/keys", key.id),
+    ):
         with pytest.raises(NotFound):
             await projects.keys.revoke(project, identifier)
     await projects.keys.authenticate("chat", text)
