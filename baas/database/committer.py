@@ -23,6 +23,7 @@ from baas.database.requests import decode_response, encode_response
 from baas.database.transaction import (
     CommitResult,
     QueryResult,
+    Segments,
     StagedChange,
     Transaction,
 )
@@ -110,7 +111,7 @@ class _Group:
     records: list[CommitRecord] = field(default_factory=list)
     committed: list[tuple[Attempt, CommitResult[Any]]] = field(default_factory=list)
     answered: list[tuple[Attempt, CommitResult[Any] | BaseException]] = field(default_factory=list)
-    images: dict[DocumentPath, StoredDocument | None] = field(default_factory=dict)
+    images: dict[Segments, StoredDocument | None] = field(default_factory=dict)
     request_ids: set[str] = field(default_factory=set)
     bytes: int = 0
 
@@ -131,18 +132,14 @@ class _GroupView:
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         images = self._group.images
-        missing = [path for path in paths if path not in images]
+        missing = [path for path in paths if path.segments not in images]
         if not missing:
-            return [images[path] for path in paths]
-        found = dict(
-            zip(
-                missing,
-                # Nothing is committed while a group is gathered: the latest state is the head.
-                await self._engine.get_documents([keys.document_key(path) for path in missing]),
-                strict=True,
-            )
+            return [images[path.segments] for path in paths]
+        # Nothing is committed while a group is gathered: the latest state is the head.
+        found = iter(
+            await self._engine.get_documents([keys.document_key(path) for path in missing])
         )
-        return [images[path] if path in images else found[path] for path in paths]
+        return [images[path.segments] if path.segments in images else next(found) for path in paths]
 
     async def run_query(self, query: Query) -> QueryResult:
         if self._group.touches(query):
@@ -220,6 +217,8 @@ class Committer:
         `body` raises when it is evaluated again, and Unavailable, Aborted or DataLoss.
         """
         self.check_queue()
+        if asyncio.current_task() is self._task:
+            raise Internal("the body of a transaction may not wait for another commit")
         future: asyncio.Future[CommitResult[Any]] = asyncio.get_running_loop().create_future()
         self._queue.append(Attempt(body, transaction, read_at, staged, value, request_id, future))
         wakeup = self._wakeup
@@ -318,8 +317,8 @@ class Committer:
             recent = self._recent
             if read_at < recent.floor:
                 return True
-            for path in transaction.paths:
-                if recent.changed_at(path) > read_at:
+            for segments in transaction.read_set:
+                if recent.changed_at(segments) > read_at:
                     return True
             for query in transaction.queries:
                 for event in recent.since(read_at):
@@ -328,8 +327,8 @@ class Committer:
                             return True
         images = group.images
         if images:
-            for path in transaction.paths:
-                if path in images:
+            for segments in transaction.read_set:
+                if segments in images:
                     return True
             for query in transaction.queries:
                 if group.touches(query):
@@ -403,7 +402,7 @@ class Committer:
         group.next_version += 1
         images = group.images
         for change in changes:
-            images[change.path] = change.new
+            images[change.path.segments] = change.new
             if change.new is not None:
                 group.bytes += len(change.new.data)
         if request_id is not None:

@@ -21,8 +21,9 @@ from baas.database.log import (
     read_net_changes,
 )
 from baas.database.names import DatabaseName
+from baas.database.optimistic import OptimisticView, Torn
 from baas.database.requests import decode_response
-from baas.database.transaction import CommitResult, QueryResult, Transaction
+from baas.database.transaction import CommitResult, QueryResult, StagedChange, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import Internal, Unavailable
@@ -49,9 +50,18 @@ class ReadSnapshot:
         self._executor: QueryExecutor | None = None
         self._generation = 0
 
-    async def __aenter__(self) -> ReadSnapshot:
+    async def open(self) -> ReadSnapshot:
+        """Instead of `async with`: `close` has to be called at the end."""
         self._snapshot, self._generation = await self._database.open_snapshot()
         return self
+
+    async def close(self) -> None:
+        snapshot, self._snapshot, self._executor = self._snapshot, None, None
+        if snapshot is not None:
+            await self._database.close_snapshot(snapshot)
+
+    async def __aenter__(self) -> ReadSnapshot:
+        return await self.open()
 
     async def __aexit__(
         self,
@@ -59,9 +69,7 @@ class ReadSnapshot:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        snapshot, self._snapshot, self._executor = self._snapshot, None, None
-        if snapshot is not None:
-            await self._database.close_snapshot(snapshot)
+        await self.close()
 
     @property
     def version(self) -> int:
@@ -296,18 +304,52 @@ class Database:
                 found = await self._engine.find_request(request_id)
                 if found is not None:
                     return decode_response(*found)
-            async with ReadSnapshot(self) as snapshot:
-                transaction = Transaction(snapshot, request_time, self._limits)
-                value = await body(transaction)
-                staged = transaction.stage()
-                version = snapshot.version
-            if not staged and request_id is None:
-                return CommitResult(version, transaction.write_results(version, staged), value)
-            return await committer.commit(body, transaction, version, staged, value, request_id)
+            view = OptimisticView(self._engine, self._read_version, ReadSnapshot(self).open)
+            needs_commit = request_id is not None
+            try:
+                ran = await self._run_body(body, view, request_time, needs_commit)
+            except Torn:
+                view.reset()
+                ran = await self._run_body(body, view, request_time, needs_commit)
+            finally:
+                await view.close()
+            transaction, staged, value = ran
+            if not staged and not needs_commit:
+                results = transaction.write_results(view.read_at, staged)
+                return CommitResult(view.read_at, results, value)
+            return await committer.commit(
+                body, transaction, view.read_at, staged, value, request_id
+            )
         except StorageError as error:
             raise as_baas_error(error) from error
         finally:
             self._users -= 1
+
+    def _read_version(self) -> int:
+        return self._committer.version
+
+    async def _run_body(
+        self,
+        body: Callable[[Transaction], Awaitable[T]],
+        view: OptimisticView,
+        request_time: Timestamp,
+        needs_commit: bool,
+    ) -> tuple[Transaction, list[StagedChange], T]:
+        """Raises Torn, whatever the body made of it, if it read two states."""
+        transaction = Transaction(view, request_time, self._limits)
+        try:
+            value = await body(transaction)
+            staged = transaction.stage()
+            if not staged and not needs_commit:
+                # Nobody looks at the read set any more: it has to be true at one version.
+                await view.settle()
+        except Exception:
+            if view.is_torn:
+                raise Torn from None
+            raise
+        if view.is_torn:
+            raise Torn
+        return transaction, staged, value
 
     def subscribe(self, subscriber: Subscriber, *, keep_open: bool = True) -> Callable[[], None]:
         """Calls `subscriber` with every commit from now on, in version order, on the event loop,

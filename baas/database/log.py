@@ -44,13 +44,13 @@ class RecentCommits:
         self.floor = version
         self._events: deque[tuple[CommitEvent, int]] = deque()
         self._bytes = 0
-        self._changed: dict[DocumentPath, int] = {}
+        self._changed: dict[tuple[str, ...], int] = {}  # by the path's segments
 
     def add(self, event: CommitEvent) -> None:
         size = 0
         changed = self._changed
         for change in event.changes:
-            changed[change.path] = event.version
+            changed[change.path.segments] = event.version
             if change.new is not None:
                 size += len(change.new.data)
             if change.old is not None:
@@ -67,9 +67,9 @@ class RecentCommits:
         self._bytes = 0
         self.floor = version
 
-    def changed_at(self, path: DocumentPath) -> int:
+    def changed_at(self, segments: tuple[str, ...]) -> int:
         """The version of the last known change of a document; 0 if none is known."""
-        return self._changed.get(path, 0)
+        return self._changed.get(segments, 0)
 
     def since(self, version: int) -> Iterator[CommitEvent]:
         """Commits above `version`, latest first."""
@@ -83,8 +83,9 @@ class RecentCommits:
         self._bytes -= size
         self.floor = event.version
         for change in event.changes:
-            if self._changed.get(change.path) == event.version:
-                del self._changed[change.path]
+            segments = change.path.segments
+            if self._changed.get(segments) == event.version:
+                del self._changed[segments]
 
 
 class CommitFeed:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
@@ -17,6 +17,7 @@ from baas.model.values import Fields, Value
 from baas.model.writes import DeleteWrite, VerifyWrite, Write, WriteResult, apply_write
 from baas.settings import Limits
 
+Segments: TypeAlias = tuple[str, ...]
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -72,7 +73,7 @@ class StagedChange:
 class AppliedResult:
     """What is known of a write's result before the commit version is."""
 
-    path: DocumentPath
+    segments: Segments
     is_delete: bool
     transform_results: tuple[Value, ...]
 
@@ -101,13 +102,14 @@ class Transaction:
         self.results: list[AppliedResult] = []
         self._view = view
         self._limits = limits
-        self._documents: dict[DocumentPath, StoredDocument | None] = {}
-        self._pending: dict[DocumentPath, PendingChange] = {}
+        # By segments: a path's own hash is a Python function, and there are many look-ups.
+        self._documents: dict[Segments, StoredDocument | None] = {}
+        self._pending: dict[Segments, PendingChange] = {}
 
     @property
-    def paths(self) -> Sequence[DocumentPath]:
-        """The documents that were read, missing ones included."""
-        return tuple(self._documents)
+    def read_set(self) -> Collection[Segments]:
+        """The paths of the documents that were read, missing ones included, as segments."""
+        return self._documents.keys()
 
     @property
     def changes(self) -> Sequence[PendingChange]:
@@ -117,18 +119,20 @@ class Transaction:
 
     def after(self, path: DocumentPath) -> Fields | None:
         """The document after all writes so far. It has to be one that was read or written."""
-        pending = self._pending.get(path)
+        pending = self._pending.get(path.segments)
         if pending is not None:
             return pending.fields
-        document = self._documents[path]
+        document = self._documents[path.segments]
         return None if document is None else document.fields
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         known = self._documents
-        missing = [path for path in paths if path not in known]
+        missing = [path for path in paths if path.segments not in known]
         if missing:
-            known.update(zip(missing, await self._view.get_documents(missing), strict=True))
-        return [known[path] for path in paths]
+            found = await self._view.get_documents(missing)
+            for path, document in zip(missing, found, strict=True):
+                known[path.segments] = document
+        return [known[path.segments] for path in paths]
 
     async def run_query(self, query: Query) -> QueryResult:
         result = await self._view.run_query(query)
@@ -152,18 +156,18 @@ class Transaction:
 
     def _apply(self, write: Write, old: StoredDocument | None) -> None:
         path = write.path
-        pending = self._pending.get(path)
+        pending = self._pending.get(path.segments)
         current: DocumentLike | None = old
         if pending is not None:
             current = _as_document(pending, self.request_time)
         applied = apply_write(write, current, self.request_time, self._limits)
         self.results.append(
-            AppliedResult(path, type(write) is DeleteWrite, applied.transform_results)
+            AppliedResult(path.segments, type(write) is DeleteWrite, applied.transform_results)
         )
         if type(write) is VerifyWrite:
             return
         if pending is None:
-            self._pending[path] = PendingChange(path, old, applied.fields, applied.changed)
+            self._pending[path.segments] = PendingChange(path, old, applied.fields, applied.changed)
         else:
             pending.fields = applied.fields
             pending.has_changed = pending.has_changed or applied.changed
@@ -189,17 +193,21 @@ class Transaction:
     def write_results(self, version: int, staged: Sequence[StagedChange]) -> list[WriteResult]:
         """One per write, in order. A write that left its document as it was has its old time."""
         time = Timestamp(version)
-        changed = {change.path for change in staged}
+        changed = {change.path.segments for change in staged}
         return [
             WriteResult(
-                None if item.is_delete else time if item.path in changed else self._time(item.path),
+                None
+                if item.is_delete
+                else time
+                if item.segments in changed
+                else self._time(item.segments),
                 item.transform_results,
             )
             for item in self.results
         ]
 
-    def _time(self, path: DocumentPath) -> Timestamp | None:
-        document = self._documents[path]
+    def _time(self, segments: Segments) -> Timestamp | None:
+        document = self._documents[segments]
         return None if document is None else document.update_time
 
 

@@ -23,6 +23,7 @@ from baas.errors import (
     BaasError,
     Cancelled,
     FailedPrecondition,
+    Internal,
     ResourceExhausted,
     TransactionConflict,
     Unavailable,
@@ -392,6 +393,24 @@ async def test_body_that_cancels_itself_the_second_time_is_cancelled_alone(
         await task
     await first
     await write(database, put("c/b", {}))
+
+
+async def test_body_that_commits_by_itself_the_second_time_is_a_defect(
+    database: Database, engine: SteeredEngine
+) -> None:
+    """It would wait for the committer, which waits for it."""
+
+    async def body(transaction: Transaction) -> None:
+        await transaction.write([increment("c/a")])
+        await write(database, put("c/b", {}))
+
+    first = await hold_a_commit(database, engine, "c/a")
+    task = asyncio.create_task(run(database, body))
+    await settle()
+    engine.release()
+    with pytest.raises(Internal):
+        await task
+    await first
 
 
 async def test_queue_has_a_limit(tmp_path: Path, clock: VirtualClock) -> None:

@@ -174,13 +174,37 @@ async def test_reads_of_one_transaction_are_of_one_instant(database: Database) -
     async def body(transaction: Transaction) -> tuple[list[Fields | None], int]:
         (a,) = await transaction.get_documents([doc("c/a")])
         await write(database, put("c/a", {"n": 2}), put("c/b", {"n": 2}), put("c/c", {"n": 2}))
-        found = await transaction.get_documents([doc("c/b"), doc("c/a")])
+        try:
+            found = await transaction.get_documents([doc("c/b"), doc("c/a")])
+        except Exception as error:
+            # A body that would hide it: it is void all the same.
+            return [{"hidden": str(error)}], 0
         answer = await transaction.run_query(Query(CollectionPath(("c",))))
-        return [None if item is None else item.fields for item in (a, *found)], len(
-            answer.documents
-        )
+        images = [None if item is None else item.fields for item in (a, *found)]
+        return images, len(answer.documents)
 
-    assert (await run(database, body)).value == ([{"n": 1}] * 3, 2)
+    result = await run(database, body)
+    assert result.value == ([{"n": 2}] * 3, 3)
+    assert result.version == database.version
+
+
+async def test_refusal_is_of_one_instant_too(database: Database) -> None:
+    """A body that would refuse a state that never was gets to see one that was."""
+    await write(database, put("c/a", {"n": 1}), put("c/b", {"n": 1}))
+
+    async def body(transaction: Transaction) -> None:
+        (a,) = await transaction.get_documents([doc("c/a")])
+        if a is not None and a.fields == {"n": 1}:
+            await write(database, increment("c/a"), increment("c/b"))
+        (b,) = await transaction.get_documents([doc("c/b")])
+        assert a is not None
+        assert b is not None
+        if a.fields != b.fields:
+            raise FailedPrecondition("the two differ")
+        await transaction.write([put("c/done", {})])
+
+    await run(database, body)
+    assert await fields(database, "c/done") == [{}]
 
 
 async def test_number_of_writes_is_limited(tmp_path: Path, clock: VirtualClock) -> None:
