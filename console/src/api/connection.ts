@@ -101,10 +101,11 @@ export class ListenConnection {
       return;
     }
     if (outcome.welcomed !== null) {
-      this.#failures = 0;
       this.#setStatus({ status: "live" });
       this.#startPings(outcome.welcomed.pingSeconds * 1000);
     }
+    // Not at the welcome: a server that then refuses what we say must not be asked in a hurry.
+    if (outcome.changed.length > 0) this.#failures = 0;
     this.#send(outcome.send);
     for (const target of outcome.changed) this.#watchers.get(target)?.();
   }

@@ -54,7 +54,9 @@ export function DocumentPane({ route }: { route: DataRoute }): ReactNode {
           error={new ApiError(0, state.error.code, state.error.reason, state.error.message)}
         />
       )}
-      {live === undefined && state.status !== "failed" && <Loading label="Loading the document" />}
+      {live === undefined && state.status !== "failed" && (
+        <Loading label="Loading the document" late="Waiting for the live connection" />
+      )}
       {live !== undefined && <Editor route={route} live={live} closeHref={closeHref} />}
     </section>
   );

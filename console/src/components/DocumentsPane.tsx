@@ -87,7 +87,9 @@ export function DocumentsPane({
             error={new ApiError(0, failed.code, failed.reason, failed.message)}
           />
         )}
-        {failed === null && shown === undefined && <Loading label="Loading documents" />}
+        {failed === null && shown === undefined && (
+          <Loading label="Loading documents" late="Waiting for the live connection" />
+        )}
         {failed === null && shown?.length === 0 && (
           <NoDocuments view={view} onCreate={() => setCreating(true)} onChange={changeView} />
         )}

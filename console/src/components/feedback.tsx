@@ -3,8 +3,10 @@
 import { Button, Loader } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { IconAlertTriangle, IconCheck } from "@tabler/icons-react";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { ApiError, messageOf } from "../api/client";
+
+const LATE_MS = 3_000;
 
 export function toast(message: string): void {
   notifications.show({
@@ -79,11 +81,17 @@ export function Failed({
   );
 }
 
-export function Loading({ label }: { label: string }): ReactNode {
+/** A wait that takes long says what it waits for. */
+export function Loading({ label, late }: { label: string; late?: string }): ReactNode {
+  const [isLate, setLate] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setLate(true), LATE_MS);
+    return () => clearTimeout(timer);
+  }, []);
   return (
     <div className="state" role="status">
       <Loader size="sm" color="gray" />
-      <span className="sr-only">{label}</span>
+      {isLate ? <p>{late ?? label}</p> : <span className="sr-only">{label}</span>}
     </div>
   );
 }

@@ -65,7 +65,7 @@ export function SettingsPage({
                   <p className="grow muted">
                     Deletes all documents, users, keys and rules of this project at once.
                   </p>
-                  <Button color="red.8" variant="light" onClick={() => setDeleting(true)}>
+                  <Button color="red" variant="light" onClick={() => setDeleting(true)}>
                     Delete project…
                   </Button>
                 </div>

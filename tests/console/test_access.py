@@ -1,0 +1,193 @@
+"""Keyboard, screen sizes, colour schemes, and names and values that would be markup if trusted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.console.conftest import NewPage
+from tests.processes import ServerProcess, checked
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = (
+    "<img src=x onerror=\"window.__hit='img'\">",
+    "\"'><script>window.__hit='script'</script>",
+    "<svg onload=\"window.__hit='svg'\">",
+    "javascript:window.__hit='url'",
+    "{{constructor.constructor('window.__hit=1')()}}",
+    "__proto__x",
+    "\u202egnp.exe\u0000",
+    "😀" * 30,
+)
+
+
+@pytest.fixture(scope="module")
+def project(server: ServerProcess) -> str:
+    server.create_project("access")
+    headers = {"Authorization": f"Bearer {server.operator_token}"}
+    writes: list[dict[str, Any]] = [
+        {"set": f"cities/{name}", "fields": {"name": name.title(), "population": n}}
+        for n, name in enumerate(("accra", "bern", "cairo"))
+    ]
+    checked(
+        httpx.post(
+            f"{server.url}/api/v1/projects/access/documents:commit",
+            json={"writes": writes},
+            headers=headers,
+        )
+    )
+    return "access"
+
+
+def focused(page: Page) -> str:
+    """The accessible name, roughly, of what has the focus."""
+    return str(
+        page.evaluate(
+            "(document.activeElement.getAttribute('aria-label')"
+            " ?? document.activeElement.innerText ?? '').trim()"
+        )
+    )
+
+
+def tab_to(page: Page, name: str, *, most: int = 40) -> None:
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        if name in focused(page):
+            return
+    raise AssertionError(f"Tab never came to {name!r}; the last was {focused(page)!r}")
+
+
+def test_everything_can_be_done_by_keyboard(
+    open_console: NewPage, operator: httpx.Client, project: str
+) -> None:
+    page = open_console(f"#/projects/{project}/data/cities")
+    expect(page.get_by_role("link", name="accra")).to_be_visible()
+    page.keyboard.press("Tab")
+    assert focused(page) == "Skip to content"
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert "/data/cities" in page.url
+
+    tab_to(page, "accra")
+    page.keyboard.press("ArrowDown")
+    assert focused(page) == "bern"
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="bern")).to_be_visible()
+    tab_to(page, "Edit population", most=80)
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Value")).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("134000")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Control+s")
+    expect(page.get_by_text("bern is saved")).to_be_visible()
+    stored = checked(operator.get(f"/projects/{project}/documents/cities/bern"))
+    assert stored["fields"]["population"] == 134_000
+
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    expect(page.get_by_role("heading", name="Rules", exact=True)).to_be_visible()
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.keyboard.press("/")
+    page.keyboard.type("cities/cairo")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="cairo")).to_be_visible()
+
+
+def test_dialogs_hold_the_focus_and_give_it_back(open_console: NewPage, project: str) -> None:
+    page = open_console(f"#/projects/{project}/users")
+    opener = page.get_by_role("button", name="New user")
+    opener.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="New user")
+    expect(dialog.get_by_label("E-mail")).to_be_focused()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        assert dialog.evaluate("dialog => dialog.contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(opener).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+
+
+def luminance(page: Page, selector: str) -> float:
+    colour = page.locator(selector).evaluate("item => getComputedStyle(item).backgroundColor")
+    red, green, blue = (int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_dark_and_light_follow_the_system_and_can_be_chosen(
+    open_console: NewPage, project: str
+) -> None:
+    page = open_console(f"#/projects/{project}/users", dark=True)
+    expect(page.get_by_role("heading", name="Users")).to_be_visible()
+    assert luminance(page, "main") < 50
+    page.get_by_role("button", name="Theme: System").click()
+    page.get_by_role("menuitem", name="Light").click()
+    expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", "light")
+    assert luminance(page, "main") > 200
+    page.reload()
+    expect(page.get_by_role("button", name="Theme: Light")).to_be_visible()
+    assert luminance(page, "main") > 200
+
+
+def test_a_narrow_screen_shows_one_pane_at_a_time(open_console: NewPage, project: str) -> None:
+    page = open_console(f"#/projects/{project}/data", size=(400, 760))
+    page.get_by_role("link", name="cities").click()
+    expect(page.get_by_role("heading", name="Collections")).to_be_hidden()
+    page.get_by_role("link", name="bern").click()
+    expect(page.get_by_role("button", name="Edit name")).to_be_visible()
+    page.get_by_role("button", name="Close document").click()
+    expect(page.get_by_role("link", name="bern")).to_be_visible()
+    for address in ("rules", "users", "settings"):
+        page.get_by_role("button", name="Open navigation").click()
+        page.get_by_role("dialog").get_by_role("link", name=address.title()).click()
+        expect(page.get_by_role("heading", name=address.title(), exact=True)).to_be_visible()
+        wide = page.evaluate("document.scrollingElement.scrollWidth")
+        assert wide <= 400, f"{address} is {wide} pixels wide"
+
+
+def test_stored_names_and_values_are_only_ever_text(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client
+) -> None:
+    identifier = "hostile"
+    name = HOSTILE[0]
+    checked(operator.post("/admin/projects", json={"id": identifier, "name": name}))
+    for text in HOSTILE:
+        path = "/".join(quote(part, safe="") for part in (f"c {text}".replace("/", "∕"), "d"))
+        body = json.dumps({"fields": {text: text, "map": {text: [text]}}})
+        checked(operator.put(f"/projects/{identifier}/documents/{path}", content=body))
+        plain = quote(f"doc {text}".replace("/", "∕"), safe="")
+        checked(operator.put(f"/projects/{identifier}/documents/all/{plain}", content=body))
+
+    page = open_console("#/")
+    expect(page.get_by_text(name)).to_be_visible()
+    page.goto(f"{server.url}/console/#/projects/{identifier}/data/all")
+    expect(page.locator("table.documents-grid tbody tr")).to_have_count(len(HOSTILE))
+    collections = page.get_by_role("region", name="Collections").get_by_role("link")
+    expect(collections).to_have_count(len(HOSTILE) + 1)
+    for text in HOSTILE[:5]:
+        shown = f"doc {text}".replace("/", "∕")
+        page.get_by_role("link", name=shown, exact=True).click()
+        expect(page.locator("section.document h2").first).to_have_text(shown)
+        expect(page.locator("section.document .node").first).to_be_visible()
+    page.goto(
+        f"{server.url}/console/#/projects/{identifier}/data/"
+        f"{quote('<img src=x onerror=window.__hit=2>')}?where="
+        + quote(json.dumps([HOSTILE[0], "==", HOSTILE[1]]))
+    )
+    expect(page.locator(".filters .chip")).to_be_visible()
+    page.goto(f"{server.url}/console/#/projects/{identifier}/settings")
+    expect(page.get_by_label("Name", exact=True)).to_have_value(name)
+    assert page.evaluate("window.__hit") is None
+    assert page.locator("main img").count() == 0

@@ -1,0 +1,181 @@
+"""Projects, keys, rules and users in the console."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.console.conftest import NewPage
+from tests.processes import ServerProcess, checked
+
+pytestmark = pytest.mark.browser
+
+RULES = """rules_version = '2';
+service cloud.firestore {
+  match /databases/{database}/documents {
+    match /notes/{note} {
+      allow read: if request.auth != null;
+    }
+  }
+}
+"""
+
+
+def test_a_project_is_created_with_a_publishable_key(
+    open_console: NewPage, operator: httpx.Client
+) -> None:
+    page = open_console("#/")
+    page.get_by_role("button", name="New project").click()
+    dialog = page.get_by_role("dialog", name="New project")
+    dialog.get_by_label("Name").fill("Field Guide 2")
+    expect(dialog.get_by_label("Project id")).to_have_value("field-guide-2")
+    dialog.get_by_role("button", name="Create project").click()
+    created = page.get_by_role("dialog", name="Project created")
+    shown = created.locator(".secret").inner_text().strip()
+    assert shown.startswith("baas_pk_")
+    created.get_by_role("button", name="Copy key").click()
+    expect(created.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == shown
+    created.get_by_role("button", name="Open project").click()
+    expect(page.get_by_role("heading", name="Collections")).to_be_visible()
+    assert page.url.endswith("#/projects/field-guide-2/data")
+    keys = checked(operator.get("/admin/projects/field-guide-2/keys"))["keys"]
+    assert shown in [key["key"] for key in keys]
+
+
+def test_keys_and_origins(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client
+) -> None:
+    server.create_project("with-keys")
+    page = open_console("#/projects/with-keys/settings")
+    page.get_by_role("button", name="New key").click()
+    dialog = page.get_by_role("dialog", name="New API key")
+    dialog.get_by_label("Kind").select_option("secret")
+    dialog.get_by_label("Name").fill("importer")
+    dialog.get_by_role("button", name="Create key").click()
+    secret = page.get_by_role("dialog", name="Key created").locator(".secret").inner_text().strip()
+    assert secret.startswith("baas_sk_")
+    page.get_by_role("button", name="Done").click()
+    expect(page.get_by_text("importer")).to_be_visible()
+    assert secret not in page.content()
+
+    page.get_by_role("button", name="Revoke importer").click()
+    page.get_by_role("button", name="Revoke key").click()
+    expect(page.get_by_text("revoked", exact=True)).to_be_visible()
+    refused = httpx.get(
+        f"{server.url}/api/v1/projects/with-keys/documents/a/b",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+    assert refused.status_code == 401
+
+    page.get_by_label("Allowed origins").fill("https://app.example.com/\nhttp://localhost:3000")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Settings are saved")).to_be_visible()
+    project = checked(operator.get("/admin/projects/with-keys"))
+    assert project["origins"] == ["https://app.example.com", "http://localhost:3000"]
+
+
+def test_a_project_is_deleted_only_by_typing_its_id(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client
+) -> None:
+    server.create_project("short-lived")
+    page = open_console("#/projects/short-lived/settings")
+    page.get_by_role("button", name="Delete project").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Delete project")).to_be_disabled()
+    dialog.get_by_role("textbox").fill("short-lived")
+    dialog.get_by_role("button", name="Delete project").click()
+    expect(page.get_by_role("heading", name="Projects")).to_be_visible()
+    assert operator.get("/admin/projects/short-lived").status_code == 404
+
+
+def test_rules_are_checked_as_they_are_typed_and_deployed(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client
+) -> None:
+    server.create_project("with-rules")
+    page = open_console("#/projects/with-rules/rules")
+    editor = page.get_by_role("textbox", name="Security rules")
+    editor.fill(RULES.replace("!= null;", "!= null"))
+    problems = page.get_by_role("complementary", name="Problems")
+    problem = problems.get_by_role("button").first
+    expect(problem).to_contain_text("line 6")
+    expect(page.locator(".cm-lint-marker-error")).to_have_count(1)
+    expect(page.get_by_role("button", name="Deploy")).to_be_disabled()
+    problem.click()
+    expect(editor).to_be_focused()
+
+    editor.fill(RULES)
+    expect(problems).to_contain_text("No problems found")
+    page.keyboard.press("Control+s")
+    dialog = page.get_by_role("dialog", name="Deploy these rules?")
+    expect(dialog.locator(".cm-changedLine").first).to_be_visible()
+    dialog.get_by_role("button", name="Deploy", exact=True).click()
+    expect(page.get_by_text("The rules are in force")).to_be_visible()
+    expect(page.get_by_text("not deployed")).to_have_count(0)
+    assert checked(operator.get("/admin/projects/with-rules/rules"))["source"] == RULES
+
+
+def test_open_rules_are_refused_with_what_they_expose(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client
+) -> None:
+    server.create_project("open-rules", RULES)
+    page = open_console("#/projects/open-rules/rules")
+    source = RULES.replace("if request.auth != null", "if true")
+    page.get_by_role("textbox", name="Security rules").fill(source)
+    page.get_by_role("button", name="Deploy").click()
+    dialog = page.get_by_role("dialog", name="Deploy these rules?")
+    dialog.get_by_role("button", name="Deploy", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("let everybody in")
+    expect(dialog.locator(".open-paths")).to_contain_text("notes")
+    assert checked(operator.get("/admin/projects/open-rules/rules"))["source"] == RULES
+    expect(dialog.get_by_role("button", name="Deploy open rules")).to_be_disabled()
+    dialog.get_by_label("This data is meant to be public").check()
+    dialog.get_by_role("button", name="Deploy open rules").click()
+    expect(page.get_by_text("The rules are in force")).to_be_visible()
+    assert checked(operator.get("/admin/projects/open-rules/rules"))["source"] == source
+
+
+def test_changed_rules_are_not_left_silently(open_console: NewPage, server: ServerProcess) -> None:
+    server.create_project("kept-rules", RULES)
+    page = open_console("#/projects/kept-rules/rules")
+    page.get_by_role("textbox", name="Security rules").fill("// later")
+    page.get_by_role("link", name="Data").click()
+    page.get_by_role("button", name="Keep editing").click()
+    expect(page.get_by_role("textbox", name="Security rules")).to_contain_text("// later")
+
+
+def test_users_are_created_disabled_and_deleted(
+    open_console: NewPage, server: ServerProcess
+) -> None:
+    key = server.create_project("with-users")
+    page = open_console("#/projects/with-users/users")
+    expect(page.get_by_role("heading", name="No users yet")).to_be_visible()
+    page.keyboard.press("n")
+    dialog = page.get_by_role("dialog", name="New user")
+    dialog.get_by_label("E-mail").fill("grace@example.com")
+    dialog.get_by_label("Password", exact=True).fill("12345678")
+    dialog.get_by_role("button", name="Create user").click()
+    user = page.get_by_role("row").filter(has_text="grace@example.com")
+    expect(user).to_contain_text("active")
+
+    def sign_in_status() -> int:
+        return httpx.post(
+            f"{server.url}/api/v1/projects/with-users/accounts:sign-in",
+            headers={"X-Api-Key": key},
+            json={"email": "grace@example.com", "password": "12345678"},
+            timeout=30,
+        ).status_code
+
+    assert sign_in_status() == 200
+    user.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Disable").click()
+    expect(user).to_contain_text("disabled")
+    assert sign_in_status() != 200
+    user.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Enable").click()
+    expect(user).to_contain_text("active")
+    user.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("button", name="Delete user").click()
+    expect(page.get_by_role("heading", name="No users yet")).to_be_visible()
