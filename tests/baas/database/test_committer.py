@@ -402,7 +402,7 @@ async def test_body_that_commits_by_itself_the_second_time_is_a_defect(
 
     async def body(transaction: Transaction) -> None:
         await transaction.write([increment("c/a")])
-        await write(database, put("c/b", {}))
+        await write(database, increment("c/b"))
 
     first = await hold_a_commit(database, engine, "c/a")
     task = asyncio.create_task(run(database, body))
