@@ -131,8 +131,8 @@ async def _remote(url: str, token: str) -> AsyncIterator[Client]:
 
 @contextlib.asynccontextmanager
 async def _in_process(settings: Settings) -> AsyncIterator[Client]:
-    # What the command prints is its own; of the server's log only what went wrong is shown.
-    configure_logs("warning", for_people=True)
+    # A command says what went wrong in one line; who wants the server's log asks for all of it.
+    configure_logs("debug" if settings.log_level == "debug" else "critical", for_people=True)
     app = create_app(replace(settings, access_log=False))
     await app.start()
     try:

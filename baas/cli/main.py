@@ -3,7 +3,6 @@ here can do what an administrator could not do from elsewhere."""
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -44,7 +43,8 @@ for _command in (
 
 def main() -> None:
     """Runs the command line and exits: 0 done, 1 refused or failed, 2 wrong usage, 3 the server
-    cannot be reached, 130 interrupted."""
+    cannot be reached, 130 interrupted. (A reader of our output who leaves early is click's to end
+    quietly, with 1.)"""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -67,10 +67,6 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except BaasError as error:
         return _fail(error.message, 1)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         return _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     return code if isinstance(code, int) else 0

@@ -41,7 +41,7 @@ def check_rules(file: Path, as_json: bool) -> None:
         warnings = len(findings) - errors
         click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
     if errors:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 @rules_group.command("deploy")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import Field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from baas.app import serve
+from baas.app import check_settings, lock_folder, serve
 from baas.cli.options import configuration_option, settings_of
 from baas.settings import CHOICES, ENVIRONMENT_PREFIX, setting_fields
 
@@ -47,6 +46,11 @@ def serve_command(configuration: Path | None, **flags: Any) -> None:
     administrator. Flags go before environment variables, these before baas.toml, that before the
     defaults.
     """
-    code = serve(settings_of(configuration, flags))
+    settings = settings_of(configuration, flags)
+    check_settings(settings)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with lock_folder(settings.data):
+        pass  # in use by another server: said here in one line, rather than by its log
+    code = serve(settings)
     if code != 0:
-        sys.exit(code)
+        raise click.exceptions.Exit(code)

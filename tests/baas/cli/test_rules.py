@@ -1,0 +1,119 @@
+"""Rules from the command line: checked without a server, deployed to one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from baas.cli.folders import RULES_FILE
+from tests.baas.cli.conftest import Command
+
+GOOD = """rules_version = '2';
+service cloud.firestore {
+  match /databases/{database}/documents {
+    match /notes/{note} {
+      allow read: if request.auth != null;
+    }
+  }
+}
+"""
+BROKEN = GOOD.replace("request.auth != null", "request.auth !=")
+OPEN = GOOD.replace("if request.auth != null", "if true")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "app.rules"
+
+
+def test_check_needs_no_server(baas: Command, file: Path, data: Path) -> None:
+    file.write_text(GOOD, encoding="utf-8")
+    outcome = baas("rules", "check", str(file))
+    assert (outcome.code, outcome.out) == (0, "0 errors, 0 warnings\n")
+    assert not data.exists()
+
+
+def test_check_shows_line_and_caret(baas: Command, file: Path) -> None:
+    file.write_text(BROKEN, encoding="utf-8")
+    outcome = baas("rules", "check", str(file))
+    assert outcome.code == 1
+    first, source, caret, *_ = outcome.out.splitlines()
+    assert first.startswith(f"{file}:5:")
+    assert ": error: " in first
+    assert "allow read: if request.auth !=" in source
+    assert "^" in caret
+    assert outcome.out.splitlines()[-1].startswith("1 error")
+
+
+def test_check_for_programs_and_from_stdin(baas: Command) -> None:
+    outcome = baas("rules", "check", "-", "--json", stdin=BROKEN.encode())
+    assert outcome.code == 1
+    assert outcome.json["diagnostics"][0]["line"] == 5
+    assert baas("rules", "check", "-", "--json", stdin=GOOD.encode()).json == {"diagnostics": []}
+
+
+def test_check_of_what_is_no_text(baas: Command, file: Path) -> None:
+    file.write_bytes(b"\xff\xfe")
+    assert baas("rules", "check", str(file)).err == f"error: `{file}` is not UTF-8\n"
+    assert baas("rules", "check", "missing.rules").code == 2
+
+
+def test_deploy(baas: Command, file: Path) -> None:
+    baas("project", "create", "chat")
+    file.write_text(GOOD, encoding="utf-8")
+    outcome = baas("rules", "deploy", str(file), "-p", "chat")
+    assert outcome.code == 0
+    assert outcome.out.startswith("deployed ruleset ")
+    shown = baas("rules", "deploy", str(file), "-p", "chat", "--json").json
+    assert set(shown) == {"ruleset", "deployed_at"}
+
+
+def test_deploying_broken_rules_shows_the_carets(baas: Command, file: Path) -> None:
+    baas("project", "create", "chat")
+    file.write_text(BROKEN, encoding="utf-8")
+    outcome = baas("rules", "deploy", str(file), "-p", "chat")
+    assert outcome.code == 1
+    assert f"{file}:5:" in outcome.err
+    assert "^" in outcome.err
+    assert outcome.err.splitlines()[-1].startswith("error: the rules are not valid")
+
+
+def test_deploying_open_rules_has_to_be_meant(baas: Command, file: Path) -> None:
+    baas("project", "create", "chat")
+    file.write_text(OPEN, encoding="utf-8")
+    outcome = baas("rules", "deploy", str(file), "-p", "chat")
+    assert outcome.code == 1
+    assert "line 5: " in outcome.err
+    assert "get, list" in outcome.err
+    assert "--allow-open" in outcome.err.splitlines()[-1]
+    assert baas("rules", "deploy", str(file), "-p", "chat", "--allow-open").code == 0
+
+
+def test_init_lays_out_rules_that_can_be_deployed(baas: Command) -> None:
+    assert baas("init", "app").code == 0
+    outcome = baas("rules", "check", f"app/{RULES_FILE}")
+    assert (outcome.code, outcome.out) == (0, "0 errors, 0 warnings\n")
+    baas("project", "create", "chat")
+    assert baas("rules", "deploy", f"app/{RULES_FILE}", "-p", "chat").code == 0
+
+
+def test_init_replaces_nothing(baas: Command) -> None:
+    first = baas("init")
+    assert first.code == 0
+    assert first.out.endswith("Next: baas serve\n")
+    assert Path("data/.gitignore").read_text(encoding="utf-8") == "*\n"
+    assert Path("data").stat().st_mode & 0o777 == 0o700
+    Path("baas.toml").unlink()
+    Path(RULES_FILE).write_text("mine", encoding="utf-8")
+    again = baas("init")
+    assert again.code == 1
+    assert not Path("baas.toml").exists()
+    assert Path(RULES_FILE).read_text(encoding="utf-8") == "mine"
+
+
+def test_the_settings_file_of_init_is_one(baas: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    baas("init")
+    monkeypatch.delenv("BAAS_DATA")
+    assert baas("project", "create", "chat").code == 0
+    assert (Path("data") / "projects" / "chat").is_dir()

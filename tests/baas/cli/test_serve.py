@@ -1,0 +1,146 @@
+"""The real command, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from baas.testing import running_server
+
+pytestmark = pytest.mark.slow
+BAAS = [sys.executable, "-m", "baas"]
+
+
+def baas(
+    *arguments: str, stdin: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BAAS_")}
+    return subprocess.run(
+        [*BAAS, *arguments],
+        input=stdin,
+        capture_output=True,
+        env={**clean, **environment},
+        check=False,
+        timeout=60,
+    )
+
+
+def lines(count: int) -> bytes:
+    return b"".join(
+        json.dumps({"path": f"a/{n:06}", "fields": {"n": n}}).encode() + b"\n" for n in range(count)
+    )
+
+
+def test_commands_find_the_server_that_runs(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_server(data) as server:
+        made = baas("project", "create", "chat", "--data", str(data))
+        assert (made.returncode, made.stdout, made.stderr) == (0, b"created project chat\n", b"")
+        done = baas("import", "-", "-p", "chat", "--data", str(data), stdin=lines(20_000))
+        assert done.stdout == b"imported 20000 documents\n"
+        got = baas("export", "-", "-p", "chat", "--data", str(data))
+        assert len(got.stdout.splitlines()) == 20_000
+        assert (data / "server.json").stat().st_mode & 0o777 == 0o600
+        assert server.terminate() == 0
+    assert not (data / "server.json").exists()
+    # And the data folder when none runs.
+    got = baas("project", "list", "--json", "--data", str(data))
+    assert [one["id"] for one in json.loads(got.stdout)] == ["chat"]
+
+
+def test_a_remote_server_takes_address_and_token(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        url, token = server.url, server.token
+        made = baas("project", "create", "chat", "--url", url, BAAS_TOKEN=token)
+        assert made.returncode == 0
+        listed = baas("project", "list", "--json", BAAS_URL=url, BAAS_TOKEN=token)
+        assert len(json.loads(listed.stdout)) == 1
+        for wrong in ("baas_op_wrong", "nonsense", "baas_pk_x"):
+            refused = baas("project", "list", "--url", url, BAAS_TOKEN=wrong)
+            assert refused.returncode == 1
+            assert refused.stderr.count(b"\n") == 1
+            assert wrong.encode() not in refused.stderr
+
+
+def test_what_a_killed_server_left_behind_is_not_believed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_server(data) as server:
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+        assert (data / "server.json").exists()
+        made = baas("project", "create", "chat", "--data", str(data))
+        assert (made.returncode, made.stderr) == (0, b"")
+
+
+def test_a_second_server_on_the_folder_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_server(data):
+        second = baas("serve", "--data", str(data), "--port", "0")
+        assert second.returncode == 1
+        assert second.stderr.count(b"\n") == 1
+        assert b"in use" in second.stderr
+
+
+def test_serve_tells_where_everything_is(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*BAAS, "serve", "--dev", "--port", "0", "--data", str(tmp_path / "data")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    shown = b"".join(process.stdout.readline() for _ in range(6)).decode()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert b"Traceback" not in err
+    assert "development mode" in shown
+    for part in ("/api/v1/", "/docs", "/console/", "/console/#/setup?token=baas_setup_"):
+        assert part in shown
+
+
+def test_a_reader_who_has_seen_enough(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    baas("project", "create", "chat", "--data", str(data))
+    baas("import", "-", "-p", "chat", "--data", str(data), stdin=lines(20_000))
+    export = subprocess.Popen(
+        [*BAAS, "export", "-", "-p", "chat", "--data", str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert export.stdout is not None
+    assert export.stderr is not None
+    export.stdout.readline()
+    export.stdout.close()
+    err = export.stderr.read()
+    export.stderr.close()
+    assert export.wait(timeout=60) == 1
+    assert b"Traceback" not in err
+    assert b"Exception" not in err
+
+
+def test_an_interrupted_command_is_130(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    baas("project", "create", "chat", "--data", str(data))
+    process = subprocess.Popen(
+        [*BAAS, "import", "-", "-p", "chat", "--data", str(data)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    line = json.dumps({"path": "a/1", "fields": {"pad": "x" * 10_000}}).encode() + b"\n"
+    process.stdin.write(line * 600)  # more than one request: the first is on its way
+    process.stdin.flush()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+    assert err.splitlines()[-1] == b"error: interrupted"
+    # Nothing is left in the way of the next one.
+    assert baas("project", "list", "--data", str(data)).returncode == 0
