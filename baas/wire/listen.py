@@ -43,8 +43,8 @@ class Listen(
     """Starts a target: a query, or documents by path. The client chooses the number."""
 
     target: int
-    query: msgspec.Raw | None = None
-    documents: msgspec.Raw | None = None
+    query: msgspec.Raw = msgspec.Raw()
+    documents: msgspec.Raw = msgspec.Raw()
     resume_token: str | None = None
 
 
@@ -102,11 +102,10 @@ def decode_client_message(data: str | bytes) -> ClientMessage:
 def decode_target(message: Listen, *, documents_max: int) -> Query | tuple[DocumentPath, ...]:
     """What is to be listened to. Raises InvalidArgument; contradictions within the query are
     `model.queries.check_query`'s to find."""
-    if (message.query is None) == (message.documents is None):
+    if bool(message.query) == bool(message.documents):
         raise _malformed("`listen` needs either `query` or `documents`")
-    if message.query is not None:
+    if message.query:
         return decode_query(_loads(message.query, "query"), "query")
-    assert message.documents is not None
     tree = check_array(_loads(message.documents, "documents"), "documents", maximum=documents_max)
     if not tree:
         raise _malformed("`documents` must name at least one document")
