@@ -3,14 +3,17 @@ serves it."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import functools
+import multiprocessing
 import os
 import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +29,7 @@ from baas.accounts.passwords import PasswordPool
 from baas.accounts.sealing import ServerSecret
 from baas.clock import Clock, SystemClock
 from baas.database.registry import Databases
-from baas.errors import FailedPrecondition, InvalidArgument
+from baas.errors import BaasError, FailedPrecondition, InvalidArgument
 from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
 from baas.projects.projects import Projects
@@ -38,6 +41,7 @@ from baas.ws.face import ListenFace
 
 SERVERS = ("uvicorn", "granian")
 BACKLOG = 2048
+DRAIN_SIGNAL = signal.SIGUSR1
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _log = structlog.get_logger("baas.app")
 
@@ -114,9 +118,13 @@ class App:
         await receive()
         try:
             await self.start()
-        except Exception as error:
+        except BaasError as error:
+            _log.error("start failed", reason=error.reason, error=error.message)
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        except Exception:
             _log.exception("start failed")
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": ""})
             return
         if self._url is not None:
             greet(self, self._url)
@@ -156,7 +164,7 @@ class App:
     @contextlib.contextmanager
     def _server_file(self, url: str) -> Iterator[None]:
         """`<data>/server.json` while the server runs: who can read the folder may administrate."""
-        file = self.settings.data / "server.json"
+        file = server_file(self.settings.data)
         content = {"url": url, "token": self.operator_token, "pid": self._pid}
         fresh = file.with_suffix(".new")
         fresh.unlink(missing_ok=True)
@@ -167,6 +175,11 @@ class App:
             yield
         finally:
             file.unlink(missing_ok=True)
+
+
+def server_file(data: Path) -> Path:
+    """Where a running server says its address, its operator's token and its process."""
+    return data / "server.json"
 
 
 def create_app(
@@ -290,14 +303,25 @@ def _serve_uvicorn(app: App, listening: socket.socket) -> int:
 def _serve_granian(settings: Settings, url: str) -> int:
     try:
         # An optional dependency: `pip install baas[granian]`.
-        from granian import Granian
         from granian.constants import Interfaces
+        from granian.server import MPServer
     except ImportError as error:
         raise FailedPrecondition(
             "the server `granian` is not installed: pip install 'baas[granian]'",
             reason="ServerNotInstalled",
         ) from error
-    server = Granian(
+
+    class Server(MPServer):
+        """Granian, whose worker tells its listeners before their connections are cut."""
+
+        def shutdown(self, exit_code: int = 0) -> None:
+            for worker in multiprocessing.active_children():
+                if worker.pid is not None:
+                    os.kill(worker.pid, DRAIN_SIGNAL)
+            _wait_drained(settings)
+            super().shutdown(exit_code)  # type: ignore[no-untyped-call]
+
+    server = Server(
         "baas.app",
         address=settings.host,
         port=settings.port,
@@ -314,10 +338,31 @@ def _serve_granian(settings: Settings, url: str) -> int:
     return 0
 
 
+class _WorkerApp(App):
+    """The application in Granian's worker process, which is told to drain by a signal."""
+
+    async def start(self) -> None:
+        await super().start()
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[None]] = []
+        loop.add_signal_handler(DRAIN_SIGNAL, lambda: tasks.append(loop.create_task(self._told())))
+
+    async def _told(self) -> None:
+        await self.drain()
+        # The parent waits for this.
+        server_file(self.settings.data).unlink(missing_ok=True)
+
+
+def _wait_drained(settings: Settings) -> None:
+    deadline = time.monotonic() + settings.drain_seconds
+    while server_file(settings.data).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def _load_worker(settings: Settings, url: str, pid: int) -> App:
     """The application, in Granian's worker process."""
     configure_logs(settings.log_level, for_people=settings.dev)
-    return create_app(settings, url=url, pid=pid)
+    return _WorkerApp(settings, SystemClock(), url=url, pid=pid)
 
 
 def greet(app: App, url: str) -> None:

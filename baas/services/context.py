@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from baas.accounts.accounts import Accounts
 from baas.accounts.sealing import ServerSecret
@@ -23,7 +23,7 @@ class Context:
     projects: Projects
     accounts: Accounts
     secret: ServerSecret
-    operator_token: str
+    operator_token: str = field(repr=False)
 
     async def is_ready(self) -> bool:
         """Whether requests can be served: the server's own database answers."""

@@ -1,0 +1,70 @@
+"""Use cases on documents that HTTP's tests do not show."""
+
+from __future__ import annotations
+
+import pytest
+
+from baas.database.names import DatabaseName
+from baas.errors import NotFound, PermissionDenied
+from baas.model.paths import CollectionPath
+from baas.model.writes import SetWrite
+from baas.services import documents
+from tests.baas.services.worlds import ADA, EVE, NAME, OPERATOR, World, path
+
+
+async def test_the_time_of_a_request_is_in_whole_milliseconds(world: World) -> None:
+    assert documents.request_time(world.context).microseconds % 1000 == 0
+
+
+async def test_a_new_path_has_an_automatic_id(world: World) -> None:
+    made = documents.new_document_path(world.context, CollectionPath(("a",)))
+    assert made.collection == CollectionPath(("a",))
+    assert len(made.id) == 20
+
+
+async def test_a_batch_get_is_of_one_instant(world: World) -> None:
+    await world.put(a__1={"n": 1})
+    found = await documents.get_documents(world.context, OPERATOR, NAME, [path("a/1"), path("a/2")])
+    first, second = found.documents
+    assert first is not None
+    assert second is None
+    assert found.read_time.microseconds >= first.version
+
+
+async def test_a_read_time_is_never_1970(world: World) -> None:
+    found = await documents.get_documents(world.context, OPERATOR, NAME, [path("a/1")])
+    assert found.read_time.microseconds > 10**15
+
+
+async def test_a_request_id_belongs_to_its_caller(world: World) -> None:
+    await world.deploy("match /a/{id} { allow write: if request.auth != null; }")
+    write = SetWrite(path("a/b"), {"n": 1})
+    commit = documents.commit
+    first = await commit(world.context, ADA, NAME, [write], request_id="r")
+    again = await commit(world.context, ADA, NAME, [write], request_id="r")
+    other = await commit(world.context, EVE, NAME, [SetWrite(path("a/c"), {})], request_id="r")
+    assert again.version == first.version
+    assert other.version > first.version
+
+
+async def test_unknown_projects_and_databases(world: World) -> None:
+    for name, reason in (
+        (DatabaseName("nobody"), "ProjectNotFound"),
+        (DatabaseName("demo", "archive"), "DatabaseNotFound"),
+        (DatabaseName("demo", "__system__"), "DatabaseNotFound"),
+        (DatabaseName("", "__system__"), "ProjectNotFound"),
+        (DatabaseName("../x"), "ProjectNotFound"),
+    ):
+        with pytest.raises(NotFound) as caught:
+            await documents.get_document(world.context, OPERATOR, name, path("a/b"))
+        assert caught.value.reason == reason
+
+
+async def test_collection_ids_are_for_those_above_the_rules(world: World) -> None:
+    await world.deploy("match /{document=**} { allow read: if true; }")
+    await world.put(a__b={}, c__d={}, a__b__deep__x={})
+    listed = documents.list_collection_ids
+    assert await listed(world.context, OPERATOR, NAME, None) == ["a", "c"]
+    assert await listed(world.context, OPERATOR, NAME, path("a/b")) == ["deep"]
+    with pytest.raises(PermissionDenied):
+        await listed(world.context, ADA, NAME, None)
