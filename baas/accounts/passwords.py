@@ -78,7 +78,8 @@ class PasswordPool:
 
     async def hash(self, password: str) -> str:
         """An argon2id hash with its own salt. Raises ResourceExhausted (`PasswordQueueFull`)."""
-        return await self._run(lambda: _HASHER.hash(password))
+        text = _normalise(password)
+        return await self._run(lambda: _HASHER.hash(text))
 
     async def verify(self, password: object, hashed: str | None) -> bool:
         """Whether `password` gave `hashed`. With no hash to compare the work is done all the same,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import jwt
 import pytest
 from argon2 import PasswordHasher
 
 from baas.accounts.accounts import Accounts, SignedIn
+from baas.accounts.passwords import PasswordPool
 from baas.accounts.sessions import GRACE_SECONDS, SESSIONS_PER_USER_MAX, sessions_of
 from baas.accounts.signing import signing_keys_query
 from baas.accounts.throttle import PAIR_RATE
 from baas.accounts.users import user_path
+from baas.database.names import DatabaseName
+from baas.database.registry import Databases
 from baas.errors import (
     AlreadyExists,
     BaasError,
@@ -26,7 +30,8 @@ from baas.errors import (
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.model.writes import SetWrite
-from tests.baas.accounts.conftest import EMAIL, PASSWORD, PROJECT, World
+from baas.settings import Settings
+from tests.baas.accounts.conftest import EMAIL, PASSWORD, PROJECT, SECRET, TestClock, World
 
 
 async def sign_up(accounts: Accounts, email: str = EMAIL, project: str = PROJECT) -> SignedIn:
@@ -403,6 +408,30 @@ async def test_a_user_disabled_while_a_token_is_verified_is_not_remembered(
     assert (
         await reason_of(accounts.verify_id_token(PROJECT, signed_in.id_token)) == "IdTokenInvalid"
     )
+
+
+async def test_a_database_that_was_closed_when_idle_is_watched_again(tmp_path: Path) -> None:
+    clock = TestClock()
+    settings = Settings(data=tmp_path, synchronous="normal", open_databases_max=1)
+    databases = Databases(settings, clock)
+    passwords = PasswordPool(threads=1, queue_max=10)
+    accounts = Accounts(
+        databases, secret=SECRET, passwords=passwords, settings=settings, clock=clock
+    )
+    await databases.system(PROJECT, create=True)
+    signed_in = await sign_up(accounts)
+    await accounts.verify_id_token(PROJECT, signed_in.id_token)
+    for number in range(3):
+        clock.advance(60)
+        await databases.system(f"other-{number}", create=True)
+    assert DatabaseName.system(PROJECT) not in [one.name for one in databases.open_databases()]
+    await accounts.verify_id_token(PROJECT, signed_in.id_token)
+    await accounts.users.update(PROJECT, signed_in.user.uid, disabled=True)
+    assert await reason_of(accounts.verify_id_token(PROJECT, signed_in.id_token)) == (
+        "IdTokenInvalid"
+    )
+    passwords.close()
+    await databases.close()
 
 
 async def test_a_project_made_again_knows_nothing_of_the_old_one(
