@@ -304,8 +304,8 @@ class _Checker:
             self._check_arity(node.name, frozenset((arity,)), node, node.name_span)
             return
         if node.name in LOOKUPS and self._service == OBJECT_SERVICE:
-            hint = "use `firestore.get(…)` or `firestore.exists(…)`"
-            self._warn(f"there is no `{node.name}` for objects", node.name_span, hint)
+            message = f"there is no `{node.name}` for objects"
+            self._warn(message, node.name_span, f"use `firestore.{node.name}(…)`")
             return
         if node.name in LOOKUPS or node.name in FUNCTIONS:
             arity = 1 if node.name in LOOKUPS else FUNCTIONS[node.name].arity

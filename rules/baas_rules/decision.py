@@ -69,6 +69,7 @@ class Request:
     service: str = DOCUMENT_SERVICE
     database: str = "(default)"
     params: Mapping[str, Any] = field(default_factory=dict)  # request.params, of objects
+    query: Mapping[str, Any] | None = None  # request.query, of `list` only
 
 
 FilterOperator: TypeAlias = Literal[
@@ -193,7 +194,7 @@ class Explanation:
 class OpenAccess:
     """An allow statement that lets anybody in, signed in or not, whatever the document holds.
 
-    `until_or_since` tells that only the time of the request bounds it."""
+    `time_bound` tells that it does so until, or from, some date."""
 
     pattern: str
     methods: tuple[str, ...]

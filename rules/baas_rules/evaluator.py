@@ -11,7 +11,6 @@ spares is neither evaluated nor looked up.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -35,12 +34,12 @@ from baas_rules.functions import (
     path_segments,
 )
 from baas_rules.limits import CROSS_SERVICE_LOOKUPS_MAX, EXPRESSIONS_MAX, LOOKUPS_MAX
+from baas_rules.lookups import lookup_of, request_path
 from baas_rules.operators import (
     BINARY,
     TYPE_TESTS,
     cut,
     document_map,
-    document_name,
     index,
     member,
     negate,
@@ -69,7 +68,6 @@ class Environment:
         "documents",
         "lookups",
         "lookups_max",
-        "query",
         "request",
         "trace",
     )
@@ -80,7 +78,6 @@ class Environment:
         self.request = request
         self.documents = documents
         self.captures: tuple[Any, ...] = ()
-        self.query: dict[str, Any] | None = None  # request.query, of lists
         self.budget = EXPRESSIONS_MAX
         self.lookups: set[Lookup] = set()
         self.lookups_max = (
@@ -152,49 +149,6 @@ class _Lazy:
         return self._value
 
 
-# --- paths and lookups -------------------------------------------------------------------------
-
-_RESERVED_ID: Final = re.compile(r"__(?!id-?[0-9]+__\Z).*__", re.DOTALL)
-_DOCUMENT_SEGMENTS_MAX: Final = 200
-_NAME_BYTES_MAX: Final = 6 * 1024
-
-
-def lookup_of(value: Any, database: str, *, after: bool) -> Lookup:
-    """The document that a path names. Raises EvaluationError if it cannot name one."""
-    if value.__class__ is not Path:
-        raise EvaluationError(f"a lookup takes a path, not {type_name(value)}")
-    segments = value.segments
-    if segments[:3] != ("databases", database, "documents"):
-        raise EvaluationError(f"`{value}` is not below /databases/{database}/documents")
-    below = segments[3:]
-    if not below or len(below) % 2 or len(below) > _DOCUMENT_SEGMENTS_MAX:
-        raise EvaluationError(f"`{value}` is not the path of a document")
-    for segment in below:
-        if not segment or segment[0] in "._" or "/" in segment or len(segment) > 375:
-            _check_id(segment, value)
-    if len(below) > 2 and sum(len(segment.encode()) for segment in below) > _NAME_BYTES_MAX:
-        raise EvaluationError("the path is too long")
-    return Lookup(below, after)
-
-
-def _check_id(segment: str, path: Path) -> None:
-    if (
-        not segment
-        or segment in (".", "..")
-        or "/" in segment
-        or len(segment.encode()) > 1500
-        or _RESERVED_ID.fullmatch(segment)
-    ):
-        raise EvaluationError(f"`{path}` is not the path of a document")
-
-
-def request_path(request: Request) -> Path:
-    """`request.path`: the full path of what is asked for."""
-    if request.service == OBJECT_SERVICE:
-        return Path(request.path)
-    return document_name(request.path, request.database)
-
-
 # --- values that come from the environment -----------------------------------------------------
 
 
@@ -237,9 +191,10 @@ def _request_params(environment: Environment, frame: Frame) -> Any:
 
 
 def _request_query(environment: Environment, frame: Frame) -> Any:
-    if environment.query is None:
+    query = environment.request.query
+    if query is None:
         raise EvaluationError("`request.query` exists for list only")
-    return environment.query
+    return query
 
 
 def _request_resource(environment: Environment, frame: Frame) -> Any:
@@ -278,8 +233,8 @@ def _request(environment: Environment, frame: Frame) -> Any:
     }
     if request.new_resource is not None:
         made["resource"] = request.new_resource
-    if environment.query is not None:
-        made["query"] = environment.query
+    if request.query is not None:
+        made["query"] = request.query
     if request.service == OBJECT_SERVICE:
         made["params"] = request.params
     return made

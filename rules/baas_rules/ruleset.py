@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from baas_rules import ast, checker
+from baas_rules.abstract import Anything, Known, Result, truth
 from baas_rules.analysis import Analysis
+from baas_rules.constraints import Subject, disjuncts, subject
 from baas_rules.decision import (
     DOCUMENT_SERVICE,
     METHODS,
@@ -15,7 +17,10 @@ from baas_rules.decision import (
     WRITE_METHODS,
     Decision,
     Explanation,
+    FieldConstraint,
+    ListRequest,
     Lookup,
+    OpenAccess,
     Reason,
     Request,
     ResourceDocument,
@@ -30,10 +35,20 @@ from baas_rules.errors import (
     Severity,
 )
 from baas_rules.evaluator import Compiler, Environment, Run, Trace, Unresolved
-from baas_rules.explain import reason_of
+from baas_rules.explain import list_reason, reason_of
+from baas_rules.exposure import open_access
 from baas_rules.limits import EXPRESSIONS_MAX, LOOKUPS_MAX
+from baas_rules.lists import (
+    abstract_captures,
+    as_request,
+    covering,
+    describe,
+    is_known,
+    world,
+)
 from baas_rules.matching import Captures, PathTree
 from baas_rules.parser import parse
+from baas_rules.prover import Prover
 from baas_rules.scopes import Block, Outline, Scope, outline
 from baas_rules.source import Source
 
@@ -181,6 +196,147 @@ class Ruleset:
             run = self._counting.condition(condition, grant.scope)
             self._counted[id(condition)] = run
         return run
+
+    # --- a query -------------------------------------------------------------------------------
+
+    def prove_list(self, request: ListRequest, documents: Documents) -> Decision:
+        """Whether every document that a query could return is allowed, whatever is stored. Takes
+        the same time for any number of results; `missing` is as with `decide`."""
+        environment = Environment(as_request(request), documents)
+        unresolved = frozenset[Lookup]()
+        denied = False
+        try:
+            for alternative in disjuncts(request.where):
+                proved, pending = self._prove(request, alternative, environment)
+                if proved:
+                    continue
+                if not pending:
+                    denied = True
+                    break
+                unresolved |= pending
+        except (LimitExceeded, RecursionError):
+            denied = True
+        if denied:
+            return _with_lookups(_DENIED, environment)
+        if unresolved:
+            return Decision(allowed=False, missing=_bounded(unresolved))
+        return _with_lookups(_ALLOWED, environment)
+
+    def _prove(
+        self,
+        request: ListRequest,
+        alternative: tuple[FieldConstraint, ...],
+        environment: Environment,
+    ) -> tuple[bool, frozenset[Lookup]]:
+        """Whether some allow statement holds for all that pass one alternative of the filter."""
+        pending = frozenset[Lookup]()
+        found = subject(request, alternative)
+        for grant, captures in self._listed(request, found):
+            if grant.run is None:
+                return True, pending
+            unknown = {at for at, capture in enumerate(captures) if not is_known(capture)}
+            if not grant.uses_resource and not grant.captures & unknown:
+                proved, missing = self._evaluated(grant, captures, environment)
+            else:
+                prover = self._prover(request, found, captures, environment)
+                assert grant.allow.condition is not None
+                result = prover.prove(grant.allow.condition, grant.scope)
+                proved, missing = truth(result).is_proved, result.pending
+            if proved:
+                return True, pending
+            pending |= missing
+        return False, pending
+
+    def _evaluated(
+        self, grant: _Grant, captures: Captures, environment: Environment
+    ) -> tuple[bool, frozenset[Lookup]]:
+        """A condition that looks neither at the document nor at its id needs no proof."""
+        run = self._counted_run(grant) if grant.weight > EXPRESSIONS_MAX else grant.run
+        assert run is not None
+        environment.captures = captures
+        environment.budget = EXPRESSIONS_MAX
+        try:
+            return run(environment, ()) is True, frozenset()
+        except EvaluationError:
+            return False, frozenset()
+        except Unresolved as fault:
+            return False, fault.lookups
+
+    def _listed(self, request: ListRequest, found: Subject) -> list[tuple[_Grant, Captures]]:
+        if self.service != DOCUMENT_SERVICE:
+            return []
+        return [
+            (grant, captures)
+            for grants, captures in covering(self._tree, request, found)
+            for grant in grants.get("list", ())
+        ]
+
+    def _prover(
+        self,
+        request: ListRequest,
+        found: Subject,
+        captures: Captures,
+        environment: Environment,
+        *,
+        traced: bool = False,
+    ) -> Prover:
+        def look_up(lookup: Lookup) -> Result:
+            try:
+                return Result(Known((environment.look_up(lookup),)))
+            except Unresolved as fault:
+                return Result(Anything(origin="a missing document"), True, fault.lookups)
+
+        query = environment.request.query
+        assert query is not None
+        made = world(request, query, found, look_up)
+        return Prover(made, abstract_captures(captures), traced=traced)
+
+    def explain_list(self, request: ListRequest, documents: Documents) -> Explanation:
+        """The same decision, with a reason for each allow statement that is not proved, and the
+        filter that would make it so. Only for the app's developer, as `explain`."""
+        decision = self.prove_list(request, documents)
+        if decision.allowed or decision.missing:
+            return Explanation(decision, describe(request))
+        environment = Environment(as_request(request), documents)
+        reasons: list[Reason] = []
+        try:
+            for alternative in disjuncts(request.where):
+                proved, pending = self._prove(request, alternative, environment)
+                if not proved and not pending:
+                    reasons = self._list_reasons(request, alternative, environment)
+                    break
+        except (LimitExceeded, RecursionError) as error:
+            reasons = [Reason(f"evaluation error: {error}")]
+        return Explanation(_because(decision, tuple(reasons)), describe(request))
+
+    def _list_reasons(
+        self,
+        request: ListRequest,
+        alternative: tuple[FieldConstraint, ...],
+        environment: Environment,
+    ) -> list[Reason]:
+        found = subject(request, alternative)
+        reasons: list[Reason] = []
+        for grant, captures in self._listed(request, found):
+            assert grant.allow.condition is not None
+            prover = self._prover(request, found, captures, environment, traced=True)
+            prover.prove(grant.allow.condition, grant.scope)
+            assert prover.proof is not None
+            reasons.append(list_reason(self._source, prover.proof, grant.allow.span))
+        if reasons:
+            return reasons
+        message = f"no allow statement with list covers every document of the {describe(request)}"
+        hint = None
+        if request.group:
+            hint = "a collection group needs a match such as /{path=**}/" + request.collection[-1]
+            hint += "/{id} and rules_version '2'"
+        return [Reason(message, hint=hint)]
+
+    def open_access(self) -> list[OpenAccess]:
+        """Every allow statement that lets anybody in, for reads or writes, in source order."""
+        return open_access(self._source, self._outline)
+
+    # --- why -----------------------------------------------------------------------------------
 
     def explain(self, request: Request, documents: Documents) -> Explanation:
         """The same decision, with a reason for each allow statement that did not grant. For the

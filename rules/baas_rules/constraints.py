@@ -1,0 +1,231 @@
+"""From a query to what is known of every document that it returns."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from baas_rules.abstract import (
+    NUMBER,
+    Abstract,
+    Anything,
+    Facts,
+    Known,
+    PartialMap,
+)
+from baas_rules.decision import (
+    AllOf,
+    AnyOf,
+    Constraint,
+    FieldConstraint,
+    ListRequest,
+    Segments,
+)
+from baas_rules.operators import document_name
+from baas_rules.values import LatLng, Path, type_name
+
+_DISJUNCTS_MAX: Final = 100
+_VARIANTS_MAX: Final = 16
+_NAME: Final = ("__name__",)
+
+
+def disjuncts(where: Constraint | None) -> list[tuple[FieldConstraint, ...]]:
+    """The filter as alternatives, at least one of which every returned document passes in full.
+    `in` and `array-contains-any` become one alternative per value."""
+    found = _disjuncts(where)
+    # Knowing less is always sound.
+    return found if len(found) <= _DISJUNCTS_MAX else [()]
+
+
+def _disjuncts(where: Constraint | None) -> list[tuple[FieldConstraint, ...]]:
+    match where:
+        case None:
+            return [()]
+        case FieldConstraint(field=path, operator="in", value=list() as values):
+            return [(FieldConstraint(path, "==", value),) for value in values if _can_match(value)]
+        case FieldConstraint(field=path, operator="array-contains-any", value=list() as values):
+            return [
+                (FieldConstraint(path, "array-contains", value),)
+                for value in values
+                if _can_match(value)
+            ]
+        case FieldConstraint():
+            return [(where,)]
+        case AnyOf(constraints=parts):
+            return [one for part in parts for one in _disjuncts(part)]
+        case AllOf(constraints=parts):
+            product: list[tuple[FieldConstraint, ...]] = [()]
+            for part in parts:
+                inner = _disjuncts(part)
+                if len(product) * len(inner) > _DISJUNCTS_MAX:
+                    continue  # leaving a filter out is sound
+                product = [(*left, *right) for left in product for right in inner]
+            return product
+
+
+def _can_match(value: Any) -> bool:
+    """null and NaN, as elements of a list operand, match nothing."""
+    return value is not None and bool(value == value)
+
+
+@dataclass(slots=True)
+class _Field:
+    """What is gathered of one field."""
+
+    children: dict[str, _Field] = field(default_factory=dict)
+    equal: list[Any] | None = None
+    kinds: frozenset[str] | None = None
+    lower: tuple[Any, bool] | None = None
+    upper: tuple[Any, bool] | None = None
+    unequal: list[Any] = field(default_factory=list)
+    contains: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A document that a query may return, as far as one alternative of its filter tells."""
+
+    data: PartialMap
+    path: Segments | None  # if the filter names the very document
+
+    @property
+    def id(self) -> Abstract:
+        if self.path is not None:
+            return Known((self.path[-1],))
+        return Anything(frozenset({"string"}), origin="the document's id")
+
+    def resource(self, database: str) -> PartialMap:
+        """As `resource`."""
+        name: Abstract = Anything(frozenset({"path"}), origin="the document's name")
+        if self.path is not None:
+            name = Known((document_name(self.path, database),))
+        entries = {"data": self.data, "id": self.id, "__name__": name}
+        return PartialMap(entries, complete=True)
+
+
+def subject(request: ListRequest, alternative: tuple[FieldConstraint, ...]) -> Subject:
+    """What is known of a document that passes one alternative of the request's filter."""
+    root = _Field()
+    path: Segments | None = None
+    for constraint in alternative:
+        if constraint.field == _NAME:
+            if constraint.operator == "==":
+                path = _document_path(constraint.value, request) or path
+            continue
+        _gather(_at(root, constraint.field), constraint)
+    for ordering in request.order_by:
+        if ordering.field != _NAME:
+            _at(root, ordering.field)  # a document without the field is not returned
+    data = _abstract(root, ())
+    assert isinstance(data, PartialMap)
+    return Subject(data, path)
+
+
+def _document_path(value: Any, request: ListRequest) -> Segments | None:
+    if not isinstance(value, Path):
+        return None
+    prefix = ("databases", request.database, "documents")
+    path = value.segments[3:] if value.segments[:3] == prefix else value.segments
+    if request.group:
+        above = request.collection[:-1]
+        fits = len(path) >= 2 and path[-2] == request.collection[-1] and path[: len(above)] == above
+    else:
+        fits = path[:-1] == request.collection
+    # A name elsewhere matches nothing; not to use it is sound.
+    return path if fits and len(path) % 2 == 0 else None
+
+
+def _at(root: _Field, path: Segments) -> _Field:
+    found = root
+    for segment in path:
+        found = found.children.setdefault(segment, _Field())
+    return found
+
+
+def _gather(found: _Field, constraint: FieldConstraint) -> None:
+    value = constraint.value
+    match constraint.operator:
+        case "==":
+            found.equal = _variants(value)
+            found.kinds = frozenset(map(type_name, found.equal or [value]))
+        case "!=":
+            found.unequal += [value, None]
+        case "not-in":
+            found.unequal += [*(value if isinstance(value, list) else ()), None]
+        case "<" | "<=" | ">" | ">=":
+            _gather_bound(found, constraint.operator, value)
+        case "array-contains":
+            found.contains.append(value)
+            found.kinds = frozenset({"list"})
+        case _:
+            pass  # `in` and the like with an operand that is no list
+
+
+def _gather_bound(found: _Field, operator: str, value: Any) -> None:
+    kinds = _range_kinds(value)
+    if found.kinds != kinds:
+        found.kinds, found.lower, found.upper = kinds, None, None
+    if value != value:
+        return  # NaN, which bounds nothing
+    if operator in ("<", "<="):
+        found.upper = (value, operator == "<=")
+    else:
+        found.lower = (value, operator == ">=")
+
+
+def _range_kinds(value: Any) -> frozenset[str]:
+    kind = type_name(value)
+    return NUMBER if kind in NUMBER else frozenset({kind})
+
+
+def _abstract(found: _Field, path: Segments) -> Abstract:
+    if found.equal is not None and found.equal and path:
+        return Known(tuple(found.equal))
+    if found.children or not path:
+        entries = {name: _abstract(child, (*path, name)) for name, child in found.children.items()}
+        return PartialMap(entries, path=path)
+    facts = Facts(found.lower, found.upper, tuple(found.unequal), tuple(found.contains))
+    return Anything(found.kinds, facts, path)
+
+
+def _variants(value: Any) -> list[Any]:
+    """Every value that a filter takes to be equal to this one, as far as a rule could tell them
+    apart: 3 and 3.0, 0.0 and -0.0. Empty if there are too many."""
+    kind = value.__class__
+    if kind is int or kind is float:
+        return _number_variants(value)
+    if kind is list:
+        return _product([_variants(item) for item in value], list)
+    if kind is LatLng:
+        parts = [_zero_variants(value.latitude), _zero_variants(value.longitude)]
+        return _product(parts, lambda both: LatLng(*both))
+    if isinstance(value, Mapping):
+        keys = list(value)
+        items = [_variants(item) for item in value.values()]
+        return _product(items, lambda parts: dict(zip(keys, parts, strict=True)))
+    return [value]
+
+
+def _zero_variants(value: float) -> list[float]:
+    return [0.0, -0.0] if value == 0 else [value]
+
+
+def _number_variants(value: float) -> list[Any]:
+    if value == 0:
+        return [0, 0.0, -0.0]
+    found: list[Any] = [value]
+    if isinstance(value, int):
+        if float(value) == value:
+            found.append(float(value))
+    elif math.isfinite(value) and value.is_integer() and -(2**63) <= value < 2**63:
+        found.append(int(value))
+    return found
+
+
+def _product(parts: list[list[Any]], make: Any) -> list[Any]:
+    if math.prod(map(len, parts)) > _VARIANTS_MAX:
+        return []
+    return [make(list(combination)) for combination in itertools.product(*parts)]

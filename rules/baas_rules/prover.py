@@ -1,0 +1,573 @@
+"""Whether a condition holds for every document that a query could return.
+
+The condition is evaluated once, over abstract values: what an expression may give is never less
+than what it would give for some such document. So a condition that can only be true is true for
+all of them. Where nothing is known the answer is "anything, or an error", which proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from baas_rules import ast
+from baas_rules.abstract import (
+    ANY,
+    EITHER,
+    FALSE,
+    TRUE,
+    Abstract,
+    Anything,
+    Facts,
+    Known,
+    PartialMap,
+    Result,
+    Truth,
+    apply,
+    as_list,
+    compare,
+    contains,
+    failed,
+    from_truth,
+    is_equal,
+    join,
+    kinds_of,
+    known,
+    truth,
+)
+from baas_rules.decision import Lookup, ResourceDocument, Segments
+from baas_rules.errors import EvaluationError, LimitExceeded
+from baas_rules.functions import (
+    CROSS_SERVICE_LOOKUPS,
+    FUNCTIONS,
+    LOOKUPS,
+    METHODS,
+    NAMESPACES,
+    path_segments,
+)
+from baas_rules.limits import EXPRESSIONS_MAX
+from baas_rules.lookups import lookup_of
+from baas_rules.operators import (
+    BINARY,
+    TYPE_TESTS,
+    cut,
+    document_map,
+    index,
+    member,
+    negate,
+)
+from baas_rules.scopes import Declared, Scope
+from baas_rules.values import Path, RulesSet, equals, type_name
+
+_COMPARISONS: Final = ("<", "<=", ">", ">=")
+_TYPE_KINDS: Final = {name: frozenset({name}) for name in TYPE_TESTS} | {
+    "number": frozenset({"int", "float"})
+}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a condition is asked about. `captures` are what the wildcards of the match bind.
+    `look_up` answers for a document: its Result, or ANY with the lookup pending."""
+
+    request: PartialMap
+    resource: Abstract
+    look_up: Callable[[Lookup], Result]
+    database: str
+    is_object_service: bool = False
+
+
+class Proof:
+    """What was found of a sub-expression, and of those inside of it, in order."""
+
+    __slots__ = ("children", "node", "result", "sources")
+
+    def __init__(self, node: ast.Expression, sources: Mapping[str, ast.Expression]) -> None:
+        self.node = node
+        self.children: list[Proof] = []
+        self.result: Result = ANY
+        self.sources = sources  # what the parameters in sight stand for
+
+
+class _Cell:
+    """A parameter or let: evaluated at first use."""
+
+    __slots__ = ("_evaluate", "_result", "node")
+
+    def __init__(self, node: ast.Expression, evaluate: Callable[[], Result]) -> None:
+        self.node = node
+        self._evaluate: Callable[[], Result] | None = evaluate
+        self._result: Result | None = None
+
+    def get(self) -> Result:
+        if self._result is None:
+            assert self._evaluate is not None
+            self._result = self._evaluate()
+            self._evaluate = None
+        return self._result
+
+
+_Names = dict[str, _Cell]
+
+
+class Prover:
+    """Evaluates conditions for one world. Raises LimitExceeded past EXPRESSIONS_MAX, or if the
+    world's `look_up` does. With `traced`, `proof` holds the tree of the last condition."""
+
+    def __init__(self, world: World, captures: tuple[Abstract, ...], *, traced: bool = False):
+        self._world = world
+        self._captures = captures
+        self._budget = EXPRESSIONS_MAX
+        self._traced = traced
+        self._parents: list[Proof] = []
+        self.proof: Proof | None = None
+
+    def prove(self, condition: ast.Expression, scope: Scope) -> Result:
+        """What the condition may come to."""
+        return self._evaluate(condition, scope, {})
+
+    def _evaluate(self, node: ast.Expression, scope: Scope, names: _Names) -> Result:
+        self._budget -= 1
+        if self._budget < 0:
+            raise LimitExceeded(f"more than {EXPRESSIONS_MAX} expressions are evaluated")
+        if not self._traced:
+            return self._dispatch(node, scope, names)
+        proof = Proof(node, {name: cell.node for name, cell in names.items()})
+        if self._parents:
+            self._parents[-1].children.append(proof)
+        else:
+            self.proof = proof
+        self._parents.append(proof)
+        try:
+            proof.result = self._dispatch(node, scope, names)
+        finally:
+            self._parents.pop()
+        return proof.result
+
+    def _dispatch(self, node: ast.Expression, scope: Scope, names: _Names) -> Result:
+        match node:
+            case ast.Literal(value=value):
+                return known(value)
+            case ast.Name(name=name):
+                return self._name(name, scope, names)
+            case ast.Member(target=target, name=name):
+                return self._member(self._evaluate(target, scope, names), name)
+            case ast.Index(target=target, at=at):
+                whole = self._evaluate(target, scope, names)
+                return self._index(whole, self._evaluate(at, scope, names))
+            case ast.Cut(target=target, start=start, end=end):
+                parts = [self._evaluate(part, scope, names) for part in (target, start, end)]
+                return apply(cut, parts)
+            case ast.Call():
+                return self._call(node, scope, names)
+            case ast.MethodCall():
+                return self._method_call(node, scope, names)
+            case ast.Unary(operator=operator, operand=operand):
+                inner = self._evaluate(operand, scope, names)
+                return _not(inner) if operator == "!" else apply(negate, [inner])
+            case ast.Binary(operator=operator, left=left, right=right):
+                a = self._evaluate(left, scope, names)
+                return _binary(operator, a, self._evaluate(right, scope, names))
+            case ast.Logic(operator=operator, operands=operands):
+                return self._logic(operator, operands, scope, names)
+            case ast.TypeTest(operand=operand, type=name):
+                return _type_test(self._evaluate(operand, scope, names), name)
+            case ast.Conditional():
+                return self._conditional(node, scope, names)
+            case ast.ListLiteral(items=items):
+                return as_list([self._evaluate(item, scope, names) for item in items])
+            case ast.MapLiteral(entries=entries):
+                return self._map(entries, scope, names)
+            case ast.PathLiteral(segments=segments):
+                return self._path(segments, scope, names)
+
+    # --- names and access ----------------------------------------------------------------------
+
+    def _is_free(self, name: str, scope: Scope, names: _Names) -> bool:
+        return name not in names and scope.capture(name) is None
+
+    def _name(self, name: str, scope: Scope, names: _Names) -> Result:
+        cell = names.get(name)
+        if cell is not None:
+            return cell.get()
+        place = scope.capture(name)
+        if place is not None:
+            return Result(self._captures[place])
+        if name == "request":
+            return Result(self._world.request)
+        if name == "resource":
+            return Result(self._world.resource)
+        return failed(f"unknown variable `{name}`")
+
+    def _plain(self, value: Any) -> Any:
+        """A document as the map that it is."""
+        if isinstance(value, ResourceDocument):
+            return document_map(value, self._world.database)
+        return value
+
+    def _member(self, target: Result, name: str) -> Result:
+        value = target.value
+        if isinstance(value, PartialMap):
+            return _entry(value, name, target)
+        if isinstance(value, Anything) and isinstance(value.origin, tuple):
+            return Result(Anything(origin=(*value.origin, name)), True, target.pending)
+        return apply(lambda one: member(self._plain(one), name), [target])
+
+    def _index(self, target: Result, at: Result) -> Result:
+        if isinstance(target.value, PartialMap) and isinstance(at.value, Known):
+            key = at.value.values[0]
+            if len(at.value.values) == 1 and isinstance(key, str):
+                found = _entry(target.value, key, target)
+                return Result(
+                    found.value, found.fault or at.fault, found.pending | at.pending, found.error
+                )
+        return apply(lambda one, place: index(self._plain(one), place), [target, at])
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def _call(self, node: ast.Call, scope: Scope, names: _Names) -> Result:
+        declared = scope.function(node.name)
+        if declared is not None:
+            return self._user_call(node, declared, scope, names)
+        arguments = [self._evaluate(item, scope, names) for item in node.arguments]
+        kind = LOOKUPS.get(node.name)
+        if kind is not None and len(arguments) == 1 and not self._world.is_object_service:
+            return self._look_up(arguments[0], *kind)
+        builtin = FUNCTIONS.get(node.name)
+        if builtin is None or builtin.arity != len(arguments):
+            return failed(f"unknown function `{node.name}` of {len(arguments)} arguments")
+        if node.name == "debug":
+            return arguments[0]
+        return apply(builtin.call, arguments)
+
+    def _user_call(self, node: ast.Call, declared: Declared, scope: Scope, names: _Names) -> Result:
+        function = declared.function
+        if len(node.arguments) != len(function.parameters):
+            return failed(f"`{node.name}` takes {len(function.parameters)} arguments")
+        inner: _Names = {}
+        for parameter, argument in zip(function.parameters, node.arguments, strict=True):
+            inner[parameter.name] = self._cell(argument, scope, names)
+        for let in function.lets:
+            inner[let.name] = self._cell(let.value, declared.scope, dict(inner))
+        return self._evaluate(function.result, declared.scope, inner)
+
+    def _cell(self, node: ast.Expression, scope: Scope, names: _Names) -> _Cell:
+        shown = node
+        if isinstance(node, ast.Name) and node.name in names:
+            shown = names[node.name].node
+        return _Cell(shown, lambda: self._evaluate(node, scope, names))
+
+    def _look_up(self, path: Result, after: bool, existence: bool) -> Result:
+        value = path.value
+        if value is None:
+            return path
+        if not isinstance(value, Known):
+            found = EITHER if existence else Anything(origin="a document that is looked up")
+            return Result(found, True, path.pending)
+        results: list[Result] = []
+        for one in value.values:
+            try:
+                lookup = lookup_of(one, self._world.database, after=after)
+            except EvaluationError as error:
+                results.append(failed(str(error)))
+                continue
+            found_result = self._world.look_up(lookup)
+            if existence:
+                found_result = apply(lambda document: document is not None, [found_result])
+            results.append(found_result)
+        whole = join(results)
+        return Result(
+            whole.value, whole.fault or path.fault, whole.pending | path.pending, whole.error
+        )
+
+    def _method_call(self, node: ast.MethodCall, scope: Scope, names: _Names) -> Result:
+        if isinstance(node.target, ast.Name) and self._is_free(node.target.name, scope, names):
+            found = self._namespace_call(node, node.target.name, scope, names)
+            if found is not None:
+                return found
+        target = self._evaluate(node.target, scope, names)
+        arguments = [self._evaluate(item, scope, names) for item in node.arguments]
+        special = _special_method(node.name, target, arguments)
+        if special is not None:
+            return special
+        return apply(
+            lambda receiver, *rest: _concrete_method(self._plain(receiver), node.name, rest),
+            [target, *arguments],
+        )
+
+    def _namespace_call(
+        self, node: ast.MethodCall, space: str, scope: Scope, names: _Names
+    ) -> Result | None:
+        if space == "firestore" and self._world.is_object_service:
+            if node.name in CROSS_SERVICE_LOOKUPS and len(node.arguments) == 1:
+                path = self._evaluate(node.arguments[0], scope, names)
+                return self._look_up(path, *LOOKUPS[node.name])
+            return failed(f"`firestore` has no function `{node.name}`")
+        members = NAMESPACES.get(space)
+        if members is None:
+            return None
+        builtin = members.get(node.name)
+        if builtin is None or builtin.arity != len(node.arguments):
+            return failed(f"`{space}` has no such function `{node.name}`")
+        return apply(builtin.call, [self._evaluate(item, scope, names) for item in node.arguments])
+
+    # --- logic ---------------------------------------------------------------------------------
+
+    def _logic(
+        self,
+        operator: str,
+        operands: tuple[ast.Expression, ...],
+        scope: Scope,
+        names: _Names,
+    ) -> Result:
+        """`&&` as it stands; `||` is its mirror image: true and false change places."""
+        mirrored = operator == "||"
+        all_pass, some_stop, may_fail, none_stops = True, False, False, True
+        pending = frozenset[Lookup]()
+        error = ""
+        for operand in operands:
+            found = self._evaluate(operand, scope, names)
+            told = truth(found)
+            passes, stops = (told.false, told.true) if mirrored else (told.true, told.false)
+            if stops and not passes and not told.error:
+                return Result(TRUE if mirrored else FALSE)
+            pending |= found.pending
+            error = error or found.error
+            all_pass = all_pass and passes
+            some_stop = some_stop or stops
+            may_fail = may_fail or told.error
+            none_stops = none_stops and (passes or told.error)
+        # It fails if no operand stops it and one of them fails.
+        whole_fails = may_fail and none_stops
+        if mirrored:
+            return from_truth(Truth(some_stop, all_pass, whole_fails), pending, error)
+        return from_truth(Truth(all_pass, some_stop, whole_fails), pending, error)
+
+    def _conditional(self, node: ast.Conditional, scope: Scope, names: _Names) -> Result:
+        test = self._evaluate(node.test, scope, names)
+        told = truth(test)
+        branches: list[Result] = []
+        if told.true:
+            branches.append(self._evaluate(node.then, scope, names))
+        if told.false:
+            branches.append(self._evaluate(node.otherwise, scope, names))
+        whole = join(branches) if branches else failed(test.error)
+        return Result(
+            whole.value,
+            whole.fault or told.error,
+            whole.pending | test.pending,
+            whole.error or test.error,
+        )
+
+    # --- literals ------------------------------------------------------------------------------
+
+    def _map(
+        self,
+        entries: tuple[tuple[ast.Expression, ast.Expression], ...],
+        scope: Scope,
+        names: _Names,
+    ) -> Result:
+        parts: list[Result] = []
+        made: dict[str, Abstract] = {}
+        fault = False
+        for key_node, value_node in entries:
+            key = self._evaluate(key_node, scope, names)
+            value = self._evaluate(value_node, scope, names)
+            parts += [key, value]
+            fault = fault or key.fault or value.fault
+            if value.value is None or not isinstance(key.value, Known):
+                return apply(_unknown, parts) if value.value is not None else value
+            name = key.value.values[0]
+            if len(key.value.values) > 1 or not isinstance(name, str):
+                return apply(_unknown, [Result(Anything()), *parts])
+            made[name] = value.value
+        pending = frozenset[Lookup]().union(*(part.pending for part in parts))
+        if all(isinstance(value, Known) for value in made.values()):
+            keys = list(made)
+            whole = apply(
+                lambda *values: dict(zip(keys, values, strict=True)),
+                [Result(value) for value in made.values()],
+            )
+            return Result(whole.value, whole.fault or fault, pending)
+        return Result(PartialMap(made, complete=True), fault, pending)
+
+    def _path(
+        self, segments: tuple[str | ast.Expression, ...], scope: Scope, names: _Names
+    ) -> Result:
+        parts = [
+            known(segment) if isinstance(segment, str) else self._evaluate(segment, scope, names)
+            for segment in segments
+        ]
+        literal = [isinstance(segment, str) for segment in segments]
+
+        def build(*values: Any) -> Path:
+            made: list[str] = []
+            for value, is_literal in zip(values, literal, strict=True):
+                made.extend((value,) if is_literal else path_segments(value))
+            return Path(tuple(made))
+
+        whole = apply(build, parts)
+        if isinstance(whole.value, Anything):
+            origin = whole.value.origin
+            return Result(
+                Anything(frozenset({"path"}), origin=origin), True, whole.pending, whole.error
+            )
+        return whole
+
+
+# --- the parts that need no world --------------------------------------------------------------
+
+
+def _unknown(*values: Any) -> Any:
+    raise EvaluationError("a map's key is a string")
+
+
+def _entry(whole: PartialMap, name: str, target: Result) -> Result:
+    entry = whole.entries.get(name)
+    if entry is not None:
+        return Result(entry, target.fault, target.pending, target.error)
+    if whole.complete:
+        return Result(None, True, target.pending, f"the map has no key `{name}`")
+    origin: Segments | None = None if whole.path is None else (*whole.path, name)
+    return Result(Anything(origin=origin), True, target.pending)
+
+
+def _not(inner: Result) -> Result:
+    told = truth(inner)
+    return from_truth(Truth(told.false, told.true, told.error), inner.pending, inner.error)
+
+
+def _binary(operator: str, a: Result, b: Result) -> Result:
+    if operator == "in":
+        return contains(a, b, BINARY["in"])
+    if operator in _COMPARISONS:
+        return compare(a, operator, b, BINARY[operator])
+    if operator not in ("==", "!="):
+        return apply(BINARY[operator], [a, b])
+    pending = a.pending | b.pending
+    if a.value is None or b.value is None:
+        return Result(None, True, pending, a.error or b.error)
+    found: Known = is_equal(a.value, b.value)
+    if operator == "!=" and len(found.values) == 1:
+        found = FALSE if found == TRUE else TRUE
+    return Result(found, a.fault or b.fault, pending, a.error or b.error)
+
+
+def _type_test(operand: Result, name: str) -> Result:
+    wanted = _TYPE_KINDS.get(name)
+    if wanted is None:
+        return failed(f"unknown type `{name}`")
+    if operand.value is None:
+        return operand
+    kinds = kinds_of(operand.value)
+    found = EITHER
+    if kinds is not None and kinds <= wanted:
+        found = TRUE
+    elif kinds is not None and not kinds & wanted:
+        found = FALSE
+    return Result(found, operand.fault, operand.pending, operand.error)
+
+
+def _concrete_method(receiver: Any, name: str, arguments: tuple[Any, ...]) -> Any:
+    kind = dict if isinstance(receiver, Mapping) else receiver.__class__
+    builtin = METHODS.get(kind, {}).get(name)
+    if builtin is None or builtin.arity != len(arguments):
+        raise EvaluationError(f"{type_name(receiver)} has no method `{name}`")
+    return builtin.call(receiver, *arguments)
+
+
+def _special_method(name: str, target: Result, arguments: list[Result]) -> Result | None:
+    """Methods that tell something of a receiver that is not wholly known."""
+    value = target.value
+    if isinstance(value, PartialMap):
+        return _map_method(name, value, target, arguments)
+    if not isinstance(value, Anything) or value.kinds is None:
+        return None
+    if not value.kinds <= {"list", "set"}:
+        return None
+    if name == "toSet" and not arguments and value.kinds == {"list"}:
+        return Result(
+            Anything(frozenset({"set"}), Facts(contains=value.facts.contains), value.origin),
+            target.fault,
+            target.pending,
+        )
+    if name == "size" and not arguments:
+        return Result(
+            Anything(frozenset({"int"}), origin=value.origin), target.fault, target.pending
+        )
+    if name in ("hasAll", "hasAny") and len(arguments) == 1:
+        return _membership(name, value.facts.contains, target, arguments[0])
+    return None
+
+
+def _membership(
+    name: str, certain: tuple[Any, ...], target: Result, wanted: Result
+) -> Result | None:
+    """`hasAll` and `hasAny` of a list or set that has these elements for certain."""
+    if not isinstance(wanted.value, Known):
+        return None
+    proved = True
+    fault = target.fault or wanted.fault
+    for one in wanted.value.values:
+        if not isinstance(one, list | RulesSet):
+            return None
+        found = [any(equals(item, element) for element in certain) for item in one]
+        proved = proved and (all(found) if name == "hasAll" else any(found))
+    return Result(TRUE if proved else EITHER, fault, target.pending | wanted.pending)
+
+
+def _map_method(
+    name: str, value: PartialMap, target: Result, arguments: list[Result]
+) -> Result | None:
+    if name == "keys" and not arguments:
+        facts = Facts(contains=tuple(value.entries))
+        return Result(Anything(frozenset({"list"}), facts), target.fault, target.pending)
+    if name == "get" and len(arguments) == 2 and isinstance(arguments[0].value, Known):
+        return _map_get(value, target, arguments[0], arguments[1])
+    return None
+
+
+def _map_get(value: PartialMap, target: Result, key: Result, default: Result) -> Result | None:
+    assert isinstance(key.value, Known)
+    if default.value is None:
+        return default
+    results: list[Result] = []
+    for one in key.value.values:
+        steps = [one] if isinstance(one, str) else one
+        if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+            return None
+        results.extend(_get_steps(value, steps, default.value))
+    whole = join(results)
+    pending = target.pending | key.pending | default.pending
+    return Result(whole.value, target.fault or key.fault or default.fault, pending)
+
+
+def _get_steps(value: Abstract, steps: list[str], default: Abstract) -> list[Result]:
+    """What `get` may give: never an error."""
+    found: Abstract = value
+    for at, step in enumerate(steps):
+        if not isinstance(found, PartialMap):
+            if isinstance(found, Known):
+                rest = list(steps[at:])
+                return [
+                    Result(Known((one[rest[0]],)))
+                    if len(rest) == 1 and isinstance(one, Mapping) and rest[0] in one
+                    else Result(Anything())
+                    for one in found.values
+                ]
+            return [Result(Anything(origin=_origin(found, steps[at:])))]
+        entry = found.entries.get(step)
+        if entry is None:
+            if found.complete:
+                return [Result(default)]
+            origin = None if found.path is None else (*found.path, *steps[at:])
+            return [Result(Anything(origin=origin))]
+        found = entry
+    return [Result(found)]
+
+
+def _origin(value: Abstract, rest: list[str]) -> Segments | None:
+    if isinstance(value, Anything) and isinstance(value.origin, tuple):
+        return (*value.origin, *rest)
+    return None
