@@ -1,13 +1,19 @@
 """Commits without end and tells each acknowledged commit on standard output. To be killed.
 
-python -m tests.faults.writer_process FILE ROUND
+    python -m tests.faults.writer_process FILE ROUND
+
+Its disk is slow, so that an acknowledgement that comes before the commit is durable comes long
+before, and the kill finds it out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
+
+import apsw
 
 from baas.clock import SystemClock
 from baas.database.database import Database
@@ -20,6 +26,7 @@ from baas.settings import Settings
 from baas.storage.sqlite import SqliteEngine
 
 CLIENTS = 16
+WRITE_SECONDS = 0.001
 
 
 async def client(database: Database, number: int, round_number: int) -> None:
@@ -56,9 +63,31 @@ async def client(database: Database, number: int, round_number: int) -> None:
         sys.stdout.flush()
 
 
+class SlowDisk(apsw.VFS):
+    """The usual file system, each write and sync of which takes a while."""
+
+    def __init__(self) -> None:
+        self.name = "slow"
+        super().__init__(self.name, "")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
+        return SlowFile("", name, flags)
+
+
+class SlowFile(apsw.VFSFile):
+    def xWrite(self, data: bytes, offset: int) -> None:
+        time.sleep(WRITE_SECONDS)
+        super().xWrite(data, offset)
+
+    def xSync(self, flags: int) -> None:
+        time.sleep(WRITE_SECONDS)
+        super().xSync(flags)
+
+
 async def main(file: Path, round_number: int) -> None:
     clock = SystemClock()
-    engine = SqliteEngine.open(file, clock=clock)
+    disk = SlowDisk()
+    engine = SqliteEngine.open(file, clock=clock, vfs=disk.name)
     database = await Database.open(DatabaseName("demo"), engine, clock=clock, settings=Settings())
     sys.stdout.write("ready\n")
     sys.stdout.flush()
