@@ -41,6 +41,7 @@ from baas.ws.face import ListenFace
 
 SERVERS = ("uvicorn", "granian")
 BACKLOG = 2048
+LISTENERS_DRAIN_SECONDS = 3.0  # to take in the last word; who does not read is cut off
 DRAIN_SIGNAL = signal.SIGUSR1
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _log = structlog.get_logger("baas.app")
@@ -103,7 +104,7 @@ class App:
 
     async def drain(self) -> None:
         """Ends the listeners, each with a message that says why; requests go on."""
-        await self._ws.drain(self.settings.drain_seconds)
+        await self._ws.drain(min(self.settings.drain_seconds, LISTENERS_DRAIN_SECONDS))
 
     async def stop(self) -> None:
         """Closes everything; safe to call twice."""
