@@ -14,7 +14,7 @@ from baas.cli.client import path_of, run
 from baas.cli.failures import CommandFailed, Refused
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import note, print_json
-from baas.projects.rulesets import diagnostic_details
+from baas.projects.rulesets import diagnostic_details, open_access_details
 
 _file = click.argument(
     "file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
@@ -31,13 +31,20 @@ def rules_group() -> None:
 @json_option
 def check_rules(file: Path, as_json: bool) -> None:
     """Check the rules in FILE (`-`: stdin). Needs no server. Exit code 1 if they are not valid."""
-    findings = [diagnostic_details(one) for one in baas_rules.check(_read(file))]
+    source = _read(file)
+    findings = [diagnostic_details(one) for one in baas_rules.check(source)]
     errors = sum(one["severity"] == "error" for one in findings)
+    opened = [] if errors else baas_rules.Ruleset.parse(source).open_access()
+    places = [open_access_details(access) for access in opened]
     if as_json:
-        print_json({"diagnostics": findings})
+        print_json({"diagnostics": findings, "open": places})
     else:
         for finding in findings:
             click.echo(_describe(file, finding))
+        if places:
+            click.echo("Open to everybody, signed in or not:")
+        for place in places:
+            click.echo("  " + _describe_open(place))
         warnings = len(findings) - errors
         click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
     if errors:

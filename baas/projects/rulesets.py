@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from baas_rules import Diagnostic, RulesCheckError, Ruleset, RulesSyntaxError, check
+from baas_rules import Diagnostic, OpenAccess, RulesCheckError, Ruleset, RulesSyntaxError, check
 
 from baas.clock import Clock, new_document_id
 from baas.database.system import SystemStore
@@ -200,6 +200,16 @@ def diagnostic_details(diagnostic: Diagnostic) -> dict[str, Any]:
     }
 
 
+def open_access_details(access: OpenAccess) -> dict[str, Any]:
+    """What anybody may do where, as it is shown to an app's developer."""
+    return {
+        "path": access.pattern,
+        "methods": list(access.methods),
+        "line": access.line,
+        "time_bound": access.time_bound,
+    }
+
+
 async def _compile(source: str) -> Ruleset:
     try:
         if len(source) <= _INLINE_CHARACTERS_MAX:
@@ -224,15 +234,7 @@ def _check_service(ruleset: Ruleset) -> None:
 
 
 def _check_closed(ruleset: Ruleset) -> None:
-    found = [
-        {
-            "path": access.pattern,
-            "methods": list(access.methods),
-            "line": access.line,
-            "time_bound": access.time_bound,
-        }
-        for access in ruleset.open_access()
-    ]
+    found = [open_access_details(access) for access in ruleset.open_access()]
     if found:
         places = ", ".join(f"`{one['path']}` (line {one['line']})" for one in found[:5])
         raise FailedPrecondition(

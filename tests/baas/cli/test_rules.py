@@ -50,7 +50,19 @@ def test_check_for_programs_and_from_stdin(baas: Command) -> None:
     outcome = baas("rules", "check", "-", "--json", stdin=BROKEN.encode())
     assert outcome.code == 1
     assert outcome.json["diagnostics"][0]["line"] == 5
-    assert baas("rules", "check", "-", "--json", stdin=GOOD.encode()).json == {"diagnostics": []}
+    assert baas("rules", "check", "-", "--json", stdin=GOOD.encode()).json == {
+        "diagnostics": [],
+        "open": [],
+    }
+
+
+def test_check_lists_what_is_open_to_everybody(baas: Command) -> None:
+    outcome = baas("rules", "check", "-", stdin=OPEN.encode())
+    assert outcome.code == 0
+    first, place, last = outcome.out.splitlines()
+    assert first == "Open to everybody, signed in or not:"
+    assert place == "  line 5: /databases/{database}/documents/notes/{note}: get, list"
+    assert last == "0 errors, 0 warnings"
 
 
 def test_check_of_what_is_no_text(baas: Command, file: Path) -> None:

@@ -98,7 +98,7 @@ async def error_of(context: Context, lines: list[bytes], **options: Any) -> Baas
 
 
 async def test_what_is_exported_and_imported_is_the_same(context: Context) -> None:
-    documents = {
+    documents: dict[str, Fields] = {
         "users/ada": EVERYTHING,
         "users/ada/orders/1": {"total": 1},
         "ghosts/nobody/orders/2": {},
