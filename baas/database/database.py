@@ -23,6 +23,7 @@ from baas.database.log import (
 from baas.database.names import DatabaseName
 from baas.database.optimistic import OptimisticView, Torn
 from baas.database.requests import decode_response
+from baas.database.retention import trim
 from baas.database.transaction import CommitResult, QueryResult, StagedChange, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
@@ -356,6 +357,13 @@ class Database:
         after it is durable and before whoever committed gets the answer. It must be quick and not
         raise. Gives back what ends it. With `keep_open` the database counts as in use."""
         return self._feed.subscribe(subscriber, keep_open=keep_open)
+
+    async def trim(self) -> int:
+        """Forgets what retention no longer covers; the count of rows forgotten."""
+        try:
+            return await trim(self._engine, self._settings, self._clock.now_microseconds())
+        except StorageError as error:
+            raise as_baas_error(error) from error
 
     async def wait_indexes(self) -> None:
         """Returns when no index is wanted or being built."""

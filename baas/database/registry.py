@@ -18,11 +18,12 @@ from baas.database.names import (
     check_database_id,
     check_project_id,
 )
-from baas.errors import NotFound, Unavailable
+from baas.errors import BaasError, NotFound, Unavailable
 from baas.settings import Settings
 from baas.storage.engine import StorageError
 from baas.storage.sqlite import SqliteEngine
 
+TRIM_SECONDS = 60.0  # between two looks at what retention no longer covers
 IDLE_SECONDS_MIN = 30.0  # so that whoever has just been given a database can use it
 _SUFFIX = ".sqlite"
 
@@ -44,6 +45,7 @@ class Databases:
         self._closing: dict[DatabaseName, asyncio.Task[None]] = {}
         self._deleting: set[str] = set()
         self._is_closed = False
+        self._trimming: asyncio.Task[None] | None = None
 
     async def open(self, name: DatabaseName, *, create: bool = False) -> Database:
         """A database of an app. Raises NotFound (`DatabaseNotFound`) unless it exists or `create`
@@ -98,6 +100,9 @@ class Databases:
     async def close(self) -> None:
         """Closes all; newcomers are refused."""
         self._is_closed = True
+        if self._trimming is not None:
+            self._trimming.cancel()
+            await asyncio.wait([self._trimming])
         for name in {*self._opening, *self._open, *self._closing}:
             await self._close_one(name)
 
@@ -153,8 +158,20 @@ class Databases:
             await engine.close()
             raise
         self._open[name] = database
+        if self._trimming is None:
+            self._trimming = asyncio.create_task(self._trim_repeatedly(), name="retention")
         self._close_idle()
         return database
+
+    async def _trim_repeatedly(self) -> None:
+        """Open databases only: one that nobody asks for does not grow."""
+        while True:
+            await asyncio.sleep(TRIM_SECONDS)
+            for database in self.open_databases():
+                try:
+                    await database.trim()
+                except BaasError as error:
+                    _log.warning("retention failed", database=str(database.name), error=str(error))
 
     def _close_idle(self) -> None:
         """Closes the longest idle ones past the limit. Those in use stay, however many."""

@@ -164,6 +164,10 @@ class StorageEngine(Protocol):
         """The oldest version that history and log still reach: tokens below it cannot resume."""
         ...
 
+    async def read_history_bytes(self) -> int:
+        """How many bytes of images history holds."""
+        ...
+
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         """The latest committed images, read as of one instant, in the order of `keys`."""
         ...

@@ -66,6 +66,9 @@ class SteeredEngine:
     async def read_oldest_version(self) -> int:
         return await self.engine.read_oldest_version()
 
+    async def read_history_bytes(self) -> int:
+        return await self.engine.read_history_bytes()
+
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         return await self.engine.get_documents(keys)
 

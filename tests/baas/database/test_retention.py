@@ -1,0 +1,70 @@
+"""History and log reach as far back as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from baas.clock import VirtualClock
+from baas.database import retention
+from baas.database.database import Database
+from baas.database.retention import trim
+from baas.errors import ResumeTokenExpired
+from baas.settings import Settings
+from tests.baas.database.acts import fields, increment, put, write
+from tests.baas.database.engines import SteeredEngine
+
+DAY = 86_400
+
+
+async def test_by_age(database: Database, engine: SteeredEngine, clock: VirtualClock) -> None:
+    versions = []
+    for _ in range(5):
+        versions.append((await write(database, increment("c/a"))).version)
+        clock.advance(DAY)
+    settings = replace(Settings(), retention_seconds=3 * DAY)
+    # Each commit but the first left a log record and an image in history.
+    assert await trim(engine, settings, clock.now_microseconds()) == 2 + 1
+    assert await engine.read_oldest_version() == versions[2]
+    assert await trim(engine, settings, clock.now_microseconds()) == 0
+    async with database.snapshot() as snapshot:
+        assert len(await snapshot.read_net_changes(versions[2])) == 1
+        with pytest.raises(ResumeTokenExpired):
+            await snapshot.read_net_changes(versions[1])
+    assert await fields(database, "c/a") == [{"n": 5}]
+
+
+async def test_nothing_is_written_where_nothing_is_due(
+    database: Database, engine: SteeredEngine, clock: VirtualClock
+) -> None:
+    assert await database.trim() == 0
+    await write(database, put("c/a", {}))
+    clock.advance(DAY)
+    assert await database.trim() == 0
+    assert await engine.read_oldest_version() == 0
+
+
+async def test_by_size_the_oldest_first(
+    database: Database,
+    engine: SteeredEngine,
+    clock: VirtualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "SLICE_ROWS", 3)
+    for number in range(30):
+        await write(database, put("c/a", {"n": number, "text": "x" * 1_000}))
+    settings = replace(Settings(), retention_bytes=10_500)
+    await trim(engine, settings, clock.now_microseconds())
+    left = await engine.read_history_bytes()
+    assert 5_000 < left <= 10_500
+    oldest = await engine.read_oldest_version()
+    async with database.snapshot() as snapshot:
+        events = await snapshot.read_commits(oldest)
+        assert [change.old is not None for event in events for change in event.changes] == [
+            True
+        ] * len(events)
+    settings = replace(Settings(), retention_bytes=0)
+    await trim(engine, settings, clock.now_microseconds())
+    assert await engine.read_history_bytes() == 0
+    assert (await fields(database, "c/a"))[0] is not None
