@@ -34,7 +34,7 @@ from baas_rules.functions import (
     path_segments,
 )
 from baas_rules.limits import CROSS_SERVICE_LOOKUPS_MAX, EXPRESSIONS_MAX, LOOKUPS_MAX
-from baas_rules.lookups import lookup_of, request_path
+from baas_rules.lookups import capture_value, lookup_of, request_path
 from baas_rules.operators import (
     BINARY,
     TYPE_TESTS,
@@ -62,37 +62,30 @@ class Unresolved(Exception):
 class Environment:
     """What one evaluation knows, and what it has used up."""
 
-    __slots__ = (
-        "budget",
-        "captures",
-        "documents",
-        "lookups",
-        "lookups_max",
-        "request",
-        "trace",
-    )
+    # One is made per decision, so only what is always there is set each time.
+    captures: tuple[Any, ...] = ()
+    budget = EXPRESSIONS_MAX
+    lookups: set[Lookup] | None = None  # those evaluated so far
+    trace: Trace | None = None
 
     def __init__(
         self, request: Request, documents: Mapping[Lookup, ResourceDocument | None]
     ) -> None:
         self.request = request
         self.documents = documents
-        self.captures: tuple[Any, ...] = ()
-        self.budget = EXPRESSIONS_MAX
-        self.lookups: set[Lookup] = set()
-        self.lookups_max = (
-            CROSS_SERVICE_LOOKUPS_MAX if request.service == OBJECT_SERVICE else LOOKUPS_MAX
-        )
-        self.trace: Trace | None = None
 
     def look_up(self, lookup: Lookup) -> ResourceDocument | None:
         """A document of those given. Raises Unresolved if it is not among them, LimitExceeded if
         the evaluation has looked up as many others as it may."""
         if lookup not in self.documents:
             raise Unresolved(frozenset((lookup,)))
+        if self.lookups is None:
+            self.lookups = set()
         if lookup not in self.lookups:
-            if len(self.lookups) >= self.lookups_max:
-                raise LimitExceeded(f"more than {self.lookups_max} documents are looked up")
+            of_objects = self.request.service == OBJECT_SERVICE
+            most = CROSS_SERVICE_LOOKUPS_MAX if of_objects else LOOKUPS_MAX
+            if len(self.lookups) >= most:
+                raise LimitExceeded(f"more than {most} documents are looked up")
             self.lookups.add(lookup)
         return self.documents[lookup]
 
@@ -392,7 +385,7 @@ class Compiler:
             return local.run
         place = scope.capture(name)
         if place is not None:
-            return _capture(place)
+            return _capture(place, scope.captures[place].recursive)
         return _VARIABLES.get(name) or _failing(f"unknown variable `{name}`")
 
     def _is_free(self, name: str, scope: Scope, names: _Names) -> bool:
@@ -461,7 +454,7 @@ class Compiler:
                 return lambda environment, frame: frame[here]
             place = scope.capture(node.name)
             if local is None and place is not None:
-                return _capture(place)
+                return _capture(place, scope.captures[place].recursive)
         run = self._unit(node, scope, names)
         return lambda environment, frame: _Lazy(run, frame)
 
@@ -622,7 +615,9 @@ def _let(place: int, definition: Run) -> Run:
     return run
 
 
-def _capture(place: int) -> Run:
+def _capture(place: int, recursive: bool) -> Run:
+    if recursive:
+        return lambda environment, frame: capture_value(environment.captures[place])
     return lambda environment, frame: environment.captures[place]
 
 

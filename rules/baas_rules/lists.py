@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from baas_rules.abstract import Abstract, Anything, Known, PartialMap, Result
 from baas_rules.constraints import Subject
 from baas_rules.decision import Auth, ListRequest, Lookup, Request, Segments
+from baas_rules.lookups import capture_value
 from baas_rules.matching import GAP, Captures, PathTree
 from baas_rules.prover import World
 
@@ -64,7 +65,8 @@ def is_known(capture: Any) -> bool:
 
 def abstract_captures(captures: Captures) -> tuple[Abstract, ...]:
     return tuple(
-        capture if isinstance(capture, Anything) else Known((capture,)) for capture in captures
+        capture if isinstance(capture, Anything) else Known((capture_value(capture),))
+        for capture in captures
     )
 
 

@@ -49,3 +49,8 @@ def request_path(request: Request) -> Path:
     if request.service == OBJECT_SERVICE:
         return Path(request.path)
     return document_name(request.path, request.database)
+
+
+def capture_value(capture: Any) -> Any:
+    """What a wildcard binds, as a value: the segments of a recursive one are a path."""
+    return Path(capture) if capture.__class__ is tuple else capture

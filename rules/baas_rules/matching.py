@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from baas_rules import ast
-from baas_rules.values import Path
 
 T = TypeVar("T")
 
+# What the wildcards bind, outermost first: a string, or the segments of a recursive wildcard.
 Captures = tuple[Any, ...]
+
+_STARTS_MAX = 256
 
 
 class _Node(Generic[T]):
@@ -25,7 +27,7 @@ class _Node(Generic[T]):
 
 class PathTree(Generic[T]):
     """Items under patterns. A recursive wildcard takes any number of segments, or with `least` 1
-    (rules_version '1') one or more; it binds a Path, a plain wildcard a string."""
+    (rules_version '1') one or more."""
 
     def __init__(self, patterns: Iterable[tuple[Sequence[ast.Segment], T]], least: int) -> None:
         self._root: _Node[T] = _Node()
@@ -35,12 +37,44 @@ class PathTree(Generic[T]):
             for segment in pattern:
                 node = _child(node, segment)
             node.items.append(item)
+        self._starts: dict[tuple[str, ...], list[tuple[_Node[T], Captures]] | None] = {}
 
     def match(self, path: tuple[str, ...]) -> list[tuple[T, Captures]]:
         """Every item whose pattern covers the whole path, with what its wildcards bind."""
         found: list[tuple[T, Captures]] = []
         self._walk(self._root, path, 0, (), found)
         return found
+
+    def match_below(
+        self, prefix: tuple[str, ...], path: tuple[str, ...]
+    ) -> list[tuple[T, Captures]]:
+        """As `match` of prefix and path together. Made for prefixes that come again and again."""
+        starts = self._starts.get(prefix, ...)
+        if starts is ...:
+            starts = self._start(prefix)
+            if len(self._starts) < _STARTS_MAX:
+                self._starts[prefix] = starts
+        if starts is None:
+            return self.match(prefix + path)
+        found: list[tuple[T, Captures]] = []
+        for node, captures in starts:
+            self._walk(node, path, 0, captures, found)
+        return found
+
+    def _start(self, prefix: tuple[str, ...]) -> list[tuple[_Node[T], Captures]] | None:
+        """Where walks are after the prefix. None if a recursive wildcard may reach beyond it."""
+        starts: list[tuple[_Node[T], Captures]] = [(self._root, ())]
+        for segment in prefix:
+            further: list[tuple[_Node[T], Captures]] = []
+            for node, captures in starts:
+                if node.recursive is not None:
+                    return None
+                if segment in node.literals:
+                    further.append((node.literals[segment], captures))
+                if node.single is not None:
+                    further.append((node.single, (*captures, segment)))
+            starts = further
+        return starts
 
     def _walk(
         self,
@@ -86,7 +120,7 @@ class PathTree(Generic[T]):
         if not node.literals and node.single is None and node.recursive is None:
             first = max(first, length)  # nothing follows: it takes all the rest or nothing
         for end in range(first, length + 1):
-            self._walk(node, path, end, (*captures, Path(path[at:end])), found)
+            self._walk(node, path, end, (*captures, path[at:end]), found)
 
     def match_all(
         self,
@@ -94,9 +128,9 @@ class PathTree(Generic[T]):
         tail: tuple[str | None, ...],
         unknown: Callable[[bool], Any],
     ) -> list[tuple[T, Captures]]:
-        """Items whose pattern covers *every* path of `prefix`, then any number of segments (if
-        `tail` begins with Ellipsis-like gap: see `GAP`), then `tail`, where None is an unknown
-        segment. `unknown(recursive)` makes what a wildcard binds where it is not known."""
+        """Items whose pattern covers *every* path of `prefix` and `tail`, in which None is some
+        segment and GAP any number of them. `unknown(recursive)` makes what a wildcard binds where
+        that is not known."""
         found: list[tuple[T, Captures]] = []
         path: tuple[str | None, ...] = (*prefix, *tail)
         self._walk_all(self._root, path, 0, (), found, unknown)
@@ -129,7 +163,7 @@ class PathTree(Generic[T]):
             if len(taken) - taken.count(GAP) < self._least:
                 continue
             known = None not in taken and GAP not in taken
-            bound = Path(tuple(map(str, taken))) if known else unknown(True)
+            bound = taken if known else unknown(True)
             self._walk_all(node.recursive, path, end, (*captures, bound), found, unknown)
 
 

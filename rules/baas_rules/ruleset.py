@@ -24,6 +24,7 @@ from baas_rules.decision import (
     Reason,
     Request,
     ResourceDocument,
+    Segments,
 )
 from baas_rules.errors import (
     Diagnostic,
@@ -61,11 +62,11 @@ Documents = Mapping[Lookup, ResourceDocument | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Grant:
-    """An allow statement for one method. `run` is None if it has no condition."""
+    """An allow statement. `run` is its condition; without one, it always grants."""
 
     allow: ast.Allow
     scope: Scope
-    run: Run | None
+    run: Run
     weight: int
     uses_resource: bool
     captures: frozenset[int]
@@ -73,6 +74,24 @@ class _Grant:
 
 # The allow statements of one match, by method.
 _Grants = dict[str, tuple[_Grant, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """The allow statements of one match for one method, without those that never grant."""
+
+    grants: tuple[_Grant, ...]
+    runs: tuple[Run, ...]
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Askable:
+    """All that one method can be granted by. `is_light` tells that even all of it together stays
+    below EXPRESSIONS_MAX, so that nobody needs to count."""
+
+    tree: PathTree[_Asked]
+    is_light: bool
 
 
 def check(source: str, *, name: str = "firestore.rules") -> list[Diagnostic]:
@@ -104,14 +123,13 @@ class Ruleset:
         compiler = Compiler(service=self.service)
         analysis = Analysis()
         least = 1 if made.file.version == 1 else 0
-        self._tree: PathTree[_Grants] = PathTree(
-            (
-                (block.pattern, _grants(block, compiler, analysis))
-                for block in made.blocks
-                if block.match.allows
-            ),
-            least,
-        )
+        blocks = [
+            (block.pattern, _grants(block, compiler, analysis))
+            for block in made.blocks
+            if block.match.allows
+        ]
+        self._tree: PathTree[_Grants] = PathTree(blocks, least)
+        self._askable = {method: _askable(method, blocks, least) for method in METHODS}
         self._counted: dict[int, Run] = {}
         self._counting = Compiler(service=self.service, counted=True)
 
@@ -147,50 +165,47 @@ class Ruleset:
 
         If that depends on documents which are not given, the decision names as many of them as can
         be told now; those that a short-circuit spares are not named."""
+        if request.service != self.service or request.method not in self._askable:
+            return _DENIED
         environment = Environment(request, documents)
-        unresolved: frozenset[Lookup] = frozenset()
+        unresolved: frozenset[Lookup] | None = None
         try:
-            for run, captures in self._runs(request):
+            for grants, captures in self._asked(request):
                 environment.captures = captures
-                try:
-                    if run is None or run(environment, ()) is True:
-                        return _with_lookups(_ALLOWED, environment)
-                except EvaluationError:
-                    continue
-                except Unresolved as fault:
-                    unresolved |= fault.lookups
+                for run in grants:
+                    try:
+                        if run(environment, ()) is True:
+                            return _with_lookups(_ALLOWED, environment)
+                    except EvaluationError:
+                        continue
+                    except Unresolved as fault:
+                        unresolved = (unresolved or frozenset()) | fault.lookups
         except (LimitExceeded, RecursionError):
             return _with_lookups(_DENIED, environment)
         if unresolved:
             return Decision(allowed=False, missing=_bounded(unresolved))
         return _with_lookups(_DENIED, environment)
 
-    def _runs(self, request: Request) -> list[tuple[Run | None, Captures]]:
+    def _asked(self, request: Request) -> list[tuple[tuple[Run, ...], Captures]]:
         """The conditions that are asked, with what the wildcards of their matches bind."""
-        found = self._asked(request)
-        weight = sum(grant.weight for grant, _ in found)
-        if weight > EXPRESSIONS_MAX:
-            return [(self._counted_run(grant), captures) for grant, captures in found]
-        return [(grant.run, captures) for grant, captures in found]
-
-    def _asked(self, request: Request) -> list[tuple[_Grant, Captures]]:
-        if request.service != self.service:
-            return []
-        path = request.path
+        askable = self._askable[request.method]
         if request.service == DOCUMENT_SERVICE:
-            path = ("databases", request.database, "documents", *path)
-        method = request.method
+            prefix = ("databases", request.database, "documents")
+            found = askable.tree.match_below(prefix, request.path)
+        else:
+            found = askable.tree.match(request.path)
+        if askable.is_light or sum(one.weight for one, _ in found) <= EXPRESSIONS_MAX:
+            return [(one.runs, captures) for one, captures in found]
         return [
-            (grant, captures)
-            for grants, captures in self._tree.match(path)
-            for grant in grants.get(method, ())
+            (tuple(self._counted_run(grant) for grant in one.grants), captures)
+            for one, captures in found
         ]
 
-    def _counted_run(self, grant: _Grant) -> Run | None:
+    def _counted_run(self, grant: _Grant) -> Run:
         """As `grant.run`, keeping to EXPRESSIONS_MAX. Made when first needed."""
         condition = grant.allow.condition
         if condition is None:
-            return None
+            return grant.run
         run = self._counted.get(id(condition))
         if run is None:
             run = self._counting.condition(condition, grant.scope)
@@ -232,8 +247,6 @@ class Ruleset:
         pending = frozenset[Lookup]()
         found = subject(request, alternative)
         for grant, captures in self._listed(request, found):
-            if grant.run is None:
-                return True, pending
             unknown = {at for at, capture in enumerate(captures) if not is_known(capture)}
             if not grant.uses_resource and not grant.captures & unknown:
                 proved, missing = self._evaluated(grant, captures, environment)
@@ -252,7 +265,6 @@ class Ruleset:
     ) -> tuple[bool, frozenset[Lookup]]:
         """A condition that looks neither at the document nor at its id needs no proof."""
         run = self._counted_run(grant) if grant.weight > EXPRESSIONS_MAX else grant.run
-        assert run is not None
         environment.captures = captures
         environment.budget = EXPRESSIONS_MAX
         try:
@@ -345,7 +357,7 @@ class Ruleset:
         decision = self.decide(request, documents)
         if decision.allowed or decision.missing:
             return Explanation(decision, subject)
-        asked = self._asked(request)
+        asked = self._matching(request)
         if not asked:
             return Explanation(_because(decision, (self._uncovered(request),)), subject)
         compiler = Compiler(service=self.service, traced=True)
@@ -358,6 +370,16 @@ class Ruleset:
             if isinstance(trace.fault, LimitExceeded):
                 break
         return Explanation(_because(decision, tuple(reasons)), subject)
+
+    def _matching(self, request: Request) -> list[tuple[_Grant, Captures]]:
+        """Every allow statement that names the method, in matches that cover the path."""
+        if request.service != self.service:
+            return []
+        return [
+            (grant, captures)
+            for grants, captures in self._tree.match(_full_path(request))
+            for grant in grants.get(request.method, ())
+        ]
 
     def _traced(self, compiler: Compiler, grant: _Grant, environment: Environment) -> Trace:
         condition = grant.allow.condition
@@ -383,16 +405,20 @@ class Ruleset:
         path = "/" + "/".join(request.path)
         if request.service != self.service:
             return Reason(f"these rules are for {self.service}, not {request.service}")
-        full = request.path
-        if request.service == DOCUMENT_SERVICE:
-            full = ("databases", request.database, "documents", *full)
-        methods = {method for grants, _ in self._tree.match(full) for method in grants}
+        matched = self._tree.match(_full_path(request))
+        methods = {method for grants, _ in matched for method in grants}
         if methods:
             named = ", ".join(method for method in METHODS if method in methods)
             message = f"no allow statement for `{path}` names {request.method} (only {named})"
             return Reason(message)
         hint = "rules of a match do not reach into subcollections, unless it ends with {name=**}"
         return Reason(f"no match statement covers `{path}`", hint=hint)
+
+
+def _full_path(request: Request) -> Segments:
+    if request.service == DOCUMENT_SERVICE:
+        return ("databases", request.database, "documents", *request.path)
+    return request.path
 
 
 def _with_lookups(decision: Decision, environment: Environment) -> Decision:
@@ -426,7 +452,7 @@ def _grants(block: Block, compiler: Compiler, analysis: Analysis) -> _Grants:
 
 def _grant(allow: ast.Allow, scope: Scope, compiler: Compiler, analysis: Analysis) -> _Grant:
     if allow.condition is None:
-        return _Grant(allow, scope, None, 0, False, frozenset())
+        return _Grant(allow, scope, lambda environment, frame: True, 0, False, frozenset())
     measure = analysis.measure(allow.condition, scope)
     return _Grant(
         allow=allow,
@@ -436,3 +462,27 @@ def _grant(allow: ast.Allow, scope: Scope, compiler: Compiler, analysis: Analysi
         uses_resource=measure.uses_resource,
         captures=measure.captures,
     )
+
+
+def _askable(
+    method: str, blocks: list[tuple[tuple[ast.Segment, ...], _Grants]], least: int
+) -> _Askable:
+    items: list[tuple[tuple[ast.Segment, ...], _Asked]] = []
+    for pattern, by_method in blocks:
+        grants = tuple(grant for grant in by_method.get(method, ()) if not _never(grant.allow))
+        if grants:
+            runs = tuple(grant.run for grant in grants)
+            items.append((pattern, _Asked(grants, runs, sum(grant.weight for grant in grants))))
+    # A path may match through two recursive wildcards in several ways.
+    heaviest = sum(item.weight * _most_matches(pattern) for pattern, item in items)
+    return _Askable(PathTree(items, least), heaviest <= EXPRESSIONS_MAX)
+
+
+def _never(allow: ast.Allow) -> bool:
+    """Whether it is `if false`."""
+    return isinstance(allow.condition, ast.Literal) and allow.condition.value is not True
+
+
+def _most_matches(pattern: tuple[ast.Segment, ...]) -> int:
+    recursive = sum(isinstance(one, ast.Wildcard) and one.recursive for one in pattern)
+    return 1 if recursive < 2 else EXPRESSIONS_MAX

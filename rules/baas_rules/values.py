@@ -95,7 +95,9 @@ class RulesSet:
     def __init__(self, values: Iterable[Any]) -> None:
         members: dict[Any, Any] = {}
         for value in values:
-            members.setdefault(freeze(value), value)
+            key = value if value.__class__ is str else freeze(value)
+            if key not in members:
+                members[key] = value
         self._members = members
 
     @classmethod
@@ -150,25 +152,37 @@ class MapDiff:
     old: Mapping[str, Any]
 
     def added(self) -> RulesSet:
-        return RulesSet(key for key in self.new if key not in self.old)
+        old = self.old
+        return _names(key for key in self.new if key not in old)
 
     def removed(self) -> RulesSet:
-        return RulesSet(key for key in self.old if key not in self.new)
+        new = self.new
+        return _names(key for key in self.old if key not in new)
 
     def changed(self) -> RulesSet:
         old = self.old
-        return RulesSet(
+        return _names(
             key for key, value in self.new.items() if key in old and not equals(value, old[key])
         )
 
     def unchanged(self) -> RulesSet:
         old = self.old
-        return RulesSet(
+        return _names(
             key for key, value in self.new.items() if key in old and equals(value, old[key])
         )
 
     def affected(self) -> RulesSet:
-        return self.added().union(self.removed()).union(self.changed())
+        new, old = self.new, self.old
+        found = {
+            key: key for key, value in new.items() if key not in old or not equals(value, old[key])
+        }
+        found.update((key, key) for key in old if key not in new)
+        return RulesSet._of(found)
+
+
+def _names(keys: Iterable[str]) -> RulesSet:
+    """A set of different strings."""
+    return RulesSet._of({key: key for key in keys})
 
 
 class UniqueKey:
