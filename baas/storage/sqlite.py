@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 WAL_CHECKPOINT_PAGES = 1_000  # a background thread tidies up from here on
 WAL_FORCED_PAGES = 16_384  # 64 MiB: the writer itself does, and commits wait for it
+# A snapshot keeps the WAL from starting again at its beginning: 512 MiB written meanwhile end it.
+WAL_SNAPSHOT_PAGES = 131_072
 _FORCED_BUSY_MILLISECONDS = 250
 _IDLE_READERS_MAX = 8
 
@@ -67,7 +69,7 @@ class SqliteEngine:
         self._forced_from = WAL_FORCED_PAGES
         self._checkpoint: asyncio.Future[None] | None = None
         self._idle_readers: list[apsw.Connection] = []
-        self._busy_readers: set[apsw.Connection] = set()
+        self._snapshots: dict[SqliteSnapshot, int] = {}  # the WAL's pages when it was opened
         self._worker = Worker(f"writer of {Path(path).name}")
         self._writer = connect(path, synchronous=synchronous, read_only=False, vfs=vfs)
         try:
@@ -135,16 +137,17 @@ class SqliteEngine:
             except BaseException:
                 connection.close()
                 raise
-        self._busy_readers.add(connection)
+        self._snapshots[snapshot] = self._wal_pages
         return snapshot
 
-    def give_back(self, connection: apsw.Connection) -> None:
+    def give_back(self, snapshot: SqliteSnapshot, connection: apsw.Connection) -> None:
         """Ends a snapshot's transaction and keeps the connection for the next one."""
-        self._busy_readers.discard(connection)
+        self._snapshots.pop(snapshot, None)
         try:
             connection.execute("ROLLBACK")
         except apsw.Error:
-            connection.close(True)
+            with suppress(apsw.Error):
+                connection.close(True)
             return
         if self._is_closed or len(self._idle_readers) >= _IDLE_READERS_MAX:
             connection.close()
@@ -262,6 +265,9 @@ class SqliteEngine:
         pages = self._wal_pages
         if pages < WAL_CHECKPOINT_PAGES or self._is_closed:
             return
+        for snapshot, opened_at in list(self._snapshots.items()):
+            if pages - opened_at >= WAL_SNAPSHOT_PAGES:
+                snapshot.revoke()
         if pages >= self._forced_from:
             self._forced_from = pages + WAL_FORCED_PAGES
             self._worker.submit(self._force_checkpoint)

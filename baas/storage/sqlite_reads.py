@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import apsw
@@ -21,6 +22,7 @@ T = TypeVar("T")
 INLINE_ROWS_MAX = 128
 INLINE_COUNT_MAX = 1_000
 
+_REVOKED = "the snapshot was held for too long; read in smaller steps"
 _IMAGE = "path, created, version, CAST(data AS BLOB)"
 _GET = f"SELECT {_IMAGE} FROM documents WHERE key = ?"
 _GET_AT = (
@@ -142,7 +144,7 @@ class ConnectionPool(Protocol):
 
     threads: ThreadPoolExecutor
 
-    def give_back(self, connection: apsw.Connection) -> None: ...
+    def give_back(self, snapshot: SqliteSnapshot, connection: apsw.Connection) -> None: ...
 
 
 class SqliteSnapshot:
@@ -155,6 +157,7 @@ class SqliteSnapshot:
         self._pool = pool
         self._connection: apsw.Connection | None = connection
         self._lock = asyncio.Lock()
+        self._is_revoked = False
         connection.execute("BEGIN")
         try:
             self._version: int = fetch_one(connection, "SELECT version FROM head")[0]
@@ -214,9 +217,21 @@ class SqliteSnapshot:
         if self._lock.locked():
             async with self._lock:
                 pass
+        self._let_go()
+
+    def revoke(self) -> None:
+        """Ends the snapshot before its reader does: what it reads from now on, and what it is
+        reading, raises EngineUnavailable."""
+        self._is_revoked = True
+        if not self._lock.locked():
+            self._let_go()
+        elif self._connection is not None:
+            self._connection.interrupt()  # `_run` lets go
+
+    def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._pool.give_back(connection)
+            self._pool.give_back(self, connection)
 
     async def _count(
         self, count: Callable[[apsw.Connection, int | None], int], limit: int | None
@@ -233,24 +248,36 @@ class SqliteSnapshot:
         async with self._lock:
             if inline:
                 return self._read(read)
-            future = asyncio.get_running_loop().run_in_executor(
-                self._pool.threads, self._read, read
-            )
             try:
-                return await asyncio.shield(future)
-            except asyncio.CancelledError:
-                # The thread still holds the connection: stop it and wait, then let go.
+                return await self._run_in_thread(read)
+            finally:
+                if self._is_revoked:
+                    self._let_go()
+
+    async def _run_in_thread(self, read: Callable[[apsw.Connection], T]) -> T:
+        future = asyncio.get_running_loop().run_in_executor(self._pool.threads, self._read, read)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # The thread still uses the connection: stop it, and wait however often one is told.
+            while not future.done():
                 if self._connection is not None:
                     self._connection.interrupt()
-                await asyncio.wait([future])
-                future.cancelled() or future.exception()
-                raise
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([future], timeout=0.05)
+            if not future.cancelled():
+                future.exception()  # nobody else looks at it
+            raise
 
     def _read(self, read: Callable[[apsw.Connection], T]) -> T:
         connection = self._connection
+        if self._is_revoked:
+            raise EngineUnavailable(_REVOKED)
         if connection is None:
             raise EngineUnavailable("the snapshot is closed")
         try:
             return read(connection)
         except apsw.Error as error:
+            if self._is_revoked:
+                raise EngineUnavailable(_REVOKED) from error
             raise as_storage_error(error) from error

@@ -140,6 +140,11 @@ async def test_history_bytes_follow_history(engine: SqliteEngine, file: Path) ->
 # The WAL ------------------------------------------------------------------------------------------
 
 
+async def wait_checkpoint(engine: SqliteEngine) -> None:
+    if engine._checkpoint is not None:
+        await engine._checkpoint
+
+
 async def test_wal_is_tidied_up_in_the_background(
     engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +200,38 @@ async def test_reader_of_an_old_version_does_not_hold_up_commits_again_and_again
     pages = engine._wal_pages
     assert 1 <= len(attempts) <= pages // 100
     assert all(later - earlier >= 100 for earlier, later in pairwise(attempts))
+
+
+@pytest.mark.parametrize("is_scanning", [False, True])
+async def test_snapshot_that_makes_the_wal_too_large_is_ended(
+    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch, is_scanning: bool
+) -> None:
+    monkeypatch.setattr(engine_module, "WAL_CHECKPOINT_PAGES", 10)
+    monkeypatch.setattr(engine_module, "WAL_SNAPSHOT_PAGES", 100)
+    writer = Writer(engine)
+    await writer.write(1, {f"a{number}": "x" for number in range(3_000)})
+    old = await engine.open_snapshot()
+
+    async def scan() -> None:
+        while True:
+            await old.scan_documents(ALL, limit=10_000)
+
+    scanning = asyncio.create_task(scan()) if is_scanning else None
+    for version in range(2, 40):
+        await writer.write(version, {"b": "x" * 20_000})
+    young = await engine.open_snapshot()
+    with pytest.raises(EngineUnavailable, match="too long"):
+        await (scanning or old.get_documents([b"b"]))
+    assert (await young.get_documents([b"b"]))[0] is not None
+    await old.close()
+    await young.close()
+    # With the old one gone the WAL starts again from its beginning.
+    await wait_checkpoint(engine)
+    await writer.write(40, {"b": "small"})  # all of the WAL is in the file after the next one
+    await wait_checkpoint(engine)
+    pages = engine._wal_pages
+    await writer.write(41, {"b": "small"})
+    assert engine._wal_pages < pages
 
 
 # Errors of the disk -------------------------------------------------------------------------------
