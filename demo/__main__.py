@@ -106,9 +106,7 @@ async def prepare_project(admin: httpx.AsyncClient) -> str:
         check(await admin.post("/projects", json={"id": PROJECT, "name": "Cities of the world"}))
         check(
             await admin.put(
-                f"/projects/{PROJECT}/rules",
-                # Cities are public on purpose; rules that let everybody in have to be asked for.
-                json={"source": RULES.read_text(encoding="utf-8"), "allow_open": True},
+                f"/projects/{PROJECT}/rules", json={"source": RULES.read_text(encoding="utf-8")}
             )
         )
     keys = check(await admin.get(f"/projects/{PROJECT}/keys"))["keys"]

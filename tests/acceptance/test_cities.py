@@ -16,7 +16,7 @@ import pytest
 from baas_sdk import Client, FieldFilter, GeoPoint, PermissionDenied, Query
 
 from demo.cities import cities
-from tests.processes import ROOT, ServerProcess, checked
+from tests.processes import ROOT, ServerProcess
 
 RULES = ROOT / "demo" / "firestore.rules"
 BATCH = 500
@@ -45,24 +45,30 @@ def command(server: ServerProcess, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    server = ServerProcess(tmp_path_factory.mktemp("cities") / "data").start()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    server = ServerProcess(tmp_path_factory.mktemp("cities") / "data")
+    try:
+        server.start()
+        yield server
+    finally:
+        status = server.stop()
+    assert status == 0
+
+
+@pytest.fixture(scope="module")
+def world(server: ServerProcess) -> Iterator[World]:
     command(server, "project", "create", "world")
     command(server, "rules", "deploy", str(RULES), "--project", "world")
-    with server.admin() as admin:
-        body = {"kind": "publishable", "name": "app"}
-        api_key = str(checked(admin.post("/projects/world/keys", json=body))["key"])
-    ada = Client(server.url, project="world", api_key=api_key)
-    ben = Client(server.url, project="world", api_key=api_key)
-    ada.auth.sign_up("ada@example.com", PASSWORD)
-    ben.auth.sign_up("ben@example.com", PASSWORD)
-    assert ada.auth.current_user is not None
-    source = dict(cities(ada.auth.current_user.uid))
-    import_cities(ada, source)
-    yield World(server, api_key, ada, ben, source)
-    ada.close()
-    ben.close()
-    assert server.stop() == 0
+    api_key = command(server, "key", "create", "--project", "world", "--name", "app").strip()
+    with (
+        Client(server.url, project="world", api_key=api_key) as ada,
+        Client(server.url, project="world", api_key=api_key) as ben,
+    ):
+        ada.auth.sign_up("ada@example.com", PASSWORD)
+        ben.auth.sign_up("ben@example.com", PASSWORD)
+        source = dict(cities(_uid(ada)))
+        import_cities(ada, source)
+        yield World(server, api_key, ada, ben, source)
 
 
 def import_cities(client: Client, source: dict[str, dict[str, Any]]) -> None:
@@ -102,7 +108,7 @@ def test_cities_of_a_country_by_population(world: World, country: str) -> None:
 
 def test_pages_by_cursor_are_the_whole_range(world: World) -> None:
     def big(fields: dict[str, Any]) -> bool:
-        return 200_000 <= fields["population"] < 400_000
+        return bool(200_000 <= fields["population"] < 400_000)
 
     expected = sorted(
         (i for i, f in world.source.items() if big(f)),
