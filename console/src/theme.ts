@@ -56,7 +56,7 @@ export const colorSchemeManager = localStorageColorSchemeManager({ key: "baas-co
 export const theme = createTheme({
   colors: { petrol, dark, gray },
   primaryColor: "petrol",
-  primaryShade: { light: 7, dark: 6 },
+  primaryShade: 7,
   fontFamily: '"Geist Variable", ui-sans-serif, system-ui, sans-serif',
   fontFamilyMonospace: '"Geist Mono Variable", ui-monospace, monospace',
   fontSizes: {

@@ -142,7 +142,7 @@ def watched_page(browser: Browser) -> Iterator[NewPage]:
             entry = json.dumps(json.dumps(session))
             # Only where there is none: a session that the page ended stays ended.
             context.add_init_script(
-                "if (!sessionStorage.getItem('seeded')) {"
+                "if (location.protocol !== 'about:' && !sessionStorage.getItem('seeded')) {"
                 " sessionStorage.setItem('seeded', '1');"
                 f" sessionStorage.setItem('baas-admin-session', {entry}); }}"
             )

@@ -31,7 +31,7 @@ def test_the_setup_link_makes_the_first_administrator_once(
     expect(page.get_by_role("alert")).to_contain_text("8 characters")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Projects")).to_be_visible()
+    expect(page.get_by_role("heading", name="Projects", exact=True)).to_be_visible()
     assert "token" not in page.url
 
     again = watched_page()
@@ -63,14 +63,14 @@ def test_signing_in_and_out(bare_server: ServerProcess, watched_page: NewPage) -
     expect(page.get_by_role("alert")).to_have_text("E-mail or password is wrong.")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Projects")).to_be_visible()
+    expect(page.get_by_role("heading", name="Projects", exact=True)).to_be_visible()
     token = page.evaluate("JSON.parse(sessionStorage['baas-admin-session']).token")
     assert page.evaluate("Object.keys(localStorage).join()").find("session") < 0
     assert page.evaluate("document.cookie") == ""
 
     page.get_by_role("button", name=f"Account {EMAIL}").click()
     page.get_by_role("menuitem", name="Sign out").click()
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
     assert page.evaluate("sessionStorage['baas-admin-session']") is None
     me = httpx.get(
         f"{bare_server.url}/api/v1/admin/me", headers={"Authorization": f"Bearer {token}"}

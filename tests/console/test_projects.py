@@ -86,7 +86,7 @@ def test_a_project_is_deleted_only_by_typing_its_id(
     expect(dialog.get_by_role("button", name="Delete project")).to_be_disabled()
     dialog.get_by_role("textbox").fill("short-lived")
     dialog.get_by_role("button", name="Delete project").click()
-    expect(page.get_by_role("heading", name="Projects")).to_be_visible()
+    expect(page.get_by_role("heading", name="Projects", exact=True)).to_be_visible()
     assert operator.get("/admin/projects/short-lived").status_code == 404
 
 
@@ -96,10 +96,10 @@ def test_rules_are_checked_as_they_are_typed_and_deployed(
     server.create_project("with-rules")
     page = open_console("#/projects/with-rules/rules")
     editor = page.get_by_role("textbox", name="Security rules")
-    editor.fill(RULES.replace("!= null;", "!= null"))
+    editor.fill(RULES.replace("!= null;", "!="))
     problems = page.get_by_role("complementary", name="Problems")
     problem = problems.get_by_role("button").first
-    expect(problem).to_contain_text("line 6")
+    expect(problem).to_contain_text("line 6, column 5")
     expect(page.locator(".cm-lint-marker-error")).to_have_count(1)
     expect(page.get_by_role("button", name="Deploy")).to_be_disabled()
     problem.click()

@@ -1,6 +1,7 @@
-import { Button, Modal, TextInput } from "@mantine/core";
+import { Button, TextInput } from "@mantine/core";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { messageOf } from "../api/client";
+import { Dialog } from "./Dialog";
 
 export interface ConfirmProps {
   title: string;
@@ -41,7 +42,7 @@ export function Confirm({
   }
 
   return (
-    <Modal opened onClose={onClose} title={title} size="sm">
+    <Dialog onClose={onClose} title={title} size="sm">
       <form className="stack" onSubmit={submit}>
         <div>{children}</div>
         {typed !== undefined && (
@@ -77,6 +78,6 @@ export function Confirm({
           </Button>
         </div>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

@@ -19,7 +19,7 @@ import type { Document } from "../api/listen";
 import { changesBetween, mergeFields } from "../model/drafts";
 import { shortTime } from "../model/inputs";
 import { writeJson } from "../model/json";
-import { dataHash } from "../model/routes";
+import { dataHash, referenceHash } from "../model/routes";
 import { encodeFields, type Fields, isSameFields } from "../model/values";
 import { navigate, useGuard } from "../navigation";
 import type { DataRoute } from "../pages/DataPage";
@@ -230,7 +230,13 @@ function Editor({
             It was deleted, or only its subcollections exist.
           </Empty>
         ) : (
-          <FieldsEditor draft={draft} base={baseFields} fresh={fresh} onChange={setDraft} />
+          <FieldsEditor
+            draft={draft}
+            base={baseFields}
+            fresh={fresh}
+            hrefOf={(reference) => referenceHash(project, database, reference)}
+            onChange={setDraft}
+          />
         )}
       </div>
       {dirty ? (
@@ -305,7 +311,7 @@ function ConflictBanner({
   return (
     <div className="banner" role="alert">
       <IconAlertTriangle />
-      <span className="grow" style={{ minWidth: 180 }}>
+      <span className="say">
         {live === null ? (
           "Somebody deleted this document while you were editing it."
         ) : (

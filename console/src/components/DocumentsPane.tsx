@@ -17,6 +17,7 @@ import type { Document } from "../api/listen";
 import { fieldSegment, isDocument, type Segments, splitPath } from "../model/paths";
 import { encodeQuery, type Order, PAGE, type View } from "../model/queries";
 import { dataHash } from "../model/routes";
+import type { Kind } from "../model/values";
 import { navigate, replaceHash } from "../navigation";
 import type { DataRoute } from "../pages/DataPage";
 import { IconAction } from "./controls";
@@ -202,15 +203,32 @@ function useCount(
   return count?.key === key ? count.value : null;
 }
 
-/** The fields that most documents have, commonest first, then by name. */
+const TITLES = ["name", "title", "email", "label", "displayName"];
+const WEIGHTS: Readonly<Partial<Record<Kind, number>>> = {
+  array: 2,
+  map: 2,
+  vector: 3,
+  bytes: 3,
+  null: 3,
+};
+
+/** The fields that most documents have: titles first, what is long or opaque last, then by name. */
 export function columnsOf(documents: readonly Document[]): string[] {
   const counts = new Map<string, number>();
-  for (const document of documents.slice(0, 200))
-    for (const name of document.fields.keys()) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const weights = new Map<string, number>();
+  const sample = documents.slice(0, 200);
+  for (const document of sample)
+    for (const [name, value] of document.fields) {
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+      const weight = WEIGHTS[value.kind] ?? 1;
+      weights.set(name, Math.min(weights.get(name) ?? weight, weight));
+    }
+  const weightOf = (name: string) => (TITLES.includes(name) ? 0 : (weights.get(name) ?? 1));
   return [...counts]
-    .sort(([nameA, countA], [nameB, countB]) => countB - countA || (nameA < nameB ? -1 : 1))
+    .sort(([, countA], [, countB]) => countB - countA)
     .slice(0, COLUMNS_MAX)
-    .map(([name]) => name);
+    .map(([name]) => name)
+    .sort((a, b) => weightOf(a) - weightOf(b) || (a < b ? -1 : 1));
 }
 
 function DocumentsTable({

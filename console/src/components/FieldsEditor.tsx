@@ -27,7 +27,7 @@ export function draftOf(fields: Fields, mode: Draft["mode"] = "tree"): Draft {
 }
 
 function textOf(fields: Fields): string {
-  return writeJson(encodeFields(fields), 2);
+  return writeJson(encodeFields(fields, true), 2);
 }
 
 export function isDirty(draft: Draft, base: Fields): boolean {
@@ -79,11 +79,13 @@ export function FieldsEditor({
   draft,
   base,
   fresh,
+  hrefOf,
   onChange,
 }: {
   draft: Draft;
   base: Fields;
   fresh?: ReadonlySet<string>;
+  hrefOf?: (reference: string) => string | null;
   onChange: (draft: Draft) => void;
 }): ReactNode {
   const marks = useMemo(() => {
@@ -109,6 +111,7 @@ export function FieldsEditor({
       fields={draft.fields}
       base={base}
       {...(fresh === undefined ? {} : { fresh })}
+      {...(hrefOf === undefined ? {} : { hrefOf })}
       edit={draft.edit}
       onEdit={(edit) => onChange({ ...draft, edit })}
       onChange={(fields) => onChange({ ...draft, fields, edit: null })}

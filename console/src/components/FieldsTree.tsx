@@ -1,7 +1,7 @@
 /** The fields of a document as a tree that can be edited in place, by mouse or keyboard. */
 
 import { Button, TextInput, Tooltip } from "@mantine/core";
-import { IconChevronRight, IconPlus, IconTrash } from "@tabler/icons-react";
+import { IconArrowUpRight, IconChevronRight, IconPlus, IconTrash } from "@tabler/icons-react";
 import { type FormEvent, Fragment, type ReactNode, useState } from "react";
 import { type Place, placeKey, valueAt, withName, withoutValue, withValue } from "../model/drafts";
 import { KIND_NAMES, shortTime, textOfValue, valueOfText } from "../model/inputs";
@@ -63,6 +63,9 @@ export interface FieldsTreeProps {
   fresh?: ReadonlySet<string>;
   edit: RowEdit | null;
   onEdit: (edit: RowEdit | null) => void;
+  /** The address of a referenced document; null where it cannot be shown. */
+  hrefOf?: (reference: string) => string | null;
+  /** Ends an open edit too. */
   onChange: (fields: Fields) => void;
 }
 
@@ -149,7 +152,8 @@ function Row(props: FieldsTreeProps & { place: Place; value: Value }): ReactNode
   const isMine = edit !== null && placeKey(edit.place) === placeKey(place);
   if (isMine && edit.isNew === false)
     return <RowForm {...props} edit={edit} depth={depth} hasName={typeof name === "string"} />;
-  const label = `${place.join(".")}`;
+  const label = place.join(".");
+  const href = value.kind === "reference" ? (props.hrefOf?.(value.value) ?? null) : null;
   return (
     <>
       <div
@@ -200,15 +204,19 @@ function Row(props: FieldsTreeProps & { place: Place; value: Value }): ReactNode
                 </button>
               </Tooltip>
             )}
+            {href !== null && (
+              <Tooltip label="Open document">
+                <a className="bare" href={href} aria-label={`Open document of ${label}`}>
+                  <IconArrowUpRight />
+                </a>
+              </Tooltip>
+            )}
             <Tooltip label="Remove">
               <button
                 type="button"
                 className="bare"
                 aria-label={`Remove ${label}`}
-                onClick={() => {
-                  onEdit(null);
-                  onChange(withoutValue(fields, place));
-                }}
+                onClick={() => onChange(withoutValue(fields, place))}
               >
                 <IconTrash />
               </button>
@@ -267,7 +275,6 @@ function RowForm({
     event.stopPropagation();
     try {
       onChange(applyEdit(fields, edit));
-      onEdit(null);
     } catch (failure) {
       setError(failure instanceof Error ? failure.message : String(failure));
     }

@@ -222,6 +222,7 @@ function FilterForm({
         value={field}
         onChange={setField}
         data-autofocus
+        openOnFocus={false}
         limit={8}
         comboboxProps={{ withinPortal: false }}
         styles={{ input: { fontFamily: "var(--mono)", fontSize: 12 } }}
@@ -297,6 +298,7 @@ function OrderForm({
         value={field}
         onChange={setField}
         data-autofocus
+        openOnFocus={false}
         limit={8}
         comboboxProps={{ withinPortal: false }}
         styles={{ input: { fontFamily: "var(--mono)", fontSize: 12 } }}

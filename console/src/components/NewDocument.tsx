@@ -1,4 +1,4 @@
-import { Button, Modal, TextInput } from "@mantine/core";
+import { Button, TextInput } from "@mantine/core";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { isReason, messageOf } from "../api/client";
 import { setDocument } from "../api/documents";
@@ -13,6 +13,7 @@ import {
 import { dataHash } from "../model/routes";
 import type { Fields } from "../model/values";
 import { navigate, useGuard } from "../navigation";
+import { Dialog } from "./Dialog";
 import {
   type Draft,
   draftOf,
@@ -84,8 +85,7 @@ export function NewDocument({
   }
 
   return (
-    <Modal
-      opened
+    <Dialog
       onClose={close}
       title={collection === null ? "Start a collection" : "New document"}
       size={620}
@@ -151,7 +151,7 @@ export function NewDocument({
           </Button>
         </form>
       </div>
-    </Modal>
+    </Dialog>
   );
 }
 

@@ -58,7 +58,7 @@ export function textOfValue(value: Value): string {
     case "vector":
     case "array":
     case "map": {
-      const tree = encodeValue(value);
+      const tree = encodeValue(value, true);
       return value.kind === "vector" ? writeJson([...value.values], 1) : writeJson(tree, 2);
     }
     default:

@@ -9,7 +9,7 @@ import {
   urlPath,
 } from "./paths";
 import { encodeQuery, guessKind, type View } from "./queries";
-import { dataHash, pageHash, parseHash, setupToken } from "./routes";
+import { dataHash, pageHash, parseHash, referenceHash, setupToken } from "./routes";
 
 const VIEW: View = {
   where: [
@@ -58,6 +58,13 @@ describe("hash addresses", () => {
   test("damaged filters are left out", () => {
     const route = parseHash('#/projects/p/data/c?where=["a","like",1]&where={&where=["a","==",1]');
     expect(route.page === "data" && route.view.where).toHaveLength(1);
+  });
+
+  test("references lead to their document", () => {
+    expect(referenceHash("p", "d", "users/ada")).toBe("#/projects/p/data/users/ada?database=d");
+    expect(referenceHash("p", "d", "projects/q/databases/(default)/documents/a/b")).toBe(
+      "#/projects/q/data/a/b",
+    );
   });
 
   test("the set-up token is read from the fragment only", () => {

@@ -66,3 +66,16 @@ export function setupToken(hash: string): string | null {
   const found = /^#?\/?setup\?(.*)$/s.exec(hash);
   return found === null ? null : new URLSearchParams(found[1]).get("token");
 }
+
+/** Where a reference leads: within its own database, or another one of this server. */
+export function referenceHash(project: string, database: string, reference: string): string {
+  const found = /^projects\/([^/]+)\/databases\/([^/]+)\/documents\/(.*)$/s.exec(reference);
+  if (found === null) return dataHash(project, database, splitPath(reference));
+  const [, otherProject, otherDatabase, path] = found as unknown as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  return dataHash(otherProject, otherDatabase, splitPath(path));
+}

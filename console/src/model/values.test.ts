@@ -77,6 +77,15 @@ describe("native JSON", () => {
     expect(doubleText(-0)).toBe("-0.0");
   });
 
+  test("literals are for people and read back the same", () => {
+    for (const text of ["3.0", "-0.0", "1e+21", "[1, 1.0]", '{"$double": "NaN"}']) {
+      expect(writeJson(encodeValue(fromText(text), true), 1)).toBe(text);
+      expect(isSame(fromText(writeJson(encodeValue(fromText(text), true))), fromText(text))).toBe(
+        true,
+      );
+    }
+  });
+
   test("an error names the place, and the place has an offset", () => {
     const text = '{"a": {"b": [1, {"$geo": [0, 999]}]}}';
     const { tree, offsets } = parseJson(text);

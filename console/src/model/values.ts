@@ -101,8 +101,11 @@ export function decodeFields(tree: Json, at = ""): Fields {
   return fields;
 }
 
-/** One value as native JSON, each type unmistakable. */
-export function encodeValue(value: Value): Json {
+/**
+ * One value as native JSON, each type unmistakable. With `literals`, whole doubles are written as
+ * people do, `3.0`: text that only `parseJson` reads back without loss.
+ */
+export function encodeValue(value: Value, literals = false): Json {
   switch (value.kind) {
     case "null":
       return null;
@@ -114,6 +117,8 @@ export function encodeValue(value: Value): Json {
         ? Number(value.value)
         : { $int: String(value.value) };
     case "double":
+      if (literals && Number.isFinite(value.value))
+        return new NumberLiteral(doubleText(value.value));
       return Number.isFinite(value.value) && !Number.isInteger(value.value)
         ? value.value
         : { $double: encodeDouble(value.value) };
@@ -128,16 +133,16 @@ export function encodeValue(value: Value): Json {
     case "vector":
       return { $vector: value.values.map(encodeDouble) };
     case "array":
-      return value.values.map(encodeValue);
+      return value.values.map((item) => encodeValue(item, literals));
     case "map":
-      return encodeFields(value.fields);
+      return encodeFields(value.fields, literals);
   }
 }
 
-export function encodeFields(fields: Fields): JsonObject {
+export function encodeFields(fields: Fields, literals = false): JsonObject {
   const tree = Object.create(null) as JsonObject;
   for (const [name, value] of fields)
-    tree[name.startsWith("$") ? `$${name}` : name] = encodeValue(value);
+    tree[name.startsWith("$") ? `$${name}` : name] = encodeValue(value, literals);
   return tree;
 }
 

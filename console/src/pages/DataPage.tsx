@@ -1,12 +1,11 @@
 /** The data browser: collections, the documents of one, and one document, all live. */
 
-import { Menu, TextInput } from "@mantine/core";
+import { Menu, TextInput, Tooltip } from "@mantine/core";
 import { IconDatabase, IconHome, IconSelector } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { getProject, listDatabases } from "../api/admin";
 import { ConnectionContext, useConnection, useConnectionStatus, useLoaded } from "../api/hooks";
 import { CollectionsPane } from "../components/CollectionsPane";
-import { IconAction } from "../components/controls";
 import { DocumentPane } from "../components/DocumentPane";
 import { DocumentsPane } from "../components/DocumentsPane";
 import { Empty, Failed } from "../components/feedback";
@@ -131,11 +130,16 @@ function Crumbs({ route }: { route: DataRoute }): ReactNode {
           })}
         </ol>
       </nav>
-      <IconAction label="Go to a path ( / )" onClick={() => setTyping(true)} data-key="/">
-        <span className="mono" aria-hidden style={{ fontSize: 13 }}>
-          /…
-        </span>
-      </IconAction>
+      <Tooltip label="Go to a path">
+        <button
+          type="button"
+          className="bare goto wide-only"
+          onClick={() => setTyping(true)}
+          data-key="/"
+        >
+          Go to <kbd>/</kbd>
+        </button>
+      </Tooltip>
     </>
   );
 }

@@ -1,10 +1,11 @@
-import { Button, Modal, TextInput } from "@mantine/core";
+import { Button, TextInput } from "@mantine/core";
 import { IconPlus, IconStack2 } from "@tabler/icons-react";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { createKey, createProject, listKeys, type Project } from "../api/admin";
 import { messageOf } from "../api/client";
 import type { Loaded } from "../api/hooks";
 import { Copy } from "../components/controls";
+import { Dialog } from "../components/Dialog";
 import { Empty, Failed, Loading } from "../components/feedback";
 import { shortTime } from "../model/inputs";
 import { DEFAULT_DATABASE, dataHash } from "../model/routes";
@@ -117,7 +118,7 @@ function NewProject({ onClose }: { onClose: (created: Project | null) => void })
 
   if (created !== null)
     return (
-      <Modal opened onClose={() => onClose(created.project)} title="Project created">
+      <Dialog onClose={() => onClose(created.project)} title="Project created">
         <div className="stack">
           <p>
             Apps name the project <code>{created.project.id}</code> and show this publishable key.
@@ -142,10 +143,10 @@ function NewProject({ onClose }: { onClose: (created: Project | null) => void })
             </Button>
           </div>
         </div>
-      </Modal>
+      </Dialog>
     );
   return (
-    <Modal opened onClose={() => onClose(null)} title="New project">
+    <Dialog onClose={() => onClose(null)} title="New project">
       <form className="stack" onSubmit={submit}>
         <TextInput
           label="Name"
@@ -178,7 +179,7 @@ function NewProject({ onClose }: { onClose: (created: Project | null) => void })
           </Button>
         </div>
       </form>
-    </Modal>
+    </Dialog>
   );
 }
 

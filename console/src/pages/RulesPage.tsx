@@ -1,6 +1,6 @@
 import { unifiedMergeView } from "@codemirror/merge";
 import type { EditorView } from "@codemirror/view";
-import { Button, Checkbox, Modal } from "@mantine/core";
+import { Button, Checkbox } from "@mantine/core";
 import { IconAlertTriangle, IconCircleCheck, IconCircleX, IconCloudUp } from "@tabler/icons-react";
 import { type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import {
@@ -14,6 +14,7 @@ import {
 import { ApiError, messageOf } from "../api/client";
 import { useLoaded } from "../api/hooks";
 import { CodeEditor } from "../components/CodeEditor";
+import { Dialog } from "../components/Dialog";
 import { Failed, Loading, toast } from "../components/feedback";
 import { shortTime } from "../model/inputs";
 import type { JsonObject } from "../model/json";
@@ -250,7 +251,7 @@ function DeployDialog({
   }
 
   return (
-    <Modal opened onClose={onClose} title="Deploy these rules?" size={760}>
+    <Dialog onClose={onClose} title="Deploy these rules?" size={760}>
       <div className="stack">
         <p className="muted">
           They apply at once, to open listeners too. Added lines are green, removed ones red.
@@ -298,7 +299,7 @@ function DeployDialog({
           </Button>
         </div>
       </div>
-    </Modal>
+    </Dialog>
   );
 }
 

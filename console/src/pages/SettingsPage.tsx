@@ -1,4 +1,4 @@
-import { Button, Modal, NativeSelect, Textarea, TextInput } from "@mantine/core";
+import { Button, NativeSelect, Textarea, TextInput } from "@mantine/core";
 import { IconDatabase, IconKey, IconPlus, IconTrash } from "@tabler/icons-react";
 import { type FormEvent, type ReactNode, useState } from "react";
 import {
@@ -17,6 +17,7 @@ import { messageOf } from "../api/client";
 import { useLoaded } from "../api/hooks";
 import { Confirm } from "../components/Confirm";
 import { Copy, IconAction } from "../components/controls";
+import { Dialog } from "../components/Dialog";
 import { Failed, Loading, toast } from "../components/feedback";
 import { shortTime } from "../model/inputs";
 import { dataHash } from "../model/routes";
@@ -322,7 +323,7 @@ function NewKey({
 
   if (made !== null)
     return (
-      <Modal opened onClose={() => onClose(true)} title="Key created">
+      <Dialog onClose={() => onClose(true)} title="Key created">
         <div className="stack">
           <p>
             {made.kind === "secret"
@@ -337,10 +338,10 @@ function NewKey({
             <Button onClick={() => onClose(true)}>Done</Button>
           </div>
         </div>
-      </Modal>
+      </Dialog>
     );
   return (
-    <Modal opened onClose={() => onClose(false)} title="New API key" size="sm">
+    <Dialog onClose={() => onClose(false)} title="New API key" size="sm">
       <form className="stack" onSubmit={submit}>
         <NativeSelect
           label="Kind"
@@ -372,7 +373,7 @@ function NewKey({
           </Button>
         </div>
       </form>
-    </Modal>
+    </Dialog>
   );
 }
 

@@ -1,4 +1,4 @@
-import { Button, Menu, Modal, PasswordInput, TextInput } from "@mantine/core";
+import { Button, Menu, PasswordInput, TextInput } from "@mantine/core";
 import {
   IconDotsVertical,
   IconPlus,
@@ -13,6 +13,7 @@ import { messageOf } from "../api/client";
 import { useLoaded } from "../api/hooks";
 import { Confirm } from "../components/Confirm";
 import { Copy, IconAction } from "../components/controls";
+import { Dialog } from "../components/Dialog";
 import { Empty, Failed, Loading, toast, toastError } from "../components/feedback";
 import { shortTime } from "../model/inputs";
 
@@ -237,7 +238,7 @@ function NewUser({
   }
 
   return (
-    <Modal opened onClose={() => onClose(false)} title="New user" size="sm">
+    <Dialog onClose={() => onClose(false)} title="New user" size="sm">
       <form className="stack" onSubmit={submit} noValidate>
         <TextInput
           label="E-mail"
@@ -268,6 +269,6 @@ function NewUser({
           </Button>
         </div>
       </form>
-    </Modal>
+    </Dialog>
   );
 }
