@@ -258,7 +258,7 @@ class _SpanSource:
                 self._spans.appendleft(KeyRange(span.start, last))
             else:
                 self._spans.appendleft(KeyRange(last + b"\x00", span.end))
-        self._size = min(max(2 * self._size, BATCH_FIRST), BATCH_MAX)
+            self._size = min(max(2 * self._size, BATCH_FIRST), BATCH_MAX)
 
 
 class _NameSource(_SpanSource):

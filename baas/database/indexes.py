@@ -118,23 +118,26 @@ class Indexes:
     def entries_for(
         self, path: DocumentPath, old: Fields | None, new: Fields | None
     ) -> tuple[Sequence[Entry], Sequence[Entry]]:
-        """The entries that a change of one document removes and adds; only those that differ.
-        An image that is None does not exist."""
+        """The entries that a change of one document removes and adds: those that differ, and while
+        an index is being filled all that it adds. An image that is None does not exist."""
         indexes = self._by_collection.get(path.segments[-2])
         if indexes is None:
             return _NOTHING
         removed: list[Entry] = []
         added: list[Entry] = []
         for index in indexes:
-            if old is not None and new is not None and index.is_unaffected(old, new):
+            # Back-filling passes over documents that change under it, so that their entries have
+            # to come from here, even if they are what they would have been before.
+            is_building = index.ready_at is None
+            can_stay = not is_building and old is not None and new is not None
+            if can_stay and index.is_unaffected(old or {}, new or {}):
                 continue
             before = () if old is None else index.entry_keys(path, old)
             after = () if new is None else index.entry_keys(path, new)
-            if before == after:
-                continue
-            kept = set(before) & set(after)
-            removed += [Entry(index.number, key) for key in before if key not in kept]
-            added += [Entry(index.number, key) for key in after if key not in kept]
+            there = () if is_building else frozenset(before)
+            gone = frozenset(before).difference(after)
+            removed += [Entry(index.number, key) for key in before if key in gone]
+            added += [Entry(index.number, key) for key in after if key not in there]
         return removed, added
 
     def find(self, definition: IndexDefinition) -> Index | None:

@@ -251,7 +251,9 @@ class _Disjunct:
             if fields or keys.is_cut(above):
                 self.exact = False
             else:
-                prefix += above[:-1]  # without the byte that ends a path
+                # Without the byte that ends a path, which is below all that go on with a segment.
+                prefix += above[:-1]
+                return KeyRange(prefix + b"\x02", keys.prefix_end(prefix))
         return KeyRange(prefix, keys.prefix_end(prefix))
 
     def _narrow(
@@ -284,7 +286,10 @@ class _Disjunct:
                 continue
             at, above = prefix + key, keys.prefix_end(prefix + key)
             assert above is not None
-            spans = [*_clip(spans, b"", at), *_clip(spans, above, None)]
+            # Nothing is below null.
+            below = [] if value is None and not field.descending else _clip(spans, b"", at)
+            over = [] if value is None and field.descending else _clip(spans, above, None)
+            spans = [*below, *over]
         return sorted(spans, key=lambda span: span.start)
 
     def _narrow_by_name(

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from baas.database import executor, index_builder
+from baas.database.index_builder import IndexBuilder
+from baas.database.indexes import (
+    Index,
+    IndexDefinition,
+    Indexes,
+    IndexField,
+    decode_definition,
+    encode_definition,
+)
+from baas.database.planner import CollectionScan, IndexScan, plan_query
+from baas.errors import DataLoss
+from baas.model.paths import CollectionPath, DocumentPath, FieldPath
+from baas.model.queries import FieldFilter, Operator, Order, Query
+from baas.model.values import Fields
+from baas.storage.engine import BackfillRow, KeyRange, StorageError
+from tests.baas.database import arbitrary
+from tests.baas.database.store import Store
+
+CITIES = CollectionPath(("cities",))
+SIZE = FieldPath(("size",))
+TAGS = FieldPath(("tags",))
+BY_SIZE = IndexDefinition("cities", False, (IndexField(SIZE),))
+BIG = Query(CITIES, where=FieldFilter(SIZE, Operator.GREATER, 900), order_by=(Order(SIZE),))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    await store.close()
+
+
+def city(name: str) -> DocumentPath:
+    return CITIES.document(name)
+
+
+def made(*definitions: IndexDefinition) -> Indexes:
+    indexes = Indexes()
+    for number, definition in enumerate(definitions, start=1):
+        index = Index(number, definition)
+        indexes.add(index)
+        indexes.mark_ready(index)
+    return indexes
+
+
+def test_a_document_without_a_field_has_no_entry() -> None:
+    indexes = made(BY_SIZE)
+    assert indexes.entries_for(city("a"), None, {"name": "A"}) == ([], [])
+    assert indexes.entries_for(city("a"), None, {"size": {"x": 1}})[1]
+    assert indexes.entries_for(CollectionPath(("towns",)).document("a"), None, {"size": 1}) == (
+        (),
+        (),
+    )
+
+
+def test_only_entries_that_differ_are_written() -> None:
+    indexes = made(BY_SIZE, IndexDefinition("cities", False, (IndexField(TAGS, array=True),)))
+    old: Fields = {"size": 1, "tags": ["a", "b", "a"]}
+    assert len(indexes.entries_for(city("x"), None, old)[1]) == 3
+    removed, added = indexes.entries_for(city("x"), old, {"size": 1.0, "tags": ["b", "c"]})
+    assert [entry.index for entry in removed] == [2]
+    assert [entry.index for entry in added] == [2]
+    removed, added = indexes.entries_for(city("x"), old, None)
+    assert (len(removed), added) == (3, [])
+
+
+def test_subcollections_share_the_index_but_not_the_range() -> None:
+    indexes = made(BY_SIZE)
+    below = DocumentPath(("states", "x", "cities", "a"))
+    (first,) = indexes.entries_for(city("a"), None, {"size": 1})[1]
+    (second,) = indexes.entries_for(below, None, {"size": 1})[1]
+    assert first.index == second.index
+    assert first.key != second.key
+
+
+@given(
+    fields=st.lists(
+        st.builds(IndexField, st.sampled_from(arbitrary.FIELDS), st.booleans(), st.booleans()),
+        max_size=3,
+    ),
+    group=st.booleans(),
+    is_ready=st.booleans(),
+)
+def test_definitions_survive_as_documents(
+    fields: list[IndexField], group: bool, is_ready: bool
+) -> None:
+    definition = IndexDefinition("c", group, tuple(fields))
+    assert decode_definition(encode_definition(definition, is_ready=is_ready)) == (
+        definition,
+        is_ready,
+    )
+
+
+def test_a_damaged_definition_is_data_loss() -> None:
+    with pytest.raises(DataLoss):
+        decode_definition({"collection": "c"})
+
+
+# Building ----------------------------------------------------------------------------------------
+
+
+async def fill(store: Store, count: int) -> None:
+    for start in range(0, count, 200):
+        changes: dict[DocumentPath, Fields | None] = {
+            city(f"c{number:04}"): {"size": number} for number in range(start, start + 200)
+        }
+        await store.commit(changes)
+
+
+async def test_the_first_query_scans_and_makes_the_index(store: Store) -> None:
+    await fill(store, 1_000)
+    assert not uses_index(store, BIG)
+    assert len(await run(store, BIG)) == 99
+    await store.builder.wait_idle()
+    assert uses_index(store, BIG)
+    assert len(await run(store, BIG)) == 99
+
+
+def uses_index(store: Store, query: Query) -> bool:
+    plan = plan_query(query, store.indexes, store.indexes.generation)
+    return not isinstance(plan, CollectionScan) and isinstance(plan[0], IndexScan)
+
+
+async def run(store: Store, query: Query) -> list[Any]:
+    found = await store.run_query(query)
+    assert [document.path for document in found] == [
+        document.path for document in store.expected(query)
+    ]
+    return [document.fields for document in found]
+
+
+async def test_a_small_collection_needs_no_index(store: Store) -> None:
+    await store.commit({city(str(number)): {"size": number} for number in range(100)})
+    await run(store, BIG)
+    await store.builder.wait_idle()
+    assert list(store.indexes) == []
+
+
+async def test_a_snapshot_from_before_the_index_does_not_use_it(store: Store) -> None:
+    generation = store.indexes.generation
+    store.builder.request([BY_SIZE])
+    await store.builder.wait_idle()
+    assert isinstance(plan_query(BIG, store.indexes, generation), CollectionScan)
+
+
+async def test_the_number_of_indexes_is_bounded(tmp_path: Path) -> None:
+    store = Store(tmp_path, indexes_max=2)
+    names = [FieldPath((name,)) for name in "abc"]
+    wanted = [IndexDefinition("cities", False, (IndexField(name),)) for name in names]
+    store.builder.request(wanted)
+    store.builder.request(wanted)
+    store.builder.request([IndexDefinition("towns", False, (IndexField(SIZE),))])
+    await store.builder.wait_idle()
+    assert len(store.indexes.of_collection("cities")) == 2
+    assert len(store.indexes.of_collection("towns")) == 1
+    await store.close()
+
+
+async def test_commits_during_the_build_are_in_the_index(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
+    monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
+    await fill(store, 400)
+    store.builder.request([BY_SIZE])
+    for number in range(0, 400, 7):
+        await store.commit(
+            {
+                city(f"c{number:04}"): {"size": 2_000 + number},
+                city(f"c{399 - number:04}"): None,
+                city(f"d{number:04}"): {"size": number},
+            }
+        )
+        await asyncio.sleep(0)
+    await store.builder.wait_idle()
+    await check_entries(store)
+
+
+async def test_a_document_that_changes_under_the_build_is_not_passed_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.commit({city(name): {"size": 1} for name in "abc"})
+    backfill = store.engine.backfill
+
+    async def change_first(rows: Sequence[BackfillRow]) -> int:
+        monkeypatch.setattr(store.engine, "backfill", backfill)
+        await store.commit({city("b"): {"size": 1, "name": "B"}})  # the entries stay the same
+        return await backfill(rows)
+
+    monkeypatch.setattr(store.engine, "backfill", change_first)
+    store.builder.request([BY_SIZE])
+    await store.builder.wait_idle()
+    await check_entries(store)
+
+
+async def check_entries(store: Store) -> None:
+    """The entries of every index are exactly those of the documents that there are."""
+    snapshot = await store.engine.open_snapshot()
+    for index in store.indexes:
+        rows = await snapshot.scan_entries(index.number, KeyRange(b"", None), limit=100_000)
+        wanted = [
+            key
+            for path, document in store.documents.items()
+            if path.segments[-2] == index.definition.collection_id
+            for key in index.entry_keys(path, document.fields)
+        ]
+        assert [row.key for row in rows] == sorted(wanted)
+    await snapshot.close()
+
+
+async def reopened(store: Store) -> None:
+    """The indexes as a new process would find them."""
+    await store.builder.close()
+    store.indexes = store.listeners._indexes = Indexes()
+    store.builder = IndexBuilder(
+        store.engine,
+        store.indexes,
+        store._commit_fields,
+        clock=store.clock,
+        collection_indexes_max=64,
+    )
+    snapshot = await store.engine.open_snapshot()
+    await store.builder.load(snapshot)
+    await snapshot.close()
+
+
+async def test_a_ready_index_is_there_after_reopening(store: Store) -> None:
+    await fill(store, 200)
+    store.builder.request([BY_SIZE])
+    await store.builder.wait_idle()
+    await reopened(store)
+    assert len(await run(store, BIG)) == 0
+    assert uses_index(store, BIG)
+    store.builder.request([IndexDefinition("cities", False, (IndexField(TAGS),))])
+    await store.builder.wait_idle()
+    assert sorted(index.number for index in store.indexes) == [1, 2]
+
+
+async def test_a_build_that_was_cut_off_goes_on_after_reopening(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
+    monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
+    await fill(store, 400)
+    store.builder.request([BY_SIZE])
+    for _ in range(20):  # somewhere in the middle
+        await asyncio.sleep(0)
+    backfilled: list[int] = []
+    backfill = store.engine.backfill
+
+    async def count(rows: Sequence[BackfillRow]) -> int:
+        backfilled.append(len(rows))
+        return await backfill(rows)
+
+    await store.commit({city("other"): {}})  # the definition is durable by then
+    monkeypatch.setattr(store.engine, "backfill", count)
+    await reopened(store)
+    await store.commit({city("late"): {"size": 5}})
+    await store.builder.wait_idle()
+    assert sum(backfilled) == 401
+    assert uses_index(store, BIG)
+    await check_entries(store)
+
+
+async def test_a_failing_store_leaves_the_index_for_the_next_query(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(store, 200)
+
+    async def fail(rows: object) -> int:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store.engine, "backfill", fail)
+        store.builder.request([BY_SIZE])
+        await store.builder.wait_idle()
+    assert not uses_index(store, BIG)
+    store.builder.request([BY_SIZE])
+    await store.builder.wait_idle()
+    assert uses_index(store, BIG)
+    await check_entries(store)
+
+
+@pytest.mark.slow
+@given(
+    queries=st.lists(arbitrary.queries(), min_size=1, max_size=3),
+    commits=st.lists(
+        st.dictionaries(
+            arbitrary.paths, st.one_of(st.none(), arbitrary.fields), min_size=1, max_size=8
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_queries_on_a_real_engine_return_what_filtering_and_sorting_would(
+    queries: list[Query], commits: list[dict[DocumentPath, Fields | None]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_builder, "SLICE_FIRST", 2)
+        patch.setattr(index_builder, "SLICE_MAX", 2)
+        patch.setattr(executor, "BATCH_FIRST", 2)
+        patch.setattr(
+            executor.QueryExecutor.__init__,
+            "__kwdefaults__",
+            {
+                "on_missing": None,
+                "index_after_scanned": 0,
+            },
+        )
+        store = Store(Path(folder))
+        for commit in commits:
+            await store.commit(commit)
+            for query in queries:
+                await run(store, query)  # by scanning, beside a build, or by index
+        await store.builder.wait_idle()
+        for query in queries:
+            await run(store, query)
+        await check_entries(store)
+        await store.close()
