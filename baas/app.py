@@ -41,6 +41,7 @@ from baas.ws.face import ListenFace
 
 SERVERS = ("uvicorn", "granian")
 BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 65  # longer than the 60 of common proxies, which then are the ones to close
 LISTENERS_DRAIN_SECONDS = 3.0  # to take in the last word; who does not read is cut off
 DRAIN_SIGNAL = signal.SIGUSR1
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -292,6 +293,7 @@ def _serve_uvicorn(app: App, listening: socket.socket) -> int:
         proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     server = _UvicornServer(config, app)
     # Uvicorn raises the signal again once it is done; by then the work is done, and 0 is the code.

@@ -18,7 +18,8 @@ DOCUMENTS_FORMS = (
 
 _TAGS = {
     "documents": "Documents and queries, under the project's rules. A collection may lie below a "
-    "document: its path then has slashes, and so `{collection}` stands for several segments.",
+    "document: its path then has slashes, and so `{collection}` stands for several segments. "
+    "Live queries are a WebSocket at `/api/v1/projects/{project}/documents:listen`.",
     "accounts": "Users of a project: sign up, sign in, refresh, sign out.",
     "administration": "For administrators and the operator.",
     "server": "Health, this description, the console.",

@@ -121,7 +121,10 @@ async def commit(request: Request) -> Answer:
     )
     return json_answer(
         {
-            "commit_time": time_text(result.commit_time.microseconds),
+            # A commit of nothing to an empty database has no version.
+            "commit_time": time_text(
+                documents.read_time(request.context, result.version).microseconds
+            ),
             "write_results": [encode_write_result(item) for item in result.write_results],
         }
     )

@@ -250,7 +250,7 @@ _ERROR: dict[str, Schema] = {
         description="one document per line; the times mean nothing",
     ),
     "ImportAnswer": _object({"documents": {"type": "integer"}, "lines": {"type": "integer"}}),
-    "Health": _object({"status": {"const": "ok"}}),
+    "Health": _object({"status": {"type": "string", "enum": ["ok", "degraded"]}}),
 }
 
 _MOMENT: Schema = _or_null(_TIME)

@@ -27,5 +27,11 @@ class Context:
 
     async def is_ready(self) -> bool:
         """Whether requests can be served: the server's own database answers."""
-        await self.databases.system(None)
+        system = await self.databases.system(None)
+        await system.get_documents(())
         return True
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether the machine's clock is behind what was committed, so that times are made up."""
+        return any(database.is_clock_behind for database in self.databases.open_databases())

@@ -62,20 +62,19 @@ class World:
 
 @pytest_asyncio.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with started_app(make_settings(tmp_path / "data")) as app:
-        async with open_world(app) as opened:
-            yield opened
+    async with started_app(make_settings(tmp_path / "data")) as app, open_world(app) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture
 async def dev_world(tmp_path: Path) -> AsyncIterator[World]:
     """The same in development mode."""
-    async with started_app(make_settings(tmp_path / "data", dev=True)) as app:
-        async with open_world(app) as opened:
-            yield opened
+    settings = make_settings(tmp_path / "data", dev=True)
+    async with started_app(settings) as app, open_world(app) as opened:
+        yield opened
 
 
-class open_world:  # noqa: N801 - reads as a function
+class open_world:
     """A project with rules, a user and keys."""
 
     def __init__(self, app: App) -> None:

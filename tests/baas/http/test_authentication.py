@@ -84,8 +84,8 @@ def _forgeries(token: str, jwks: dict[str, Any]) -> dict[str, str]:
         "alg none": f"{_pack({'alg': 'none', 'typ': 'JWT'})}.{_pack(claims)}.",
         "alg none, kid kept": f"{_pack({**header, 'alg': 'none'})}.{_pack(claims)}.",
         "public key as secret": f"{hashed}.{mac.decode().rstrip('=')}",
-        "another user": f"{_pack(header)}.{_pack({**claims, 'sub': 'eve', 'user_id': 'eve'})}.{signature}",
-        "kid traversal": f"{_pack({**header, 'kid': '../../etc/passwd'})}.{_pack(claims)}.{signature}",
+        "another user": f"{_pack(header)}.{_pack({**claims, 'sub': 'eve'})}.{signature}",
+        "kid traversal": f"{_pack({**header, 'kid': '../../x'})}.{_pack(claims)}.{signature}",
         "kid object": f"{_pack({**header, 'kid': {'a': 1}})}.{_pack(claims)}.{signature}",
         "cut": token[:-4],
     }

@@ -1,4 +1,5 @@
-"""Every kind of bad input, against the whole application: a precise error, and nothing is written."""
+"""Every kind of bad input, against the whole application: a precise error, nothing written."""
+# ruff: noqa: E501 - a table is read by its columns
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -10,7 +11,17 @@ import pytest
 
 from tests.baas.http.conftest import BASE, World
 
-ODD_NAMES = ["a.b", 'quo"te', "back`tick", "$set", "$", "proto__", "constructor", "nul\x00", "é\u2028"]
+ODD_NAMES = [
+    "a.b",
+    'quo"te',
+    "back`tick",
+    "$set",
+    "$",
+    "proto__",
+    "constructor",
+    "nul\x00",
+    "é\u2028",
+]
 
 
 async def test_a_document_is_created_got_set_updated_and_deleted(world: World) -> None:
@@ -71,17 +82,13 @@ async def test_an_automatic_id_has_twenty_characters(world: World) -> None:
 
 async def test_preconditions_in_the_address_of_a_delete(world: World) -> None:
     written = (await world.secret.put(f"{BASE}/a/b", json={"fields": {}})).json()
-    wrong = await world.secret.delete(
-        f"{BASE}/a/b", params={"update_time": "2020-01-01T00:00:00Z"}
-    )
+    wrong = await world.secret.delete(f"{BASE}/a/b", params={"update_time": "2020-01-01T00:00:00Z"})
     assert wrong.status_code == 412
     both = await world.secret.delete(
         f"{BASE}/a/b", params={"update_time": written["update_time"], "exists": "true"}
     )
     assert both.status_code == 400
-    right = await world.secret.delete(
-        f"{BASE}/a/b", params={"update_time": written["update_time"]}
-    )
+    right = await world.secret.delete(f"{BASE}/a/b", params={"update_time": written["update_time"]})
     assert right.status_code == 200
     missing = await world.secret.delete(f"{BASE}/a/b", params={"exists": "true"})
     assert missing.status_code == 404
@@ -109,6 +116,12 @@ async def test_a_commit_is_all_or_nothing(world: World) -> None:
     assert [item["update_time"] for item in body["write_results"]] == [body["commit_time"]] * 2
 
 
+async def test_a_commit_of_nothing_has_a_time(world: World) -> None:
+    answer = await world.secret.post(f"{BASE}:commit", json={"writes": []})
+    assert answer.status_code == 200
+    assert answer.json()["commit_time"] > "2026"
+
+
 async def test_a_repeated_request_id_writes_once(world: World) -> None:
     body = {
         "writes": [{"set": "a/n", "fields": {}, "transforms": [{"field": "n", "increment": 1}]}],
@@ -121,9 +134,7 @@ async def test_a_repeated_request_id_writes_once(world: World) -> None:
 
 async def test_batch_get_keeps_the_order_and_names_what_is_missing(world: World) -> None:
     await world.secret.put(f"{BASE}/a/1", json={"fields": {"n": 1}})
-    answer = await world.secret.post(
-        f"{BASE}:batch-get", json={"documents": ["a/2", "a/1", "a/2"]}
-    )
+    answer = await world.secret.post(f"{BASE}:batch-get", json={"documents": ["a/2", "a/1", "a/2"]})
     assert answer.status_code == 200
     found = answer.json()["documents"]
     assert [item["path"] for item in found] == ["a/2", "a/1", "a/2"]
@@ -132,7 +143,9 @@ async def test_batch_get_keeps_the_order_and_names_what_is_missing(world: World)
 
 
 async def _fill(client: httpx.AsyncClient, count: int) -> None:
-    writes = [{"set": f"cities/c{n:03}", "fields": {"n": n, "even": n % 2 == 0}} for n in range(count)]
+    writes = [
+        {"set": f"cities/c{n:03}", "fields": {"n": n, "even": n % 2 == 0}} for n in range(count)
+    ]
     answer = await client.post(f"{BASE}:commit", json={"writes": writes})
     assert answer.status_code == 200, answer.text
 
@@ -237,8 +250,6 @@ async def test_odd_ids_are_data(world: World, identifier: str) -> None:
         f"{BASE}/odd", params={"id": identifier}, json={"fields": {"n": 1}}
     )
     assert created.status_code == 201, created.text
-    from urllib.parse import quote
-
     got = await world.secret.get(f"{BASE}/odd/{quote(identifier, safe='')}")
     assert got.status_code == 200, got.text
     assert got.json()["path"] == f"odd/{identifier}"

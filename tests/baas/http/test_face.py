@@ -11,13 +11,11 @@ import orjson
 import pytest
 from starlette.types import Message, Scope
 
-from baas.clock import VirtualClock
 from baas.database.database import ReadSnapshot
 from baas.encoding.documents import StoredDocument
 from baas.errors import Unavailable
 from baas.http.answers import StreamAnswer
 from baas.http.face import HttpFace
-from baas.http.logs import AccessLog
 from baas.model.queries import Query
 from baas.testing import app_client, make_settings, started_app
 from tests.baas.http.conftest import BASE, World, open_world
@@ -49,9 +47,7 @@ async def test_a_stream_that_fails_ends_with_an_error_line(
 ) -> None:
     await world.secret.put(f"{BASE}/a/b", json={"fields": {}})
 
-    async def broken(
-        self: ReadSnapshot, query: Query
-    ) -> AsyncGenerator[list[StoredDocument]]:
+    async def broken(self: ReadSnapshot, query: Query) -> AsyncGenerator[list[StoredDocument]]:
         yield (await self.run_query(query)).documents
         raise Unavailable("the disk is gone")
 
@@ -133,13 +129,6 @@ async def test_a_line_of_the_log_holds_no_secret(
         assert secret not in text
 
 
-async def test_the_log_is_flushed_by_number_and_by_time() -> None:
-    written: list[bytes] = []
-    log = AccessLog(VirtualClock(), written.append)
-    log.flush()
-    assert written == []
-
-
 async def test_a_body_that_never_ends_is_noted_as_gone(world: World) -> None:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
@@ -167,5 +156,3 @@ async def test_an_application_of_no_project_can_be_asked(tmp_path: Path) -> None
         app_client(app) as client,
     ):
         check_error(await client.get(f"{BASE}/a/b"), 404)
-
-
