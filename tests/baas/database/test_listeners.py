@@ -141,6 +141,41 @@ async def test_commits_between_snapshot_and_feed_are_neither_lost_nor_repeated(
     assert [update.version for update in client.updates] == [2, 3]
 
 
+async def test_commits_that_the_snapshot_has_already_do_not_turn_back_the_view(
+    store: Store,
+) -> None:
+    await store.commit({city("a"): {"size": 1}})
+    await store.commit({city("a"): {"size": 2}})
+    await Client(store, by_size()).connect()  # its snapshot is at 2, the feed at 0
+    store.deliver(1)
+    late = Client(store, by_size())
+    await late.connect()  # checks that it gets the state at 2
+    assert late.version == 2
+
+
+async def test_resuming_while_the_view_goes_on(store: Store) -> None:
+    await store.commit({city("a"): {"size": 1}})
+    store.deliver()
+    watching, client = Client(store, by_size()), Client(store, by_size())
+    await watching.connect()
+    await client.connect()
+    client.disconnect()
+    await store.commit({city("b"): {"size": 2}})
+    store.deliver()
+    read_at_once = store.engine.read_oldest_version
+
+    async def commit_meanwhile() -> int:
+        store.engine.read_oldest_version = read_at_once  # type: ignore[method-assign]
+        await store.commit({city("a"): {"size": 3}, city("c"): {"size": 0}})
+        store.deliver()
+        return await read_at_once()
+
+    store.engine.read_oldest_version = commit_meanwhile  # type: ignore[method-assign]
+    await client.connect()
+    assert not client.updates[-1].reset
+    assert client.version == 3
+
+
 async def test_equal_targets_are_computed_once(store: Store) -> None:
     clients = [Client(store, by_size()) for _ in range(3)]
     for client in clients:
