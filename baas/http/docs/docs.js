@@ -8,6 +8,11 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// Text in which `backticks` become code.
+function prose(text) {
+  return text.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
+}
+
 function resolve(description, schema) {
   if (!schema || !schema.$ref) return schema ?? {};
   return description.components.schemas[schema.$ref.split("/").pop()] ?? {};
@@ -41,7 +46,7 @@ function members(description, schema) {
     const target = resolve(description, inner);
     const needed = (found.required ?? []).includes(name) ? "required" : "";
     return element("tr", {}, element("td", {}, element("code", {}, name)), element("td", {}, needed),
-      element("td", {}, inner.description ?? target.description ?? ""));
+      element("td", {}, ...prose(inner.description ?? target.description ?? "")));
   });
   return rows.length ? element("table", {}, element("tbody", {}, ...rows)) : null;
 }
@@ -62,7 +67,7 @@ function content(description, holder) {
 function operation(description, path, method, found) {
   const parameters = (found.parameters ?? []).map((one) => resolve(description, one));
   const rows = parameters.map((one) => element("tr", {}, element("td", {}, element("code", {}, one.name)),
-    element("td", {}, one.in), element("td", {}, one.description ?? "")));
+    element("td", {}, one.in), element("td", {}, ...prose(one.description ?? ""))));
   const body = element("div", { class: "body" });
   if (found.description) body.append(element("p", {}, found.description));
   if (rows.length) body.append(element("h3", {}, "Parameters"), element("table", {}, element("tbody", {}, ...rows)));
@@ -78,7 +83,7 @@ function operation(description, path, method, found) {
 
 function render(description) {
   document.getElementById("title").textContent = `${description.info.title} ${description.info.version}`;
-  document.getElementById("description").textContent = description.info.description;
+  document.getElementById("description").replaceChildren(...prose(description.info.description));
   const groups = new Map(description.tags.map((tag) => [tag.name, []]));
   for (const [path, methods] of Object.entries(description.paths)) {
     for (const [method, found] of Object.entries(methods)) {
@@ -90,7 +95,7 @@ function render(description) {
   main.replaceChildren();
   for (const tag of description.tags) {
     main.append(element("section", { id: tag.name, "aria-label": tag.name }, element("h2", {}, tag.name),
-      element("p", {}, tag.description ?? ""), ...groups.get(tag.name)));
+      element("p", {}, ...prose(tag.description ?? "")), ...groups.get(tag.name)));
     contents.append(element("a", { href: `#${tag.name}` }, tag.name));
   }
   document.getElementById("filter").addEventListener("input", (event) => {
