@@ -292,18 +292,3 @@ def test_a_refused_query_says_why(
 def test_a_project_that_does_not_exist_says_so(open_console: NewPage) -> None:
     page = open_console("#/projects/no-such-project/data")
     expect(page.get_by_role("alert")).to_contain_text("This project cannot be shown")
-
-
-def test_a_lost_connection_is_shown_and_comes_back(
-    open_console: NewPage, operator: httpx.Client, project: str
-) -> None:
-    put(operator, project, "things/one", {"a": 1})
-    page = open_console(f"#/projects/{project}/data/things")
-    expect(row(page, "one")).to_be_visible()
-    sockets = "window.__sockets"
-    page.evaluate(f"{sockets} = 0")
-    page.context.set_offline(True)
-    page.evaluate("window.dispatchEvent(new Event('offline'))")
-    page.context.set_offline(False)
-    put(operator, project, "things/two", {"a": 2})
-    expect(row(page, "two")).to_be_visible()

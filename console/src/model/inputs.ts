@@ -76,7 +76,7 @@ export function valueOfText(kind: Kind, text: string): Value {
       if (bare !== "true" && bare !== "false") throw new InvalidValue("", "must be true or false");
       return { kind, value: bare === "true" };
     case "integer":
-      return { kind, value: decodeInteger(bare) };
+      return { kind, value: decodeInteger(bare.replace(/^\+/, "")) };
     case "double":
       return { kind, value: doubleOfText(bare) };
     case "timestamp":
@@ -84,7 +84,7 @@ export function valueOfText(kind: Kind, text: string): Value {
     case "string":
       return { kind, value: text };
     case "bytes":
-      return { kind, value: checkBase64(bare) };
+      return { kind, value: checkBase64(padded(bare.replace(/\s+/g, ""))) };
     case "reference":
       return { kind, value: checkReference(bare.replace(/^\/+/, "")) };
     case "geo": {
@@ -96,6 +96,11 @@ export function valueOfText(kind: Kind, text: string): Value {
     default:
       return structureOfText(kind, bare);
   }
+}
+
+/** What is pasted often lacks the padding. */
+function padded(base64: string): string {
+  return base64 + "=".repeat((4 - (base64.length % 4)) % 4);
 }
 
 function structureOfText(kind: "array" | "map" | "vector", bare: string): Value {

@@ -28,10 +28,25 @@ export function faultOfId(id: string): string | null {
   if (id === "") return "an id cannot be empty";
   if (id.includes("/")) return "an id cannot contain /";
   if (id === "." || id === "..") return "an id cannot be . or ..";
-  if (/^__.*__$/s.test(id) && !/^__id-?\d+__$/.test(id))
-    return "ids of the form __…__ are reserved";
+  if (/^__.*__$/s.test(id) && !isNumericId(id)) return "ids of the form __…__ are reserved";
   if (new TextEncoder().encode(id).length > 1500) return "an id has at most 1,500 bytes";
   return null;
+}
+
+/** `__id7__`: a number of 64 bits in its shortest form. */
+function isNumericId(id: string): boolean {
+  const found = /^__id(-?[1-9]\d{0,18}|0)__$/.exec(id);
+  return (
+    found !== null && BigInt.asIntN(64, BigInt(found[1] as string)) === BigInt(found[1] as string)
+  );
+}
+
+/** Says what is wrong with a document path as text, or null. Nothing is trimmed or forgiven. */
+export function faultOfDocumentPath(text: string): string | null {
+  const segments = text.split("/");
+  return segments.length % 2 === 0
+    ? faultOfPath(segments)
+    : "must be a document path, such as users/ada";
 }
 
 /** Says what is wrong with a path of ids, or null. */

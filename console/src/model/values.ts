@@ -4,6 +4,7 @@
  */
 
 import { type Json, type JsonObject, NumberLiteral, placeOf, writeJson } from "./json";
+import { faultOfDocumentPath } from "./paths";
 
 export type Value =
   | { kind: "null" }
@@ -49,7 +50,7 @@ export class InvalidValue extends Error {
 export const INT64_MIN = -(2n ** 63n);
 export const INT64_MAX = 2n ** 63n - 1n;
 const SAFE = BigInt(Number.MAX_SAFE_INTEGER);
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/;
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const TIMESTAMP =
   /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
 
@@ -244,21 +245,29 @@ function decodeTagged(tag: string, tree: Json, at: string): Value {
     case "$ref":
       return { kind: "reference", value: checkReference(text(), at) };
     case "$int":
-      return { kind: "integer", value: decodeInteger(text(), at) };
+      return typeof tree === "number" || tree instanceof NumberLiteral
+        ? checkKind(decodeValue(tree, at), "integer", at)
+        : { kind: "integer", value: decodeInteger(text(), at) };
     case "$double":
       return { kind: "double", value: decodeDouble(tree, at) };
     case "$geo":
       return decodeGeo(tree, at);
     case "$vector":
-      if (!Array.isArray(tree)) throw new InvalidValue(at, "$vector needs an array of numbers");
+      if (!Array.isArray(tree) || tree.length === 0)
+        throw new InvalidValue(at, "$vector needs an array of numbers");
       return { kind: "vector", values: tree.map((item) => decodeDouble(item, at)) };
     default:
       throw new InvalidValue(at, `the tag ${tag} is not known`);
   }
 }
 
+function checkKind(value: Value, kind: Kind, at: string): Value {
+  if (value.kind !== kind) throw new InvalidValue(at, `must be of type ${kind}`);
+  return value;
+}
+
 export function decodeInteger(text: string, at = ""): bigint {
-  if (!/^-?\d{1,19}$/.test(text)) throw new InvalidValue(at, "must be a whole number");
+  if (!/^-?(?:0|[1-9]\d{0,18})$/.test(text)) throw new InvalidValue(at, "must be a whole number");
   return checkInteger(BigInt(text), at);
 }
 
@@ -290,15 +299,13 @@ export function makeGeo(latitude: number, longitude: number, at = ""): Value {
 }
 
 export function checkBase64(text: string, at = ""): string {
-  const bare = text.replace(/\s+/g, "");
-  if (!BASE64.test(bare)) throw new InvalidValue(at, "must be base64");
-  return bare + "=".repeat((4 - (bare.length % 4)) % 4);
+  if (!BASE64.test(text)) throw new InvalidValue(at, "must be base64, padded with =");
+  return text;
 }
 
 export function checkReference(text: string, at = ""): string {
   const path = text.replace(/^projects\/[^/]+\/databases\/[^/]+\/documents\//, "");
-  const segments = path.split("/");
-  if (segments.length % 2 !== 0 || segments.some((segment) => segment === ""))
-    throw new InvalidValue(at, "must be a document path such as users/ada");
+  const fault = faultOfDocumentPath(path);
+  if (fault !== null) throw new InvalidValue(at, fault);
   return text;
 }
