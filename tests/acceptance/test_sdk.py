@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import queue
 import random
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +40,7 @@ from baas_sdk import (
 )
 from baas_sdk._paths import new_document_id
 
-from tests.processes import ServerProcess
+from tests.processes import ROOT, ServerProcess
 from tests.sdk.faces import Face
 
 pytestmark = pytest.mark.slow
@@ -750,3 +753,36 @@ def test_a_server_that_stops_ends_nothing(tmp_path: Path) -> None:
                 assert ids(next(listener).documents) == ["a"]
     finally:
         assert world.server.stop() == 0
+
+
+# --- the README -----------------------------------------------------------------------------------
+
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+README_RULES = """
+rules_version = '2';
+service cloud.firestore {
+  match /databases/{database}/documents {
+    match /cities/{city} { allow read, write: if request.auth != null; }
+  }
+}
+"""
+
+
+def test_the_readme_runs(world: World, tmp_path: Path) -> None:
+    """Its Python blocks are one program; what it prints stands in its comments."""
+    key = world.server.create_project("readme", README_RULES, allow_open=True)
+    page = (ROOT / "sdk" / "README.md").read_text(encoding="utf-8")
+    program = "\n".join(BLOCK.findall(page))
+    expected = re.findall(r"# -> (.*)$", program, re.MULTILINE)
+    assert len(expected) > 10
+    program = program.replace("http://127.0.0.1:8080", world.server.url)
+    program = program.replace("baas_pk_…", key).replace('project="demo"', 'project="readme"')
+    script = tmp_path / "readme.py"
+    script.write_text(program, encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == expected
