@@ -45,7 +45,7 @@ from baas_rules.operators import (
     negate,
 )
 from baas_rules.scopes import Declared, Scope
-from baas_rules.values import PLAIN, Path, equals, type_name
+from baas_rules.values import PLAIN, Path, RulesSet, equals, type_name
 
 Frame: TypeAlias = Sequence[Any]  # parameters, then lets; a list where there are lets
 Run: TypeAlias = Callable[["Environment", Frame], Any]
@@ -370,8 +370,8 @@ class Compiler:
                     self._unit(then, scope, names),
                     self._unit(otherwise, scope, names),
                 )
-            case ast.ListLiteral(items=items):
-                return self._list(items, scope, names)
+            case ast.ListLiteral():
+                return self._list(node, scope, names)
             case ast.MapLiteral(entries=entries):
                 return self._map(entries, scope, names)
             case ast.PathLiteral(segments=segments):
@@ -486,6 +486,11 @@ class Compiler:
             if isinstance(pattern, ast.Literal):
                 return _literal_matches(target, pattern.value)
         arguments = tuple(self._compile(item, scope, names) for item in node.arguments)
+        if node.name in ("hasAll", "hasAny", "hasOnly") and len(arguments) == 1:
+            # They take sets as well as lists, and a constant set need not be made each time.
+            constant = _constant_list(node.arguments[0])
+            if constant is not None and not self._traced:
+                arguments = (_constant(RulesSet(constant)),)
         return _method(target, node.name, arguments)
 
     def _namespace_call(
@@ -515,10 +520,10 @@ class Compiler:
             if isinstance(node.right, ast.Literal) and node.right.value is None:
                 return _is_null(left, wanted)
             return _equality(left, right, wanted)
-        if node.operator == "in" and isinstance(node.right, ast.ListLiteral):
-            texts = [item.value for item in node.right.items if isinstance(item, ast.Literal)]
-            if len(texts) == len(node.right.items) and all(type(text) is str for text in texts):
-                return _one_of(left, frozenset(texts))
+        if node.operator == "in":
+            constant = _constant_list(node.right)
+            if constant is not None and all(item.__class__ is str for item in constant):
+                return _one_of(left, frozenset(constant))
         return _applied(BINARY[node.operator], (left, right))
 
     def _type_test(self, run: Run, name: str) -> Run:
@@ -527,11 +532,12 @@ class Compiler:
             return _failing(f"unknown type `{name}`")
         return _applied(test, (run,))
 
-    def _list(self, items: tuple[ast.Expression, ...], scope: Scope, names: _Names) -> Run:
-        if all(isinstance(item, ast.Literal) for item in items):
+    def _list(self, node: ast.ListLiteral, scope: Scope, names: _Names) -> Run:
+        runs = tuple(self._compile(item, scope, names) for item in node.items)
+        constant = _constant_list(node)
+        if constant is not None:
             # Values are never changed, so one list serves all evaluations.
-            return _constant([item.value for item in items if isinstance(item, ast.Literal)])
-        runs = tuple(self._compile(item, scope, names) for item in items)
+            return _constant(constant)
         return lambda environment, frame: [run(environment, frame) for run in runs]
 
     def _map(
@@ -743,6 +749,14 @@ def _equality(left: Run, right: Run, wanted: bool) -> Run:
         return equals(a, b) is wanted
 
     return run
+
+
+def _constant_list(node: ast.Expression) -> list[Any] | None:
+    """The values of a list of literals."""
+    if not isinstance(node, ast.ListLiteral):
+        return None
+    values = [item.value for item in node.items if isinstance(item, ast.Literal)]
+    return values if len(values) == len(node.items) else None
 
 
 def _one_of(operand: Run, texts: frozenset[str]) -> Run:

@@ -246,7 +246,7 @@ class Ruleset:
         """Whether some allow statement holds for all that pass one alternative of the filter."""
         pending = frozenset[Lookup]()
         found = subject(request, alternative)
-        for grant, captures in self._listed(request, found):
+        for grant, captures in self._provable(request, found):
             unknown = {at for at, capture in enumerate(captures) if not is_known(capture)}
             if not grant.uses_resource and not grant.captures & unknown:
                 proved, missing = self._evaluated(grant, captures, environment)
@@ -273,6 +273,16 @@ class Ruleset:
             return False, frozenset()
         except Unresolved as fault:
             return False, fault.lookups
+
+    def _provable(self, request: ListRequest, found: Subject) -> list[tuple[_Grant, Captures]]:
+        """As `_listed`, without those that never grant."""
+        if self.service != DOCUMENT_SERVICE:
+            return []
+        return [
+            (grant, captures)
+            for asked, captures in covering(self._askable["list"].tree, request, found)
+            for grant in asked.grants
+        ]
 
     def _listed(self, request: ListRequest, found: Subject) -> list[tuple[_Grant, Captures]]:
         if self.service != DOCUMENT_SERVICE:
