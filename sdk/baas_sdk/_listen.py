@@ -31,6 +31,7 @@ import orjson
 from baas_sdk._snapshots import ChangeType
 from baas_sdk._values import Tree
 from baas_sdk.errors import (
+    Aborted,
     Code,
     Internal,
     OutOfRange,
@@ -42,7 +43,7 @@ from baas_sdk.errors import (
 
 WELCOME_SECONDS_MAX = 10.0
 BACKOFF_SECONDS_FIRST = 0.25
-BACKOFF_SECONDS_MAX = 60.0
+BACKOFF_SECONDS_MAX = 30.0
 BACKOFF_FACTOR = 2.0
 RESYNCS_MAX = 3  # in a row, for one target
 REFRESHES_MAX = 2  # in a row, of a token that the server calls expired
@@ -132,6 +133,8 @@ class _Target(Generic[D]):
     resume_token: str | None = None
     wire_id: int | None = None  # None while the server does not know it
     resyncs: int = 0
+    failures: int = 0
+    retry_at: float | None = None  # set while the server has it not, for now
 
     def forget_unfinished(self) -> None:
         self.working = list(self.shown or ())
@@ -180,7 +183,7 @@ class ListenMachine:
         if self.phase is Phase.GREETING:
             return self._sent_at + WELCOME_SECONDS_MAX
         if self.phase is Phase.OPEN:
-            return min(self._sent_at + self._ping_seconds, self._silent_at)
+            return min(self._sent_at + self._ping_seconds, self._silent_at, *self._retries())
         return None
 
     @property
@@ -252,6 +255,7 @@ class ListenMachine:
         self._by_wire_id.clear()
         for target in self._targets.values():
             target.wire_id = None
+            target.retry_at = None
             target.forget_unfinished()
         if error is not None and not _is_passing(error):
             self._fail_all(error)
@@ -263,10 +267,8 @@ class ListenMachine:
         if error is _NOBODY_LISTENS:
             self._connect_at = now  # nothing failed: the last target went, and a new one has come
             return
-        spread = 0.5 + 0.5 * self._random()
-        seconds = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_FIRST * BACKOFF_FACTOR**self._failures)
-        self._connect_at = now + seconds * spread
-        self._failures = min(self._failures + 1, 20)
+        self._connect_at = now + self._pause_seconds(self._failures)
+        self._failures += 1
 
     def received(self, text: str | bytes, now: float) -> None:
         """A message arrived."""
@@ -291,6 +293,9 @@ class ListenMachine:
                 self._break(Unavailable("the server has fallen silent"))
             elif now >= self._sent_at + self._ping_seconds:
                 self._send({"type": "ping"}, now)
+            for target in self._targets.values():
+                if target.retry_at is not None and now >= target.retry_at:
+                    self._listen(target, now)
 
     def fail_all(self, error: SdkError) -> None:
         """Ends every target, such as when the user's session is over."""
@@ -333,8 +338,9 @@ class ListenMachine:
         elif isinstance(error, OutOfRange):
             target.resume_token = None
             self._listen(target, now)
-        elif _is_passing(error):
-            self._break(error)  # all resume after a pause: simple, and rare
+        elif isinstance(error, Unavailable | Aborted):
+            target.retry_at = now + self._pause_seconds(target.failures)
+            target.failures += 1
         else:
             self._fail(target, error)
             self._rest_if_empty()
@@ -381,7 +387,7 @@ class ListenMachine:
     def _finish(self, target: _Target[D], message: Tree) -> None:
         self._failures = 0
         self._refreshes = 0
-        target.resyncs = 0
+        target.resyncs = target.failures = 0
         target.resume_token = message.get("resume_token", target.resume_token)
         before = target.shown
         documents = tuple(target.working)
@@ -414,6 +420,7 @@ class ListenMachine:
         target.wire_id = self._next_wire_id
         self._next_wire_id += 1
         self._by_wire_id[target.wire_id] = target
+        target.retry_at = None
         if target.resume_token is None:
             target.working = []
             target.was_reset = True
@@ -432,6 +439,13 @@ class ListenMachine:
     def _send(self, message: Tree, now: float) -> None:
         self._messages.append(orjson.dumps(message).decode())
         self._sent_at = now
+
+    def _pause_seconds(self, failures: int) -> float:
+        longest = BACKOFF_SECONDS_FIRST * BACKOFF_FACTOR ** min(failures, 20)
+        return min(BACKOFF_SECONDS_MAX, longest) * (0.5 + 0.5 * self._random())
+
+    def _retries(self) -> list[float]:
+        return [item.retry_at for item in self._targets.values() if item.retry_at is not None]
 
     def _token_expired(self, error: TokenExpired) -> None:
         self._refreshes += 1

@@ -32,6 +32,9 @@ CLOSE_SECONDS_MAX = 2.0
 REFRESH_PAUSE_SECONDS = 5.0
 D = TypeVar("D", bound=ListedDocument)
 _log = logging.getLogger("baas_sdk")
+# At DEBUG websockets logs every message, the token in `hello` too.
+_socket_log = logging.getLogger("baas_sdk.socket")
+_socket_log.setLevel(logging.INFO)
 
 
 class Mailbox(Protocol[D]):
@@ -222,6 +225,7 @@ class ListenDriver:
                 compression=None,
                 proxy=None if self._options.is_loopback else True,
                 user_agent_header=USER_AGENT,
+                logger=_socket_log,
             ) as socket:
                 if self._machine.connect_at is None:
                     return None  # the last target went away meanwhile
@@ -313,7 +317,8 @@ class ListenThread:
         self._options = options
         self._session = session
         self._id_token = id_token
-        self._lock = threading.Lock()
+        # Re-entrant: the collector may end a forgotten listener while this thread holds it.
+        self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._driver: ListenDriver | None = None

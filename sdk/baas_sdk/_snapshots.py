@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -137,7 +137,7 @@ class QuerySnapshot(Generic[R]):
     changes: Sequence[DocumentChange[R]]
     read_time: datetime
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[DocumentSnapshot[R]]:
         return iter(self.documents)
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import orjson
 
@@ -59,7 +59,11 @@ class Vector(Sequence[float]):
                 raise InvalidValue(f"a Vector holds numbers, not `{value!r}`")
         self._values = tuple(float(value) for value in values)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[float, ...]: ...
+    def __getitem__(self, index: int | slice) -> float | tuple[float, ...]:
         return self._values[index]
 
     def __len__(self) -> int:

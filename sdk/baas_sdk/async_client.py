@@ -327,6 +327,7 @@ class AsyncListener(Generic[S]):
         self._mailbox: AsyncMailbox[DocumentSnapshot[AsyncDocumentReference]] = AsyncMailbox()
         self._present = present
         self._driver = client._listening()
+        self._loop = asyncio.get_running_loop()
         self._driver.add(self._mailbox, request, parse, flipped=flipped)
 
     def __aiter__(self) -> AsyncListener[S]:
@@ -349,8 +350,10 @@ class AsyncListener(Generic[S]):
         self._driver.remove(self._mailbox)
 
     def __del__(self) -> None:
-        with suppress(AttributeError):  # it was refused, and never began
-            self.close()
+        # The collector may run in any thread. AttributeError: it was refused, and never began;
+        # RuntimeError: the loop is closed, and everything on it has ended.
+        with suppress(AttributeError, RuntimeError):
+            self._loop.call_soon_threadsafe(self._driver.remove, self._mailbox)
 
 
 class AsyncWatch:

@@ -322,7 +322,15 @@ def test_a_target_removed_before_the_connection_leaves_nothing(script: Script) -
 
 
 @pytest.mark.parametrize(
-    "code", ["PERMISSION_DENIED", "INVALID_ARGUMENT", "NOT_FOUND", "UNAUTHENTICATED"]
+    "code",
+    [
+        "PERMISSION_DENIED",
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "UNAUTHENTICATED",
+        "RESOURCE_EXHAUSTED",
+        "INTERNAL",
+    ],
 )
 def test_an_error_ends_its_target_only(script: Script, code: str) -> None:
     first, second = script.add(), script.add()
@@ -359,22 +367,55 @@ def test_a_token_that_is_too_old_starts_the_target_afresh(script: Script) -> Non
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "ABORTED"])
-@pytest.mark.parametrize("scope", ["target", "connection"])
-def test_a_passing_error_is_waited_out(script: Script, code: str, scope: str) -> None:
+def test_a_passing_error_of_the_connection_is_waited_out(script: Script, code: str) -> None:
     script.add()
     script.connect()
     script.snapshot(1, [added("a", 0)])
     script.shown()
-    error = {"code": code, "message": "later"}
-    if scope == "target":
-        script.receive(type="removed", target=1, error=error)
-    else:
-        script.receive(type="error", error=error)
+    script.receive(type="error", error={"code": code, "message": "later"})
 
     assert script.machine.broken_by is not None
     script.lose(script.machine.broken_by)
     assert script.connect()[0]["resume_token"] == "r1"
     assert script.machine.take_events() == []
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "ABORTED"])
+def test_a_passing_error_of_a_target_is_waited_out_by_it_alone(script: Script, code: str) -> None:
+    script.add()
+    script.add()
+    script.connect()
+    script.snapshot(1, [added("a", 0)])
+    script.shown()
+    for failures in range(3):
+        number = [1, 3, 4][failures]
+        script.receive(type="removed", target=number, error={"code": code, "message": "later"})
+        assert script.machine.broken_by is None
+        pause = BACKOFF_SECONDS_FIRST * 2**failures
+        assert script.machine.deadline == script.now + pause
+        script.machine.time_passed(script.now)
+        assert script.sent() == []
+        script.now += pause
+        script.machine.time_passed(script.now)
+        (message,) = script.sent()
+        assert (message["target"], message["resume_token"]) == (
+            number + (2 if number == 1 else 1),
+            "r1",
+        )
+    script.snapshot(5, [added("b", 1)])
+    assert script.shown() == [(["a1", "b1"], [("added", "b1", -1, 1)])]
+
+
+def test_a_target_that_waits_is_started_with_a_new_connection(script: Script) -> None:
+    script.add()
+    script.connect()
+    script.receive(type="removed", target=1, error={"code": "UNAVAILABLE", "message": "later"})
+    script.lose()
+
+    assert script.connect() == [{"type": "listen", "target": 2, **QUERY}]
+    script.now += 1
+    script.machine.time_passed(script.now)
+    assert script.sent() == []
 
 
 def test_an_error_that_will_not_pass_ends_all_targets(script: Script) -> None:
