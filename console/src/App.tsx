@@ -90,7 +90,7 @@ function LeaveDialog(): ReactNode {
     <Modal opened={pending !== null} onClose={stay} title="Leave without saving?" size="sm">
       <p>{pending?.what} will be lost.</p>
       <div className="form-actions">
-        <Button color="red" variant="light" onClick={leave}>
+        <Button color="red" variant="light" c="var(--danger)" onClick={leave}>
           Discard and leave
         </Button>
         <Button onClick={stay} data-autofocus>

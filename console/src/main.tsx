@@ -20,7 +20,7 @@ createRoot(root).render(
       defaultColorScheme="auto"
       colorSchemeManager={colorSchemeManager}
     >
-      <Notifications position="top-center" limit={4} />
+      <Notifications position="top-center" limit={4} containerWidth={360} />
       <App />
     </MantineProvider>
   </StrictMode>,

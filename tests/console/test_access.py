@@ -87,6 +87,7 @@ def test_everything_can_be_done_by_keyboard(
     page.keyboard.press("Control+a")
     page.keyboard.type("134000")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Edit population")).to_be_focused()
     page.keyboard.press("Control+s")
     expect(page.get_by_text("bern is saved")).to_be_visible()
     stored = checked(operator.get(f"/projects/{project}/documents/cities/bern"))
@@ -130,7 +131,7 @@ def test_dark_and_light_follow_the_system_and_can_be_chosen(
     open_console: NewPage, project: str
 ) -> None:
     page = open_console(f"#/projects/{project}/users", dark=True)
-    expect(page.get_by_role("heading", name="Users")).to_be_visible()
+    expect(page.get_by_role("heading", name="Users", exact=True)).to_be_visible()
     assert luminance(page, "main") < 50
     page.get_by_role("button", name="Theme: System").click()
     page.get_by_role("menuitem", name="Light").click()

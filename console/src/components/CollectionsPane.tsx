@@ -44,7 +44,11 @@ export function CollectionsPane({
         <IconAction label="Refresh collections" onClick={reload}>
           <IconRefresh size={15} />
         </IconAction>
-        <IconAction label="Start a collection" onClick={() => setCreating(true)}>
+        <IconAction
+          label="Start a collection"
+          onClick={() => setCreating(true)}
+          {...(path.length === 0 ? { "data-key": "n" } : {})}
+        >
           <IconPlus size={16} />
         </IconAction>
       </div>

@@ -10,7 +10,7 @@ import {
   IconTrash,
   IconX,
 } from "@tabler/icons-react";
-import { type ReactNode, useCallback, useEffect, useMemo, useState } from "react";
+import { type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { listCollections } from "../api/admin";
 import { ApiError, isConflict, messageOf } from "../api/client";
 import { deleteDocument, setDocument } from "../api/documents";
@@ -81,7 +81,11 @@ function Editor({
   const [conflicts, setConflicts] = useState<readonly string[]>([]);
   const baseFields = base?.fields ?? NONE;
   const dirty = isDirty(draft, baseFields);
-  const isBehind = (live?.updateTime ?? null) !== (base?.updateTime ?? null);
+  // After a save the listener still holds the old version for a moment: no news, not to be shown.
+  const [outdated, setOutdated] = useState<Document | null | undefined>(undefined);
+  const latest = useRef(live);
+  latest.current = live;
+  const isBehind = live !== outdated && (live?.updateTime ?? null) !== (base?.updateTime ?? null);
 
   // While there are no edits the newest version is shown. What was just saved comes back as news
   // of our own, with the same fields, and must not close a row that is being edited meanwhile.
@@ -114,6 +118,7 @@ function Editor({
         base?.updateTime ?? null,
       );
       const createTime = base?.createTime ?? updateTime;
+      if (latest.current?.updateTime !== updateTime) setOutdated(latest.current);
       setBase({ path: path.join("/"), fields, createTime, updateTime });
       setDraft(draftOf(fields, draft.mode));
       setFresh(new Set());
@@ -190,7 +195,7 @@ function Editor({
             </Menu.Item>
             <Menu.Divider />
             <Menu.Item
-              color="red"
+              color="var(--danger)"
               leftSection={<IconTrash size={15} />}
               disabled={live === null}
               onClick={() => setDialog("delete")}

@@ -27,6 +27,8 @@ import { NewDocument } from "./NewDocument";
 import { ValueCell } from "./ValueView";
 
 const COLUMNS_MAX = 12;
+// What a page can show and keep up to date with ease.
+const SHOWN_MAX = 4_000;
 
 /** The live documents of a collection, as many as have been asked for. */
 export function DocumentsPane({
@@ -105,14 +107,20 @@ export function DocumentsPane({
           />
         )}
         {failed === null && documents !== undefined && documents.length > limit && (
-          <div className="row" style={{ padding: 12, justifyContent: "center" }}>
-            <Button
-              variant="default"
-              onClick={() => setLimit(limit < 500 ? limit + PAGE * 2 : limit * 2)}
-              leftSection={current ? null : <Loader size={12} />}
-            >
-              Load more
-            </Button>
+          <div className="row muted" style={{ padding: 12, justifyContent: "center" }}>
+            {limit >= SHOWN_MAX ? (
+              "Filter or order the documents to see others."
+            ) : (
+              <Button
+                variant="default"
+                onClick={() =>
+                  setLimit(Math.min(limit < 500 ? limit + PAGE * 2 : limit * 2, SHOWN_MAX))
+                }
+                leftSection={current ? null : <Loader size={12} />}
+              >
+                Load more
+              </Button>
+            )}
           </div>
         )}
       </div>

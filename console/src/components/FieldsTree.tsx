@@ -2,7 +2,7 @@
 
 import { Button, TextInput, Tooltip } from "@mantine/core";
 import { IconArrowUpRight, IconChevronRight, IconPlus, IconTrash } from "@tabler/icons-react";
-import { type FormEvent, Fragment, type ReactNode, useState } from "react";
+import { type FormEvent, Fragment, type ReactNode, useEffect, useRef, useState } from "react";
 import { type Place, placeKey, valueAt, withName, withoutValue, withValue } from "../model/drafts";
 import { KIND_NAMES, shortTime, textOfValue, valueOfText } from "../model/inputs";
 import {
@@ -181,6 +181,7 @@ function Row(props: FieldsTreeProps & { place: Place; value: Value }): ReactNode
         <button
           type="button"
           className={`bare value v v-${value.kind}`}
+          data-place={placeKey(place)}
           aria-label={`Edit ${label}`}
           onClick={() => onEdit(rowEdit(place, value))}
         >
@@ -259,6 +260,20 @@ function count(number: number, word: string): string {
   return `${number} ${word}${number === 1 ? "" : "s"}`;
 }
 
+/** Where the edited value stands afterwards. */
+function placeOfEdit(next: Fields, edit: RowEdit): Place {
+  const holder = edit.isNew ? edit.place : edit.place.slice(0, -1);
+  const inside = holder.length === 0 ? null : valueAt(next, holder);
+  if (inside?.kind !== "array") return [...holder, edit.name];
+  return edit.isNew ? [...holder, inside.values.length - 1] : edit.place;
+}
+
+/** Gives the focus to a row, unless something else has taken it. */
+function focusPlace(place: string): void {
+  if (document.activeElement !== document.body) return;
+  document.querySelector<HTMLElement>(`[data-place="${CSS.escape(place)}"]`)?.focus();
+}
+
 function RowForm({
   fields,
   edit,
@@ -269,12 +284,23 @@ function RowForm({
 }: FieldsTreeProps & { edit: RowEdit; depth: number; hasName: boolean }): ReactNode {
   const [error, setError] = useState<string | null>(null);
   const nameFirst = edit.isNew && hasName;
+  const back = useRef(placeKey(edit.place));
+
+  useEffect(
+    () => () => {
+      const place = back.current;
+      setTimeout(() => focusPlace(place));
+    },
+    [],
+  );
 
   function submit(event: FormEvent): void {
     event.preventDefault();
     event.stopPropagation();
     try {
-      onChange(applyEdit(fields, edit));
+      const next = applyEdit(fields, edit);
+      back.current = placeKey(placeOfEdit(next, edit));
+      onChange(next);
     } catch (failure) {
       setError(failure instanceof Error ? failure.message : String(failure));
     }

@@ -11,8 +11,8 @@ const LATE_MS = 3_000;
 export function toast(message: string): void {
   notifications.show({
     message,
-    color: "petrol",
-    icon: <IconCheck size={16} />,
+    color: "transparent",
+    icon: <IconCheck size={16} color="var(--good)" />,
     autoClose: 3500,
     withBorder: true,
   });
@@ -23,8 +23,8 @@ export function toastError(title: string, error: unknown): void {
   notifications.show({
     title,
     message: messageOf(error),
-    color: "red",
-    icon: <IconAlertTriangle size={16} />,
+    color: "transparent",
+    icon: <IconAlertTriangle size={16} color="var(--danger)" />,
     autoClose: false,
     withBorder: true,
     role: "alert",

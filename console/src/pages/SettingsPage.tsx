@@ -66,7 +66,12 @@ export function SettingsPage({
                   <p className="grow muted">
                     Deletes all documents, users, keys and rules of this project at once.
                   </p>
-                  <Button color="red" variant="light" onClick={() => setDeleting(true)}>
+                  <Button
+                    color="red"
+                    variant="light"
+                    c="var(--danger)"
+                    onClick={() => setDeleting(true)}
+                  >
                     Delete project…
                   </Button>
                 </div>

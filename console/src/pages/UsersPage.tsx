@@ -195,7 +195,7 @@ function UserTable({
                     {user.disabled ? "Enable" : "Disable"}
                   </Menu.Item>
                   <Menu.Item
-                    color="red"
+                    color="var(--danger)"
                     leftSection={<IconTrash size={15} />}
                     onClick={() => onDelete(user)}
                   >
