@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,6 +17,7 @@ from baas.services.caller import ANONYMOUS, Caller
 from baas.services.context import Context
 from baas.wire.objects import invalid
 
+_name_database = lru_cache(maxsize=1024)(DatabaseName)
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 _NO_ROUTES: Mapping[str, Any] = MappingProxyType({})
 
@@ -66,7 +68,7 @@ class Request:
     def database_name(self) -> DatabaseName:
         """The database that the path names."""
         assert self.project is not None, "the route names no project"
-        return DatabaseName(self.project, self.database)
+        return _name_database(self.project, self.database)
 
     @property
     def address(self) -> str | None:

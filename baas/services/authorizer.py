@@ -89,7 +89,7 @@ class Authorizer:
         self._caller = caller
         self._name = name
         self._ruleset = ruleset
-        self._time = request_time
+        self._time = rule_time(request_time)
         self._auth = rule_auth(caller)
         self._root = rule_root(name)
         self._documents: dict[Lookup, ResourceDocument | None] = {}
@@ -161,7 +161,7 @@ class Authorizer:
             method,
             path.segments,
             self._auth,
-            rule_time(self._time),
+            self._time,
             None if old is None else stored_resource(old, self._root),
             None if fields is None else new_resource(path, fields, self._root),
             database=self._name.database,

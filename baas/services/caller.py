@@ -18,7 +18,8 @@ class CallerKind(Enum):
     ADMIN = "admin"  # an administrator of this server, or its operator
 
 
-@dataclass(frozen=True, slots=True)
+# Made on every request, so not frozen, which would triple its cost; nobody changes one.
+@dataclass(slots=True)
 class Caller:
     """A caller with rights in exactly one project, or (administrators) in all of them.
 

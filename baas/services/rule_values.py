@@ -130,13 +130,13 @@ def _rule_path(reference: Reference, root: Root) -> Path:
 
 
 def list_request(
-    query: Query, name: DatabaseName, auth: Auth | None, time: Timestamp
+    query: Query, name: DatabaseName, auth: Auth | None, time: RuleTimestamp
 ) -> ListRequest:
     """A query as the rules' `list`."""
     return ListRequest(
         collection=query.collection.segments,
         auth=auth,
-        time=rule_time(time),
+        time=time,
         group=query.all_descendants,
         where=None if query.where is None else _constraint(query.where, rule_root(name)),
         order_by=tuple(
