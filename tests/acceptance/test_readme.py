@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -48,16 +49,16 @@ def blocks(port: int) -> list[Block]:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh virtual environment with nothing but the three wheels and what they need."""
     folder = tmp_path_factory.mktemp("installed")
-    uv = ROOT / ".tools" / "bin" / "uv"
-    if not uv.exists():
-        uv = Path(sys.executable).with_name("uv")
+    own = ROOT / ".tools" / "bin" / "uv"  # the Makefile's
+    uv = str(own) if own.exists() else shutil.which("uv")
+    assert uv, "uv is missing: run the tests by `make test`"
     wheels = folder / "wheels"
-    run([str(uv), "build", "--quiet", "--wheel", "--all-packages", "--out-dir", str(wheels)], ROOT)
-    run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder / "venv")], folder)
+    run([uv, "build", "--quiet", "--wheel", "--all-packages", "--out-dir", str(wheels)], ROOT)
+    run([uv, "venv", "--quiet", "--python", sys.executable, str(folder / "venv")], folder)
     python = folder / "venv" / "bin" / "python"
     files = [str(path) for path in sorted(wheels.glob("*.whl"))]
     assert len(files) == 3
-    run([str(uv), "pip", "install", "--quiet", "--python", str(python), *files], folder)
+    run([uv, "pip", "install", "--quiet", "--python", str(python), *files], folder)
     return folder / "venv" / "bin"
 
 
@@ -84,7 +85,10 @@ def test_readme_runs_as_written(
     port = free_port()
     # No repository on the path: what runs is what the wheels carry.
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"PATH": f"{installed}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {
+        "PATH": f"{installed}{os.pathsep}{os.environ['PATH']}",
+        "BAAS_PORT": str(port),
+    }
     program: list[str] = []
     exports: list[str] = []
     for block in blocks(port):
