@@ -1,8 +1,8 @@
 """The WebSocket face: an ASGI callable that moves the bytes of the listen protocol.
 
 Two tasks serve a connection. The server's own reads and does what the client asks; a second one
-writes everything, in one order, and waits for slow readers without holding up anybody else. Every
-way in which a connection ends leads through the writer, which says why before it closes.
+writes everything, in one order, and waits for slow readers without holding up anybody else. When
+one of them ends, so does the other, and the last word says why.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from baas.ws.session import (
 
 HELLO_SECONDS = 10.0
 SEND_SECONDS = 60.0  # a message that is not taken for so long ends the connection
-CLOSE_SECONDS = 5.0  # for the last words, and for the client to close its side
+CLOSE_SECONDS = 5.0  # for the last word
 ANSWERS_MAX = 1_000  # unsent answers of a client that asks and does not read
 _PATH = re.compile(r"/api/v1/projects/([^/]+)/(?:databases/([^/]+)/)?documents:listen")
 _log = structlog.get_logger("baas.ws")
@@ -192,23 +192,27 @@ class _Connection:
         return session
 
     async def _talk(self, session: ListenSession) -> None:
+        """Until one of the two tasks ends; then the last word."""
         loop = asyncio.get_running_loop()
         writer = asyncio.create_task(self._write(session), name="listen writer")
 
-        def limit_patience(_: object) -> None:
-            patience.reschedule(loop.time() + CLOSE_SECONDS)
+        def stop_reading(_: object) -> None:
+            reading.reschedule(loop.time())
 
+        problem: BaasError | None = None
         try:
-            async with asyncio.timeout(None) as patience:
-                # A writer that has said its last words leaves the client some time to close.
-                writer.add_done_callback(limit_patience)
+            async with asyncio.timeout(None) as reading:
+                writer.add_done_callback(stop_reading)
                 await self._read(session)
         except TimeoutError:
-            pass
+            problem = writer.result()
         finally:
-            writer.remove_done_callback(limit_patience)
+            writer.remove_done_callback(stop_reading)
             writer.cancel()
             await asyncio.wait([writer])
+        if problem is not None:
+            # Granian closes only while nobody is reading.
+            await self.part(problem)
 
     # Reading --------------------------------------------------------------------------------------
 
@@ -253,7 +257,8 @@ class _Connection:
 
     # Writing --------------------------------------------------------------------------------------
 
-    async def _write(self, session: ListenSession) -> None:
+    async def _write(self, session: ListenSession) -> BaasError | None:
+        """Why the connection is to be closed; None if it is gone."""
         try:
             while True:
                 event = await session.next_event()
@@ -263,12 +268,12 @@ class _Connection:
                 else:
                     await self._send_all(session, self._protocol.tell(event))
         except BaasError as error:
-            await self.part(error)
+            return error
         except (OSError, RuntimeError):
-            pass  # the client is gone, which the reader learns by itself
+            return None
         except Exception:
             _log.exception("connection failed", request_id=self._request_id)
-            await self.part(Internal("internal error"))
+            return Internal("internal error")
 
     async def _send_all(self, session: ListenSession, messages: Iterable[str]) -> None:
         for message in messages:
