@@ -153,8 +153,7 @@ def _join_values(values: list[Abstract]) -> Abstract:
     for value in values:
         found = kinds_of(value)
         kinds = None if kinds is None or found is None else kinds | found
-    origin = next((value.origin for value in values if isinstance(value, Anything)), None)
-    return Anything(kinds, origin=origin)
+    return Anything(kinds)
 
 
 def known_of(values: list[Any]) -> Abstract:
@@ -203,9 +202,8 @@ def apply(function: Callable[..., Any], parts: list[Result]) -> Result:
             return Result(None, True, pending, error)
         if isinstance(part.value, Known):
             choices.append(part.value.values)
-    origin = next((part.value.origin for part in parts if isinstance(part.value, Anything)), None)
     if len(choices) < len(parts) or math.prod(map(len, choices)) > _KNOWN_MAX:
-        return Result(Anything(origin=origin), True, pending, error)
+        return Result(Anything(), True, pending, error)
     values: list[Any] = []
     for combination in itertools.product(*choices):
         try:

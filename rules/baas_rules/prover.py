@@ -409,10 +409,7 @@ class Prover:
 
         whole = apply(build, parts)
         if isinstance(whole.value, Anything):
-            origin = whole.value.origin
-            return Result(
-                Anything(frozenset({"path"}), origin=origin), True, whole.pending, whole.error
-            )
+            return Result(Anything(frozenset({"path"})), True, whole.pending, whole.error)
         return whole
 
 
@@ -488,14 +485,12 @@ def _special_method(name: str, target: Result, arguments: list[Result]) -> Resul
         return None
     if name == "toSet" and not arguments and value.kinds == {"list"}:
         return Result(
-            Anything(frozenset({"set"}), Facts(contains=value.facts.contains), value.origin),
+            Anything(frozenset({"set"}), Facts(contains=value.facts.contains)),
             target.fault,
             target.pending,
         )
     if name == "size" and not arguments:
-        return Result(
-            Anything(frozenset({"int"}), origin=value.origin), target.fault, target.pending
-        )
+        return Result(Anything(frozenset({"int"})), target.fault, target.pending)
     if name in ("hasAll", "hasAny") and len(arguments) == 1:
         return _membership(name, value.facts.contains, target, arguments[0])
     return None
