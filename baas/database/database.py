@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
@@ -11,7 +12,7 @@ from baas.clock import Clock
 from baas.database.committer import Committer, as_baas_error
 from baas.database.executor import QueryExecutor
 from baas.database.index_builder import IndexBuilder
-from baas.database.indexes import Indexes, is_reserved
+from baas.database.indexes import IndexDefinition, Indexes, is_reserved
 from baas.database.listeners import Listeners
 from baas.database.log import (
     CommitEvent,
@@ -37,6 +38,9 @@ from baas.settings import Settings
 from baas.storage.engine import Change, Head, KeyRange, Snapshot, StorageEngine, StorageError
 
 T = TypeVar("T")
+
+INDEX_WAIT_SECONDS_MAX = 5.0
+SCANS_MAX = 2  # whole collections gathered at a time, each in memory
 
 
 class ReadSnapshot:
@@ -87,6 +91,13 @@ class ReadSnapshot:
         """The whole answer. The query is taken as checked."""
         try:
             return QueryResult(await self._queries.run_query(query), self.version)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def find_missing(self, query: Query) -> Sequence[IndexDefinition]:
+        """The indexes that the query should be given first; see `Database.wait_indexed`."""
+        try:
+            return await self._queries.find_missing(query)
         except StorageError as error:
             raise as_baas_error(error) from error
 
@@ -186,6 +197,7 @@ class Database:
             clock=clock,
             limits=settings.limits,
         )
+        self._scan_gate = asyncio.Semaphore(SCANS_MAX)
         self._builder = IndexBuilder(
             engine,
             self._indexes,
@@ -365,6 +377,11 @@ class Database:
         except StorageError as error:
             raise as_baas_error(error) from error
 
+    async def wait_indexed(self, missing: Sequence[IndexDefinition]) -> None:
+        """Has these indexes made, and waits a few seconds at most: without them every caller would
+        read the whole collection, all at the same time. Snapshots opened later may use them."""
+        await self._builder.wait_made(missing, seconds=INDEX_WAIT_SECONDS_MAX)
+
     async def wait_indexes(self) -> None:
         """Returns when no index is wanted or being built."""
         await self._builder.wait_idle()
@@ -399,7 +416,13 @@ class Database:
         await snapshot.close()
 
     def make_executor(self, snapshot: Snapshot, generation: int) -> QueryExecutor:
-        return QueryExecutor(snapshot, self._indexes, generation, on_missing=self._builder.request)
+        return QueryExecutor(
+            snapshot,
+            self._indexes,
+            generation,
+            on_missing=self._builder.request,
+            scan_gate=self._scan_gate,
+        )
 
     async def _commit_fields(self, path: DocumentPath, fields: Fields) -> None:
         async def write(transaction: Transaction) -> None:

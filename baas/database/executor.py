@@ -1,8 +1,7 @@
 """Runs queries over one engine snapshot: scans, merges, checks, orders, counts.
 
-Every document is checked against the whole query, whatever led to it: keys are cut at 1,500 bytes,
-and filters that no range expresses are left to this check. What comes out is what filtering and
-sorting all documents of the collection would give.
+What comes out is what filtering and sorting all documents of the collection would give: where keys
+were cut, or filters are not expressed by a range, every document is checked against the whole query.
 """
 
 from __future__ import annotations
@@ -45,7 +44,8 @@ MissingIndexes: TypeAlias = Callable[[Sequence[IndexDefinition]], None]
 class QueryExecutor:
     """Queries over one snapshot, opened **after** `generation` was read from `indexes`.
 
-    `on_missing` is told which indexes would have spared reading a large collection.
+    `on_missing` is told which indexes would have spared reading a large collection. `scan_gate` is
+    shared by the executors of a database: it bounds how many gather and sort a whole collection.
     Queries are taken as checked. Does not close the snapshot.
     """
 
@@ -56,13 +56,22 @@ class QueryExecutor:
         generation: int,
         *,
         on_missing: MissingIndexes | None = None,
+        scan_gate: asyncio.Semaphore | None = None,
         index_after_scanned: int = INDEX_AFTER_SCANNED,
     ) -> None:
         self._snapshot = snapshot
         self._indexes = indexes
         self._generation = generation
         self._on_missing = on_missing
+        self._scan_gate = scan_gate or asyncio.Semaphore()
         self._index_after_scanned = index_after_scanned
+        self._planned: tuple[Query, Plan] | None = None
+
+    def _plan(self, query: Query) -> Plan:
+        known = self._planned
+        if known is None or known[0] is not query:
+            known = self._planned = (query, plan_query(query, self._indexes, self._generation))
+        return known[1]
 
     async def run_query(self, query: Query) -> Documents:
         """The whole answer, in order."""
@@ -77,7 +86,7 @@ class QueryExecutor:
         if remaining == 0:
             return
         skip = query.offset
-        plan = plan_query(query, self._indexes, self._generation)
+        plan = self._plan(query)
         wanted = None if remaining is None else remaining + skip
         async with aclosing(self._ordered(query, plan, wanted)) as batches:
             async for batch in batches:
@@ -91,13 +100,23 @@ class QueryExecutor:
                 if remaining == 0:
                     return
 
+    async def find_missing(self, query: Query) -> Sequence[IndexDefinition]:
+        """The indexes without which this query would read a large collection; none if it need not.
+        Costs no more than a small query."""
+        plan = self._plan(query)
+        if not isinstance(plan, CollectionScan) or not plan.missing:
+            return ()
+        most = self._index_after_scanned
+        size = await self._snapshot.count_documents(plan.span, limit=most + 1)
+        return plan.missing if size > most else ()
+
     async def count(self, query: Query, *, up_to: int | None = None) -> int:
         """The number of documents in the answer, counting no further than `up_to`."""
         most = _least(query.limit, up_to)
         if most == 0:
             return 0
         wanted = None if most is None else most + query.offset
-        plan = plan_query(query, self._indexes, self._generation)
+        plan = self._plan(query)
         if is_countable(query, plan):
             assert not isinstance(plan, CollectionScan)
             total = await self._count_keys(plan[0], wanted)
@@ -148,19 +167,26 @@ class QueryExecutor:
     async def _scan_collection(
         self, query: Query, plan: CollectionScan, wanted: int | None
     ) -> AsyncGenerator[Documents]:
+        if plan.is_ordered:
+            async with aclosing(self._matching(query, plan)) as batches:
+                async for batch in batches:
+                    yield batch
+            return
+        # Not held while batches go out: a slow reader must not keep others from scanning.
+        async with self._scan_gate:
+            kept = await self._gather(query, plan, wanted)
+        for start in range(0, len(kept), BATCH_MAX):
+            yield kept[start : start + BATCH_MAX]
+
+    async def _gather(self, query: Query, plan: CollectionScan, wanted: int | None) -> Documents:
         kept: Documents = []
         order = document_order(query)
         async with aclosing(self._matching(query, plan)) as batches:
             async for batch in batches:
-                if plan.is_ordered:
-                    yield batch
-                    continue
                 kept += batch
                 if wanted is not None and len(kept) > 4 * wanted + BATCH_MAX:
                     kept = (await _sort(kept, order))[:wanted]
-        kept = await _sort(kept, order)
-        for start in range(0, len(kept), BATCH_MAX):
-            yield kept[start : start + BATCH_MAX]
+        return await _sort(kept, order)
 
     async def _matching(self, query: Query, plan: CollectionScan) -> AsyncGenerator[Documents]:
         """The collection's matching documents by key. A thread checks all but the first slice."""
@@ -262,6 +288,12 @@ class _SpanSource:
 
 
 class _NameSource(_SpanSource):
+    def __init__(
+        self, snapshot: Snapshot, query: Query, scan: NameScan, wanted: int | None
+    ) -> None:
+        super().__init__(snapshot, query, scan, wanted)
+        self._exact = scan.exact
+
     async def next_batch(self) -> Documents | None:
         if not self._spans:
             return None
@@ -270,7 +302,7 @@ class _NameSource(_SpanSource):
         )
         last = keys.document_key(documents[-1].path) if documents else b""
         self._advance(last, len(documents))
-        return _filter(self._query, documents)
+        return documents if self._exact else _filter(self._query, documents)
 
 
 class _IndexSource(_SpanSource):
@@ -279,6 +311,7 @@ class _IndexSource(_SpanSource):
     ) -> None:
         super().__init__(snapshot, query, scan, wanted)
         self._index = scan.index
+        self._exact = scan.exact
         self._order = document_order(query)
         self._run: list[StoredDocument] = []
         self._run_values: tuple[bytes, ...] = ()
@@ -296,7 +329,11 @@ class _IndexSource(_SpanSource):
         self._advance(rows[-1].key if rows else b"", len(rows))
         found = []
         for row in rows:
-            if matches(self._query, row.document):
+            # Where the key says it all, the document need not even be decoded.
+            is_sure = self._exact and len(row.key) < keys.KEY_BYTES_MAX
+            if is_sure and not self._run:
+                found.append(row.document)
+            elif is_sure or matches(self._query, row.document):
                 self._take(row, found)
         return found
 

@@ -117,6 +117,17 @@ class IndexBuilder:
                 )
         self._start()
 
+    async def wait_made(self, definitions: Sequence[IndexDefinition], *, seconds: float) -> None:
+        """Wants indexes and returns once they are ready, could not be made, or time is up."""
+        self.request(definitions)
+        task = self._task
+        if task is not None and any(self._is_coming(definition) for definition in definitions):
+            await asyncio.wait([task], timeout=seconds)
+
+    def _is_coming(self, definition: IndexDefinition) -> bool:
+        index = self._indexes.find(definition)
+        return definition in self._wanted or (index is not None and index.ready_at is None)
+
     async def wait_idle(self) -> None:
         """Returns when nothing is wanted or being made."""
         while self._task is not None and not self._task.done():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from baas.database.database import ReadSnapshot
@@ -56,9 +56,7 @@ async def run_query(
     if query.limit is None or query.limit > maximum:
         # One more than fits tells whether there is more.
         bounded = replace(query, limit=maximum + 1)
-    database = await open_database(context, name)
-    async with database.snapshot() as snapshot:
-        await _check_list(context, caller, name, query, snapshot)
+    async with _allowed_snapshot(context, caller, name, query) as snapshot:
         result = await snapshot.run_query(bounded)
     found = result.documents
     time = read_time(context, result.version)
@@ -71,23 +69,15 @@ async def stream_query(
     """Every document of the query, however many, from one snapshot that is held until the stream is
     closed. The caller is checked before this returns."""
     check_query(query, context.settings.limits)
-    database = await open_database(context, name)
     stack = AsyncExitStack()
-    try:
-        snapshot = await stack.enter_async_context(database.snapshot())
-        await _check_list(context, caller, name, query, snapshot)
-    except BaseException:
-        await stack.aclose()
-        raise
+    snapshot = await stack.enter_async_context(_allowed_snapshot(context, caller, name, query))
     return DocumentStream(_batches(stack, snapshot, query), read_time(context, snapshot.version))
 
 
 async def count(context: Context, caller: Caller, name: DatabaseName, query: Query) -> QueryCount:
     """How many documents the query has. It takes the same right as listing them."""
     check_query(query, context.settings.limits)
-    database = await open_database(context, name)
-    async with database.snapshot() as snapshot:
-        await _check_list(context, caller, name, query, snapshot)
+    async with _allowed_snapshot(context, caller, name, query) as snapshot:
         number = await snapshot.count(query)
         return QueryCount(number, read_time(context, snapshot.version))
 
@@ -118,6 +108,25 @@ async def list_documents(
     documents = result.documents[:page_size]
     token = _page_token(documents[-1].path) if len(result.documents) > page_size else None
     return QueryPage(documents, read_time(context, result.version), next_token=token)
+
+
+@asynccontextmanager
+async def _allowed_snapshot(
+    context: Context, caller: Caller, name: DatabaseName, query: Query
+) -> AsyncGenerator[ReadSnapshot]:
+    """A snapshot in which the caller may run the query, and in which it is cheap: an index that it
+    lacks is waited for. Nothing is made for callers who may not ask."""
+    database = await open_database(context, name)
+    async with database.snapshot() as snapshot:
+        await _check_list(context, caller, name, query, snapshot)
+        missing = await snapshot.find_missing(query)
+        if not missing:
+            yield snapshot
+            return
+    await database.wait_indexed(missing)
+    async with database.snapshot() as snapshot:
+        await _check_list(context, caller, name, query, snapshot)
+        yield snapshot
 
 
 async def _check_list(
