@@ -22,6 +22,7 @@ _SYMBOLS: Final = (
     "&&", "||", "==", "!=", "<=", ">=", "<", ">", "=", "+", "-", "*", "/", "%", "!", "?", ":",
     ".", ",", ";", "(", ")", "[", "]", "{", "}", "$",
 )  # fmt: skip
+NEVER_ENDS: Final = "this comment never ends"
 _ESCAPES: Final = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -112,7 +113,7 @@ class Lexer:
                 end = text.find("*/", self._at + 2)
                 if end < 0:
                     span = Span(self._at, self._at + 2)
-                    self._report("this comment never ends", span, "close it with `*/`")
+                    self._report(NEVER_ENDS, span, "close it with `*/`")
                     end = len(text)
                 self._at = end + 2
             else:
@@ -141,7 +142,8 @@ class Lexer:
         at = quote_at + 1
         parts: list[str] = []
         while True:
-            if at >= len(text) or text[at] == "\n":
+            if at >= len(text) or text[at] == "\n" or text[at : at + 2] in ("\\", "\\\n"):
+                at = min(at + (text[at : at + 1] == "\\"), len(text))
                 span = Span(start, at)
                 self._report("this string never ends", span, f"close it with {quote}")
                 break

@@ -8,7 +8,7 @@ from typing import Final
 
 from baas_rules import ast
 from baas_rules.errors import Diagnostic, Severity
-from baas_rules.lexer import Kind, Lexer, Token
+from baas_rules.lexer import NEVER_ENDS, Kind, Lexer, Token
 from baas_rules.limits import (
     ERRORS_MAX,
     EXPRESSION_DEPTH_MAX,
@@ -49,6 +49,7 @@ class _Parser:
         self._source = source
         self._reported: set[int] = set()
         self._lexer = Lexer(source, self._report, self._warn)
+        self._is_cut_off = False
         self._depth = 0
         self._heights: dict[int, int] = {}
         self._token = Token(Kind.END, "", Span(0, 0))
@@ -77,6 +78,8 @@ class _Parser:
         self._note(Severity.WARNING, message, span, hint)
 
     def _note(self, severity: Severity, message: str, span: Span, hint: str | None) -> None:
+        if message.startswith(NEVER_ENDS):
+            self._is_cut_off = True
         if span.start in self._reported or len(self.diagnostics) >= ERRORS_MAX:
             return  # the first finding of a place is the true one
         self._reported.add(span.start)
@@ -252,7 +255,11 @@ class _Parser:
         return ast.Service(name, tuple(functions), tuple(matches), start.span.to(end.span), span)
 
     def _unclosed(self, what: str, span: Span) -> None:
-        self._report(f"this {what} is never closed", span, "close it with `}`")
+        """Reports the innermost of the blocks that the file's end cuts off, unless it is a comment
+        that swallowed their ends."""
+        if not self._is_cut_off:
+            self._is_cut_off = True
+            self._report(f"this {what} is never closed", span, "close it with `}`")
 
     # --- match and allow -----------------------------------------------------------------------
 
