@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 
 import orjson
 import pytest
@@ -14,16 +13,6 @@ from baas.clock import SystemClock
 from baas.http.logs import FLUSH_LINES, AccessLog, configure_logs
 from baas.http.requests import Request
 from tests.baas.http.conftest import World
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers = handlers
-    root.setLevel(level)
 
 
 def test_events_are_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
