@@ -1,7 +1,8 @@
 """Runs queries over one engine snapshot: scans, merges, checks, orders, counts.
 
-What comes out is what filtering and sorting all documents of the collection would give: where keys
-were cut, or filters are not expressed by a range, every document is checked against the whole query.
+What comes out is what filtering and sorting all documents of the collection would give: where
+keys were cut, or filters are not expressed by a range, every document is checked against the whole
+query.
 """
 
 from __future__ import annotations

@@ -68,35 +68,36 @@ class _Place(Generic[T]):
     def __init__(self) -> None:
         self._all: set[T] = set()
         self._by_value: dict[FieldPath, dict[bytes, set[T]]] = {}
+        self._fields: dict[T, FieldPath] = {}  # under which field an item was put
 
     @property
     def is_empty(self) -> bool:
         return not self._all and not self._by_value
 
     def add(self, query: Query, item: T) -> None:
-        pairs = _required_values(query)
-        if pairs is None:
+        choices = _required_values(query)
+        if not choices:
             self._all.add(item)
             return
-        field, values = pairs
+        # Where there are the fewest others, an image leads to the fewest queries.
+        field = min(choices, key=lambda path: (self._crowd(path, choices[path]), path.segments))
+        self._fields[item] = field
         by_value = self._by_value.setdefault(field, {})
-        for value in values:
+        for value in choices[field]:
             by_value.setdefault(value, set()).add(item)
 
     def remove(self, query: Query, item: T) -> None:
-        pairs = _required_values(query)
-        if pairs is None:
+        field = self._fields.pop(item, None)
+        if field is None:
             self._all.discard(item)
             return
-        field, values = pairs
-        by_value = self._by_value.get(field, {})
-        for value in values:
-            items = by_value.get(value, set())
-            items.discard(item)
-            if not items:
-                by_value.pop(value, None)
+        by_value = self._by_value[field]
+        for value in _required_values(query)[field]:
+            by_value[value].discard(item)
+            if not by_value[value]:
+                del by_value[value]
         if not by_value:
-            self._by_value.pop(field, None)
+            del self._by_value[field]
 
     def find(self, image: StoredDocument) -> Iterator[T]:
         yield from tuple(self._all)
@@ -107,15 +108,16 @@ class _Place(Generic[T]):
                 continue
             yield from tuple(by_value.get(keys.encode_value(value), ()))
 
+    def _crowd(self, field: FieldPath, values: set[bytes]) -> int:
+        by_value = self._by_value.get(field, {})
+        return sum([1 + len(by_value.get(value, ())) for value in values])
 
-def _required_values(query: Query) -> tuple[FieldPath, set[bytes]] | None:
-    """A field that every matching document holds equal to one of a few values; None if there is no
-    such field."""
-    options = disjunctions(query.where)
-    if not options:
-        return None
+
+def _required_values(query: Query) -> dict[FieldPath, set[bytes]]:
+    """Fields that every matching document holds equal to one of a few values, with the values'
+    keys."""
     values: dict[FieldPath, set[bytes]] | None = None
-    for filters in options:
+    for filters in disjunctions(query.where):
         equal = {
             item.field: keys.encode_value(item.value)
             for item in filters
@@ -127,8 +129,4 @@ def _required_values(query: Query) -> tuple[FieldPath, set[bytes]] | None:
             values = {
                 field: held | {equal[field]} for field, held in values.items() if field in equal
             }
-    if not values:
-        return None
-    # The field with the fewest values at once tells queries apart best; ties by path.
-    field = min(values, key=lambda path: (len(values[path]), path.segments))
-    return field, values[field]
+    return values or {}

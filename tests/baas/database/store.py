@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from baas.clock import VirtualClock
-from baas.database.executor import QueryExecutor
+from baas.database.executor import INDEX_AFTER_SCANNED, QueryExecutor
 from baas.database.index_builder import IndexBuilder
 from baas.database.indexes import Indexes
 from baas.database.listeners import Listeners
@@ -25,7 +25,14 @@ from baas.storage.sqlite import SqliteEngine
 class Store:
     """Keeps every state that the database ever had, to compare with."""
 
-    def __init__(self, folder: Path, *, indexes_max: int = 64) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        indexes_max: int = 64,
+        index_after_scanned: int = INDEX_AFTER_SCANNED,
+    ) -> None:
+        self.index_after_scanned = index_after_scanned
         self.clock = VirtualClock()
         self.engine = SqliteEngine.open(
             folder / "test.sqlite", clock=self.clock, synchronous="normal"
@@ -95,7 +102,11 @@ class Store:
         snapshot = await self.engine.open_snapshot()
         try:
             executor = QueryExecutor(
-                snapshot, self.indexes, generation, on_missing=self.builder.request
+                snapshot,
+                self.indexes,
+                generation,
+                on_missing=self.builder.request,
+                index_after_scanned=self.index_after_scanned,
             )
             return await executor.run_query(query)
         finally:

@@ -255,22 +255,29 @@ async def test_a_build_that_was_cut_off_goes_on_after_reopening(
     monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
     monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
     await fill(store, 400)
-    store.builder.request([BY_SIZE])
-    for _ in range(20):  # somewhere in the middle
-        await asyncio.sleep(0)
     backfilled: list[int] = []
     backfill = store.engine.backfill
+    is_in_the_middle = asyncio.Event()
 
     async def count(rows: Sequence[BackfillRow]) -> int:
         backfilled.append(len(rows))
         return await backfill(rows)
 
-    await store.commit({city("other"): {}})  # the definition is durable by then
+    async def stop(rows: Sequence[BackfillRow]) -> int:
+        if len(backfilled) == 7:
+            is_in_the_middle.set()
+            await asyncio.Event().wait()
+        return await count(rows)
+
+    monkeypatch.setattr(store.engine, "backfill", stop)
+    store.builder.request([BY_SIZE])
+    await is_in_the_middle.wait()
     monkeypatch.setattr(store.engine, "backfill", count)
+    backfilled.clear()
     await reopened(store)
     await store.commit({city("late"): {"size": 5}})
     await store.builder.wait_idle()
-    assert sum(backfilled) == 401
+    assert sum(backfilled) == 401  # all over again, which changes nothing
     assert uses_index(store, BIG)
     await check_entries(store)
 
@@ -313,15 +320,7 @@ async def test_queries_on_a_real_engine_return_what_filtering_and_sorting_would(
         patch.setattr(index_builder, "SLICE_FIRST", 2)
         patch.setattr(index_builder, "SLICE_MAX", 2)
         patch.setattr(executor, "BATCH_FIRST", 2)
-        patch.setattr(
-            executor.QueryExecutor.__init__,
-            "__kwdefaults__",
-            {
-                "on_missing": None,
-                "index_after_scanned": 0,
-            },
-        )
-        store = Store(Path(folder))
+        store = Store(Path(folder), index_after_scanned=0)
         for commit in commits:
             await store.commit(commit)
             for query in queries:

@@ -8,7 +8,7 @@ from baas.database.matcher import QueryMatcher, is_touched
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import CollectionPath, FieldPath
-from baas.model.queries import FieldFilter, Operator, Query, matches
+from baas.model.queries import And, FieldFilter, Operator, Query, matches
 from baas.storage.engine import Change
 from tests.baas.database import arbitrary
 from tests.baas.database.arbitrary import stored
@@ -45,6 +45,19 @@ def test_queries_on_other_values_are_not_looked_at() -> None:
     matcher.add(Query(CITIES, where=FieldFilter(LAND, Operator.IN, [1, 2])), 200)
     assert set(matcher.find(stored(CITIES.document("a"), {"land": 2.0}))) == {2, 200}
     assert not set(matcher.find(stored(CITIES.document("a"), {})))
+
+
+def test_of_two_fields_the_one_that_tells_queries_apart_is_used() -> None:
+    matcher: QueryMatcher[int] = QueryMatcher()
+    size = FieldPath(("size",))
+    for number in range(100):
+        both = And(
+            (FieldFilter(LAND, Operator.EQUAL, 7), FieldFilter(size, Operator.EQUAL, number))
+        )
+        matcher.add(Query(CITIES, where=both), number)
+    found = list(matcher.find(stored(CITIES.document("a"), {"land": 7, "size": 50})))
+    assert 50 in found
+    assert len(found) <= 3
 
 
 def test_a_change_touches_by_either_image() -> None:
