@@ -156,3 +156,14 @@ async def test_an_application_of_no_project_can_be_asked(tmp_path: Path) -> None
         app_client(app) as client,
     ):
         check_error(await client.get(f"{BASE}/a/b"), 404)
+
+
+async def test_only_in_development_mode_is_a_denial_explained(
+    world: World, dev_world: World
+) -> None:
+    path = f"{BASE}/owned/x"
+    plain = check_error(await world.user.get(path), 403)
+    assert plain["details"] is None
+    explained = check_error(await dev_world.user.get(path), 403)
+    assert "^" in explained["details"]["explanation"]
+    assert explained["message"] == plain["message"]
