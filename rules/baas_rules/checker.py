@@ -235,7 +235,7 @@ class _Checker:
                     if space is not None:
                         judged.add(id(node.target))
                         self._check_namespace_call(node, space)
-                    else:
+                    elif self._is_known(node.target, scope, names):
                         self._check_method(node)
                 case ast.Member():
                     self._check_member(node, scope, names)
@@ -247,10 +247,15 @@ class _Checker:
                 case _:
                     pass
 
+    def _is_known(self, node: ast.Expression, scope: Scope, names: set[str]) -> bool:
+        """Whether it is no name, or one that means something."""
+        if not isinstance(node, ast.Name):
+            return True
+        known = node.name in names or scope.capture(node.name) is not None
+        return known or node.name in ("request", "resource")
+
     def _check_name(self, node: ast.Name, scope: Scope, names: set[str]) -> None:
-        if node.name in names or scope.capture(node.name) is not None:
-            return
-        if node.name in ("request", "resource"):
+        if self._is_known(node, scope, names):
             return
         known = [*names, *(one.name for one in scope.captures), "request", "resource"]
         hint = nearest_hint(node.name, known)

@@ -26,7 +26,7 @@ def reason_of(source: Source, trace: Trace, method: str, allow_span: Span) -> Re
     assert node is not None
     allow_line = source.position(allow_span.start)[0]
     line, column, end_column = source.place(node.span)
-    if blamed.fault is None and blamed.value in (True, False):
+    if blamed.fault is None and isinstance(blamed.value, bool):
         message = f"false for '{method}' @ L{allow_line}"
     else:
         what = str(blamed.fault) if blamed.fault else f"{show(blamed.value)} is not a bool"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
@@ -19,7 +19,7 @@ from zlib import crc32
 import re2
 
 from baas_rules.errors import EvaluationError
-from baas_rules.limits import LIST_LENGTH_MAX, STRING_LENGTH_MAX
+from baas_rules.limits import LIST_LENGTH_MAX, PATTERN_MATCHES_MAX, STRING_LENGTH_MAX
 from baas_rules.values import (
     Duration,
     LatLng,
@@ -313,6 +313,8 @@ _BYTES_METHODS: Final[dict[str, Builtin]] = {
 
 # --- string ------------------------------------------------------------------------------------
 
+_SPECIAL: Final = frozenset("\\.+*?()|[]{}^$")
+
 
 @lru_cache(maxsize=1024)
 def _pattern(text: str) -> Any:
@@ -354,35 +356,54 @@ def _template(substitute: str) -> list[str | int]:
 
 def _replace(text: str, pattern: Any, substitute: Any) -> str:
     """Every match, `\\1` to `\\9` in the substitute standing for groups."""
-    found = compile_pattern(pattern)
     template = _template(_string(substitute, "replace"))
+    if _is_plain(pattern) and all(isinstance(part, str) for part in template):
+        literal = "".join(str(part) for part in template)
+        if len(text) + text.count(pattern) * len(literal) > STRING_LENGTH_MAX:
+            raise EvaluationError("the string is too long")
+        return text.replace(pattern, literal)
+    found = compile_pattern(pattern)
     if any(isinstance(part, int) and part > found.groups for part in template):
         raise EvaluationError(f"`{substitute}` names a group that the pattern has not")
     parts: list[str] = []
-    start = length = 0
-    for match in found.finditer(text):
+    start = 0
+    for match in _found(found, text):
         parts.append(text[start : match.start()])
         parts.extend(
             part if isinstance(part, str) else (match.group(part) or "") for part in template
         )
         start = match.end()
-        length += len(template)
-        if length > STRING_LENGTH_MAX:
-            break
     parts.append(text[start:])
     return _bounded("".join(parts))
 
 
 def _split(text: str, pattern: Any) -> list[Any]:
+    if _is_plain(pattern):
+        if text.count(pattern) >= LIST_LENGTH_MAX:
+            raise EvaluationError("the list is too long")
+        return list(text.split(pattern))
     parts: list[Any] = []
     start = 0
-    for match in compile_pattern(pattern).finditer(text):
+    for match in _found(compile_pattern(pattern), text):
         if match.end() == match.start() and match.start() in (start, len(text)):
             continue  # an empty match at an end, or behind another match, separates nothing
         parts.append(text[start : match.start()])
         start = match.end()
     parts.append(text[start:])
     return parts
+
+
+def _is_plain(pattern: Any) -> bool:
+    """Whether it matches exactly itself, so that no pattern is needed."""
+    return pattern.__class__ is str and pattern != "" and _SPECIAL.isdisjoint(pattern)
+
+
+def _found(pattern: Any, text: str) -> Iterator[Any]:
+    """Each match in turn. Their number is bounded, as each costs some microseconds."""
+    for count, match in enumerate(pattern.finditer(text)):
+        if count >= PATTERN_MATCHES_MAX:
+            raise EvaluationError(f"the pattern matches more than {PATTERN_MATCHES_MAX} times")
+        yield match
 
 
 def _bounded(text: str) -> str:

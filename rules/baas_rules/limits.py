@@ -23,6 +23,7 @@ BATCH_LOOKUPS_MAX = 20  # the same over all documents of a batch, a transaction 
 CROSS_SERVICE_LOOKUPS_MAX = 2  # different documents that one object request may look up
 EXPRESSIONS_MAX = 1000  # evaluated per request
 STRING_LENGTH_MAX = 1024 * 1024  # characters or bytes of a string that an evaluation makes
+PATTERN_MATCHES_MAX = 5000  # of one `replace` or `split`; texts without special characters excepted
 LIST_LENGTH_MAX = 256 * 1024  # elements of a list or set that an evaluation makes
 
 INT64_MIN = -(2**63)
