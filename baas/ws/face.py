@@ -8,6 +8,7 @@ one of them ends, so does the other, and the last word says why.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import deque
 from collections.abc import Iterable
@@ -197,7 +198,9 @@ class _Connection:
         writer = asyncio.create_task(self._write(session), name="listen writer")
 
         def stop_reading(_: object) -> None:
-            reading.reschedule(loop.time())
+            # Both may end in the same turn; the timeout of a read that has ended is closed.
+            with contextlib.suppress(RuntimeError):
+                reading.reschedule(loop.time())
 
         problem: BaasError | None = None
         try:

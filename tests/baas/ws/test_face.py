@@ -67,6 +67,43 @@ async def test_documents_are_followed_as_the_rules_allow(world: World) -> None:
     await client.close()
 
 
+async def test_a_query_is_followed_if_the_rules_prove_it(world: World) -> None:
+    await put(world, "owned/a", owner=world.uid)
+    await put(world, "owned/b", owner="somebody else")
+    client = await connect(world, world.id_token)
+    mine = {"field": "owner", "op": "==", "value": world.uid}
+    await client.listen(1, query={"collection": "owned", "where": mine})
+    assert client.names(1) == ["a"]
+    client.send({"type": "listen", "target": 2, "query": {"collection": "owned"}})
+    refused = await client.receive()
+    assert (refused["target"], refused["error"]["code"]) == (2, "PERMISSION_DENIED")
+    await put(world, "owned/b", owner=world.uid)
+    await client.snapshot(1)
+    assert client.names(1) == ["a", "b"]
+    await client.close()
+
+
+async def test_a_proof_that_rests_on_a_document_is_made_again_with_it(world: World) -> None:
+    member = f"members/{world.uid}"
+    await put(world, member)
+    client = await connect(world, world.id_token)
+    await client.listen(1, query={"collection": "guarded"})
+    writes = [{"delete": member}, {"set": "guarded/g", "fields": {"n": 2}}]
+    await world.secret.post(f"{BASE}:commit", json={"writes": writes})
+    assert (await client.receive())["error"]["code"] == "PERMISSION_DENIED"
+    await client.close()
+
+
+async def test_a_query_is_proved_again_by_another_ruleset(world: World) -> None:
+    client = await connect(world)
+    await client.listen(1, query={"collection": "public"})
+    await deploy(world, RULES.replace("/public/", "/secluded/"))
+    await put(world, "public/p", n=1)
+    message = await client.receive()
+    assert (message["type"], message["error"]["code"]) == ("removed", "PERMISSION_DENIED")
+    await client.close()
+
+
 async def test_a_new_image_that_may_not_be_read_ends_the_target(world: World) -> None:
     await put(world, "owned/x", owner=world.uid)
     client = await connect(world, world.id_token)
