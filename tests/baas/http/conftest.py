@@ -69,7 +69,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 @pytest_asyncio.fixture
 async def dev_world(tmp_path: Path) -> AsyncIterator[World]:
     """The same in development mode."""
-    settings = make_settings(tmp_path / "data", dev=True)
+    settings = make_settings(tmp_path / "dev", dev=True)
     async with started_app(settings) as app, open_world(app) as opened:
         yield opened
 

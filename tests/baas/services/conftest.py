@@ -19,5 +19,5 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 @pytest_asyncio.fixture
 async def dev_world(tmp_path: Path) -> AsyncIterator[World]:
     """The same in development mode."""
-    async with open_world(tmp_path / "data", dev=True) as opened:
+    async with open_world(tmp_path / "dev", dev=True) as opened:
         yield opened
