@@ -32,16 +32,19 @@ from baas.database.registry import Databases
 from baas.errors import BaasError, FailedPrecondition, InvalidArgument
 from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
+from baas.http.protocol import BoundedHttpProtocol
 from baas.projects.projects import Projects
 from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.context import Context
 from baas.services.listen import ListenHub
 from baas.settings import Settings
 from baas.ws.face import ListenFace
+from baas.ws.protocol import BoundedWebSocketProtocol
 
 SERVERS = ("uvicorn", "granian")
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 65  # longer than the 60 of common proxies, which then are the ones to close
+UNREAD_MILLISECONDS = 90_000  # for a client that stands still, with an answer on its way
 LISTENERS_DRAIN_SECONDS = 3.0  # to take in the last word; who does not read is cut off
 DRAIN_SIGNAL = signal.SIGUSR1
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -251,6 +254,9 @@ def bind(settings: Settings) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Taken over by the connections: what a client does not take in is not kept for ever.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
         listening.bind((settings.host, settings.port))
         listening.listen(BACKLOG)
     except (OSError, OverflowError) as error:
@@ -281,8 +287,8 @@ def _serve_uvicorn(app: App, listening: socket.socket) -> int:
     config = uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "auto",
-        http="httptools",
-        ws="websockets-sansio",
+        http=BoundedHttpProtocol,
+        ws=BoundedWebSocketProtocol,
         ws_per_message_deflate=False,
         ws_max_size=settings.limits.listen_message_bytes_max,
         lifespan="on",

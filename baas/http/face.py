@@ -89,6 +89,7 @@ class HttpFace:
     async def _answer(self, request: Request) -> AnyAnswer:
         answer: AnyAnswer
         try:
+            request.check_headers()
             routes = await self._find(request)
             if request.origin is not None:
                 await check_origin(request)

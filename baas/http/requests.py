@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -9,15 +10,18 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from baas.database.names import DatabaseName
-from baas.errors import InvalidArgument, QuotaExceeded
+from baas.errors import DeadlineExceeded, InvalidArgument, QuotaExceeded
 from baas.services.caller import ANONYMOUS, Caller
 from baas.services.context import Context
 from baas.wire.objects import invalid
 
+STALL_SECONDS = 30.0  # without a piece of the body
+BODY_SECONDS = 600.0  # for a whole body that is kept in memory
 _name_database = lru_cache(maxsize=1024)(DatabaseName)
+_SINGLE_HEADERS = (b"authorization", b"x-api-key", b"origin", b"host", b"content-type")
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 _NO_ROUTES: Mapping[str, Any] = MappingProxyType({})
 
@@ -35,6 +39,7 @@ class Request:
         "context",
         "database",
         "document_path",
+        "has_repeated_headers",
         "headers",
         "id",
         "method",
@@ -55,6 +60,7 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.has_repeated_headers = len(self.headers) != len(scope["headers"])
         self.origin = self.headers.get(b"origin")
         self.params: Mapping[str, str] = _NO_PARAMS
         self.project: str | None = None
@@ -76,6 +82,17 @@ class Request:
         client = self.scope.get("client")
         return None if client is None else client[0]
 
+    def check_headers(self) -> None:
+        """Raises InvalidArgument for a header that is given twice and may not be: of two
+        credentials or origins, a proxy in front might have looked at the other one."""
+        if self.has_repeated_headers:
+            names = [name for name, _ in self.scope["headers"]]
+            for name in _SINGLE_HEADERS:
+                if names.count(name) > 1:
+                    raise InvalidArgument(
+                        f"the header `{name.decode()}` is given twice", reason="HeaderTwice"
+                    )
+
     async def read_body(self) -> bytes:
         """The whole body. Raises QuotaExceeded (413) past the limit, declared or not."""
         maximum = self.context.settings.limits.request_bytes_max
@@ -83,9 +100,7 @@ class Request:
         declared = self.headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared[:18]) > maximum:
             raise _too_large(maximum)
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
+        message = await self._receive()
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False):
             if len(body) > maximum:
@@ -93,11 +108,15 @@ class Request:
             return body
         parts = [body]
         size = len(body)
-        async for part in self._rest():
-            size += len(part)
-            if size > maximum:
-                raise _too_large(maximum)
-            parts.append(part)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in self._rest():
+                    size += len(part)
+                    if size > maximum:
+                        raise _too_large(maximum)
+                    parts.append(part)
+        except TimeoutError:
+            raise _too_slow() from None
         return b"".join(parts)
 
     async def read_json(self) -> Any:
@@ -166,14 +185,24 @@ class Request:
 
     async def _rest(self) -> AsyncIterator[bytes]:
         while True:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
+            message = await self._receive()
             part = message.get("body", b"")
             if part:
                 yield part
             if not message.get("more_body", False):
                 return
+
+    async def _receive(self) -> Message:
+        """The next piece. Raises DeadlineExceeded if none comes: a client that stops halfway would
+        hold its request, and what that has gathered, for ever."""
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                message = await self.receive()
+        except TimeoutError:
+            raise _too_slow() from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message
 
     def _check_encoding(self) -> None:
         encoding = self.headers.get(b"content-encoding")
@@ -222,6 +251,10 @@ def boolean_parameter(query: Mapping[str, str], name: str) -> bool | None:
 
 def _plain(message: str) -> str:
     return message[:1].lower() + message[1:]
+
+
+def _too_slow() -> DeadlineExceeded:
+    return DeadlineExceeded("the body did not come in time", reason="BodyTimeout")
 
 
 def _too_large(maximum: int) -> QuotaExceeded:

@@ -32,6 +32,7 @@ _REASON_STATUS: dict[str, int] = {
     "RequestTooLarge": 413,
     "MethodNotAllowed": 405,
     "UnsupportedMediaType": 415,
+    "BodyTimeout": 408,
 }
 
 
