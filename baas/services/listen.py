@@ -56,6 +56,7 @@ from baas.services.caller import ANONYMOUS, Caller
 from baas.services.context import Context
 from baas.services.documents import make_authorizer, open_database, read_time
 from baas.services.resume_tokens import ResumeTokens
+from baas.services.update_queue import UpdateQueue
 
 HEARTBEAT_SECONDS = 30.0
 _NEVER = -1  # a version that no log reaches back to
@@ -88,7 +89,6 @@ class TargetRemoved:
 
 
 ListenEvent: TypeAlias = TargetAdded | TargetUpdated | TargetRemoved
-_Queued: TypeAlias = "tuple[_Target, Update | None]"
 
 
 class ListenHub:
@@ -188,7 +188,6 @@ class _Target:
     """One target of a session."""
 
     __slots__ = (
-        "has_missed",
         "id",
         "incarnation",
         "subscription",
@@ -206,7 +205,6 @@ class _Target:
         self.tokens: ResumeTokens | None = None
         self.watch: Watch | None = None
         self.task: asyncio.Task[None] | None = None
-        self.has_missed = False  # updates were dropped; it is in the queue once, without one
 
     def close(self) -> None:
         if self.task is not None:
@@ -229,8 +227,10 @@ class ListenSession:
         self._token: str | None = None
         self._targets: dict[int, _Target] = {}
         self._told: deque[ListenEvent] = deque()
-        self._queue: deque[_Queued] = deque()
-        self._queued_bytes = 0
+        self._queue: UpdateQueue[_Target] = UpdateQueue(
+            messages_max=self._limits.listen_queue_messages_max,
+            bytes_max=self._limits.listen_queue_bytes_max,
+        )
         self._wake = asyncio.Event()
         # What the permission of these rested on may have changed.
         self._stale: dict[_Target, None] = {}
@@ -348,34 +348,30 @@ class ListenSession:
 
     async def _next_update(self) -> TargetUpdated | None:
         """The first of the queue; None if there is something to be looked at before."""
-        first = self._queue[0]
+        first = self._queue.first
+        assert first is not None
         target, update = first
-        if self._targets.get(target.id) is not target:
-            self._pop()
-            return None
         try:
             if update is None:
                 await self._catch_up(target)
                 return None
             if isinstance(target.target, DocumentsTarget) and not self.caller.bypasses_rules:
                 await self._check_images(target, update)
-                if self._must_look_round() or not self._queue or self._queue[0] is not first:
+                if self._must_look_round() or self._queue.first is not first:
                     return None
         except BaasError as error:
             self._remove(target, error)
             return None
-        self._pop()
+        self._queue.pop()
         return self._updated(target, update)
 
     async def _catch_up(self, target: _Target) -> None:
         """In place of the updates that were dropped, puts the whole answer in front."""
-        self._pop()
+        self._queue.pop()
         assert target.subscription is not None
         update = await target.subscription.full_update()
-        # Only from here on do updates follow that one.
-        target.has_missed = False
-        self._queue.appendleft((target, update))
-        self._queued_bytes += update.size_bytes
+        if self._targets.get(target.id) is target:
+            self._queue.push_whole(target, update)
 
     def _must_look_round(self) -> bool:
         """Whether something came up that goes before any update."""
@@ -388,11 +384,6 @@ class ListenSession:
             target.tokens = self._resume_tokens(target)
         time = read_time(self._context, update.version).microseconds
         return TargetUpdated(target.id, update, time, target.tokens.make(update.version))
-
-    def _pop(self) -> None:
-        _, update = self._queue.popleft()
-        if update is not None:
-            self._queued_bytes -= update.size_bytes
 
     async def _wait(self) -> None:
         clock = self._context.clock
@@ -450,33 +441,9 @@ class ListenSession:
 
     def _enqueue(self, target: _Target, update: Update) -> None:
         """Takes an update from the listeners. Neither waits nor raises."""
-        if target.has_missed:
-            return  # the whole answer will be read when its turn comes
-        queue = self._queue
-        size = update.size_bytes
-        is_over = self._queued_bytes + size > self._limits.listen_queue_bytes_max
-        if is_over and target.subscription is None:
-            # A first answer, however large, is made when it is its turn.
-            target.has_missed = True
-            queue.append((target, None))
-        elif is_over or len(queue) >= self._limits.listen_queue_messages_max:
-            self._drop_queue(target)
-        else:
-            queue.append((target, update))
-            self._queued_bytes += size
+        if not self._queue.push(target, update, is_first=target.subscription is None):
+            _log.info("a slow listener is reset", project=self.name.project)
         self._wake.set()
-
-    def _drop_queue(self, newest: _Target) -> None:
-        """The reader is too slow: each target concerned gets one reset in place of its updates."""
-        behind = dict.fromkeys([target for target, _ in self._queue])
-        behind[newest] = None
-        self._queue.clear()
-        self._queued_bytes = 0
-        for target in behind:
-            if self._targets.get(target.id) is target:
-                target.has_missed = True
-                self._queue.append((target, None))
-        _log.info("a slow listener is reset", project=self.name.project, targets=len(behind))
 
     def _tell(self, event: ListenEvent) -> None:
         self._told.append(event)
@@ -487,6 +454,7 @@ class ListenSession:
             return
         del self._targets[target.id]
         self._stale.pop(target, None)
+        self._queue.forget(target)
         target.close()
         self._tell(TargetRemoved(target.id, error))
 
