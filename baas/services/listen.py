@@ -238,6 +238,7 @@ class ListenSession:
         self._refusal: BaasError | None = None  # why new targets are refused: the token is no good
         self._ended: BaasError | None = None
         self._is_interrupted = False
+        self._timer: asyncio.TimerHandle | None = None
         self._heartbeat_at = hub.context.clock.monotonic_seconds() + HEARTBEAT_SECONDS
 
     # What the client does -------------------------------------------------------------------------
@@ -310,6 +311,8 @@ class ListenSession:
     async def close(self) -> None:
         """Frees everything. May be called twice."""
         self._hub.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
         targets, self._targets = self._targets, {}
         for target in targets.values():
             target.close()
@@ -394,11 +397,15 @@ class ListenSession:
         if self.caller.expires_at is not None and self._refusal is None:
             left = self.caller.expires_at - clock.now_microseconds() / 1_000_000
             delay = min(delay, max(left, 0.001))
-        try:
-            async with asyncio.timeout(delay):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        # One timer that mostly stays, instead of one for every wait.
+        loop = asyncio.get_running_loop()
+        due = loop.time() + delay
+        timer = self._timer
+        if timer is None or timer.when() < loop.time() or timer.when() > due + 0.01:
+            if timer is not None:
+                timer.cancel()
+            self._timer = loop.call_at(due, self._wake.set)
+        await self._wake.wait()
 
     def _beat(self) -> None:
         """A fresh resume token for targets that have been still while the database went on."""

@@ -41,7 +41,7 @@ from baas.ws.session import (
 )
 
 HELLO_SECONDS = 10.0
-SEND_SECONDS = 60.0  # a message that is not taken for so long ends the connection
+SEND_SECONDS = 60.0  # a message that is not taken for so long, or twice that, is the last
 CLOSE_SECONDS = 5.0  # for the last word
 ANSWERS_MAX = 1_000  # unsent answers of a client that asks and does not read
 _PATH = re.compile(r"/api/v1/projects/([^/]+)/(?:databases/([^/]+)/)?documents:listen")
@@ -132,6 +132,11 @@ class _Connection:
         self._request_id = request_id
         self._protocol = ListenProtocol(hub.context.settings.limits, request_id=request_id)
         self._answers: deque[str] = deque()
+        self._is_sending = False
+        self._sent = 0  # messages taken from us
+        self._seen = -1  # the same, when somebody last looked
+        self._is_stuck = False
+        self._watchdog: asyncio.TimerHandle
 
     async def run(self, name: DatabaseName) -> None:
         """From the greeting to the end."""
@@ -203,6 +208,7 @@ class _Connection:
                 reading.reschedule(loop.time())
 
         problem: BaasError | None = None
+        self._watch_sending(writer)
         try:
             async with asyncio.timeout(None) as reading:
                 writer.add_done_callback(stop_reading)
@@ -210,6 +216,7 @@ class _Connection:
         except TimeoutError:
             problem = writer.result()
         finally:
+            self._watchdog.cancel()
             writer.remove_done_callback(stop_reading)
             writer.cancel()
             await asyncio.wait([writer])
@@ -272,6 +279,10 @@ class _Connection:
                     await self._send_all(session, self._protocol.tell(event))
         except BaasError as error:
             return error
+        except asyncio.CancelledError:
+            if not self._is_stuck:
+                raise
+            return Unavailable("the client reads too slowly", reason="SlowReader")
         except (OSError, RuntimeError):
             return None
         except Exception:
@@ -282,11 +293,20 @@ class _Connection:
         for message in messages:
             if session.has_ended:
                 return
-            try:
-                async with asyncio.timeout(SEND_SECONDS):
-                    await self._send({"type": "websocket.send", "text": message})
-            except TimeoutError:
-                raise Unavailable("the client reads too slowly", reason="SlowReader") from None
+            self._is_sending = True
+            await self._send({"type": "websocket.send", "text": message})
+            self._is_sending = False
+            self._sent += 1
+
+    def _watch_sending(self, writer: asyncio.Task[BaasError | None]) -> None:
+        """Looks now and then whether a message is stuck: cheaper than a timer for each."""
+        if self._is_sending and self._sent == self._seen:
+            self._is_stuck = True
+            writer.cancel()
+            return
+        self._seen = self._sent
+        loop = asyncio.get_running_loop()
+        self._watchdog = loop.call_later(SEND_SECONDS, self._watch_sending, writer)
 
 
 def _payload(message: Message) -> str | bytes | None:

@@ -120,6 +120,10 @@ class Client:
         assert closing["reason"] == message["error"]["reason"]
         return message["error"]["reason"], closing["code"]
 
+    async def ended(self) -> None:
+        """Returns when the server has let go of the connection."""
+        await self._task
+
     async def close(self) -> None:
         """Goes away, and waits until the server has noticed."""
         self._to_server.put_nowait({"type": "websocket.disconnect", "code": 1000})

@@ -393,6 +393,17 @@ async def test_pages_of_strangers_are_not_let_in(world: World) -> None:
     await listed.close()
 
 
+async def test_a_client_that_never_reads_is_let_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face, "SEND_SECONDS", 0.02)
+    monkeypatch.setattr(face, "CLOSE_SECONDS", 0.02)
+    client = await connect(world, world.secret_key)
+    client.may_read.clear()
+    client.send({"type": "ping"})
+    await client.ended()
+
+
 async def test_the_full_path_names_the_default_database(world: World) -> None:
     client = Client(world.app, path="/api/v1/projects/demo/databases/(default)/documents:listen")
     await client.hello(world.secret_key)
