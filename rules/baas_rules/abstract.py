@@ -259,9 +259,9 @@ def may_be(value: Abstract, candidate: Any) -> bool:
                 return False
             if any(equals(candidate, other) for other in facts.unequal):
                 return False
-            return not (
-                order(value, "<", candidate) == TRUE or order(value, ">", candidate) == TRUE
-            )
+            below = order(value, ">=", candidate) == FALSE
+            above = order(value, "<=", candidate) == FALSE
+            return not below and not above
 
 
 _FLIPPED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}

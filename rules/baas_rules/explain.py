@@ -124,8 +124,7 @@ def _unproved(proof: Proof) -> Iterator[Proof]:
             unproved = hopeless[:1] or unproved
         for child in unproved if node.operator == "||" else unproved[:1]:
             yield from _unproved(child)
-        if unproved:
-            return
+        return
     if isinstance(node, ast.Conditional | ast.Call) and children:
         last = children[-1]
         if last.result.value == proof.result.value:

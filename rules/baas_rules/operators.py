@@ -21,7 +21,6 @@ from baas_rules.values import (
     Timestamp,
     check_int,
     contains,
-    equals,
     type_name,
 )
 
@@ -140,10 +139,6 @@ def greater_or_equal(a: Any, b: Any) -> bool:
     raise _mismatch(">=", a, b)
 
 
-def not_equals(a: Any, b: Any) -> bool:
-    return not equals(a, b)
-
-
 def is_in(a: Any, b: Any) -> bool:
     """Element of a list or set; key of a map."""
     kind = b.__class__
@@ -158,9 +153,8 @@ def is_in(a: Any, b: Any) -> bool:
     raise EvaluationError(f"`in` needs a list, set or map, not {type_name(b)}")
 
 
+# All but `==` and `!=`, which are `values.equals`.
 BINARY: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "==": equals,
-    "!=": not_equals,
     "<": less,
     "<=": less_or_equal,
     ">": greater,

@@ -370,27 +370,23 @@ class Prover:
     ) -> Result:
         parts: list[Result] = []
         made: dict[str, Abstract] = {}
-        fault = False
         for key_node, value_node in entries:
             key = self._evaluate(key_node, scope, names)
             value = self._evaluate(value_node, scope, names)
             parts += [key, value]
-            fault = fault or key.fault or value.fault
-            if value.value is None or not isinstance(key.value, Known):
-                return apply(_unknown, parts) if value.value is not None else value
-            name = key.value.values[0]
-            if len(key.value.values) > 1 or not isinstance(name, str):
-                return apply(_unknown, [Result(Anything()), *parts])
-            made[name] = value.value
-        pending = frozenset[Lookup]().union(*(part.pending for part in parts))
+            names_known = key.value.values if isinstance(key.value, Known) else ()
+            if value.value is None or len(names_known) != 1 or not isinstance(names_known[0], str):
+                return Result(Anything(), True, _pending(parts))
+            made[names_known[0]] = value.value
+        fault = any(part.fault for part in parts)
         if all(isinstance(value, Known) for value in made.values()):
             keys = list(made)
             whole = apply(
                 lambda *values: dict(zip(keys, values, strict=True)),
                 [Result(value) for value in made.values()],
             )
-            return Result(whole.value, whole.fault or fault, pending)
-        return Result(PartialMap(made, complete=True), fault, pending)
+            return Result(whole.value, whole.fault or fault, _pending(parts))
+        return Result(PartialMap(made, complete=True), fault, _pending(parts))
 
     def _path(
         self, segments: tuple[str | ast.Expression, ...], scope: Scope, names: _Names
@@ -416,8 +412,8 @@ class Prover:
 # --- the parts that need no world --------------------------------------------------------------
 
 
-def _unknown(*values: Any) -> Any:
-    raise EvaluationError("a map's key is a string")
+def _pending(parts: list[Result]) -> frozenset[Lookup]:
+    return frozenset[Lookup]().union(*(part.pending for part in parts))
 
 
 def _entry(whole: PartialMap, name: str, target: Result) -> Result:

@@ -251,6 +251,7 @@ TYPES: list[tuple[str, Any]] = [
     ("[1].toSet() is list", False),
     ("resource.data.nope is string", E("no key")),
     ("1 is int && true", True),
+    ("1 is nope", E("unknown type `nope`")),
 ]
 
 ACCESS: list[tuple[str, Any]] = [
@@ -297,6 +298,7 @@ REQUEST: list[tuple[str, Any]] = [
     ("request.auth.nope", E("no key `nope`")),
     ("request.auth.token.nope", E("no key `nope`")),
     ("request.auth.token.get('nope', 1)", 1),
+    ("request.auth.token.keys().size()", 4),
     ("request.method", "update"),
     ("request.path", Path((*ROOT, "users", "ada"))),
     ("request.time", NOW),

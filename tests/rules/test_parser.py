@@ -98,6 +98,12 @@ def test_accepts(text: str) -> None:
 
 
 FIRST_ERRORS: list[tuple[str, str, str, str | None]] = [
+    (
+        "service cloud.firestore { function f() { return 1;",
+        "this function is never closed",
+        "function",
+        "close it with `}`",
+    ),
     # text, message, what the carets are under, hint
     ("", "the file has no service", "", "a file begins: rules_version"),
     ("service", "expected a service's name after `service`, found the end of the file", "", None),

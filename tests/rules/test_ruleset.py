@@ -367,6 +367,14 @@ def test_expressions_are_counted_only_where_they_may_be_too_many() -> None:
     assert not allows(rules, "a/b", auth=None)
 
 
+def test_a_statement_without_condition_needs_no_counting() -> None:
+    long = " && ".join(["request.auth.uid == 'ada'"] * 400)
+    rules = ruleset(
+        f"match /a/{{b}} {{ allow get: if false || {long}; }} match /{{c}}/{{d}} {{ allow get; }}"
+    )
+    assert allows(rules, "a/b", auth=None)
+
+
 def test_two_recursive_wildcards_count_for_all_their_ways() -> None:
     rules = ruleset(
         "match /{x=**}/a/{b} { match /{y=**} { allow get: if " + "x is path && " * 20 + "false; } }"
@@ -392,7 +400,7 @@ def test_strings_and_lists_do_not_grow_without_bound() -> None:
     ("expression", "message"),
     [
         ("resource.data.long.replace('x', 'yyyy')", "the string is too long"),
-        ("resource.data.long.replace('x+', resource.data.long + 'y')", "the string is too long"),
+        ("resource.data.long.replace('x(x*)', '\\\\0\\\\1')", "the string is too long"),
         ("resource.data.long.replace('x(y)?', '\\\\1')", "matches more than 5000 times"),
         ("resource.data.long.replace('', 'y')", "matches more than 5000 times"),
         ("resource.data.long.split('')", "matches more than 5000 times"),
@@ -478,6 +486,13 @@ def test_explanations(
     line, carets = reason.snippet().split("\n")
     assert line[carets.index("^") : carets.rindex("^") + 1] == under
     assert reason.values == values
+
+
+def test_what_is_not_at_hand_is_left_out_of_explanations() -> None:
+    absent = "exists(/databases/$(database)/documents/roles/z) && false"
+    rules = ruleset(f"match /a/{{b}} {{ allow get: if {absent} || b == 'c'; }}")
+    (reason,) = rules.explain(asking("a/b"), {}).reasons
+    assert reason.values == ((absent, "false"), ("b == 'c'", "false"), ("b", "'b'"))
 
 
 def test_an_explanation_in_full() -> None:

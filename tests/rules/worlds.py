@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from baas_rules import (
@@ -29,7 +30,12 @@ from baas_rules.scopes import Outline, outline
 from baas_rules.source import Source
 
 NOW = Timestamp(1_700_000_000_123_456)  # 2023-11-14T22:13:20.123456Z, a Tuesday
-ADA = Auth("ada", {"email": "ada@example.com", "email_verified": True, "admin": False, "age": 36})
+ADA = Auth(
+    "ada",
+    MappingProxyType(
+        {"email": "ada@example.com", "email_verified": True, "admin": False, "age": 36}
+    ),
+)
 ROOT = ("databases", "(default)", "documents")
 
 STORED: dict[str, Any] = {
