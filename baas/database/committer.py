@@ -18,7 +18,7 @@ import structlog
 
 from baas.clock import Clock
 from baas.database.indexes import Indexes
-from baas.database.log import CommitEvent, CommitFeed, RecentCommits
+from baas.database.log import CommitEvent, CommitFeed, RecentCommits, read_commits
 from baas.database.requests import decode_response, encode_response
 from baas.database.transaction import (
     CommitResult,
@@ -36,6 +36,7 @@ from baas.errors import (
     DataLoss,
     Internal,
     ResourceExhausted,
+    ResumeTokenExpired,
     TransactionConflict,
     Unavailable,
 )
@@ -460,10 +461,30 @@ class Committer:
         """After a failure: what is the head now? Unanswered, the next commit will fail and ask
         again."""
         try:
-            self._take_head(await self._engine.read_head())
-        except StorageError:
+            head = await self._engine.read_head()
+            missed = await self._read_missed(head)
+        except (StorageError, ResumeTokenExpired):
             return
+        self._take_head(head)
+        for event in missed:
+            self._feed.publish(event)
         self._is_head_known = True
+
+    async def _read_missed(self, head: Head) -> list[CommitEvent]:
+        """Commits that happened without our knowing it: whoever follows the feed has to hear."""
+        missed: list[CommitEvent] = []
+        if head.version == self.version:
+            return missed
+        oldest = await self._engine.read_oldest_version()
+        snapshot = await self._engine.open_snapshot()
+        try:
+            after = self.version
+            while events := await read_commits(snapshot, after, oldest, limit=500):
+                missed += [event for event in events if event.version <= head.version]
+                after = events[-1].version
+        finally:
+            await snapshot.close()
+        return missed
 
     def _take_head(self, head: Head) -> None:
         if head.version != self.version:

@@ -504,6 +504,8 @@ async def test_failure_that_committed_all_the_same_is_a_success(
 async def test_unknown_outcome_is_unavailable_and_the_head_is_found_later(
     database: Database, engine: SteeredEngine
 ) -> None:
+    events: list[CommitEvent] = []
+    database.subscribe(events.append)
     engine.failures_after = 1
     engine.is_head_unreadable = True
     with pytest.raises(Unavailable):
@@ -511,6 +513,8 @@ async def test_unknown_outcome_is_unavailable_and_the_head_is_found_later(
     engine.is_head_unreadable = False
     await write(database, increment("c/a"))
     assert await fields(database, "c/a") == [{"n": 2}]
+    told = [[change.new and change.new.fields for change in event.changes] for event in events]
+    assert told == [[{"n": 1}], [{"n": 2}]]
 
 
 # Versions -----------------------------------------------------------------------------------------
