@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from baas.database import views
+from baas.database import listeners, views
 from baas.database.listeners import (
     DocumentsTarget,
     QueryTarget,
@@ -20,10 +20,12 @@ from baas.database.listeners import (
 )
 from baas.database.views import ChangeKind
 from baas.encoding.documents import StoredDocument
-from baas.errors import BaasError, Unavailable
+from baas.errors import BaasError, Code, Unavailable
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import FieldFilter, Operator, Order, Query
 from baas.model.values import Fields
+from baas.storage.engine import EngineUnavailable
+from baas.storage.sqlite_reads import SqliteSnapshot
 from tests.baas.database import arbitrary
 from tests.baas.database.store import Store
 
@@ -49,14 +51,19 @@ class Client:
         self.updates: list[Update] = []
         self.errors: list[BaasError] = []
         self.has_moved = asyncio.Event()
+        self.has_failed = asyncio.Event()
         self.subscription: Subscription | None = None
 
     async def connect(self) -> None:
         resume_from = None if self.version < 0 else self.version
         self.is_first = True
         self.subscription = await self.store.listeners.listen(
-            self.target, self.receive, self.errors.append, resume_from=resume_from
+            self.target, self.receive, self.fail, resume_from=resume_from
         )
+
+    def fail(self, error: BaasError) -> None:
+        self.errors.append(error)
+        self.has_failed.set()
 
     async def wait_for(self, version: int) -> None:
         """Returns once the client is at this version."""
@@ -266,6 +273,56 @@ async def test_a_listener_that_missed_updates_gets_everything(store: Store) -> N
     client.version = 0
     client.receive(await client.subscription.full_update())
     assert client.updates[-1].reset
+
+
+async def test_a_view_that_lost_its_place_is_made_anew(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(store, by_size())
+    await client.connect()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    await store.commit({city("a"): {"size": 1}})
+    with monkeypatch.context() as broken:
+        broken.setattr(views.View, "apply", fail)
+        store.deliver()
+    await store.commit({city("b"): {"size": 2}})
+    store.deliver()
+    await client.wait_for(2)
+    assert client.updates[1].reset
+    assert [document.path.id for document in client.documents] == ["a", "b"]
+
+
+async def test_a_reload_is_tried_again_and_given_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch, no_slack: None
+) -> None:
+    await store.commit({city(f"c{number}"): {"size": number} for number in range(9)})
+    store.deliver()
+    open_snapshot = store.engine.open_snapshot
+    failures = [1]
+
+    async def fail_sometimes() -> SqliteSnapshot:
+        if failures[0]:
+            failures[0] -= 1
+            raise EngineUnavailable("busy")
+        return await open_snapshot()
+
+    client = Client(store, by_size(limit=1))
+    await client.connect()
+    monkeypatch.setattr(store.engine, "open_snapshot", fail_sometimes)
+    await store.commit({city("c0"): None, city("c1"): None})
+    store.deliver()
+    await client.wait_for(2)
+    assert [document.path.id for document in client.documents] == ["c2"]
+    failures[0] = 99
+    monkeypatch.setattr(listeners, "RELOAD_ATTEMPTS", 2)
+    await store.commit({city("c2"): None, city("c3"): None})
+    store.deliver()
+    await client.has_failed.wait()
+    assert [error.code for error in client.errors] == [Code.UNAVAILABLE]
+    assert store.listeners.is_idle
 
 
 async def test_selected_fields_only(store: Store) -> None:
