@@ -216,23 +216,33 @@ class ListenDriver:
         except SdkError as error:
             return error
         try:
-            async with connect(
-                listen_url(self._options.base_url, self._options.home),
-                open_timeout=CONNECT_SECONDS_MAX,
-                close_timeout=CLOSE_SECONDS_MAX,
-                ping_interval=None,  # the machine has its own
-                max_size=MESSAGE_BYTES_MAX,
-                compression=None,
-                proxy=None if self._options.is_loopback else True,
-                user_agent_header=USER_AGENT,
-                logger=_socket_log,
-            ) as socket:
+            socket = await self._connect()
+            try:
                 if self._machine.connect_at is None:
                     return None  # the last target went away meanwhile
                 self._machine.connected(self._present_token(), time.monotonic())
                 return await self._converse(socket)
+            finally:
+                try:
+                    await socket.close()
+                finally:
+                    # Cancelled during the closing handshake, websockets leaves the transport open.
+                    socket.transport.abort()
         except (OSError, TimeoutError, WebSocketException) as error:
             return _connection_error(error)
+
+    async def _connect(self) -> ClientConnection:
+        return await connect(
+            listen_url(self._options.base_url, self._options.home),
+            open_timeout=CONNECT_SECONDS_MAX,
+            close_timeout=CLOSE_SECONDS_MAX,
+            ping_interval=None,  # the machine has its own
+            max_size=MESSAGE_BYTES_MAX,
+            compression=None,
+            proxy=None if self._options.is_loopback else True,
+            user_agent_header=USER_AGENT,
+            logger=_socket_log,
+        )
 
     async def _converse(self, socket: ClientConnection) -> SdkError | None:
         machine = self._machine

@@ -209,7 +209,7 @@ def parse_query_line(line: bytes) -> QueryLine:
             raise error_from_wire(tree["error"])
         if tree.get("done"):
             return QueryLine(None, parse_time(tree["read_time"]))
-    except (orjson.JSONDecodeError, LookupError, TypeError) as error:
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
         raise Internal(f"a line of the query's answer cannot be read: {error!r}") from error
     raise Internal(f"a line of the query's answer is of no known form: `{line[:80]!r}`")
 

@@ -23,7 +23,7 @@ from baas_sdk._listen import (
     difference,
 )
 from baas_sdk._snapshots import ChangeType
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
@@ -573,6 +573,8 @@ def test_the_opposite_order_is_shown_with_its_own_indexes(script: Script) -> Non
 
 # --- difference and buffer ------------------------------------------------------------------------
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 _lists = st.lists(
     st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 2)), unique_by=lambda item: item[0]
 ).map(lambda items: [Doc(f"c/{name}", version) for name, version in items])
@@ -589,11 +591,13 @@ def applied(before: Sequence[Doc], changes: Sequence[Any]) -> list[Doc]:
     return documents
 
 
+@UNHURRIED
 @given(_lists, _lists)
 def test_differences_lead_from_one_list_to_the_other(before: list[Doc], after: list[Doc]) -> None:
     assert applied(before, difference(before, after)) == after
 
 
+@UNHURRIED
 @given(_lists)
 def test_equal_lists_have_no_difference(documents: list[Doc]) -> None:
     assert difference(documents, list(documents)) == ()
@@ -606,6 +610,7 @@ def test_only_what_changed_is_named_where_others_move() -> None:
     assert steps(difference(before, after)) == [("modified", "a2", 0, 2)]
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(_lists, st.booleans()), max_size=12))
 def test_a_slow_reader_skips_states_but_no_change(script: list[tuple[list[Doc], bool]]) -> None:
     buffer: SnapshotBuffer[Doc] = SnapshotBuffer(maximum=2)
@@ -644,6 +649,7 @@ def on_the_wire(changes: Sequence[Any]) -> list[dict[str, Any]]:
     ]
 
 
+@UNHURRIED
 @given(_commits, st.data())
 def test_whatever_breaks_the_app_ends_with_the_servers_list(
     commits: list[list[Doc]], data: st.DataObject

@@ -11,7 +11,7 @@ from baas_sdk import SERVER_TIMESTAMP, Client, ForeignReference, GeoPoint, Incre
 from baas_sdk._paths import DatabaseName
 from baas_sdk._values import decode_value, dumps, encode_value, parse_time, split_reference
 from baas_sdk.errors import Internal, InvalidValue
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 HOME = DatabaseName("demo")
@@ -216,6 +216,7 @@ _values = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_values)
 def test_values_survive_the_wire(value: Any) -> None:
     tree = orjson.loads(dumps(encode_value(value, HOME)))
