@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import fcntl
 import functools
+import gc
 import multiprocessing
 import os
 import secrets
@@ -132,6 +133,7 @@ class App:
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         if self._url is not None:
+            settle_memory()
             greet(self, self._url)
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -196,6 +198,14 @@ def create_app(
 ) -> App:
     """The ASGI application of one server. Raises InvalidArgument for settings that contradict."""
     return App(settings, clock or SystemClock(), url=url, pid=pid)
+
+
+def settle_memory() -> None:
+    """Keeps the cyclic collector from walking, every few hundred requests, what start-up made and
+    nothing will ever free. Measured: a seventh of the time of a create (`make bench`)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def check_settings(settings: Settings) -> None:

@@ -33,11 +33,13 @@ def time_text(microseconds: int) -> str:
 
 def encode_document(document: StoredDocument) -> bytes:
     """`{"path","fields","create_time","update_time"}` around the canonical bytes, not decoded."""
+    updated = encode_time(document.version)
+    is_as_created = document.created == document.version
     return b'{"path":%b,"fields":%b,"create_time":%b,"update_time":%b}' % (
         orjson.dumps("/".join(document.path.segments)),
         document.data,
-        encode_time(document.created),
-        encode_time(document.version),
+        updated if is_as_created else encode_time(document.created),
+        updated,
     )
 
 
