@@ -34,9 +34,9 @@ from baas_rules.limits import (
     RECURSIVE_WILDCARDS_MAX,
 )
 from baas_rules.operators import TYPE_TESTS
-from baas_rules.parser import nearest_hint
 from baas_rules.scopes import Block, Declared, Outline, Scope
 from baas_rules.source import Source, Span
+from baas_rules.tokens import nearest_hint
 
 _ALLOW_METHODS: Final = ("read", "write", *METHODS)
 _REQUEST_MEMBERS: Final = ("auth", "method", "path", "query", "resource", "time")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from baas_rules import ast
 from baas_rules.abstract import Anything, Known, PartialMap, truth
 from baas_rules.decision import Reason, ResourceDocument, Segments
-from baas_rules.evaluator import Trace, Unresolved
+from baas_rules.environment import Trace, Unresolved
 from baas_rules.lists import field_text
 from baas_rules.prover import Proof
 from baas_rules.source import Source, Span

@@ -3,34 +3,13 @@ next statement."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import Final
-
 from baas_rules import ast
 from baas_rules.errors import Diagnostic, Severity
-from baas_rules.lexer import NEVER_ENDS, Kind, Lexer, Token
-from baas_rules.limits import (
-    ERRORS_MAX,
-    EXPRESSION_DEPTH_MAX,
-    INT64_MAX,
-    MATCH_DEPTH_MAX,
-    SOURCE_BYTES_MAX,
-)
+from baas_rules.expressions import DEFAULT_DATABASE, ExpressionParser
+from baas_rules.lexer import Kind
+from baas_rules.limits import MATCH_DEPTH_MAX
 from baas_rules.source import Source, Span
-
-_STATEMENT_WORDS: Final = frozenset({"match", "allow", "function", "service", "let", "return"})
-_DEFAULT: Final = "(default)"
-
-_OR, _AND, _IN, _EQUALITY, _ORDER, _SUM, _PRODUCT = range(1, 8)
-_PRECEDENCE: Final = {
-    "||": _OR, "&&": _AND, "in": _IN, "is": _IN, "==": _EQUALITY, "!=": _EQUALITY,
-    "<": _ORDER, "<=": _ORDER, ">": _ORDER, ">=": _ORDER, "+": _SUM, "-": _SUM,
-    "*": _PRODUCT, "/": _PRODUCT, "%": _PRODUCT,
-}  # fmt: skip
-
-
-class _StatementAbandoned(Exception):
-    """An error was reported; the parser goes on behind this statement."""
+from baas_rules.tokens import StatementAbandoned, nearest_hint
 
 
 def parse(source: Source) -> tuple[ast.RulesFile | None, list[Diagnostic]]:
@@ -43,124 +22,7 @@ def parse(source: Source) -> tuple[ast.RulesFile | None, list[Diagnostic]]:
     return tree, sorted(parser.diagnostics, key=lambda found: (found.line, found.column))
 
 
-class _Parser:
-    def __init__(self, source: Source) -> None:
-        self.diagnostics: list[Diagnostic] = []
-        self._source = source
-        self._reported: set[int] = set()
-        self._lexer = Lexer(source, self._report, self._warn)
-        self._is_cut_off = False
-        self._depth = 0
-        self._heights: dict[int, int] = {}
-        self._token = Token(Kind.END, "", Span(0, 0))
-        self._end = 0  # of the token before `_token`
-
-    # --- reporting and moving on ---------------------------------------------------------------
-
-    def check_size(self) -> bool:
-        start = Span(0, 0)
-        try:
-            size = len(self._source.text.encode())
-        except UnicodeEncodeError as error:
-            at = Span(error.start, error.end)
-            self._report("the text is not valid Unicode", at, None)
-            return False
-        if size > SOURCE_BYTES_MAX:
-            message = f"the file has {size} bytes; at most {SOURCE_BYTES_MAX} are allowed"
-            self._report(message, start, None)
-            return False
-        return True
-
-    def _report(self, message: str, span: Span, hint: str | None = None) -> None:
-        self._note(Severity.ERROR, message, span, hint)
-
-    def _warn(self, message: str, span: Span, hint: str | None = None) -> None:
-        self._note(Severity.WARNING, message, span, hint)
-
-    def _note(self, severity: Severity, message: str, span: Span, hint: str | None) -> None:
-        if message.startswith(NEVER_ENDS):
-            self._is_cut_off = True
-        if span.start in self._reported or len(self.diagnostics) >= ERRORS_MAX:
-            return  # the first finding of a place is the true one
-        self._reported.add(span.start)
-        self.diagnostics.append(self._source.diagnostic(severity, message, span, hint))
-
-    def _fail(self, message: str, span: Span, hint: str | None = None) -> _StatementAbandoned:
-        self._report(message, span, hint)
-        return _StatementAbandoned()
-
-    def _advance(self) -> Token:
-        token = self._token
-        self._end = token.span.end
-        self._token = self._lexer.next()
-        return token
-
-    def _expect(self, symbol: str, where: str, hint: str | None = None) -> Token:
-        if self._token.is_symbol(symbol):
-            return self._advance()
-        raise self._missing(f"`{symbol}`", where, hint)
-
-    def _missing(self, what: str, where: str, hint: str | None = None) -> _StatementAbandoned:
-        found = "the end of the file" if self._token.kind is Kind.END else f"`{self._token.text}`"
-        return self._fail(f"expected {what} {where}, found {found}", self._token.span, hint)
-
-    def _word(self, what: str, where: str) -> Token:
-        if self._token.kind is Kind.WORD:
-            return self._advance()
-        raise self._missing(what, where)
-
-    def _recover(self, start: Token) -> None:
-        """Skips the rest of a broken statement: past its `;`, or up to `}` or a statement that
-        begins a line. Blocks on the way are skipped whole."""
-        self._depth = 0
-        if self._token is start and self._token.kind is not Kind.END:
-            if start.is_symbol("{"):
-                self._skip_block()
-                return
-            self._advance()
-        while self._token.kind is not Kind.END and not self._token.is_symbol("}"):
-            if self._token.is_symbol(";"):
-                self._advance()
-                return
-            if self._begins_statement():
-                return
-            if self._token.is_symbol("{"):
-                self._skip_block()
-                if self._begins_statement() or self._token.is_symbol("}"):
-                    return
-                continue
-            self._advance()
-
-    def _begins_statement(self) -> bool:
-        token = self._token
-        if token.kind is not Kind.WORD or token.text not in _STATEMENT_WORDS:
-            return False
-        line_start = self._source.text.rfind("\n", 0, token.span.start) + 1
-        return not self._source.text[line_start : token.span.start].strip(" \t;}")
-
-    def _skip_block(self) -> None:
-        depth = 0
-        while self._token.kind is not Kind.END:
-            if self._token.is_symbol("{"):
-                depth += 1
-            elif self._token.is_symbol("}"):
-                depth -= 1
-                if depth == 0:
-                    self._advance()
-                    return
-            self._advance()
-
-    def _end_statement(self, where: str) -> None:
-        """A `;`, which may lack before another statement and before `}`."""
-        if self._token.is_symbol(";"):
-            self._advance()
-            return
-        if self._token.is_symbol("}") or self._begins_statement():
-            return
-        raise self._missing("`;`", where)
-
-    # --- the file ------------------------------------------------------------------------------
-
+class _Parser(ExpressionParser):
     def parse_file(self) -> ast.RulesFile | None:
         self._advance()
         version, version_span = self._version()
@@ -180,7 +42,7 @@ class _Parser:
                     raise self._unknown_statement(
                         "`service` or `function`", ("service", "function")
                     )
-            except _StatementAbandoned:
+            except StatementAbandoned:
                 self._recover(start)
                 if self._token.is_symbol("}"):
                     self._advance()
@@ -205,11 +67,11 @@ class _Parser:
             self._advance()
             self._end_statement("after the version")
             return int(value.value), start.span.to(value.span)
-        except _StatementAbandoned:
+        except StatementAbandoned:
             self._recover(start)
             return 2, start.span
 
-    def _unknown_statement(self, expected: str, words: tuple[str, ...]) -> _StatementAbandoned:
+    def _unknown_statement(self, expected: str, words: tuple[str, ...]) -> StatementAbandoned:
         token = self._token
         if token.is_word("rules_version"):
             hint = "move it to the first line"
@@ -249,7 +111,7 @@ class _Parser:
                     self._advance()
                 else:
                     raise self._unknown_statement("`match` or `function`", ("match", "function"))
-            except _StatementAbandoned:
+            except StatementAbandoned:
                 self._recover(statement)
         end = self._advance()
         return ast.Service(name, tuple(functions), tuple(matches), start.span.to(end.span), span)
@@ -270,7 +132,7 @@ class _Parser:
             message = f"matches are nested at most {MATCH_DEPTH_MAX} deep"
             self._report(message, start.span, None)
             self._skip_block()
-            raise _StatementAbandoned
+            raise StatementAbandoned
         self._expect("{", "after the match's path")
         functions: list[ast.Function] = []
         allows: list[ast.Allow] = []
@@ -292,7 +154,7 @@ class _Parser:
                     self._advance()
                 else:
                     raise self._unknown_match_statement(words)
-            except _StatementAbandoned:
+            except StatementAbandoned:
                 self._recover(statement)
         end = self._advance()
         return ast.Match(
@@ -304,7 +166,7 @@ class _Parser:
             pattern_span=pattern_span,
         )
 
-    def _unknown_match_statement(self, words: tuple[str, ...]) -> _StatementAbandoned:
+    def _unknown_match_statement(self, words: tuple[str, ...]) -> StatementAbandoned:
         if self._token.kind is Kind.WORD and self._token.text in ("read", "write"):
             hint = f"write: allow {self._token.text}: if …;"
             return self._missing("`allow`, `match` or `function`", "here", hint)
@@ -330,9 +192,9 @@ class _Parser:
         lexer = self._lexer
         if lexer.has_text(offset, "{"):
             return self._wildcard(offset)
-        if lexer.has_text(offset, _DEFAULT):
-            end = offset + len(_DEFAULT)
-            return ast.LiteralSegment(_DEFAULT, Span(offset, end)), end
+        if lexer.has_text(offset, DEFAULT_DATABASE):
+            end = offset + len(DEFAULT_DATABASE)
+            return ast.LiteralSegment(DEFAULT_DATABASE, Span(offset, end)), end
         if lexer.has_text(offset, "$"):
             hint = "a match binds a segment: /{name}"
             raise self._path_error("`$(…)` belongs into expressions", offset, hint)
@@ -341,12 +203,6 @@ class _Parser:
             hint = "a path has no slash at its end"
             raise self._path_error("expected a path segment behind `/`", offset, hint)
         return ast.LiteralSegment(token.text, token.span), token.span.end
-
-    def _path_error(self, message: str, offset: int, hint: str) -> _StatementAbandoned:
-        failure = self._fail(message, Span(offset, offset + 1), hint)
-        self._lexer.seek(offset)
-        self._advance()
-        return failure
 
     def _wildcard(self, offset: int) -> tuple[ast.Segment, int]:
         self._lexer.seek(offset)
@@ -408,9 +264,9 @@ class _Parser:
             try:
                 if statement.kind is Kind.END:
                     self._unclosed("function", start.span)
-                    raise _StatementAbandoned
+                    raise StatementAbandoned
                 result = self._function_statement(lets, result)
-            except _StatementAbandoned:
+            except StatementAbandoned:
                 if self._token.kind is Kind.END:
                     raise
                 self._recover(statement)
@@ -458,231 +314,3 @@ class _Parser:
         span = Span(start.span.start, self._end)
         self._expect(";", "after the value")
         return ast.Let(name.text, value, span)
-
-    # --- expressions ---------------------------------------------------------------------------
-
-    def _made(self, node: ast.Expression) -> ast.Expression:
-        """The node, with its height noted; raises if that is too much."""
-        heights = self._heights
-        height = 1 + max((heights[id(child)] for child in ast.children(node)), default=0)
-        if height > EXPRESSION_DEPTH_MAX:
-            raise self._too_deep(node.span)
-        heights[id(node)] = height
-        return node
-
-    def _too_deep(self, span: Span) -> _StatementAbandoned:
-        message = f"the expression is nested more than {EXPRESSION_DEPTH_MAX} levels deep"
-        return self._fail(message, span, "move parts of it into functions")
-
-    def _expression(self) -> ast.Expression:
-        self._depth += 1
-        if self._depth > EXPRESSION_DEPTH_MAX:
-            raise self._too_deep(self._token.span)
-        test = self._binary(_OR)
-        if self._token.is_symbol("?"):
-            self._advance()
-            then = self._expression()
-            self._expect(":", "between the branches of `? :`")
-            otherwise = self._expression()
-            span = test.span.to(otherwise.span)
-            test = self._made(ast.Conditional(test, then, otherwise, span))
-        self._depth -= 1
-        return test
-
-    def _operator(self) -> tuple[str, int]:
-        token = self._token
-        if token.kind is Kind.SYMBOL or token.text in ("in", "is"):
-            return token.text, _PRECEDENCE.get(token.text, 0)
-        return "", 0
-
-    def _binary(self, precedence_min: int) -> ast.Expression:
-        left = self._unary()
-        while True:
-            operator, precedence = self._operator()
-            if precedence < precedence_min:
-                if operator == "=":
-                    raise self._fail("`=` does not compare", self._token.span, "use `==`")
-                return left
-            if precedence <= _AND:
-                left = self._logic(operator, precedence, left)
-                continue
-            self._advance()
-            if operator == "is":
-                type_word = self._word("a type", "after `is`")
-                span = left.span.to(type_word.span)
-                left = self._made(ast.TypeTest(left, type_word.text, span, type_word.span))
-                continue
-            right = self._binary(precedence + 1)
-            left = self._made(ast.Binary(operator, left, right, left.span.to(right.span)))
-
-    def _logic(self, operator: str, precedence: int, first: ast.Expression) -> ast.Expression:
-        operands = [first]
-        while self._token.is_symbol(operator):
-            self._advance()
-            operands.append(self._binary(precedence + 1))
-        span = first.span.to(operands[-1].span)
-        return self._made(ast.Logic(operator, tuple(operands), span))
-
-    def _unary(self) -> ast.Expression:
-        operators: list[Token] = []
-        while self._token.is_symbol("!") or self._token.is_symbol("-"):
-            operators.append(self._advance())
-        if operators and operators[-1].text == "-" and self._token.kind is Kind.INT:
-            minus = operators.pop()
-            number = self._advance()
-            literal = ast.Literal(-number.value, minus.span.to(number.span))
-            node = self._postfix(self._made(literal))
-        else:
-            node = self._postfix(self._primary())
-        for operator in reversed(operators):
-            node = self._made(ast.Unary(operator.text, node, operator.span.to(node.span)))
-        return node
-
-    def _postfix(self, node: ast.Expression) -> ast.Expression:
-        while True:
-            if self._token.is_symbol("."):
-                self._advance()
-                name = self._word("a name", "after the dot")
-                if self._token.is_symbol("("):
-                    arguments, end = self._arguments()
-                    span = Span(node.span.start, end)
-                    call = ast.MethodCall(node, name.text, arguments, span, name.span)
-                    node = self._made(call)
-                else:
-                    span = node.span.to(name.span)
-                    node = self._made(ast.Member(node, name.text, span, name.span))
-            elif self._token.is_symbol("["):
-                node = self._bracket(node)
-            else:
-                return node
-
-    def _bracket(self, node: ast.Expression) -> ast.Expression:
-        self._advance()
-        at = self._expression()
-        if self._token.is_symbol(":"):
-            self._advance()
-            stop = self._expression()
-            end = self._expect("]", "after the bounds").span.end
-            return self._made(ast.Cut(node, at, stop, Span(node.span.start, end)))
-        end = self._expect("]", "after the index").span.end
-        return self._made(ast.Index(node, at, Span(node.span.start, end)))
-
-    def _arguments(self) -> tuple[tuple[ast.Expression, ...], int]:
-        arguments, end = self._sequence("(", ")", "between arguments")
-        return arguments, end
-
-    def _sequence(
-        self, opening: str, closing: str, where: str
-    ) -> tuple[tuple[ast.Expression, ...], int]:
-        """Expressions between brackets; a comma may stand behind the last."""
-        self._expect(opening, "here")
-        items: list[ast.Expression] = []
-        while not self._token.is_symbol(closing):
-            if items:
-                if not self._token.is_symbol(","):
-                    raise self._missing(f"`,` or `{closing}`", where)
-                self._advance()
-                if self._token.is_symbol(closing):
-                    break
-            items.append(self._expression())
-        return tuple(items), self._advance().span.end
-
-    def _primary(self) -> ast.Expression:
-        token = self._token
-        match token.kind:
-            case Kind.INT | Kind.FLOAT | Kind.STRING | Kind.BYTES:
-                self._advance()
-                value = token.value
-                if token.kind is Kind.INT and value > INT64_MAX:
-                    self._report("the integer does not fit 64 bits", token.span)
-                return self._made(ast.Literal(value, token.span))
-            case Kind.WORD:
-                return self._name_or_call()
-            case Kind.SYMBOL if token.text == "(":
-                self._advance()
-                node = self._expression()
-                self._expect(")", "to close the parenthesis")
-                return node
-            case Kind.SYMBOL if token.text == "[":
-                items, end = self._sequence("[", "]", "in the list")
-                return self._made(ast.ListLiteral(items, Span(token.span.start, end)))
-            case Kind.SYMBOL if token.text == "{":
-                return self._map()
-            case Kind.SYMBOL if token.text == "/":
-                return self._path()
-            case _:
-                raise self._missing("an expression", "here")
-
-    def _name_or_call(self) -> ast.Expression:
-        token = self._advance()
-        constant = {"true": True, "false": False, "null": None}.get(token.text, ...)
-        if constant is not ...:
-            return self._made(ast.Literal(constant, token.span))
-        if self._token.is_symbol("("):
-            arguments, end = self._arguments()
-            span = Span(token.span.start, end)
-            return self._made(ast.Call(token.text, arguments, span, token.span))
-        if token.text in _STATEMENT_WORDS or token.text in ("if", "in", "is"):
-            raise self._fail(f"expected an expression, found `{token.text}`", token.span)
-        return self._made(ast.Name(token.text, token.span))
-
-    def _map(self) -> ast.Expression:
-        start = self._advance()
-        entries: list[tuple[ast.Expression, ast.Expression]] = []
-        while not self._token.is_symbol("}"):
-            if entries:
-                if not self._token.is_symbol(","):
-                    raise self._missing("`,` or `}`", "in the map")
-                self._advance()
-                if self._token.is_symbol("}"):
-                    break
-            key = self._expression()
-            self._expect(":", "between key and value")
-            entries.append((key, self._expression()))
-        end = self._advance()
-        return self._made(ast.MapLiteral(tuple(entries), start.span.to(end.span)))
-
-    def _path(self) -> ast.Expression:
-        at = start = self._token.span.start
-        segments: list[str | ast.Expression] = []
-        while True:
-            segment, end = self._path_part(at + 1)
-            segments.append(segment)
-            at = self._lexer.after_blank(end)
-            if not self._lexer.has_text(at, "/"):
-                break
-        self._lexer.seek(end)
-        self._advance()
-        self._end = end
-        return self._made(ast.PathLiteral(tuple(segments), Span(start, end)))
-
-    def _path_part(self, offset: int) -> tuple[str | ast.Expression, int]:
-        lexer = self._lexer
-        part: str | ast.Expression
-        if lexer.has_text(offset, "$("):
-            lexer.seek(offset + 2)
-            self._token = lexer.next()
-            part = self._expression()
-            if not self._token.is_symbol(")"):
-                raise self._missing("`)`", "to close `$(`")
-            end = self._token.span.end
-        elif lexer.has_text(offset, _DEFAULT):
-            return _DEFAULT, offset + len(_DEFAULT)
-        elif lexer.has_text(offset, "{"):
-            raise self._path_error("`{…}` belongs into a match", offset, "use $(name) here")
-        else:
-            token = lexer.path_segment(offset)
-            if token is None:
-                hint = "a path has no slash at its end"
-                raise self._path_error("expected a path segment behind `/`", offset, hint)
-            part, end = token.text, token.span.end
-        if lexer.has_text(end, "$") or lexer.path_segment(end) is not None:
-            hint = "join the parts in one: $('a' + b)"
-            raise self._path_error("a segment is a text or one `$(…)`, not both", end, hint)
-        return part, end
-
-
-def nearest_hint(word: str, words: tuple[str, ...] | frozenset[str] | list[str]) -> str | None:
-    """A hint that names what was probably meant, if anything is near."""
-    found = get_close_matches(word, list(words), 1, 0.7)
-    return f"did you mean `{found[0]}`?" if found else None

@@ -26,6 +26,7 @@ from baas_rules.decision import (
     ResourceDocument,
     Segments,
 )
+from baas_rules.environment import Environment, Run, Trace, Unresolved
 from baas_rules.errors import (
     Diagnostic,
     EvaluationError,
@@ -35,7 +36,7 @@ from baas_rules.errors import (
     RulesSyntaxError,
     Severity,
 )
-from baas_rules.evaluator import Compiler, Environment, Run, Trace, Unresolved
+from baas_rules.evaluator import Compiler
 from baas_rules.explain import list_reason, reason_of
 from baas_rules.exposure import open_access
 from baas_rules.limits import EXPRESSIONS_MAX, LOOKUPS_MAX

@@ -399,6 +399,7 @@ words = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(
     st.one_of(st.text(), st.lists(words, max_size=60).map(" ".join), st.lists(words).map("".join))

@@ -246,6 +246,7 @@ FUNCTIONS = """
 """
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     allows=st.lists(conditions, min_size=1, max_size=2),
@@ -367,6 +368,7 @@ PATHS: list[Segments] = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     pattern=st.lists(SEGMENTS, min_size=1, max_size=6),

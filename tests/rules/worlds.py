@@ -20,8 +20,9 @@ from baas_rules import (
 from baas_rules import ast as rules_ast
 from baas_rules.abstract import Abstract, Known, PartialMap, Result
 from baas_rules.decision import OBJECT_SERVICE, Lookup
+from baas_rules.environment import Environment, Trace, Unresolved
 from baas_rules.errors import Severity
-from baas_rules.evaluator import Compiler, Environment, Trace, Unresolved
+from baas_rules.evaluator import Compiler
 from baas_rules.lists import auth_map
 from baas_rules.lookups import request_path
 from baas_rules.parser import parse
