@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
@@ -17,6 +18,7 @@ from baas.model.values import Fields, Value
 from baas.model.writes import DeleteWrite, VerifyWrite, Write, WriteResult, apply_write
 from baas.settings import Limits
 
+_WRITES_PER_TURN = 10
 Segments: TypeAlias = tuple[str, ...]
 T_co = TypeVar("T_co", covariant=True)
 
@@ -151,8 +153,11 @@ class Transaction:
                 reason="TooManyWrites",
             )
         olds = await self.get_documents([write.path for write in writes])
-        for write, old in zip(writes, olds, strict=True):
+        for number, (write, old) in enumerate(zip(writes, olds, strict=True), 1):
             self._apply(write, old)
+            if number % _WRITES_PER_TURN == 0:
+                # Many writes to large documents take long; others get their turn.
+                await asyncio.sleep(0)
 
     def _apply(self, write: Write, old: StoredDocument | None) -> None:
         path = write.path

@@ -26,6 +26,7 @@ _RESERVED = re.compile(r"__.*__", re.DOTALL)
 _SIMPLE_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _QUOTED_NAME = re.compile(r"`((?:[^`\\]|\\[`\\])+)`", re.DOTALL)
 _QUOTED_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_FIELD_TEXT_MAX = NAME_BYTES_MAX  # characters, which are never more than bytes
 _SHORT_TEXT = 300  # characters; below it no length limit can be met by ASCII text
 
 
@@ -195,12 +196,12 @@ def _split(text: str) -> tuple[str, ...]:
                 break
         else:
             return segments
-    for segment in segments:
-        check_id(segment, "path segment")
     if len(segments) > 2 * DEPTH_MAX:
         raise InvalidPath(
             f"`{_shorten(text)}` nests collections deeper than {DEPTH_MAX}", reason="PathTooDeep"
         )
+    for segment in segments:
+        check_id(segment, "path segment")
     if _byte_length(text, "path") > NAME_BYTES_MAX:
         raise InvalidPath(
             f"path `{_shorten(text)}` is longer than {NAME_BYTES_MAX} bytes", reason="PathTooLong"
@@ -212,6 +213,8 @@ def _split(text: str) -> tuple[str, ...]:
 def _parse_field(text: str) -> FieldPath:
     if text == "__name__":
         return FieldPath((text,))
+    if len(text) > _FIELD_TEXT_MAX:
+        raise _field_too_long(text)
     segments: list[str] = []
     position = 0
     while True:
@@ -232,11 +235,15 @@ def _parse_field(text: str) -> FieldPath:
     for segment in segments:
         check_field_name(segment)
     if _byte_length(text, "field path") > NAME_BYTES_MAX:
-        raise InvalidPath(
-            f"field path `{_shorten(text)}` is longer than {NAME_BYTES_MAX} bytes",
-            reason="PathTooLong",
-        )
+        raise _field_too_long(text)
     return FieldPath(tuple(segments))
+
+
+def _field_too_long(text: str) -> InvalidPath:
+    return InvalidPath(
+        f"field path `{_shorten(text)}` is longer than {NAME_BYTES_MAX} bytes",
+        reason="PathTooLong",
+    )
 
 
 def _malformed_field(text: str) -> InvalidPath:

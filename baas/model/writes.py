@@ -137,9 +137,10 @@ def apply_write(
     if write.mask is None:
         fields = write.fields
     else:
-        fields = {} if old is None else old
+        draft = _Draft({} if old is None else old)
         for path in write.mask:
-            fields = _apply_mask(path, fields, write.fields)
+            _apply_mask(path, draft, write.fields)
+        fields = draft.fields
     results: tuple[Value, ...] = ()
     if write.transforms:
         fields, results = _apply_transforms(write.transforms, fields, request_time)
@@ -171,45 +172,57 @@ def check_precondition(
             )
 
 
-def _apply_mask(path: FieldPath, fields: Fields, given: Fields) -> Fields:
-    """`fields` with the value at `path` as in `given`, or without it if `given` has none there."""
+class _Draft:
+    """Fields under change. What was given is left as it is: each map on the way to a change is
+    copied, and only once, so that the work grows with the changes and not with their square."""
+
+    __slots__ = ("_copies", "fields")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        # Our own, by identity; kept here so that no identity is used twice.
+        self._copies: dict[int, Fields] = {}
+
+    def set(self, segments: tuple[str, ...], value: Value) -> None:
+        """Whatever stands in the way and is no map is replaced by one."""
+        inner = self.fields = self._own(self.fields)
+        for segment in segments[:-1]:
+            below = inner.get(segment)
+            inner[segment] = inner = self._own(below if isinstance(below, dict) else {})
+        inner[segments[-1]] = value
+
+    def delete(self, segments: tuple[str, ...]) -> None:
+        """Maps above the field stay, even if empty."""
+        found: Value = self.fields
+        for segment in segments:
+            if not isinstance(found, dict) or segment not in found:
+                return
+            found = found[segment]
+        inner = self.fields = self._own(self.fields)
+        for segment in segments[:-1]:
+            below = inner[segment]
+            assert isinstance(below, dict)
+            inner[segment] = inner = self._own(below)
+        del inner[segments[-1]]
+
+    def _own(self, fields: Fields) -> Fields:
+        if id(fields) in self._copies:
+            return fields
+        copied = fields.copy()
+        self._copies[id(copied)] = copied
+        return copied
+
+
+def _apply_mask(path: FieldPath, draft: _Draft, given: Fields) -> None:
+    """The value at `path` becomes that of `given`, or is deleted if `given` has none there."""
     _check_writable(path)
     found: Value = given
     for segment in path.segments:
         if not isinstance(found, dict) or segment not in found:
-            return _delete_field(fields, path.segments)
+            draft.delete(path.segments)
+            return
         found = found[segment]
-    return _set_field(fields, path.segments, found)
-
-
-def _set_field(fields: Fields, segments: tuple[str, ...], value: Value) -> Fields:
-    """A copy with the value set; whatever stands in the way and is no map is replaced by one."""
-    changed = fields.copy()
-    inner = changed
-    for segment in segments[:-1]:
-        below = inner.get(segment)
-        copied = below.copy() if isinstance(below, dict) else {}
-        inner[segment] = copied
-        inner = copied
-    inner[segments[-1]] = value
-    return changed
-
-
-def _delete_field(fields: Fields, segments: tuple[str, ...]) -> Fields:
-    """A copy without the field; maps above it stay, even if empty."""
-    found: Value = fields
-    for segment in segments:
-        if not isinstance(found, dict) or segment not in found:
-            return fields
-        found = found[segment]
-    changed = fields.copy()
-    inner = changed
-    for segment in segments[:-1]:
-        below = inner[segment]
-        assert isinstance(below, dict)
-        inner[segment] = inner = below.copy()
-    del inner[segments[-1]]
-    return changed
+    draft.set(path.segments, found)
 
 
 def _apply_transforms(
@@ -221,16 +234,17 @@ def _apply_transforms(
             reason="TooManyTransforms",
         )
     results: list[Value] = []
+    draft = _Draft(fields)
     for item in transforms:
         _check_writable(item.field)
-        stored: Value = fields
+        stored: Value = draft.fields
         for segment in item.field.segments:
             # A missing field counts as null: no transform tells the two apart.
             stored = stored.get(segment) if isinstance(stored, dict) else None
         value, result = _transform(item.transform, stored, request_time)
-        fields = _set_field(fields, item.field.segments, value)
+        draft.set(item.field.segments, value)
         results.append(result)
-    return fields, tuple(results)
+    return draft.fields, tuple(results)
 
 
 def _transform(transform: Transform, stored: Value, now: Timestamp) -> tuple[Value, Value]:

@@ -57,6 +57,7 @@ _TRANSFORM_MEMBERS = frozenset({"field", *_TRANSFORMS})
 _MUST_EXIST = Precondition(exists=True)
 _MUST_NOT_EXIST = Precondition(exists=False)
 _TRANSFORMS_MAX = 500
+_FIELD_PATHS_MAX = 20_000  # in Firestore no document has more fields
 
 
 def decode_create(path: DocumentPath, tree: Any, at: str = "") -> SetWrite:
@@ -196,6 +197,12 @@ def _update(path: DocumentPath, members: dict[str, Any], at: str) -> SetWrite:
     tree = members.get("fields", {})
     if type(tree) is not dict:
         raise invalid(place, f"must be an object, not {kind_of(tree)}")
+    if len(tree) > _FIELD_PATHS_MAX:
+        raise invalid(
+            place,
+            f"has {len(tree)} field paths; at most {_FIELD_PATHS_MAX} are allowed",
+            reason="TooMany",
+        )
     fields: Fields = {}
     mask: list[FieldPath] = []
     for name, value in tree.items():
