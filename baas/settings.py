@@ -37,6 +37,9 @@ class Limits:
     commit_writes_max: int = _setting(500, "most writes in one commit")
     batch_get_documents_max: int = _setting(1_000, "most documents in one batch get")
     query_page_documents_max: int = _setting(5_000, "most documents in one JSON answer of a query")
+    answer_bytes_max: int = _setting(
+        32 * 1024 * 1024, "documents in one answer that is not streamed; more go to the next page"
+    )
     query_disjunctions_max: int = _setting(30, "most disjunctions of a query in normal form")
     connection_targets_max: int = _setting(200, "most listen targets on one connection")
     project_connections_max: int = _setting(20_000, "most open listen connections of a project")

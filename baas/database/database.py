@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import TypeVar
@@ -101,7 +101,7 @@ class ReadSnapshot:
         except StorageError as error:
             raise as_baas_error(error) from error
 
-    async def stream_query(self, query: Query) -> AsyncIterator[list[StoredDocument]]:
+    async def stream_query(self, query: Query) -> AsyncGenerator[list[StoredDocument]]:
         """The answer in batches, none empty, read as they are asked for."""
         try:
             async with aclosing(self._queries.stream(query)) as batches:

@@ -3,22 +3,32 @@ authorizer, and nowhere else."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from baas.clock import milliseconds_only, new_document_id
-from baas.database.database import Database
+from baas.database.database import Database, ReadSnapshot
 from baas.database.names import DatabaseName
 from baas.database.transaction import CommitResult, Transaction
 from baas.encoding.documents import StoredDocument
-from baas.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
+from baas.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidValue,
+    NotFound,
+    PermissionDenied,
+    QuotaExceeded,
+)
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import NO_PRECONDITION, VerifyWrite, Write, apply_write
 from baas.services.authorizer import Authorizer
 from baas.services.caller import Caller
 from baas.services.context import Context
+
+_READ_PATHS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +86,11 @@ async def get_document(
 async def get_documents(
     context: Context, caller: Caller, name: DatabaseName, paths: Sequence[DocumentPath]
 ) -> DocumentsAtTime:
-    """Several documents of one instant. Raises PermissionDenied unless each one may be got."""
+    """Several documents of one instant. Raises PermissionDenied unless each one may be got, and
+    QuotaExceeded (`AnswerTooLarge`) if they are more than `answer_bytes_max`."""
     database = await open_database(context, name)
     async with database.snapshot() as snapshot:
-        documents = await snapshot.get_documents(paths)
+        documents = await _read(snapshot, paths, context.settings.limits.answer_bytes_max)
         if not caller.bypasses_rules:
             authorizer = await make_authorizer(context, caller, name)
             for path, document in zip(paths, documents, strict=True):
@@ -112,7 +123,7 @@ async def commit(
         authorizer = await make_authorizer(context, caller, name, time)
         try:
             await transaction.write(writes)
-        except (NotFound, AlreadyExists, FailedPrecondition):
+        except (NotFound, AlreadyExists, FailedPrecondition, InvalidValue):
             await _check_may_know(context, authorizer, writes, transaction)
             raise
         await authorizer.check_writes(writes, transaction)
@@ -120,6 +131,25 @@ async def commit(
     return await database.run_transaction(
         write, request_time=time, request_id=caller_request_id(caller, request_id)
     )
+
+
+async def _read(
+    snapshot: ReadSnapshot, paths: Sequence[DocumentPath], bytes_max: int
+) -> list[StoredDocument | None]:
+    """In slices, so that what is too much is not read first; a path given twice counts twice."""
+    found: list[StoredDocument | None] = []
+    size = 0
+    for start in range(0, len(paths), _READ_PATHS):
+        documents = await snapshot.get_documents(paths[start : start + _READ_PATHS])
+        size += sum(len(document.data) for document in documents if document is not None)
+        if size > bytes_max:
+            raise QuotaExceeded(
+                f"the documents are larger than {bytes_max} bytes; ask for fewer at once",
+                reason="AnswerTooLarge",
+                details={"answer_bytes_max": bytes_max},
+            )
+        found += documents
+    return found
 
 
 async def make_authorizer(
@@ -145,8 +175,10 @@ def caller_request_id(caller: Caller, request_id: str | None) -> str | None:
 async def _check_may_know(
     context: Context, authorizer: Authorizer, writes: Sequence[Write], transaction: Transaction
 ) -> None:
-    """Raises PermissionDenied for callers to whom the failed precondition must not be told: those
-    that would be denied if the documents were as the preconditions say."""
+    """Raises PermissionDenied for callers to whom the failed precondition, or the size of what
+    would become of a document, must not be told: those that would be denied if the documents were
+    as the preconditions say, and of any size."""
+    limits = replace(context.settings.limits, document_bytes_max=sys.maxsize)
     for write in writes:
         (current,) = await transaction.get_documents((write.path,))
         exists = write.precondition.exists
@@ -158,7 +190,7 @@ async def _check_may_know(
             replace(write, precondition=NO_PRECONDITION),
             assumed,
             transaction.request_time,
-            context.settings.limits,
+            limits,
         )
         if applied.fields is None:
             method = "delete"

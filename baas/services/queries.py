@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from baas.database.database import ReadSnapshot
@@ -49,7 +49,8 @@ class DocumentStream:
 async def run_query(
     context: Context, caller: Caller, name: DatabaseName, query: Query
 ) -> QueryPage:
-    """At most `query_page_documents_max` documents. Raises PermissionDenied, InvalidQuery."""
+    """At most `query_page_documents_max` documents and about `answer_bytes_max` bytes of them.
+    Raises PermissionDenied, InvalidQuery."""
     maximum = context.settings.limits.query_page_documents_max
     check_query(query, context.settings.limits)
     bounded = query
@@ -57,10 +58,9 @@ async def run_query(
         # One more than fits tells whether there is more.
         bounded = replace(query, limit=maximum + 1)
     async with _allowed_snapshot(context, caller, name, query) as snapshot:
-        result = await snapshot.run_query(bounded)
-    found = result.documents
-    time = read_time(context, result.version)
-    return QueryPage(found[:maximum], time, more=len(found) > maximum)
+        found, is_cut = await _read(snapshot, bounded, context.settings.limits.answer_bytes_max)
+        time = read_time(context, snapshot.version)
+    return QueryPage(found[:maximum], time, more=is_cut or len(found) > maximum)
 
 
 async def stream_query(
@@ -104,10 +104,11 @@ async def list_documents(
     database = await open_database(context, name)
     async with database.snapshot() as snapshot:
         await _check_list(context, caller, name, asked, snapshot)
-        result = await snapshot.run_query(query)
-    documents = result.documents[:page_size]
-    token = _page_token(documents[-1].path) if len(result.documents) > page_size else None
-    return QueryPage(documents, read_time(context, result.version), next_token=token)
+        found, is_cut = await _read(snapshot, query, context.settings.limits.answer_bytes_max)
+        time = read_time(context, snapshot.version)
+    documents = found[:page_size]
+    token = _page_token(documents[-1].path) if is_cut or len(found) > page_size else None
+    return QueryPage(documents, time, next_token=token)
 
 
 @asynccontextmanager
@@ -127,6 +128,23 @@ async def _allowed_snapshot(
     async with database.snapshot() as snapshot:
         await _check_list(context, caller, name, query, snapshot)
         yield snapshot
+
+
+async def _read(
+    snapshot: ReadSnapshot, query: Query, bytes_max: int
+) -> tuple[list[StoredDocument], bool]:
+    """The first documents of the query, at least one, and whether more were left out because of
+    their size: a few thousand documents of a megabyte would fill the memory."""
+    found: list[StoredDocument] = []
+    size = 0
+    async with aclosing(snapshot.stream_query(query)) as batches:
+        async for batch in batches:
+            for document in batch:
+                size += len(document.data)
+                if size > bytes_max and found:
+                    return found, True
+                found.append(document)
+    return found, False
 
 
 async def _check_list(
