@@ -1,11 +1,12 @@
 """Holds the engine to real rules files and the cases their own tests assert.
 
-    python -m tests.rules.corpus FILES CASES
+    python -m tests.rules.corpus FILES [CASES]
 
 FILES is a folder with the public files that CASES/files.tsv and CASES/rules.tsv name, in any
-layout: they are known by their SHA-256. CASES has those lists and the `*.jsonl` cases. Neither is
-part of this repository. Prints how many files parse and how many cases agree, each disagreement,
-and what is absent; exits with 1 unless all that is there parses and agrees.
+layout: they are known by their SHA-256. CASES has those lists and the `*.jsonl` cases; without it,
+they are looked for below FILES. Neither is part of this repository. Prints how many files parse and
+how many cases agree, each disagreement, and what is absent; exits with 1 unless all that is there
+parses and agrees.
 """
 
 from __future__ import annotations
@@ -60,7 +61,6 @@ class Report:
     agreeing: int = 0
     differing: list[str] = field(default_factory=list)
     absent_cases: int = 0
-    lists: int = 0
 
 
 def files_by_hash(folder: FilePath) -> dict[str, FilePath]:
@@ -294,11 +294,14 @@ def _value(value: Json, time: Timestamp) -> Any:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2:
+    folder = FilePath(arguments[0]) if arguments else None
+    cases = FilePath(arguments[1]) if len(arguments) == 2 else None
+    if folder is not None and cases is None:
+        cases = next((path.parent for path in sorted(folder.rglob("files.tsv"))), None)
+    if folder is None or cases is None or len(arguments) > 2:
         sys.stderr.write(f"{__doc__}\n")
         return 2
-    files = files_by_hash(FilePath(arguments[0]))
-    cases = FilePath(arguments[1])
+    files = files_by_hash(folder)
     report = Report()
     check_files(files, cases, report)
     check_cases(files, cases, report)
