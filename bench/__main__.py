@@ -123,7 +123,8 @@ def compare(
     title = f"{server}, 2 ms added to each sync" if delay[1] else server
     print(
         f"## {title} (fdatasync {fsync:.2f} ms)\n\n| load | floor/s | baas/s | **ratio** "
-        "| floor p50 / p99 ms | baas p50 / p99 ms | failed |\n|---|---|---|---|---|---|---|",
+        "| CPU us floor / baas: ratio "
+        "| floor p50 / p99 ms | baas p50 / p99 ms | failed |\n|---|---|---|---|---|---|---|---|",
         flush=True,
     )
     with (
@@ -147,9 +148,11 @@ def row(name: str, rounds: list[tuple[Figure, Figure]]) -> str:
     ratio = statistics.median(whole.rate / bare.rate for bare, whole in rounds)
     bare, whole = rounds[len(rounds) // 2]
     rates = [statistics.median(pair[side].rate for pair in rounds) for side in (0, 1)]
+    cpu = [statistics.median(pair[side].cpu_us for pair in rounds) for side in (0, 1)]
     failed = sum(pair[0].failed + pair[1].failed for pair in rounds)
     return (
         f"| {name} | {rates[0]:,.0f} | {rates[1]:,.0f} | **{ratio:.2f}** "
+        f"| {cpu[0]:.0f} / {cpu[1]:.0f}: {cpu[0] / cpu[1]:.2f} "
         f"| {bare.p50_ms:.1f} / {bare.p99_ms:.1f} | {whole.p50_ms:.1f} / {whole.p99_ms:.1f} "
         f"| {failed} |"
     )

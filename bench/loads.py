@@ -21,12 +21,14 @@ WRK = Path(__file__).parent / "wrk"
 
 @dataclass(frozen=True)
 class Figure:
-    """What one load gave. `rate` is answers (or deliveries) per second; times are milliseconds."""
+    """What one load gave. `rate` is answers (or deliveries) per second; `cpu_us` the server's
+    processor time for each, which other programs on the machine disturb less."""
 
     rate: float
     p50_ms: float
     p99_ms: float
     failed: int
+    cpu_us: float
 
 
 def wrk(
@@ -46,13 +48,19 @@ def wrk(
         "30s",
     ]
     command += ["-s", str(WRK / f"{script}.lua"), target.url, "--", *arguments]
+    cpu = target.cpu_seconds()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    cpu = target.cpu_seconds() - cpu
     line = next((text for text in done.stdout.splitlines() if text.startswith("JSON ")), None)
     if line is None:
         raise RuntimeError(f"wrk said nothing: {done.stdout}{done.stderr}")
     said = json.loads(line[5:])
     return Figure(
-        said["requests"] / said["seconds"], said["p50_ms"], said["p99_ms"], said["failed"]
+        said["requests"] / said["seconds"],
+        said["p50_ms"],
+        said["p99_ms"],
+        said["failed"],
+        cpu * 1e6 / max(1, said["requests"]),
     )
 
 
@@ -141,6 +149,7 @@ async def fan_out(
         await asyncio.wait_for(listener.ready.wait(), 30)
         listeners.append(listener)
     per_socket = (target.memory_mib() - before) * 1024 / sockets
+    cpu = target.cpu_seconds()
     began = time.perf_counter()
     failed = await _write_stamps(target, deliveries, seconds, writes_per_second)
     expected = len(deliveries.sent) * sockets
@@ -158,6 +167,7 @@ async def fan_out(
         delays[len(delays) // 2],
         delays[int(len(delays) * 0.99)],
         failed + expected - deliveries.count,
+        (target.cpu_seconds() - cpu) * 1e6 / max(1, deliveries.count),
     )
     return figure, per_socket
 

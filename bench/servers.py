@@ -67,15 +67,28 @@ class Target:
 
     def memory_mib(self) -> float:
         """Resident memory of the server process and its workers."""
+        return sum(_resident_kib(pid) for pid in self._processes()) / 1024
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the server process and its workers have used so far."""
+        return sum(_cpu_seconds(pid) for pid in self._processes())
+
+    def _processes(self) -> list[int]:
         tasks = Path(f"/proc/{self.process.pid}/task")
         children = " ".join(task.read_text() for task in tasks.glob("*/children")).split()
-        return sum(_resident_kib(int(pid)) for pid in [str(self.process.pid), *children]) / 1024
+        return [self.process.pid, *map(int, children)]
 
 
 def _resident_kib(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1])
+
+
+def _cpu_seconds(pid: int) -> float:
+    # After the name in parentheses: field 12 is user time, 13 system time, in clock ticks.
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -126,7 +139,9 @@ def _environment(delay_library: Path | None, delay_us: int) -> dict[str, str]:
 def running(
     command: list[str], environment: dict[str, str], probe: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + START_SECONDS
         while True:
