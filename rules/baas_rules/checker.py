@@ -45,11 +45,13 @@ _WITHOUT_NEW_RESOURCE: Final = frozenset({"read", "get", "list", "delete"})
 
 
 def check(source: Source, outline: Outline) -> list[Diagnostic]:
-    """Every error and warning about a tree, in source order; at most ERRORS_MAX of them."""
+    """Every error and warning about a tree, in source order; at most ERRORS_MAX of each."""
     checker = _Checker(source, outline)
     checker.check()
     found = sorted(checker.diagnostics, key=lambda one: (one.line, one.column))
-    return found[:ERRORS_MAX]
+    errors = [one for one in found if one.severity is Severity.ERROR]
+    warnings = [one for one in found if one.severity is Severity.WARNING]
+    return errors[:ERRORS_MAX] + warnings[:ERRORS_MAX]
 
 
 class _Checker:
@@ -66,10 +68,14 @@ class _Checker:
     def _warn(self, message: str, span: Span, hint: str | None = None) -> None:
         self.diagnostics.append(self._source.diagnostic(Severity.WARNING, message, span, hint))
 
+    def _nearest(self, word: str, words: Iterable[str]) -> str | None:
+        # Searching costs too much to be done for findings that nobody will see.
+        return None if len(self.diagnostics) > 2 * ERRORS_MAX else nearest_hint(word, words)
+
     def check(self) -> None:
         service = self._outline.file.service
         if service.name not in (DOCUMENT_SERVICE, OBJECT_SERVICE):
-            hint = nearest_hint(service.name, (DOCUMENT_SERVICE, OBJECT_SERVICE))
+            hint = self._nearest(service.name, (DOCUMENT_SERVICE, OBJECT_SERVICE))
             self._error(f"unknown service `{service.name}`", service.name_span, hint)
         if self._outline.file.version_span is None:
             message = (
@@ -200,7 +206,7 @@ class _Checker:
     def _check_allow(self, allow: ast.Allow, block: Block) -> None:
         for method in allow.methods:
             if method.name not in _ALLOW_METHODS:
-                hint = nearest_hint(method.name, _ALLOW_METHODS)
+                hint = self._nearest(method.name, _ALLOW_METHODS)
                 hint = hint or f"methods are {', '.join(_ALLOW_METHODS)}"
                 self._error(f"unknown method `{method.name}`", method.span, hint)
         condition = allow.condition
@@ -241,7 +247,7 @@ class _Checker:
                     self._check_member(node, scope, names)
                 case ast.TypeTest():
                     if node.type not in TYPE_TESTS:
-                        hint = nearest_hint(node.type, list(TYPE_TESTS))
+                        hint = self._nearest(node.type, list(TYPE_TESTS))
                         hint = hint or f"types are {', '.join(TYPE_TESTS)}"
                         self._error(f"unknown type `{node.type}`", node.type_span, hint)
                 case _:
@@ -258,7 +264,7 @@ class _Checker:
         if self._is_known(node, scope, names):
             return
         known = [*names, *(one.name for one in scope.captures), "request", "resource"]
-        hint = nearest_hint(node.name, known)
+        hint = self._nearest(node.name, known)
         if node.name in scope.visible_functions():
             hint = f"call it: {node.name}(…)"
         elif node.name in NAMESPACES or node.name == "firestore":
@@ -282,7 +288,7 @@ class _Checker:
             arities = {name: builtin.arity for name, builtin in NAMESPACES[space].items()}
         arity = arities.get(node.name)
         if arity is None:
-            hint = nearest_hint(node.name, list(arities)) or f"it has {', '.join(arities)}"
+            hint = self._nearest(node.name, list(arities)) or f"it has {', '.join(arities)}"
             self._warn(f"`{space}` has no function `{node.name}`", node.name_span, hint)
             return
         self._check_arity(f"{space}.{node.name}", frozenset((arity,)), node, node.name_span)
@@ -319,14 +325,14 @@ class _Checker:
                 self._warn("`debug` is refused by Firebase in production", node.name_span)
             return
         known = [*scope.visible_functions(), *FUNCTIONS, *LOOKUPS]
-        hint = nearest_hint(node.name, known)
+        hint = self._nearest(node.name, known)
         if any(node.name == one.function.name for one in self._outline.declared):
             hint = "it is declared in a block that does not enclose this place"
         self._warn(f"unknown function `{node.name}`", node.name_span, hint)
 
     def _check_method(self, node: ast.MethodCall) -> None:
         if node.name not in METHOD_NAMES:
-            hint = nearest_hint(node.name, METHOD_NAMES)
+            hint = self._nearest(node.name, METHOD_NAMES)
             self._warn(f"no type has a method `{node.name}`", node.name_span, hint)
             return
         self._check_arity(node.name, METHOD_ARITIES[node.name], node, node.name_span)
@@ -346,7 +352,7 @@ class _Checker:
             return
         known = _OBJECT_REQUEST_MEMBERS if self._service == OBJECT_SERVICE else _REQUEST_MEMBERS
         if node.name not in known:
-            hint = nearest_hint(node.name, known) or f"it has {', '.join(known)}"
+            hint = self._nearest(node.name, known) or f"it has {', '.join(known)}"
             self._warn(f"`request` has no member `{node.name}`", node.name_span, hint)
 
 

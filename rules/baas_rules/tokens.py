@@ -25,7 +25,7 @@ class TokenStream:
     def __init__(self, source: Source) -> None:
         self.diagnostics: list[Diagnostic] = []
         self._source = source
-        self._reported: set[int] = set()
+        self._reported: dict[Severity, set[int]] = {severity: set() for severity in Severity}
         self._lexer = Lexer(source, self._report, self._warn)
         self._is_cut_off = False
         self._token = Token(Kind.END, "", Span(0, 0))
@@ -56,9 +56,11 @@ class TokenStream:
     def _note(self, severity: Severity, message: str, span: Span, hint: str | None) -> None:
         if message.startswith(NEVER_ENDS):
             self._is_cut_off = True
-        if span.start in self._reported or len(self.diagnostics) >= ERRORS_MAX:
+        # Warnings must never stand in the way of an error: it alone keeps a broken file out.
+        reported = self._reported[severity]
+        if span.start in reported or len(reported) >= ERRORS_MAX:
             return  # the first finding of a place is the true one
-        self._reported.add(span.start)
+        reported.add(span.start)
         self.diagnostics.append(self._source.diagnostic(severity, message, span, hint))
 
     def _fail(self, message: str, span: Span, hint: str | None = None) -> StatementAbandoned:
@@ -110,8 +112,8 @@ class TokenStream:
         token = self._token
         if token.kind is not Kind.WORD or token.text not in STATEMENT_WORDS:
             return False
-        line_start = self._source.text.rfind("\n", 0, token.span.start) + 1
-        return not self._source.text[line_start : token.span.start].strip(" \t;}")
+        before = self._source.text[max(self._end - 1, 0) : token.span.start]
+        return "\n" in before or before[:1] in ("", ";", "}")
 
     def _skip_block(self) -> None:
         depth = 0

@@ -729,8 +729,18 @@ def test_limits_are_inclusive() -> None:
 def test_errors_come_first_and_are_limited() -> None:
     body = "match /a { allow get: if nope == 1; " + "allow reed;" * 100 + "}"
     found = found_in(body)
-    assert len(found) == 50
+    assert len(found) == 51
     assert found[0].severity is Severity.ERROR
+    assert found[-1].severity is Severity.WARNING
+
+
+def test_warnings_never_crowd_out_an_error() -> None:
+    many = " || ".join(["nope == 1"] * 200)
+    with pytest.raises(RulesCheckError):
+        Ruleset.parse(wrapped(f"match /a {{ allow get: if {many}; allow reed; }}"))
+    many = " + ".join([r"'\.'"] * 70)
+    with pytest.raises(RulesSyntaxError):
+        Ruleset.parse(wrapped(f"match /a {{ allow get: if {many} == b =; }}"))
 
 
 def test_a_file_without_a_service_has_errors() -> None:
