@@ -63,11 +63,12 @@ bench: .venv/.ready  ## Measure every hot path beside its floor
 crash: .venv/.ready  ## Kill the server at random moments under load, 50 rounds
 	@BAAS_CRASH_ROUNDS=50 .venv/bin/pytest tests/faults -x -q --timeout 3600
 
-fuzz: .venv/.ready  ## The property tests with many more examples
-	@HYPOTHESIS_PROFILE=fuzz .venv/bin/pytest tests -q -m "not browser" -k "property or fuzz" --timeout 7200
+fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…)
+	@BAAS_EFFORT=$(or $(EFFORT),50) .venv/bin/pytest -q -n $(PYTEST_WORKERS) --timeout 7200 \
+		tests/baas/model tests/baas/encoding tests/baas/database tests/conformance tests/rules tests/storage
 
-rules-corpus: .venv/.ready  ## Hold the rules engine to real files: make rules-corpus DIR=…
-	@$(RUN) -m tests.rules.corpus "$(DIR)"
+rules-corpus: .venv/.ready  ## Hold the rules engine to real files: make rules-corpus DIR=… CASES=…
+	@$(RUN) -m tests.rules.corpus "$(DIR)" $(if $(CASES),"$(CASES)")
 
 clean:  ## Remove what was built (not data/)
 	@rm -rf .venv .tools dist console/node_modules baas/http/console .mypy_cache .ruff_cache .pytest_cache

@@ -37,8 +37,10 @@ from baas.services.rule_values import (
     stored_resource,
 )
 
-LOOKUPS_MAX = 10  # get, exists and getAfter of one request, or of one write of a batch
-BATCH_LOOKUPS_MAX = 20  # the same over all documents of a batch
+# What a decision rests on is bounded by the rules engine (10 documents for one access). It may ask
+# for more than it turns out to use, at most 10 a round.
+ROUNDS_MAX = 20
+BATCH_LOOKUPS_MAX = 20  # get, exists and getAfter over all documents of a batch
 DECISIONS_PER_TURN = 50  # then other requests get theirs
 _log = structlog.get_logger("baas.rules")
 
@@ -75,6 +77,7 @@ class Authorizer:
         "_root",
         "_ruleset",
         "_time",
+        "_used",
     )
 
     def __init__(
@@ -93,6 +96,7 @@ class Authorizer:
         self._auth = rule_auth(caller)
         self._root = rule_root(name)
         self._documents: dict[Lookup, ResourceDocument | None] = {}
+        self._used: set[Lookup] = set()
 
     async def check_get(
         self, path: DocumentPath, document: StoredDocument | None, reader: DocumentReader
@@ -187,22 +191,22 @@ class Authorizer:
     ) -> Grant:
         documents = self._documents
         decision = decide(documents)
-        used = 0
+        rounds = 0
         while decision.missing:
-            # Every round reads something new, so the limits bound the rounds too.
-            used += len(decision.missing)
-            total = len(documents) + len(decision.missing)
-            if used > LOOKUPS_MAX or total > BATCH_LOOKUPS_MAX:
-                raise self._explained(
-                    f"denied: the rules look up more than {LOOKUPS_MAX} documents for one access, "
-                    f"or {BATCH_LOOKUPS_MAX} for one batch"
-                )
+            rounds += 1
+            if rounds > ROUNDS_MAX:
+                raise self._explained(f"denied: the rules ask for documents {ROUNDS_MAX} times")
             await self._read(list(decision.missing), reader, transaction)
             decision = decide(documents)
         if not decision.allowed:
             raise self._denial(explain)
         if not decision.lookups:
             return NOTHING_LOOKED_UP
+        self._used |= decision.lookups
+        if len(self._used) > BATCH_LOOKUPS_MAX:
+            raise self._explained(
+                f"denied: the rules look up more than {BATCH_LOOKUPS_MAX} documents for one batch"
+            )
         return Grant(frozenset(DocumentPath(lookup.path) for lookup in decision.lookups))
 
     async def _read(

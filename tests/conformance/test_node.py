@@ -17,6 +17,7 @@ from baas.encoding import json_values
 from baas.model.values import Value, is_identical
 from tests.baas.model.strategies import values
 from tests.conformance.vectors import load
+from tests.effort import examples
 
 pytestmark = pytest.mark.node
 CODEC = Path(__file__).with_name("codec.mjs")
@@ -68,7 +69,7 @@ def test_javascript_refuses_the_same(node: Node, vector: dict[str, Any]) -> None
     assert "error" in node.through({"a": vector["json"]})
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(value=values)
 def test_any_value_survives_javascript(node: Node, value: Value) -> None:
     returned = node.through({"value": json_values.encode_value(value)})["value"]

@@ -10,6 +10,7 @@ from baas_rules.source import Source, Span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from tests.rules.worlds import compiled, wrapped
 
 
@@ -400,7 +401,7 @@ words = st.sampled_from(
 
 
 @pytest.mark.slow
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(
     st.one_of(st.text(), st.lists(words, max_size=60).map(" ".join), st.lists(words).map("".join))
 )

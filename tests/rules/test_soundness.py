@@ -39,6 +39,7 @@ from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Order, Query, matches
 from baas.model.timestamps import Timestamp as StoredTimestamp
 from baas.model.values import Reference
+from tests.effort import examples
 from tests.rules.worlds import ROOT, ruleset
 
 ABSENT: Any = object()
@@ -247,7 +248,7 @@ FUNCTIONS = """
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     allows=st.lists(conditions, min_size=1, max_size=2),
     seed=st.integers(0, 1_000_000),
@@ -369,7 +370,7 @@ PATHS: list[Segments] = [
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     pattern=st.lists(SEGMENTS, min_size=1, max_size=6),
     inner=st.lists(st.sampled_from(["a", "{v}", "{w=**}"]), max_size=2),

@@ -19,6 +19,7 @@ from baas.storage.engine import (
     StorageEngine,
     StorageError,
 )
+from tests.effort import examples
 from tests.storage.commits import (
     ALL,
     Writer,
@@ -466,7 +467,9 @@ _steps = st.lists(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(groups=st.lists(_steps, min_size=1, max_size=4))
 def test_history_log_and_documents_tell_the_same_story(

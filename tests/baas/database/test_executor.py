@@ -11,6 +11,7 @@ from baas.encoding.documents import StoredDocument
 from baas.model.queries import Query, document_order, matches
 from tests.baas.database.arbitrary import databases, queries
 from tests.baas.database.memory import MemorySnapshot
+from tests.effort import examples
 
 
 def expected(query: Query, documents: list[StoredDocument]) -> list[StoredDocument]:
@@ -49,7 +50,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("indexed", [True, False])
 @given(query=queries(), documents=databases)
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
 async def test_a_query_returns_what_filtering_and_sorting_would(
     indexed: bool, query: Query, documents: list[StoredDocument]
 ) -> None:

@@ -28,6 +28,7 @@ from baas.model.values import Fields
 from baas.storage.engine import BackfillRow, KeyRange, StorageError
 from tests.baas.database import arbitrary
 from tests.baas.database.store import Store
+from tests.effort import examples
 
 CITIES = CollectionPath(("cities",))
 SIZE = FieldPath(("size",))
@@ -312,7 +313,7 @@ async def test_a_failing_store_leaves_the_index_for_the_next_query(
         max_size=8,
     ),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 async def test_queries_on_a_real_engine_return_what_filtering_and_sorting_would(
     queries: list[Query], commits: list[dict[DocumentPath, Fields | None]]
 ) -> None:

@@ -28,6 +28,7 @@ from baas.storage.engine import EngineUnavailable
 from baas.storage.sqlite_reads import SqliteSnapshot
 from tests.baas.database import arbitrary
 from tests.baas.database.store import Store
+from tests.effort import examples
 
 CITIES = CollectionPath(("cities",))
 SIZE = FieldPath(("size",))
@@ -398,7 +399,7 @@ def no_slack(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_slack")
 @given(targets=st.lists(targets, min_size=1, max_size=4), steps=steps)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=list(HealthCheck))
 async def test_every_update_leads_to_the_answer_at_its_version(
     targets: list[Target], steps: list[Any]
 ) -> None:

@@ -16,9 +16,10 @@ from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, is_identical
 from tests.baas.model.strategies import fields
+from tests.effort import examples
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(fields)
 def test_fields_round_trip(given_fields: Fields) -> None:
     assert is_identical(decode_fields(encode_fields(given_fields)), given_fields)

@@ -29,11 +29,12 @@ from baas.model.values import (
 )
 from baas.settings import Limits
 from tests.baas.model.strategies import doubles, fields, integers, numbers, values
+from tests.effort import examples
 
 SAFE = 2**53 - 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(values)
 def test_values_round_trip(value: Value) -> None:
     tree = json_values.encode_value(value)
@@ -44,7 +45,7 @@ def test_values_round_trip(value: Value) -> None:
     assert is_identical(json_values.decode_value(json.loads(text)), value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(fields)
 def test_fields_round_trip(given_fields: Fields) -> None:
     before = repr(given_fields)
@@ -67,7 +68,7 @@ def through_javascript(tree: Any) -> Any:
     return tree
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(values)
 def test_values_survive_a_parser_with_doubles_only(value: Value) -> None:
     tree = through_javascript(json_values.encode_value(value))

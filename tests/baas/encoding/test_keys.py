@@ -13,13 +13,14 @@ from baas.model.order import compare
 from baas.model.paths import CollectionPath, DocumentPath, path_key
 from baas.model.values import Value, Vector
 from tests.baas.model.strategies import comparable_values, document_paths, ids, numbers
+from tests.effort import examples
 
 
 def sign(a: bytes, b: bytes) -> int:
     return (a > b) - (a < b)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(comparable_values, comparable_values)
 def test_key_order_equals_value_order(a: Value, b: Value) -> None:
     expected = compare(a, b)
@@ -27,13 +28,13 @@ def test_key_order_equals_value_order(a: Value, b: Value) -> None:
     assert sign(keys.encode_value(a, True), keys.encode_value(b, True)) == -expected
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(numbers, numbers)
 def test_key_order_of_numbers_is_exact(a: float, b: float) -> None:
     assert sign(keys.encode_value(a), keys.encode_value(b)) == compare(a, b)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.lists(st.tuples(comparable_values, comparable_values, st.booleans()), min_size=2, max_size=3)
 )
@@ -73,7 +74,7 @@ def long_values() -> st.SearchStrategy[Value]:
     return st.one_of(texts, blobs, nuls, arrays, maps, named, vectors)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(long_values(), long_values(), st.booleans())
 def test_cut_keys_never_reverse_the_order(a: Value, b: Value, descending: bool) -> None:
     first, second = keys.encode_value(a, descending), keys.encode_value(b, descending)
@@ -128,7 +129,7 @@ def test_document_keys_round_trip(path: DocumentPath) -> None:
     assert keys.decode_document_key(keys.document_key(path)) == path
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(ids, ids)
 def test_document_keys_of_a_collection_are_in_name_order(a: str, b: str) -> None:
     first, second = DocumentPath(("users", a)), DocumentPath(("users", b))
@@ -137,7 +138,7 @@ def test_document_keys_of_a_collection_are_in_name_order(a: str, b: str) -> None
     assert sign(keys.document_key(first), keys.document_key(second)) == expected
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(document_paths, document_paths)
 def test_spans_hold_exactly_what_is_below(path: DocumentPath, above: DocumentPath) -> None:
     key = keys.document_key(path)

@@ -16,6 +16,7 @@ from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.values import GeoPoint, Reference, Value, Vector
 from tests.baas.model.strategies import comparable_values, doubles, integers, numbers
+from tests.effort import examples
 
 
 @given(comparable_values, comparable_values)
@@ -25,7 +26,7 @@ def test_order_is_antisymmetric_and_total(a: Value, b: Value) -> None:
     assert compare(a, a) == 0
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(comparable_values, min_size=3, max_size=5))
 def test_order_is_transitive(items: list[Value]) -> None:
     ordered = sorted(items, key=cmp_to_key(compare))
@@ -44,7 +45,7 @@ def test_equality_and_sort_keys_agree_with_the_order(a: Value, b: Value) -> None
         assert hash(sort_key(a)) == hash(sort_key(b))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(integers, doubles)
 def test_integers_and_doubles_compare_exactly(integer: int, double: float) -> None:
     if math.isnan(double):

@@ -36,6 +36,7 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Reference, Value
 from baas.settings import Limits
 from tests.baas.model.strategies import close_values, small_documents, small_field_paths
+from tests.effort import examples
 
 LIMITS = Limits()
 ABSENT: Any = object()
@@ -200,7 +201,7 @@ def queries(draw: st.DrawFn) -> Query:
 # Matching - --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(queries(), st.lists(small_documents, max_size=5, unique_by=lambda document: document.path))
 def test_matches_and_order_agree_with_the_oracle(query: Query, documents: list[Document]) -> None:
     expected = run(query, documents)
@@ -208,7 +209,7 @@ def test_matches_and_order_agree_with_the_oracle(query: Query, documents: list[D
     assert sorted(found, key=document_order(query)) == expected
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(filters, small_documents)
 def test_normal_form_matches_the_same_documents(where: Filter, document: Document) -> None:
     direct = passes(where, document)

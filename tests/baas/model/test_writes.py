@@ -43,6 +43,7 @@ from tests.baas.model.strategies import (
     small_field_paths,
     small_fields,
 )
+from tests.effort import examples
 
 LIMITS = Limits()
 PATH = DocumentPath.parse("users/ada")
@@ -108,7 +109,7 @@ def test_writing_twice_is_writing_once(given_fields: Fields, old: Fields, mask: 
         assert not twice.changed
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     small_fields,
     small_fields,
