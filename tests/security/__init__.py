@@ -1,0 +1,1 @@
+"""One family of tests per class of holes that products of this kind have had."""

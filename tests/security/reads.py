@@ -1,0 +1,128 @@
+"""Every way in which a caller can read, or learn of, one document of the project `demo`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import httpx
+
+from tests.baas.http.conftest import BASE, World
+from tests.baas.ws.client import Client, Closed
+
+Outcome: TypeAlias = tuple[str, str]
+"""Code and reason of the refusal; `("OK", "")` for an answer."""
+Read: TypeAlias = Callable[[World, str | None, str], Awaitable[Outcome]]
+ALLOWED: Outcome = ("OK", "")
+
+
+def _query(**members: Any) -> Callable[[str], dict[str, Any]]:
+    return lambda collection: {"collection": collection, **members}
+
+
+QUERIES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "query": _query(),
+    "select": _query(select=["owner"]),
+    "filter": _query(where={"field": "secret", "op": ">=", "value": "a"}),
+    "order": _query(order_by=[{"field": "secret"}]),
+    "cursor": _query(order_by=[{"field": "secret"}], start={"values": ["a"]}),
+    "offset": _query(offset=1_000),
+    "name": lambda collection: {
+        "collection": collection,
+        "where": {"field": "__name__", "op": "==", "value": {"$ref": f"{collection}/x"}},
+    },
+    "or": lambda collection: {
+        "collection": collection,
+        "where": {
+            "or": [
+                {"field": "owner", "op": "==", "value": "nobody"},
+                {"field": "secret", "op": "!=", "value": None},
+            ]
+        },
+    },
+    "group": _query(group=True),
+}
+
+
+async def outcome(world: World, token: str | None, method: str, url: str, **send: Any) -> Outcome:
+    """What one request comes to."""
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    headers |= send.pop("headers", {})
+    answer = await world.anonymous.request(method, url, headers=headers, **send)
+    return refusal(answer)
+
+
+def refusal(answer: httpx.Response) -> Outcome:
+    if answer.is_success:
+        return ALLOWED
+    error = answer.json()["error"]
+    assert set(error) == {"code", "reason", "message", "details", "request_id"}
+    return error["code"], error["reason"]
+
+
+async def listen(world: World, token: str | None, **wanted: Any) -> Outcome:
+    """What comes of listening."""
+    client = Client(world.app)
+    try:
+        await client.hello(token)
+        client.send({"type": "listen", "target": 1, **wanted})
+        message = await client.receive()
+    except Closed as error:
+        return "CLOSED", error.reason
+    finally:
+        await client.close()
+    if message["type"] == "added":
+        return ALLOWED
+    return message["error"]["code"], message["error"]["reason"]
+
+
+def _http(method: str, url: str, body: Callable[[str], Any] | None = None, **send: Any) -> Read:
+    async def read(world: World, token: str | None, path: str) -> Outcome:
+        collection, _, identifier = path.rpartition("/")
+        address = url.format(base=BASE, path=path, collection=collection, id=identifier)
+        extra = {} if body is None else {"json": body(path)}
+        return await outcome(world, token, method, address, **extra, **send)
+
+    return read
+
+
+def _listen(wanted: Callable[[str], dict[str, Any]]) -> Read:
+    async def read(world: World, token: str | None, path: str) -> Outcome:
+        return await listen(world, token, **wanted(path))
+
+    return read
+
+
+def _collection(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+GETS: dict[str, Read] = {
+    "get": _http("GET", "{base}/{path}"),
+    "batch get": _http("POST", "{base}:batch-get", lambda path: {"documents": [path]}),
+    "batch get after another": _http(
+        "POST", "{base}:batch-get", lambda path: {"documents": ["public/p", path]}
+    ),
+    "verify": _http(
+        "POST",
+        "{base}:commit",
+        lambda path: {"writes": [{"verify": path, "precondition": {"exists": True}}]},
+    ),
+    "listen to a document": _listen(lambda path: {"documents": [path]}),
+    "listen to two": _listen(lambda path: {"documents": ["public/p", path]}),
+    "listen from a made-up token": _listen(
+        lambda path: {"documents": [path], "resume_token": "A" * 55}
+    ),
+}
+LISTS: dict[str, Read] = {"list": _http("GET", "{base}/{collection}")}
+for _name, _make in QUERIES.items():
+
+    def _body(path: str, make: Callable[[str], dict[str, Any]] = _make) -> dict[str, Any]:
+        return {"query": make(_collection(path))}
+
+    LISTS[f"{_name}"] = _http("POST", "{base}:query", _body)
+    LISTS[f"{_name} as stream"] = _http(
+        "POST", "{base}:query", _body, headers={"accept": "application/x-ndjson"}
+    )
+    LISTS[f"{_name} counted"] = _http("POST", "{base}:count", _body)
+    LISTS[f"{_name} listened to"] = _listen(_body)
