@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections import OrderedDict
 from pathlib import Path
@@ -123,7 +124,10 @@ class Databases:
         database.last_used_seconds = self._clock.monotonic_seconds()
 
     async def _obtain(self, name: DatabaseName, *, create: bool) -> Database:
-        opening = self._opening.get(name)
+        while (opening := self._opening.get(name)) is not None and create:
+            # Begun, it may be, for somebody who asks for what is not there, and makes nothing.
+            with contextlib.suppress(NotFound):
+                return await asyncio.shield(opening)
         if opening is None:
             self._check_open(name)
             opening = asyncio.create_task(self._open_file(name, create), name=f"open {name}")
