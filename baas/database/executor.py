@@ -313,7 +313,6 @@ class _IndexSource(_SpanSource):
         super().__init__(snapshot, query, scan, wanted)
         self._index = scan.index
         self._exact = scan.exact
-        self._order = document_order(query)
         self._run: list[StoredDocument] = []
         self._run_values: tuple[bytes, ...] = ()
 
@@ -351,7 +350,8 @@ class _IndexSource(_SpanSource):
             found.append(row.document)
 
     def _end_run(self, found: Documents) -> None:
-        found += sorted(self._run, key=self._order)
+        if self._run:
+            found += sorted(self._run, key=document_order(self._query))
         self._run = []
         self._run_values = ()
 

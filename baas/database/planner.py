@@ -78,6 +78,8 @@ class CollectionScan:
     missing: tuple[IndexDefinition, ...]
 
 
+_NAME_FIELD = IndexField(NAME)
+
 Scan: TypeAlias = IndexScan | NameScan | PointGet
 Plan: TypeAlias = "tuple[Scan, ...] | CollectionScan"
 
@@ -131,6 +133,8 @@ class _Disjunct:
         self.query = query
         self.orders = orders
         self.is_group = query.all_descendants
+        # With it starts every entry, and every document key, of the one collection that is asked.
+        self.collection = b"" if self.is_group else collection_prefix(query.collection.segments)
         self.equal: dict[FieldPath, Value] = {}
         self.name: DocumentPath | None = None
         self.element: FieldFilter | None = None
@@ -175,15 +179,14 @@ class _Disjunct:
         """The scan, or None if an index is missing."""
         if self.name is not None:
             return PointGet(self.name)
-        definition = self.definition
-        if not definition.fields and not self.is_group:
-            spans = tuple(self._spans(collection_prefix(self.query.collection.segments), ()))
+        if not (self.equal or self.element or self.ordered or self.is_group):
+            spans = tuple(self._spans(self.collection, ()))
             return NameScan(spans, self.descending, self.exact)
-        index = self._find_index(definition, indexes, generation)
+        index = self._find_index(indexes, generation)
         if index is None:
             return None
-        prefix = b"" if self.is_group else collection_prefix(self.query.collection.segments)
-        fixed = len(definition.fields) - len(self.ordered)
+        prefix = self.collection
+        fixed = len(index.definition.fields) - len(self.ordered)
         for field in index.definition.fields[:fixed]:
             if field.array:
                 assert self.element is not None
@@ -194,24 +197,26 @@ class _Disjunct:
         spans = tuple(self._spans(prefix, index.definition.fields[fixed:]))
         return IndexScan(index, spans, self.descending, self.exact)
 
-    def _find_index(
-        self, wanted: IndexDefinition, indexes: Indexes, generation: int
-    ) -> Index | None:
-        """One with the same fields held equal, however arranged, before the same order."""
-        fixed = len(wanted.fields) - len(self.ordered)
-        pairs = {(field.path, field.array) for field in wanted.fields[:fixed]}
+    def _find_index(self, indexes: Indexes, generation: int) -> Index | None:
+        wanted = self.definition
         for index in indexes.of_collection(wanted.collection_id):
-            definition = index.definition
-            if (
-                index.ready_at is not None
-                and index.ready_at <= generation
-                and definition.group == wanted.group
-                and len(definition.fields) == len(wanted.fields)
-                and definition.fields[fixed:] == wanted.fields[fixed:]
-                and {(field.path, field.array) for field in definition.fields[:fixed]} == pairs
-            ):
+            is_ready = index.ready_at is not None and index.ready_at <= generation
+            if is_ready and self._is_served_by(index.definition, wanted):
                 return index
         return None
+
+    def _is_served_by(self, definition: IndexDefinition, wanted: IndexDefinition) -> bool:
+        """Whether the same fields are held equal, however arranged, before the same order."""
+        if definition == wanted:
+            return True
+        fixed = len(wanted.fields) - len(self.ordered)
+        return (
+            definition.group == wanted.group
+            and len(definition.fields) == len(wanted.fields)
+            and definition.fields[fixed:] == wanted.fields[fixed:]
+            and _regardless_of_direction(definition.fields[:fixed])
+            == _regardless_of_direction(wanted.fields[:fixed])
+        )
 
     def _encode(self, value: Value, descending: bool) -> bytes:
         key = keys.encode_value(value, descending)
@@ -225,7 +230,7 @@ class _Disjunct:
         """What follows `prefix` in the index: `fields`, then the name."""
         whole = self._whole(prefix, fields)
         spans = [whole]
-        head = fields[0] if fields else IndexField(NAME)
+        head = fields[0] if fields else _NAME_FIELD
         for item in self.inequalities:
             if item.field != head.path:
                 self.exact = False
@@ -266,16 +271,16 @@ class _Disjunct:
             assert isinstance(value, list)
             return [] if None in value else self._exclude(spans, prefix, field, (None, *value))
         of_type = prefix + keys.type_prefix(value, field.descending)
-        spans = list(_clip(spans, of_type, keys.prefix_end(of_type)))
         key = self._encode(value, field.descending)
         is_cut = keys.is_cut(key)
         at, above = prefix + key, keys.prefix_end(prefix + key)
         assert above is not None
         with_equal = is_cut or operator in (Operator.LESS_OR_EQUAL, Operator.GREATER_OR_EQUAL)
         is_above = operator in (Operator.GREATER, Operator.GREATER_OR_EQUAL)
+        # A range holds values of one type only.
         if is_above != field.descending:
-            return list(_clip(spans, at if with_equal else above, None))
-        return list(_clip(spans, b"", above if with_equal else at))
+            return list(_clip(spans, at if with_equal else above, keys.prefix_end(of_type)))
+        return list(_clip(spans, of_type, above if with_equal else at))
 
     def _exclude(
         self, spans: list[KeyRange], prefix: bytes, field: IndexField, values: Iterable[Value]
@@ -325,7 +330,7 @@ class _Disjunct:
             self.exact = False
             return None
         key = keys.document_key(path)
-        if prefix != collection_prefix(self.query.collection.segments):
+        if prefix != self.collection:
             key = prefix + key
         # Nothing lies between a key and the same key with a zero behind it.
         return key, key + b"\x00"
@@ -374,6 +379,10 @@ class _Disjunct:
             assert lower is not None
             return lower, None
         return b"", above if with_equal else at
+
+
+def _regardless_of_direction(fields: Iterable[IndexField]) -> set[tuple[FieldPath, bool]]:
+    return {(field.path, field.array) for field in fields}
 
 
 def _clip(spans: Iterable[KeyRange], lower: bytes, upper: bytes | None) -> Iterator[KeyRange]:

@@ -88,6 +88,7 @@ class Query:
     limit: int | None = None
     select: tuple[FieldPath, ...] | None = None
     _matcher: Matcher | None = field(default=None, init=False, repr=False, compare=False)
+    _orders: tuple[Order, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
 
 Matcher: TypeAlias = Callable[[DocumentLike], bool]
@@ -103,6 +104,7 @@ _INEQUALITIES = frozenset(
         Operator.NOT_IN,
     }
 )
+_BY_NAME = {descending: Order(NAME, descending) for descending in (False, True)}
 _LIST_OPERATORS = frozenset({Operator.IN, Operator.NOT_IN, Operator.ARRAY_CONTAINS_ANY})
 _ARRAY_OPERATORS = frozenset({Operator.ARRAY_CONTAINS, Operator.ARRAY_CONTAINS_ANY})
 _EXPANDED = {
@@ -162,19 +164,26 @@ def inequality_fields(query: Query) -> tuple[FieldPath, ...]:
 def effective_orders(query: Query) -> tuple[Order, ...]:
     """The order in full: the stated one, then inequality fields that it lacks, then `__name__`;
     what is added takes the direction of the last stated order. Always ends with `__name__`."""
-    orders = list(query.order_by)
-    descending = orders[-1].descending if orders else False
-    present = {order.field for order in orders}
-    orders += [
+    orders = query._orders
+    if orders is None:
+        orders = _complete_orders(query)
+        object.__setattr__(query, "_orders", orders)
+    return orders
+
+
+def _complete_orders(query: Query) -> tuple[Order, ...]:
+    stated = query.order_by
+    fields = [order.field for order in stated]
+    if NAME in fields:
+        # Nothing behind the name can matter: names are unique.
+        return stated[: fields.index(NAME) + 1]
+    descending = stated[-1].descending if stated else False
+    added = [
         Order(path, descending)
         for path in inequality_fields(query)
-        if path not in present and path != NAME
+        if path not in fields and path != NAME
     ]
-    if NAME not in present:
-        orders.append(Order(NAME, descending))
-    # Nothing behind the name can matter: names are unique.
-    cut = next(index for index, order in enumerate(orders) if order.field == NAME)
-    return tuple(orders[: cut + 1])
+    return (*stated, *added, _BY_NAME[descending])
 
 
 def _check_filter(leaf: FieldFilter) -> None:
