@@ -110,6 +110,16 @@ class ReadSnapshot:
         except StorageError as error:
             raise as_baas_error(error) from error
 
+    async def read_first(
+        self, query: Query, *, bytes_max: int
+    ) -> tuple[list[StoredDocument], bool]:
+        """The first documents of the answer, at least one, as many as fit into `bytes_max`; and
+        whether more were left out because of their size."""
+        try:
+            return await self._queries.read_first(query, bytes_max=bytes_max)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
     async def count(self, query: Query, *, up_to: int | None = None) -> int:
         """The number of documents in the answer, counting no further than `up_to`."""
         try:

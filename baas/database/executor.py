@@ -8,11 +8,12 @@ query.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from heapq import heapify, heappop, heapreplace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from baas.database.indexes import IndexDefinition, Indexes, is_reserved
 from baas.database.planner import (
@@ -83,23 +84,28 @@ class QueryExecutor:
 
     async def stream(self, query: Query) -> AsyncGenerator[Documents]:
         """The answer in batches that are never empty, read as they are asked for."""
-        remaining = query.limit
-        if remaining == 0:
-            return
-        skip = query.offset
-        plan = self._plan(query)
-        wanted = None if remaining is None else remaining + skip
-        async with aclosing(self._ordered(query, plan, wanted)) as batches:
-            async for batch in batches:
-                kept = batch[skip:]
-                skip -= len(batch) - len(kept)
-                if remaining is not None:
-                    kept = kept[:remaining]
-                    remaining -= len(kept)
-                if kept:
-                    yield project_all(kept, query.select)
-                if remaining == 0:
-                    return
+        async with aclosing(self._answer(query)) as answer:
+            while (batch := await answer.next_batch()) is not None:
+                if batch:
+                    yield batch
+
+    async def read_first(self, query: Query, *, bytes_max: int) -> tuple[Documents, bool]:
+        """The first documents of the answer, at least one, as many as fit into `bytes_max`; and
+        whether more were left out because of their size."""
+        found: Documents = []
+        size = 0
+        async with aclosing(self._answer(query)) as answer:
+            while (batch := await answer.next_batch()) is not None:
+                for document in batch:
+                    size += len(document.data)
+                    if size > bytes_max and found:
+                        return found, True
+                    found.append(document)
+        return found, False
+
+    def _answer(self, query: Query) -> _Answer:
+        wanted = None if query.limit is None else query.limit + query.offset
+        return _Answer(query, self._ordered(query, self._plan(query), wanted))
 
     async def find_missing(self, query: Query) -> Sequence[IndexDefinition]:
         """The indexes without which this query would read a large collection; none if it need not.
@@ -123,8 +129,8 @@ class QueryExecutor:
             total = await self._count_keys(plan[0], wanted)
         else:
             total = 0
-            async with aclosing(self._ordered(query, plan, wanted)) as batches:
-                async for batch in batches:
+            async with aclosing(self._ordered(query, plan, wanted)) as source:
+                while (batch := await source.next_batch()) is not None:
                     total += len(batch)
                     if wanted is not None and total >= wanted:
                         break
@@ -145,14 +151,14 @@ class QueryExecutor:
                 total += await self._snapshot.count_documents(span, limit=left)
         return total
 
-    def _ordered(self, query: Query, plan: Plan, wanted: int | None) -> AsyncGenerator[Documents]:
+    def _ordered(self, query: Query, plan: Plan, wanted: int | None) -> _Source:
         """All matching documents in order, each once; `wanted`: how many will be asked for."""
         if isinstance(plan, CollectionScan):
-            return self._scan_collection(query, plan, wanted)
+            return _GeneratedSource(self._scan_collection(query, plan, wanted))
         sources = [self._open(query, scan, wanted) for scan in plan]
         if len(sources) == 1:
-            return _drain(sources[0])
-        return _merge(sources, document_order(query), wanted)
+            return sources[0]
+        return _GeneratedSource(_merge(sources, document_order(query), wanted))
 
     def _open(self, query: Query, scan: Scan, wanted: int | None) -> _Source:
         match scan:
@@ -236,15 +242,56 @@ def _least(first: int | None, second: int | None) -> int | None:
 # Sources -----------------------------------------------------------------------------------------
 
 
-class _Source(Protocol):
-    """Matching documents of one scan, in the query's order."""
+class _Source(ABC):
+    """Matching documents in the query's order. To be closed."""
 
+    @abstractmethod
     async def next_batch(self) -> Documents | None:
         """Some documents, perhaps none this time; None at the end."""
-        ...
+
+    async def aclose(self) -> None:  # noqa: B027 (most hold nothing)
+        """Lets go of what is held."""
 
 
-class _PointSource:
+class _Answer(_Source):
+    """What a query asks for of a source: the documents behind `offset`, at most `limit` of them,
+    with the selected fields."""
+
+    def __init__(self, query: Query, source: _Source) -> None:
+        self._source = source
+        self._select = query.select
+        self._skip = query.offset
+        self._remaining = query.limit
+
+    async def next_batch(self) -> Documents | None:
+        if self._remaining == 0:
+            return None
+        batch = await self._source.next_batch()
+        if batch is None:
+            return None
+        kept = batch[self._skip :]
+        self._skip -= len(batch) - len(kept)
+        if self._remaining is not None:
+            kept = kept[: self._remaining]
+            self._remaining -= len(kept)
+        return project_all(kept, self._select)
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
+
+
+class _GeneratedSource(_Source):
+    def __init__(self, batches: AsyncGenerator[Documents]) -> None:
+        self._batches = batches
+
+    async def next_batch(self) -> Documents | None:
+        return await anext(self._batches, None)
+
+    async def aclose(self) -> None:
+        await self._batches.aclose()
+
+
+class _PointSource(_Source):
     def __init__(self, snapshot: Snapshot, query: Query, scan: PointGet) -> None:
         self._snapshot = snapshot
         self._query = query
@@ -258,7 +305,7 @@ class _PointSource:
         return [] if document is None else _filter(self._query, [document])
 
 
-class _SpanSource:
+class _SpanSource(_Source):
     """What scans of documents and of entries share: span after span, in growing batches."""
 
     def __init__(
@@ -374,12 +421,6 @@ class _IndexSource(_SpanSource):
 
 
 # Merging -----------------------------------------------------------------------------------------
-
-
-async def _drain(source: _Source) -> AsyncGenerator[Documents]:
-    while (batch := await source.next_batch()) is not None:
-        if batch:
-            yield batch
 
 
 class _Head:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from baas.database.database import ReadSnapshot
@@ -51,14 +51,15 @@ async def run_query(
 ) -> QueryPage:
     """At most `query_page_documents_max` documents and about `answer_bytes_max` bytes of them.
     Raises PermissionDenied, InvalidQuery."""
-    maximum = context.settings.limits.query_page_documents_max
-    check_query(query, context.settings.limits)
+    limits = context.settings.limits
+    maximum = limits.query_page_documents_max
+    check_query(query, limits)
     bounded = query
     if query.limit is None or query.limit > maximum:
         # One more than fits tells whether there is more.
         bounded = replace(query, limit=maximum + 1)
     async with _allowed_snapshot(context, caller, name, query) as snapshot:
-        found, is_cut = await _read(snapshot, bounded, context.settings.limits.answer_bytes_max)
+        found, is_cut = await snapshot.read_first(bounded, bytes_max=limits.answer_bytes_max)
         time = read_time(context, snapshot.version)
     return QueryPage(found[:maximum], time, more=is_cut or len(found) > maximum)
 
@@ -104,7 +105,9 @@ async def list_documents(
     database = await open_database(context, name)
     async with database.snapshot() as snapshot:
         await _check_list(context, caller, name, asked, snapshot)
-        found, is_cut = await _read(snapshot, query, context.settings.limits.answer_bytes_max)
+        found, is_cut = await snapshot.read_first(
+            query, bytes_max=context.settings.limits.answer_bytes_max
+        )
         time = read_time(context, snapshot.version)
     documents = found[:page_size]
     token = _page_token(documents[-1].path) if is_cut or len(found) > page_size else None
@@ -128,23 +131,6 @@ async def _allowed_snapshot(
     async with database.snapshot() as snapshot:
         await _check_list(context, caller, name, query, snapshot)
         yield snapshot
-
-
-async def _read(
-    snapshot: ReadSnapshot, query: Query, bytes_max: int
-) -> tuple[list[StoredDocument], bool]:
-    """The first documents of the query, at least one, and whether more were left out because of
-    their size: a few thousand documents of a megabyte would fill the memory."""
-    found: list[StoredDocument] = []
-    size = 0
-    async with aclosing(snapshot.stream_query(query)) as batches:
-        async for batch in batches:
-            for document in batch:
-                size += len(document.data)
-                if size > bytes_max and found:
-                    return found, True
-                found.append(document)
-    return found, False
 
 
 async def _check_list(
