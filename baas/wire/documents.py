@@ -20,6 +20,8 @@ def _encode_seconds(seconds: int) -> bytes:
     return f"{moment.year:04d}-{moment:%m-%dT%H:%M:%S}.".encode()
 
 
+# What is read is read again, and what is committed together has one time.
+@lru_cache(maxsize=8192)
 def encode_time(microseconds: int) -> bytes:
     """A time in JSON, quotes included; always with six digits of a second."""
     seconds, fraction = divmod(microseconds, 1_000_000)
