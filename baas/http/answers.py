@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import orjson
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 from baas.errors import BaasError
 from baas.wire.errors import encode_error, http_status
@@ -17,6 +17,10 @@ STALL_SECONDS = 60.0
 JSON = b"application/json"
 JSON_LINES = b"application/x-ndjson"
 Header: TypeAlias = tuple[bytes, bytes]
+
+# Where a server that can send a whole answer at once says so, in the scope of a request.
+SEND_WHOLE = "baas.send_whole"
+SendWhole: TypeAlias = Callable[[int, Sequence[Header], bytes], bool]
 
 _CONTENT_TYPE = b"content-type"
 _CONTENT_LENGTH = b"content-length"
@@ -48,10 +52,13 @@ class Answer:
             *headers,
         ]
 
-    async def send(self, send: Send, receive: Receive, *, with_body: bool = True) -> int:
-        """Sends it; returns the size of the body."""
+    async def send(self, scope: Scope, send: Send, receive: Receive) -> int:
+        """Sends it; returns the size of the body. An answer to HEAD goes without one."""
+        body = b"" if scope["method"] == "HEAD" else self.body
+        whole: SendWhole | None = scope.get(SEND_WHOLE)
+        if whole is not None and whole(self.status, self.headers, body):
+            return len(body)
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        body = self.body if with_body else b""
         await send({"type": "http.response.body", "body": body})
         return len(body)
 
@@ -67,8 +74,9 @@ class StreamAnswer:
         self.status = 200
         self.headers = [(_CONTENT_TYPE, content_type), _NOSNIFF, _NO_STORE]
 
-    async def send(self, send: Send, receive: Receive, *, with_body: bool = True) -> int:
-        """Sends it; returns the size of the body."""
+    async def send(self, scope: Scope, send: Send, receive: Receive) -> int:
+        """Sends it; returns the size of the body. An answer to HEAD goes without one."""
+        with_body = scope["method"] != "HEAD"
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         size = 0
         gone = asyncio.ensure_future(_wait_gone(receive))

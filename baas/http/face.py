@@ -64,7 +64,7 @@ class HttpFace:
         context = self.context
         if context is None:
             starting = Unavailable("the server is starting or shutting down", reason="NotReady")
-            await error_answer(starting, request_id).send(send, receive)
+            await error_answer(starting, request_id).send(scope, send, receive)
             return
         request = Request(context, scope, receive, request_id)
         started = context.clock.monotonic_seconds()
@@ -76,7 +76,7 @@ class HttpFace:
             answer.headers.append((b"x-request-id", request_id.encode("ascii")))
             if request.allowed_origin is not None:
                 answer.headers.extend(cors_headers(request))
-            size = await answer.send(send, receive, with_body=request.method != "HEAD")
+            size = await answer.send(scope, send, receive)
         except (ClientGone, OSError, TimeoutError):
             # Nobody is left to answer; the line in the log says 499.
             status = 499
