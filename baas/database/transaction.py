@@ -14,12 +14,18 @@ from baas.model.documents import Document, DocumentLike
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
-from baas.model.values import Fields, Value
-from baas.model.writes import DeleteWrite, VerifyWrite, Write, WriteResult, apply_write
+from baas.model.values import Fields, Value, check_document
+from baas.model.writes import DeleteWrite, SetWrite, VerifyWrite, Write, WriteResult, apply_write
 from baas.settings import Limits
 
 _WRITES_PER_TURN = 10
 Segments: TypeAlias = tuple[str, ...]
+# A document's size in Firestore's count is bounded by its length in stored form: an empty map is
+# three bytes of text and 32 in the count, and nothing is further apart. So most need no measuring;
+# how deep they are was checked when they were decoded.
+SIZE_PER_BYTE_MAX = 11
+NAME_SIZE_MAX = 7 * 1024
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -58,6 +64,7 @@ class PendingChange:
     old: StoredDocument | None
     fields: Fields | None
     has_changed: bool = field(default=False, repr=False)
+    is_replaced: bool = field(default=False, repr=False)  # by fields that were checked as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +179,20 @@ class Transaction:
         if type(write) is VerifyWrite:
             return
         if pending is None:
-            self._pending[path.segments] = PendingChange(path, old, applied.fields, applied.changed)
+            pending = PendingChange(path, old, applied.fields, applied.changed)
+            self._pending[path.segments] = pending
         else:
             pending.fields = applied.fields
             pending.has_changed = pending.has_changed or applied.changed
+        pending.is_replaced = (
+            type(write) is SetWrite and write.mask is None and not write.transforms
+        )
 
     def stage(self) -> list[StagedChange]:
-        """The changes in stored form, without those that leave a document as it was."""
+        """The changes in stored form, without those that leave a document as it was. Raises
+        InvalidValue for a document that is too large or too deep."""
         staged: list[StagedChange] = []
+        size_max = self._limits.document_bytes_max
         for pending in self._pending.values():
             if not pending.has_changed:
                 continue
@@ -190,6 +203,9 @@ class Transaction:
                 data = b""
             else:
                 data = encode_fields(fields)
+                is_small = len(data) * SIZE_PER_BYTE_MAX + NAME_SIZE_MAX <= size_max
+                if not (is_small and pending.is_replaced):
+                    check_document(path, fields, self._limits)
                 if old is not None and data == old.data:
                     continue  # changed and changed back
             staged.append(StagedChange(keys.document_key(path), path, old, fields, data))

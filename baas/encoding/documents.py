@@ -41,25 +41,37 @@ def decode_fields(data: bytes) -> Fields:
 class StoredDocument:
     """A document as an engine keeps it: canonical bytes and two versions. Immutable.
 
-    `fields` decodes on first use and is then kept; it must not be changed in place.
+    `path` may be given as text that was checked before. It and `fields` are decoded on first use
+    and then kept; the fields must not be changed in place.
     """
 
-    __slots__ = ("_fields", "created", "data", "path", "version")
+    __slots__ = ("_fields", "_path", "created", "data", "version")
 
     def __init__(
         self,
-        path: DocumentPath,
+        path: DocumentPath | str,
         data: bytes,
-        *,
         created: int,
         version: int,
         fields: Fields | None = None,
     ) -> None:
-        self.path = path
+        self._path = path
         self.data = data
         self.created = created  # commit version of the creation, microseconds
         self.version = version  # commit version of the last change, microseconds
         self._fields = fields
+
+    @property
+    def path(self) -> DocumentPath:
+        path = self._path
+        if isinstance(path, str):
+            path = self._path = DocumentPath(tuple(path.split("/")))
+        return path
+
+    @property
+    def name(self) -> str:
+        """The path as text."""
+        return str(self._path)
 
     @property
     def fields(self) -> Fields:

@@ -164,7 +164,7 @@ def _value_size(value: Value, depth: int, depth_max: int) -> int:
         return _string_size(value)
     if isinstance(value, dict | list):
         if depth >= depth_max:
-            raise _too_deep(depth_max)
+            raise too_deep(depth_max)
         if isinstance(value, dict):
             return _map_size(value, depth + 1, depth_max)
         return sum([_value_size(item, depth + 1, depth_max) for item in value])
@@ -180,7 +180,8 @@ def _value_size(value: Value, depth: int, depth_max: int) -> int:
 # Checks ------------------------------------------------------------------------------------------
 
 
-def _too_deep(depth_max: int, at: str = "") -> InvalidValue:
+def too_deep(depth_max: int, at: str = "") -> InvalidValue:
+    """The error for what nests deeper than `depth_max`; `at` names the value."""
     subject = f"`{at}`" if at else "the document"
     return InvalidValue(
         f"{subject} nests maps and arrays deeper than {depth_max}",
@@ -230,7 +231,7 @@ def _check(value: Value, at: str, depth: int, depth_max: int) -> None:
             return
         case list():
             if depth >= depth_max:
-                raise _too_deep(depth_max, at)
+                raise too_deep(depth_max, at)
             for index, item in enumerate(value):
                 if isinstance(item, list):
                     raise _invalid(
@@ -239,7 +240,7 @@ def _check(value: Value, at: str, depth: int, depth_max: int) -> None:
                 _check(item, f"{at}[{index}]", depth + 1, depth_max)
         case dict():
             if depth >= depth_max:
-                raise _too_deep(depth_max, at)
+                raise too_deep(depth_max, at)
             _check_map(value, at, depth + 1, depth_max)
         case _:
             raise _invalid(at, "is of no type that a document can hold")

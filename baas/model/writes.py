@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
@@ -11,7 +12,7 @@ from baas.model.documents import DocumentLike
 from baas.model.order import sort_key
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.timestamps import Timestamp
-from baas.model.values import INT64_MAX, INT64_MIN, Fields, Value, check_document, is_identical
+from baas.model.values import INT64_MAX, INT64_MIN, Fields, Value, is_identical, too_deep
 from baas.settings import Limits
 
 TRANSFORMS_MAX = 500  # of one write
@@ -126,7 +127,8 @@ def apply_write(
     fields may share parts with both, so they must not be changed in place either.
 
     Raises NotFound, AlreadyExists or FailedPrecondition if the precondition does not hold, and
-    InvalidValue if the new document is too large or too deep.
+    InvalidValue for a field path deeper than a document may be. Whether the new document as a
+    whole is too large or too deep is for `check_document` to say, once, after its last write.
     """
     check_precondition(write.path, write.precondition, current)
     if isinstance(write, DeleteWrite):
@@ -137,15 +139,22 @@ def apply_write(
     if write.mask is None:
         fields = write.fields
     else:
+        _check_depth(write.mask, limits)
         draft = _Draft({} if old is None else old)
         for path in write.mask:
             _apply_mask(path, draft, write.fields)
         fields = draft.fields
     results: tuple[Value, ...] = ()
     if write.transforms:
+        _check_depth([item.field for item in write.transforms], limits)
         fields, results = _apply_transforms(write.transforms, fields, request_time)
-    check_document(write.path, fields, limits)
     return AppliedWrite(fields, results, old is None or not is_identical(fields, old))
+
+
+def _check_depth(paths: Sequence[FieldPath], limits: Limits) -> None:
+    for path in paths:
+        if len(path.segments) > limits.value_depth_max + 1:
+            raise too_deep(limits.value_depth_max)
 
 
 def check_precondition(

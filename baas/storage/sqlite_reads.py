@@ -23,7 +23,7 @@ INLINE_ROWS_MAX = 128
 INLINE_COUNT_MAX = 1_000
 
 _REVOKED = "the snapshot was held for too long; read in smaller steps"
-_IMAGE = "path, created, version, CAST(data AS BLOB)"
+_IMAGE = "path, CAST(data AS BLOB), created, version"  # as StoredDocument takes them
 _GET = f"SELECT {_IMAGE} FROM documents WHERE key = ?"
 _GET_AT = (
     f"SELECT {_IMAGE} FROM history WHERE key = ? AND superseded > ? ORDER BY superseded LIMIT 1"
@@ -31,16 +31,9 @@ _GET_AT = (
 _LOG = "SELECT version, ordinal, path, deleted FROM log"
 
 
-def _document(row: tuple[str, int, int, bytes]) -> StoredDocument:
-    path, created, version, data = row
-    return StoredDocument(
-        DocumentPath(tuple(path.split("/"))), data, created=created, version=version
-    )
-
-
 def read_document(connection: apsw.Connection, key: bytes) -> StoredDocument | None:
     row = connection.execute(_GET, (key,)).fetchone()
-    return None if row is None else _document(row)
+    return None if row is None else StoredDocument(*row)
 
 
 def read_documents(
@@ -58,9 +51,9 @@ def read_document_at(
     # The first image that was superseded later is the one, unless it did not exist yet: the
     # document may have been created, or deleted and created again, after the version.
     row = connection.execute(_GET_AT, (key, version)).fetchone()
-    if row is None or row[2] > version:
+    if row is None or row[3] > version:
         return None
-    return _document(row)
+    return StoredDocument(*row)
 
 
 def scan_documents(
@@ -72,7 +65,7 @@ def scan_documents(
         f" ORDER BY key {_direction(descending)} LIMIT ?",
         (*bindings, limit),
     )
-    return [_document(row) for row in rows]
+    return [StoredDocument(*row) for row in rows]
 
 
 def scan_entries(
@@ -81,13 +74,13 @@ def scan_entries(
     where, bindings = _where("entries.key", span)
     # CROSS JOIN fixes the order of the loops: entries first.
     rows = connection.execute(
-        "SELECT entries.key, path, created, version, CAST(data AS BLOB)"
+        f"SELECT entries.key, {_IMAGE}"
         " FROM entries CROSS JOIN documents ON documents.id = entries.document"
         f' WHERE "index" = ? AND {where}'
         f" ORDER BY entries.key {_direction(descending)} LIMIT ?",
         (index, *bindings, limit),
     )
-    return [EntryRow(row[0], _document(row[1:])) for row in rows]
+    return [EntryRow(key, StoredDocument(*image)) for key, *image in rows]
 
 
 def count_documents(connection: apsw.Connection, span: KeyRange, limit: int | None) -> int:

@@ -38,7 +38,7 @@ def encode_document(document: StoredDocument) -> bytes:
     updated = encode_time(document.version)
     is_as_created = document.created == document.version
     return b'{"path":%b,"fields":%b,"create_time":%b,"update_time":%b}' % (
-        orjson.dumps("/".join(document.path.segments)),
+        orjson.dumps(document.name),
         document.data,
         updated if is_as_created else encode_time(document.created),
         updated,

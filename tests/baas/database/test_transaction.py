@@ -10,12 +10,13 @@ import pytest
 from baas.clock import VirtualClock
 from baas.database.database import Database
 from baas.database.names import DatabaseName
-from baas.database.transaction import Transaction
-from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from baas.database.transaction import NAME_SIZE_MAX, SIZE_PER_BYTE_MAX, Transaction
+from baas.encoding.documents import encode_fields
+from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, InvalidValue, NotFound
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
-from baas.model.values import Fields
+from baas.model.values import Fields, GeoPoint, Value, document_size
 from baas.model.writes import (
     FieldTransform,
     Precondition,
@@ -228,3 +229,57 @@ async def test_number_of_writes_is_limited(tmp_path: Path, clock: VirtualClock) 
         await run(database, in_two_steps)
     assert await fields(database, "c/2", "d/1") == [{}, None]
     await database.close()
+
+
+@pytest.mark.parametrize("limit", [1_200, 200_000])
+async def test_documents_are_measured_once_they_are_whole(tmp_path: Path, limit: int) -> None:
+    """At the limit and one past it, whether one write or several make the document."""
+    settings = Settings(limits=Limits(document_bytes_max=limit))
+    engine = SqliteEngine.open(tmp_path / "d.sqlite", clock=VirtualClock())
+    database = await Database.open(
+        DatabaseName("p", "d"), engine, clock=VirtualClock(), settings=settings
+    )
+    path = doc("c/a")
+    room = limit - document_size(path, {"first": "", "second": ""})
+    half = "x" * (room // 2)
+    rest = "x" * (room - room // 2)
+    second = (FieldPath(("second",)),)
+    await write(database, SetWrite(path, {"first": half}), SetWrite(path, {"second": rest}, second))
+    await write(database, put("c/a", {"first": half, "second": rest}))
+    for writes in (
+        [put("c/a", {"first": half, "second": rest + "x"})],
+        [SetWrite(path, {"second": rest + "x"}, second)],
+    ):
+        with pytest.raises(InvalidValue) as caught:
+            await write(database, *writes)
+        assert caught.value.reason == "DocumentTooLarge"
+    assert await fields(database, "c/a") == [{"first": half, "second": rest}]
+    await database.close()
+
+
+async def test_merged_documents_are_no_deeper_than_they_may_be(database: Database) -> None:
+    nested: Fields = {"end": 1}
+    for _ in range(15):
+        nested = {"a": nested}
+    above = FieldPath(("a",) * 5)
+    fits = SetWrite(doc("c/a"), {"a": {"a": {"a": {"a": {"a": nested}}}}}, (above,))
+    await write(database, fits)
+    below = FieldPath(("a",) * 6)
+    with pytest.raises(InvalidValue) as caught:
+        await write(
+            database,
+            SetWrite(doc("c/b"), {"a": {"a": {"a": {"a": {"a": {"a": nested}}}}}}, (below,)),
+        )
+    assert caught.value.reason == "ValueTooDeep"
+
+
+def test_no_value_is_larger_in_the_count_than_its_text_tells() -> None:
+    """What `stage` relies on when it leaves a document unmeasured."""
+    point = GeoPoint(0.0, 0.0)
+    values: list[Value] = [None, True, 0, 1.5, 0.0, "", "a", b"", {}, [{}], {"a": {}}, point]
+    for value in values:
+        in_array: Value = [value] * 1_000 if not isinstance(value, list) else value * 1_000
+        in_map: Value = {f"{number}": value for number in range(1_000)}
+        for filled in ({"a": in_array}, {"a": in_map}):
+            size = document_size(doc("c/a"), filled)
+            assert size <= len(encode_fields(filled)) * SIZE_PER_BYTE_MAX + NAME_SIZE_MAX

@@ -191,13 +191,7 @@ def test_name_cannot_be_written() -> None:
             apply(write, {})
 
 
-def test_the_whole_document_is_checked_after_the_write() -> None:
-    limits = Limits(document_bytes_max=120)
-    write = SetWrite(PATH, {"b": "x" * 40}, (FieldPath(("b",)),))
-    apply_write(write, None, NOW, limits)
-    with pytest.raises(InvalidValue) as caught:
-        apply_write(write, document({"a": "x" * 40}), NOW, limits)
-    assert caught.value.reason == "DocumentTooLarge"
+def test_a_field_path_is_no_deeper_than_a_document_may_be() -> None:
     deep = FieldPath(tuple("a" * 21))
     apply(SetWrite(PATH, {}, None, (FieldTransform(deep, ServerTimestamp()),)), None)
     too_deep = FieldPath(tuple("a" * 22))
