@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -11,16 +11,12 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from baas.errors import BaasError
+from baas.http.extensions import SEND_WHOLE, Header, SendWhole
 from baas.wire.errors import encode_error, http_status
 
 STALL_SECONDS = 60.0
 JSON = b"application/json"
 JSON_LINES = b"application/x-ndjson"
-Header: TypeAlias = tuple[bytes, bytes]
-
-# Where a server that can send a whole answer at once says so, in the scope of a request.
-SEND_WHOLE = "baas.send_whole"
-SendWhole: TypeAlias = Callable[[int, Sequence[Header], bytes], bool]
 
 _CONTENT_TYPE = b"content-type"
 _CONTENT_LENGTH = b"content-length"

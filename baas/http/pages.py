@@ -6,7 +6,8 @@ import mimetypes
 from pathlib import Path
 
 from baas.errors import NotFound, Unavailable
-from baas.http.answers import Answer, Header, json_answer
+from baas.http.answers import Answer, json_answer
+from baas.http.extensions import Header
 from baas.http.requests import Request
 
 CONSOLE = Path(__file__).parent / "console"

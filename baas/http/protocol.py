@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from baas.http.answers import SEND_WHOLE, Header
+from baas.http.extensions import SEND_WHOLE, TAKE_BODY, Header
 
 HEAD_BYTES_MAX = 32 * 1024  # request line and headers; the largest token is 8 KiB
 HEAD_SECONDS = 20.0
@@ -78,7 +78,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None:
             # The cycle's task has not run yet, so the application finds it.
-            self.scope[SEND_WHOLE] = partial(_send_whole, self.cycle)  # type: ignore[literal-required]
+            extensions = cast(dict[str, object], self.scope)
+            extensions[SEND_WHOLE] = partial(_send_whole, self.cycle)
+            extensions[TAKE_BODY] = partial(_take_body, self.cycle)
 
     def on_message_complete(self) -> None:
         self._stop_timer()
@@ -135,3 +137,13 @@ def _send_whole(
         cycle.transport.close()
     cycle.on_response()
     return True
+
+
+def _take_body(cycle: RequestResponseCycle) -> bytes | None:
+    """The whole body if it has arrived; None if more is to come, or nobody is there any more."""
+    if cycle.more_body or cycle.disconnected or cycle.response_complete:
+        return None
+    cycle.flow.resume_reading()
+    body = bytes(cycle.body)
+    cycle.body = bytearray()
+    return body

@@ -52,11 +52,10 @@ def new_document_path(context: Context, collection: CollectionPath) -> DocumentP
 async def open_database(context: Context, name: DatabaseName) -> Database:
     """The database. Raises NotFound (`ProjectNotFound`, `DatabaseNotFound`); in development mode a
     database of a project that exists is created on first use."""
-    try:
-        await context.projects.check_database(name)
-    except NotFound as error:
-        if not context.settings.dev or error.reason != "DatabaseNotFound":
-            raise
+    project = await context.projects.get_project(name.project)
+    if name.database not in project.databases:
+        if not context.settings.dev:
+            await context.projects.check_database(name)
         with suppress(AlreadyExists):
             await context.projects.create_database(name.project, name.database)
     return await context.databases.open(name)

@@ -118,7 +118,11 @@ async def test_a_reserved_database_cannot_be_made(world: World) -> None:
         assert refusal(answer) == ("INVALID_ARGUMENT", "InvalidDatabaseId"), identifier
 
 
-@pytest.mark.parametrize("route", [one for one in ROUTES if one.access is Access.ADMIN], ids=str)
+@pytest.mark.parametrize(
+    "route",
+    [one for one in ROUTES if one.access is Access.ADMIN],
+    ids=lambda route: f"{route.method} {route.path}",
+)
 async def test_no_key_and_no_user_administrates(world: World, route: Any) -> None:
     url = route.path.format(project="demo", database="(default)", uid=world.uid, id="x")
     for token in (None, world.id_token, world.secret_key, world.api_key, world.refresh_token):

@@ -35,7 +35,7 @@ async def test_an_error_from_within_tells_nothing(
     async def fail(*_: Any) -> None:
         raise KeyError("a secret of the inside")
 
-    monkeypatch.setattr(world.app.context.projects.__class__, "check_database", fail)
+    monkeypatch.setattr(world.app.context.projects.__class__, "get_project", fail)
     answer = await world.operator.get(f"{BASE}/a/b")
     error = check_error(answer, 500)
     assert (error["code"], error["message"]) == ("INTERNAL", "internal error")
