@@ -40,7 +40,7 @@ run: .venv/.ready  ## Start the product with its demo project on http://127.0.0.
 test: .venv/.ready  ## All tests, the browser's included
 	@$(RUN) scripts/build_console.py
 	@$(RUN) scripts/find_chromium.py --install || true
-	@.venv/bin/pytest -n $(PYTEST_WORKERS) --dist loadfile
+	@PATH="$$PATH:$(CURDIR)/.tools/node/bin" .venv/bin/pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 check: .venv/.ready  ## Format, lint, types, import law
 	@.venv/bin/ruff format --check .
