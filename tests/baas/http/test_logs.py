@@ -19,7 +19,7 @@ def test_events_are_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", for_people=False)
     structlog.get_logger("x").info("something", number=1)
     structlog.get_logger("x").debug("too quiet")
-    logging.getLogger("uvicorn.error").warning("from %s", "elsewhere")
+    logging.getLogger("some.library").warning("from %s", "elsewhere")
     lines = [orjson.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["event"] for line in lines] == ["something", "from elsewhere"]
     assert lines[0]["number"] == 1
