@@ -131,12 +131,13 @@ def compare(
         floor(server, folder, documents=options.documents, delay=delay) as bare,
         product(server, folder, documents=options.documents, delay=delay) as whole,
     ):
+        if not delay[1] and options.only in "fan-out":
+            # First: afterwards, memory that other loads gave back would serve the sockets.
+            fan_out_rows(bare, whole, options)
         for load in chosen:
             load.run(whole)  # warms caches and indexes; not counted
             rounds = [(load.run(bare), load.run(whole)) for _ in range(options.rounds)]
             print(row(load.name, rounds), flush=True)
-        if not delay[1] and options.only in "fan-out":
-            fan_out_rows(bare, whole, options)
         print(
             f"\nserver memory after the loads: floor {bare.memory_mib():.0f} MiB, "
             f"baas {whole.memory_mib():.0f} MiB\n",
@@ -175,8 +176,8 @@ def fan_out_rows(bare: Target, whole: Target, options: argparse.Namespace) -> No
         flush=True,
     )
     print(
-        f"\nmemory per open WebSocket with one listener: "
-        f"floor {floor_kib:.0f} KiB, baas {kib:.0f} KiB",
+        f"| memory per open WebSocket with one listener | {floor_kib:.0f} KiB | {kib:.0f} KiB "
+        f"| | | | | |",
         flush=True,
     )
 
