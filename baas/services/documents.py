@@ -3,7 +3,6 @@ authorizer, and nowhere else."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -52,10 +51,11 @@ def new_document_path(context: Context, collection: CollectionPath) -> DocumentP
 async def open_database(context: Context, name: DatabaseName) -> Database:
     """The database. Raises NotFound (`ProjectNotFound`, `DatabaseNotFound`); in development mode a
     database of a project that exists is created on first use."""
-    project = await context.projects.get_project(name.project)
-    if name.database not in project.databases:
-        if not context.settings.dev:
-            await context.projects.check_database(name)
+    try:
+        await context.projects.check_database(name)
+    except NotFound as error:
+        if not context.settings.dev or error.reason != "DatabaseNotFound":
+            raise
         with suppress(AlreadyExists):
             await context.projects.create_database(name.project, name.database)
     return await context.databases.open(name)
@@ -174,10 +174,8 @@ def caller_request_id(caller: Caller, request_id: str | None) -> str | None:
 async def _check_may_know(
     context: Context, authorizer: Authorizer, writes: Sequence[Write], transaction: Transaction
 ) -> None:
-    """Raises PermissionDenied for callers to whom the failed precondition, or the size of what
-    would become of a document, must not be told: those that would be denied if the documents were
-    as the preconditions say, and of any size."""
-    limits = replace(context.settings.limits, document_bytes_max=sys.maxsize)
+    """Raises PermissionDenied for callers to whom the failed precondition must not be told: those
+    that would be denied if the documents were as the preconditions say."""
     for write in writes:
         (current,) = await transaction.get_documents((write.path,))
         exists = write.precondition.exists
@@ -189,7 +187,7 @@ async def _check_may_know(
             replace(write, precondition=NO_PRECONDITION),
             assumed,
             transaction.request_time,
-            limits,
+            context.settings.limits,
         )
         if applied.fields is None:
             method = "delete"
