@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from scripts.find_chromium import find_chromium
 from tests.processes import ROOT, ServerProcess, checked
 
 BUILD = ROOT / "baas" / "http" / "console"
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -46,9 +45,8 @@ def build() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium. Its absence fails, unless BAAS_EXCUSE says that it may be absent."""
-    given = os.environ.get("BAAS_CHROMIUM")
-    found = given or next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
-    if found is not None and os.access(found, os.X_OK):
+    found = find_chromium()
+    if found is not None:
         return found
     reason = "NOT RUN: no Chromium; set BAAS_CHROMIUM=/path/to/chromium"
     if "chromium" in os.environ.get("BAAS_EXCUSE", ""):
