@@ -7,6 +7,7 @@ which it knows every document; None means that it knows all of them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def difference(
     return SortedDocuments(order, before).apply([path for path in old if path not in new], put)
 
 
-class View:
+class View(ABC):
     """What one target shows: `load` sets it, `apply` follows one commit. Once `is_short`, it shows
     what it showed before, until it is loaded again."""
 
@@ -165,13 +166,13 @@ class View:
         """Whether the window reaches beyond what is known: the query has to be run again."""
         return self._held is not None
 
+    @abstractmethod
     def selects(self, image: StoredDocument | None) -> bool:
         """Whether an image belongs to the target's answer, its limit aside."""
-        raise NotImplementedError
 
+    @abstractmethod
     def may_hold(self, path: DocumentPath) -> bool:
         """Whether some image of this document could be in the answer."""
-        raise NotImplementedError
 
     def load(self, documents: Sequence[StoredDocument], *, is_complete: bool) -> None:
         """Sets what is known: the beginning of the answer, or all of it."""
