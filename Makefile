@@ -37,9 +37,10 @@ run: .venv/.ready  ## Start the product with its demo project on http://127.0.0.
 	@$(RUN) scripts/build_console.py --optional
 	@$(RUN) -m demo
 
-test: .venv/.ready  ## All tests, the browser's included
+test: .venv/.ready  ## All tests, those in a browser and on MongoDB included
 	@$(RUN) scripts/build_console.py
 	@$(RUN) scripts/find_chromium.py --install || true
+	@$(RUN) scripts/find_mongod.py || true
 	@PATH="$$PATH:$(CURDIR)/.tools/node/bin" .venv/bin/pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 check: .venv/.ready  ## Format, lint, types, import law

@@ -1,4 +1,4 @@
-"""What all tests share: the profile of the property tests.
+"""What all tests share: the profile of the property tests, and a mongod.
 
 Deadlines and health checks of hypothesis judge the machine, not the code; what takes too long is
 cut off by the time limit of a test.
@@ -7,6 +7,10 @@ cut off by the time limit of a test.
 from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
+
+from tests.mongo import mongodb_uri, replica_set
+
+__all__ = ["mongodb_uri", "replica_set"]
 
 settings.register_profile("default", deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("default")
