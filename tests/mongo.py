@@ -103,12 +103,10 @@ class ReplicaSet:
 
     def step_down(self) -> None:
         """The primary gives up its office; its connections are closed."""
-        with self.client(self.wait_primary()) as client:
-            # Some versions answer, some hang up.
-            with suppress(PyMongoError):
-                client.admin.command(
-                    {"replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": True}
-                )
+        command = {"replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": True}
+        # Some versions answer, some hang up.
+        with self.client(self.wait_primary()) as client, suppress(PyMongoError):
+            client.admin.command(command)
 
     def primary(self) -> int | None:
         """The member that says it is primary, if there is one."""
