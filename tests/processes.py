@@ -27,8 +27,11 @@ def free_port() -> int:
 class ServerProcess:
     """`baas serve` on one data folder and one port. Its output goes to `<data>.log`."""
 
-    def __init__(self, data: Path, *flags: str, port: int | None = None) -> None:
+    def __init__(
+        self, data: Path, *flags: str, port: int | None = None, module: str = "baas"
+    ) -> None:
         self.data = data
+        self.module = module  # a test's own may change the server before it starts
         self.port = port or free_port()
         self.flags = flags
         self.log = data.with_suffix(".log")
@@ -41,7 +44,7 @@ class ServerProcess:
 
     def start(self) -> ServerProcess:
         """Returns when the server answers; fails with the end of its output if it does not."""
-        command = [sys.executable, "-m", "baas", "serve", "--data", str(self.data)]
+        command = [sys.executable, "-m", self.module, "serve", "--data", str(self.data)]
         command += ["--port", str(self.port), *self.flags]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)

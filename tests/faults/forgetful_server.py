@@ -1,0 +1,20 @@
+"""The server with a planted bug: a commit takes no notice of what was changed since it read.
+
+python -m tests.faults.forgetful_server serve …
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from baas.cli.main import main
+from baas.database.committer import Committer
+
+
+def _never_stale(self: Committer, attempt: Any, group: Any) -> bool:
+    return False
+
+
+if __name__ == "__main__":
+    Committer._is_stale = _never_stale  # type: ignore[method-assign]
+    main()
