@@ -226,9 +226,9 @@ async def _compile(source: str) -> Ruleset:
 
 
 def _check_service(ruleset: Ruleset) -> None:
-    if ruleset.service != _SERVICE:
+    if _SERVICE not in ruleset.services:
         raise RulesetRejected(
-            f"these rules are of the service `{ruleset.service}`; documents need `{_SERVICE}`",
+            f"the rules have no `service {_SERVICE}`; one file holds it and that of objects",
             details={"diagnostics": []},
         )
 

@@ -83,6 +83,23 @@ def calls_of(function: Declared) -> Iterator[tuple[ast.Call, Declared]]:
         yield from calls_in(part, function.scope)
 
 
+def reachable(outline: Outline) -> set[int]:
+    """The functions, by id, that the conditions and the own functions of a service lead to."""
+    own = {id(function) for function in outline.file_scope.functions.values()}
+    pending = [one for one in outline.declared if id(one.function) not in own]
+    for block in outline.blocks:
+        for allow in block.match.allows:
+            if allow.condition is not None:
+                pending += [called for _, called in calls_in(allow.condition, block.scope)]
+    found: set[int] = set()
+    while pending:
+        declared = pending.pop()
+        if id(declared.function) not in found:
+            found.add(id(declared.function))
+            pending += [called for _, called in calls_of(declared)]
+    return found
+
+
 def calls_in(node: ast.Expression, scope: Scope) -> Iterator[tuple[ast.Call, Declared]]:
     for inner in walk(node):
         if isinstance(inner, ast.Call):

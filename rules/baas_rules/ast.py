@@ -232,12 +232,13 @@ class Service:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RulesFile:
-    """`version` is 1 if the file names none; `version_span` is None then."""
+    """`version` is 1 if the file names none; `version_span` is None then. There is one service or
+    more, each of another name."""
 
     version: int
     version_span: Span | None
     functions: tuple[Function, ...]
-    service: Service
+    services: tuple[Service, ...]
 
 
 def children(node: Expression) -> tuple[Expression, ...]:

@@ -7,11 +7,11 @@ be compiled, or passes a limit, is an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from baas_rules import ast
-from baas_rules.analysis import Analysis, call_depths, walk
+from baas_rules.analysis import Analysis, call_depths, reachable, walk
 from baas_rules.decision import DOCUMENT_SERVICE, METHODS, OBJECT_SERVICE
 from baas_rules.errors import Diagnostic, EvaluationError, Severity
 from baas_rules.functions import (
@@ -44,23 +44,42 @@ _OBJECT_REQUEST_MEMBERS: Final = (*_REQUEST_MEMBERS, "params")
 _WITHOUT_NEW_RESOURCE: Final = frozenset({"read", "get", "list", "delete"})
 
 
-def check(source: Source, outline: Outline) -> list[Diagnostic]:
-    """Every error and warning about a tree, in source order; at most ERRORS_MAX of each."""
-    checker = _Checker(source, outline)
-    checker.check()
-    found = sorted(checker.diagnostics, key=lambda one: (one.line, one.column))
+def check(source: Source, outlines: Sequence[Outline]) -> list[Diagnostic]:
+    """Every error and warning about a file's services, in source order; at most ERRORS_MAX of
+    each."""
+    checkers = [_Checker(source, one, frozenset(_elsewhere(one, outlines))) for one in outlines]
+    called: set[int] = set()
+    diagnostics: dict[Diagnostic, None] = {}  # what the whole file shares is told once
+    for checker in checkers:
+        checker.check()
+        called |= checker.called
+    for checker in checkers:
+        checker.check_unused(called)
+        diagnostics.update(dict.fromkeys(checker.diagnostics))
+    found = sorted(diagnostics, key=lambda one: (one.line, one.column))
     errors = [one for one in found if one.severity is Severity.ERROR]
     warnings = [one for one in found if one.severity is Severity.WARNING]
     return errors[:ERRORS_MAX] + warnings[:ERRORS_MAX]
 
 
+def _elsewhere(outline: Outline, outlines: Sequence[Outline]) -> Iterator[int]:
+    """Functions of the file that are another service's business: they are judged there."""
+    mine = reachable(outline)
+    others = [reachable(other) for other in outlines if other is not outline]
+    for function in outline.file.functions:
+        key = id(function)
+        if key not in mine and (any(key in one for one in others) or outline is not outlines[0]):
+            yield key
+
+
 class _Checker:
-    def __init__(self, source: Source, outline: Outline) -> None:
+    def __init__(self, source: Source, outline: Outline, elsewhere: frozenset[int]) -> None:
         self.diagnostics: list[Diagnostic] = []
         self._source = source
         self._outline = outline
-        self._service = outline.file.service.name
-        self._called: set[int] = set()
+        self._service = outline.service.name
+        self._declared = [one for one in outline.declared if id(one.function) not in elsewhere]
+        self.called: set[int] = set()
 
     def _error(self, message: str, span: Span, hint: str | None = None) -> None:
         self.diagnostics.append(self._source.diagnostic(Severity.ERROR, message, span, hint))
@@ -73,7 +92,7 @@ class _Checker:
         return None if len(self.diagnostics) > 2 * ERRORS_MAX else nearest_hint(word, words)
 
     def check(self) -> None:
-        service = self._outline.file.service
+        service = self._outline.service
         if service.name not in (DOCUMENT_SERVICE, OBJECT_SERVICE):
             hint = self._nearest(service.name, (DOCUMENT_SERVICE, OBJECT_SERVICE))
             self._error(f"unknown service `{service.name}`", service.name_span, hint)
@@ -87,7 +106,7 @@ class _Checker:
         for block in self._outline.blocks:
             self._check_functions(block.match.functions)
             self._check_pattern(block)
-        for declared in self._outline.declared:
+        for declared in self._declared:
             self._check_body(declared)
         for block in self._outline.blocks:
             for allow in block.match.allows:
@@ -131,15 +150,18 @@ class _Checker:
             if let.name not in used:
                 self._warn(f"`{let.name}` is never used", let.span)
 
+    def check_unused(self, called: set[int]) -> None:
+        """Functions that no service calls."""
+        for declared in self._declared:
+            function = declared.function
+            if id(function) not in called:
+                self._warn(f"function `{function.name}` is never used", function.name_span)
+
     def _check_calls(self) -> None:
         depths, circles = call_depths(self._outline)
         for call, caller in circles:
             message = f"`{caller.function.name}` calls itself through `{call.name}`"
             self._error(message, call.name_span, "functions must not be recursive")
-        for declared in self._outline.declared:
-            function = declared.function
-            if id(function) not in self._called:
-                self._warn(f"function `{function.name}` is never used", function.name_span)
         if circles:
             return
         for declared in self._outline.declared:
@@ -310,7 +332,7 @@ class _Checker:
     def _check_call(self, node: ast.Call, scope: Scope) -> None:
         declared = scope.function(node.name)
         if declared is not None:
-            self._called.add(id(declared.function))
+            self.called.add(id(declared.function))
             arity = len(declared.function.parameters)
             self._check_arity(node.name, frozenset((arity,)), node, node.name_span)
             return

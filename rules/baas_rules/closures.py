@@ -10,7 +10,7 @@ from baas_rules.decision import ResourceDocument
 from baas_rules.environment import Environment, Frame, Run, Unresolved
 from baas_rules.errors import EvaluationError, RulesError
 from baas_rules.functions import METHODS, compile_pattern
-from baas_rules.lookups import capture_value, lookup_of
+from baas_rules.lookups import capture_value, cross_lookup_of, lookup_of
 from baas_rules.values import PLAIN, equals, type_name
 
 
@@ -158,6 +158,16 @@ def lookup(path: Run, after: bool, existence: bool) -> Run:
         value = path(environment, frame)
         database = environment.request.database
         found = environment.look_up(lookup_of(value, database, after=after))
+        return found is not None if existence else found
+
+    return run
+
+
+def cross_lookup(path: Run, existence: bool) -> Run:
+    """`firestore.get` and `firestore.exists`, in rules of objects."""
+
+    def run(environment: Environment, frame: Frame) -> Any:
+        found = environment.look_up(cross_lookup_of(path(environment, frame)))
         return found is not None if existence else found
 
     return run

@@ -26,10 +26,12 @@ METHODS = READ_METHODS + WRITE_METHODS
 
 class Lookup(NamedTuple):
     """A document that a condition asks for: its path below the documents root. `after` asks for
-    its state after the whole commit (`getAfter`, `existsAfter`)."""
+    its state after the whole commit (`getAfter`, `existsAfter`). `database` is that of a document
+    which the rules of objects ask for; empty, it is the request's own."""
 
     path: Segments
     after: bool = False
+    database: str = ""
 
 
 # The three below are made on every request, so they are not frozen: that doubles their cost.
@@ -122,6 +124,22 @@ class ListRequest:
     limit: int | None = None
     offset: int = 0
     database: str = "(default)"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectListRequest:
+    """One listing of objects, as the rules' `list`: of all whose names begin with `prefix`.
+
+    A delimiter makes no difference, as the folders that it gives tell of the objects in them."""
+
+    bucket: str
+    prefix: str
+    auth: Auth | None
+    time: Timestamp
+    params: Mapping[str, Any] = field(default_factory=dict)  # request.params
+
+
+AnyListRequest: TypeAlias = ListRequest | ObjectListRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from baas_rules.operators import member
 
 Frame: TypeAlias = Sequence[Any]  # parameters, then lets; a list where there are lets
 Run: TypeAlias = Callable[["Environment", Frame], Any]
+Documents: TypeAlias = Mapping[Lookup, ResourceDocument | None]  # those that were looked up
 
 
 class Unresolved(Exception):
@@ -33,9 +34,7 @@ class Environment:
     lookups: set[Lookup] | None = None  # those evaluated so far
     trace: Trace | None = None
 
-    def __init__(
-        self, request: Request, documents: Mapping[Lookup, ResourceDocument | None]
-    ) -> None:
+    def __init__(self, request: Request, documents: Documents) -> None:
         self.request = request
         self.documents = documents
 

@@ -278,7 +278,7 @@ class Compiler:
         if space == "firestore" and self._is_object_service:
             if node.name in CROSS_SERVICE_LOOKUPS and len(node.arguments) == 1:
                 path = self._compile(node.arguments[0], scope, names)
-                return closures.lookup(path, *LOOKUPS[node.name])
+                return closures.cross_lookup(path, CROSS_SERVICE_LOOKUPS[node.name])
             return closures.failing(f"`firestore` has no function `{node.name}`")
         members = NAMESPACES.get(space)
         if members is None:

@@ -35,7 +35,7 @@ def open_access(source: Source, outline: Outline) -> list[OpenAccess]:
     for block in outline.blocks:
         for allow in block.match.allows:
             line = source.position(allow.span.start)[0]
-            always, sometimes = _open_methods(allow, block, outline.file.service.name)
+            always, sometimes = _open_methods(allow, block, outline.service.name)
             for methods, time_bound in ((always, False), (sometimes, True)):
                 if methods:
                     found.append(OpenAccess(block.path_text, methods, line, time_bound))

@@ -603,7 +603,8 @@ LOOKUPS: Final[dict[str, tuple[bool, bool]]] = {
     "getAfter": (True, False),
     "existsAfter": (True, True),
 }
-CROSS_SERVICE_LOOKUPS: Final = ("get", "exists")  # as `firestore.get`, `firestore.exists`
+# Those of objects, as `firestore.get`, by whether they ask only for existence.
+CROSS_SERVICE_LOOKUPS: Final[dict[str, bool]] = {"get": False, "exists": True}
 
 NAMESPACES: Final[dict[str, dict[str, Builtin]]] = {
     "math": {

@@ -27,7 +27,7 @@ class _Parser(ExpressionParser):
         self._advance()
         version, version_span = self._version()
         functions: list[ast.Function] = []
-        service: ast.Service | None = None
+        services: dict[str, ast.Service] = {}
         while self._token.kind is not Kind.END:
             start = self._token
             try:
@@ -35,9 +35,11 @@ class _Parser(ExpressionParser):
                     functions.append(self._function())
                 elif start.is_word("service"):
                     found = self._service()
-                    if service is not None:
-                        raise self._fail("a file has one service", found.name_span)
-                    service = found
+                    if found.name in services:
+                        message = f"service `{found.name}` is declared twice"
+                        hint = "move all its matches into one block"
+                        raise self._fail(message, found.name_span, hint)
+                    services[found.name] = found
                 else:
                     raise self._unknown_statement(
                         "`service` or `function`", ("service", "function")
@@ -46,12 +48,12 @@ class _Parser(ExpressionParser):
                 self._recover(start)
                 if self._token.is_symbol("}"):
                     self._advance()
-        if service is None:
+        if not services:
             if not any(found.severity is Severity.ERROR for found in self.diagnostics):
                 hint = "a file begins: rules_version = '2'; service cloud.firestore { … }"
                 self._report("the file has no service", Span(0, 0), hint)
             return None
-        return ast.RulesFile(version, version_span, tuple(functions), service)
+        return ast.RulesFile(version, version_span, tuple(functions), tuple(services.values()))
 
     def _version(self) -> tuple[int, Span | None]:
         start = self._token

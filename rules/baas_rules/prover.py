@@ -47,7 +47,7 @@ from baas_rules.functions import (
     path_segments,
 )
 from baas_rules.limits import EXPRESSIONS_MAX
-from baas_rules.lookups import lookup_of
+from baas_rules.lookups import cross_lookup_of, lookup_of
 from baas_rules.operators import (
     BINARY,
     TYPE_TESTS,
@@ -268,7 +268,10 @@ class Prover:
         results: list[Result] = []
         for one in value.values:
             try:
-                lookup = lookup_of(one, self._world.database, after=after)
+                if self._world.is_object_service:
+                    lookup = cross_lookup_of(one)
+                else:
+                    lookup = lookup_of(one, self._world.database, after=after)
             except EvaluationError as error:
                 results.append(failed(str(error)))
                 continue
@@ -302,7 +305,7 @@ class Prover:
         if space == "firestore" and self._world.is_object_service:
             if node.name in CROSS_SERVICE_LOOKUPS and len(node.arguments) == 1:
                 path = self._evaluate(node.arguments[0], scope, names)
-                return self._look_up(path, *LOOKUPS[node.name])
+                return self._look_up(path, False, CROSS_SERVICE_LOOKUPS[node.name])
             return failed(f"`firestore` has no function `{node.name}`")
         members = NAMESPACES.get(space)
         if members is None:

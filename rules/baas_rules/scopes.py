@@ -70,28 +70,34 @@ class Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outline:
-    """A file's scopes: of the file, of the service, and of each match, in source order."""
+    """The scopes of one service: of the file, of the service, and of each match, in source
+    order."""
 
     file: ast.RulesFile
+    service: ast.Service
     file_scope: Scope
     service_scope: Scope
     blocks: tuple[Block, ...]
     declared: tuple[Declared, ...] = field(default=())
 
 
-def outline(file: ast.RulesFile) -> Outline:
-    """The scopes and match statements of a file. Of two functions of one name in one scope, the
-    first counts (the checker reports the second)."""
+def outlines(file: ast.RulesFile) -> tuple[Outline, ...]:
+    """The scopes and match statements of each service of a file. Of two functions of one name in
+    one scope, the first counts (the checker reports the second)."""
     file_scope = _scope(None, file.functions, ())
-    service_scope = _scope(file_scope, file.service.functions, ())
+    return tuple(_outline(file, file_scope, service) for service in file.services)
+
+
+def _outline(file: ast.RulesFile, file_scope: Scope, service: ast.Service) -> Outline:
+    service_scope = _scope(file_scope, service.functions, ())
     blocks: list[Block] = []
-    for match in file.service.matches:
+    for match in service.matches:
         _collect(match, (), service_scope, 1, blocks)
     scopes = [file_scope, service_scope, *(block.scope for block in blocks)]
     declared = tuple(
         Declared(function, scope) for scope in scopes for function in scope.functions.values()
     )
-    return Outline(file, file_scope, service_scope, tuple(blocks), declared)
+    return Outline(file, service, file_scope, service_scope, tuple(blocks), declared)
 
 
 def _scope(

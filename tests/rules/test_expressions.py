@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from baas_rules import Duration, LatLng, Path, Request, RulesSet, Timestamp
+from baas_rules import Duration, LatLng, Lookup, Path, Request, RulesSet, Timestamp
 
 from tests.rules.worlds import (
     ADA,
@@ -724,8 +724,8 @@ USER = "/databases/$(database)/documents/users"
             E("the path is too long"),
         ),
         (f"get({USER}/a/b)", E("is not the path of a document")),
-        (f"exists({USER}/new)", frozenset({(("users", "new"), False)})),
-        (f"existsAfter({USER}/new)", frozenset({(("users", "new"), True)})),
+        (f"exists({USER}/new)", frozenset({Lookup(("users", "new"))})),
+        (f"existsAfter({USER}/new)", frozenset({Lookup(("users", "new"), True)})),
     ],
 )
 def test_lookups(expression: str, expected: Any) -> None:

@@ -199,11 +199,13 @@ def test_objects() -> None:
         "   allow delete: if firestore.exists(/databases/(default)/documents/a/b); }"
         "} }"
     )
-    assert rules.service == OBJECT_SERVICE
+    assert rules.services == (OBJECT_SERVICE,)
     assert rules.decide(object_request("create"), {}).allowed
     assert rules.decide(object_request("get"), {}).allowed
     assert rules.decide(object_request("list"), {}).allowed
-    assert rules.decide(object_request("delete"), {}).missing == {Lookup(("a", "b"))}
+    assert rules.decide(object_request("delete"), {}).missing == {
+        Lookup(("a", "b"), database="(default)")
+    }
     assert rules.decide(object_request("delete"), looked_up(document("a/b"))).allowed
     assert not rules.decide(object_request("update"), {}).allowed
     assert "no match statement covers" in str(

@@ -27,7 +27,7 @@ from baas_rules.lists import auth_map
 from baas_rules.lookups import request_path
 from baas_rules.parser import parse
 from baas_rules.prover import Prover, World
-from baas_rules.scopes import Outline, outline
+from baas_rules.scopes import Outline, outlines
 from baas_rules.source import Source
 
 NOW = Timestamp(1_700_000_000_123_456)  # 2023-11-14T22:13:20.123456Z, a Tuesday
@@ -105,11 +105,11 @@ def document(path: str, **data: Any) -> ResourceDocument:
 def looked_up(
     *documents: ResourceDocument, missing: tuple[str, ...] = ()
 ) -> dict[Lookup, ResourceDocument | None]:
-    """Documents as `decide` takes them, before and after alike."""
+    """Documents as `decide` takes them: before and after alike, and for rules of objects."""
     found: dict[Lookup, ResourceDocument | None] = {}
-    for after in (False, True):
-        found.update((Lookup(one.path, after), one) for one in documents)
-        found.update((Lookup(tuple(path.split("/")), after), None) for path in missing)
+    for after, database in ((False, ""), (True, ""), (False, "(default)")):
+        found.update((Lookup(one.path, after, database), one) for one in documents)
+        found.update((Lookup(tuple(path.split("/")), after, database), None) for path in missing)
     return found
 
 
@@ -144,7 +144,7 @@ def compiled(
     errors = [one for one in found if one.severity is Severity.ERROR]
     assert not errors, "\n".join(map(str, errors))
     assert tree is not None
-    made = outline(tree)
+    (made,) = outlines(tree)
     condition = made.blocks[0].match.allows[0].condition
     assert condition is not None
     return condition, made
