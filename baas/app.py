@@ -39,6 +39,8 @@ from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.context import Context
 from baas.services.listen import ListenHub
 from baas.settings import Settings
+from baas.storage.sqlite_store import SqliteStore
+from baas.storage.store import Store
 from baas.ws.face import ListenFace
 from baas.ws.protocol import BoundedWebSocketProtocol
 
@@ -143,7 +145,9 @@ class App:
     async def _open(self, stack: contextlib.AsyncExitStack) -> Context:
         settings, clock = self.settings, self._clock
         secret = ServerSecret.load(settings.data, clock)
-        databases = Databases(settings, clock)
+        store = make_store(settings, clock)
+        stack.push_async_callback(store.close)
+        databases = Databases(store, settings, clock)
         stack.push_async_callback(databases.close)
         await databases.system(None, create=True)
         passwords = PasswordPool(
@@ -208,6 +212,13 @@ def settle_memory() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
+def make_store(settings: Settings, clock: Clock) -> Store:
+    """Where the databases live. Nothing is opened yet."""
+    if settings.engine == "mongodb":
+        raise FailedPrecondition("the engine `mongodb` is not there yet", reason="EngineMissing")
+    return SqliteStore(settings.data, clock, synchronous=settings.synchronous)
+
+
 def check_settings(settings: Settings) -> None:
     """Raises InvalidArgument for what must not be started."""
     if settings.dev and settings.host not in _LOOPBACK:
@@ -219,6 +230,18 @@ def check_settings(settings: Settings) -> None:
     if settings.server not in SERVERS:
         raise InvalidArgument(
             f"`server` is `{settings.server}`; known are `uvicorn` and `granian`",
+            reason="InvalidSettings",
+        )
+    if settings.engine == "mongodb" and not settings.mongodb_uri:
+        raise InvalidArgument(
+            "the engine `mongodb` needs `mongodb_uri`, as in mongodb://host,host/?replicaSet=name",
+            reason="InvalidSettings",
+        )
+    if settings.objects != "local" and not settings.objects.removeprefix("s3://").strip("/"):
+        raise InvalidArgument("`objects` names no bucket", reason="InvalidSettings")
+    if settings.objects != "local" and not settings.objects.startswith("s3://"):
+        raise InvalidArgument(
+            f"`objects` is `{settings.objects}`; it takes `local` or `s3://bucket/prefix`",
             reason="InvalidSettings",
         )
 

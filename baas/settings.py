@@ -17,6 +17,7 @@ from baas.errors import InvalidArgument
 ENVIRONMENT_PREFIX = "BAAS_"
 CHOICES = {
     "server": ("uvicorn", "granian"),
+    "engine": ("sqlite", "mongodb"),
     "synchronous": ("full", "normal"),
     "log_level": ("debug", "info", "warning", "error"),
 }
@@ -68,6 +69,14 @@ class Settings:
     dev: bool = _setting(
         False, "development mode: explained denials, creation on first use; loopback only"
     )
+    engine: str = _setting("sqlite", "where documents are kept: sqlite or mongodb")
+    mongodb_uri: str = _setting(
+        "", "replica set of the engine mongodb: mongodb://host,host/?replicaSet=name"
+    )
+    mongodb_database: str = _setting(
+        "baas", "the server's database on the replica set, and what the names of others start with"
+    )
+    objects: str = _setting("local", "where objects' bytes are kept: local or s3://bucket/prefix")
     synchronous: str = _setting(
         "full", "SQLite durability: full survives a power cut, normal a crash"
     )

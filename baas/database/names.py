@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 from baas.errors import InvalidArgument
+from baas.storage.store import DEFAULT_DATABASE as DEFAULT_DATABASE
+from baas.storage.store import StoreName
 
-DEFAULT_DATABASE = "(default)"
 SYSTEM_DATABASE = "__system__"
 SERVER = ""  # the project of the server's own system database
 
@@ -32,6 +33,10 @@ class DatabaseName:
     @property
     def is_system(self) -> bool:
         return self.database == SYSTEM_DATABASE
+
+    @property
+    def store_name(self) -> StoreName:
+        return StoreName(self.project or None, None if self.is_system else self.database)
 
     def __str__(self) -> str:
         return f"projects/{self.project}/databases/{self.database}"

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections import OrderedDict
-from pathlib import Path
 
 import structlog
 
 from baas.clock import Clock
 from baas.database.committer import as_baas_error
 from baas.database.database import Database
-from baas.database.names import (
-    DEFAULT_DATABASE,
-    DatabaseName,
-    check_database_id,
-    check_project_id,
-)
+from baas.database.names import DatabaseName, check_database_id, check_project_id
 from baas.errors import BaasError, NotFound, Unavailable
 from baas.settings import Settings
 from baas.storage.engine import StorageError
-from baas.storage.sqlite import SqliteEngine
+from baas.storage.store import Store, StoreMissing
 
 TRIM_SECONDS = 60.0  # between two looks at what retention no longer covers
 IDLE_SECONDS_MIN = 30.0  # so that whoever has just been given a database can use it
-_SUFFIX = ".sqlite"
 
 _log = structlog.get_logger("baas.databases")
 
 
 class Databases:
-    """One Database object per name. The lock of the data folder is held elsewhere.
+    """One Database object per name, opened from the store, which is closed elsewhere.
 
     Ask for a database at each use, and don't keep it: beyond `open_databases_max` the least
     recently used ones are closed, if they have been idle for IDLE_SECONDS_MIN and are not in use.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
+        self._store = store
         self._settings = settings
         self._clock = clock
         self._open: OrderedDict[DatabaseName, Database] = OrderedDict()
@@ -78,23 +71,22 @@ class Databases:
     async def list_databases(self, project: str) -> list[str]:
         """The ids of a project's databases, `(default)` first, the reserved one not among them."""
         check_project_id(project)
-        folder = self._project_folder(project) / "databases"
-        names = await asyncio.to_thread(
-            lambda: sorted([path.stem for path in folder.glob(f"*{_SUFFIX}")])
-        )
-        first = [DEFAULT_DATABASE] if "default" in names else []
-        return first + [name for name in names if name != "default"]
+        try:
+            return await self._store.list_databases(project)
+        except StorageError as error:
+            raise as_baas_error(error) from error
 
     async def delete_project(self, project: str) -> None:
-        """Closes the project's databases and removes its folder, with everything in it. Repeating
-        it changes nothing."""
+        """Closes the project's databases and removes them from the store. Repeating it changes
+        nothing."""
         check_project_id(project)
         self._deleting.add(project)
         try:
             for name in [name for name in {*self._open, *self._opening} if name.project == project]:
                 await self._close_one(name)
-            folder = self._project_folder(project)
-            await asyncio.to_thread(_remove_folder, folder)
+            await self._store.delete_project(project)
+        except StorageError as error:
+            raise as_baas_error(error) from error
         finally:
             self._deleting.discard(project)
 
@@ -107,18 +99,6 @@ class Databases:
         for name in {*self._opening, *self._open, *self._closing}:
             await self._close_one(name)
 
-    def path(self, name: DatabaseName) -> Path:
-        """The file that holds a database."""
-        if name.is_system:
-            if not name.project:
-                return self._settings.data / "server" / f"system{_SUFFIX}"
-            return self._project_folder(name.project) / f"system{_SUFFIX}"
-        stem = "default" if name.database == DEFAULT_DATABASE else name.database
-        return self._project_folder(name.project) / "databases" / f"{stem}{_SUFFIX}"
-
-    def _project_folder(self, project: str) -> Path:
-        return self._settings.data / "projects" / project
-
     def _touch(self, name: DatabaseName, database: Database) -> None:
         self._open.move_to_end(name)
         database.last_used_seconds = self._clock.monotonic_seconds()
@@ -130,7 +110,7 @@ class Databases:
                 return await asyncio.shield(opening)
         if opening is None:
             self._check_open(name)
-            opening = asyncio.create_task(self._open_file(name, create), name=f"open {name}")
+            opening = asyncio.create_task(self._open_engine(name, create), name=f"open {name}")
             self._opening[name] = opening
             opening.add_done_callback(lambda _: self._opening.pop(name, None))
         # Several may wait for one opening: none of them cancels it for the others.
@@ -142,19 +122,16 @@ class Databases:
         if name.project in self._deleting:
             raise _not_found(DatabaseName.system(name.project))
 
-    async def _open_file(self, name: DatabaseName, create: bool) -> Database:
+    async def _open_engine(self, name: DatabaseName, create: bool) -> Database:
         closing = self._closing.get(name)
         if closing is not None:
             await asyncio.wait([closing])
-        path = self.path(name)
-        if not create and not await asyncio.to_thread(path.exists):
-            raise _not_found(name)
         try:
-            engine = await asyncio.to_thread(
-                SqliteEngine.open, path, clock=self._clock, synchronous=self._settings.synchronous
-            )
+            engine = await self._store.open(name.store_name, create=create)
+        except StoreMissing as error:
+            raise _not_found(name) from error
         except StorageError as error:
-            _log.error("a database cannot be opened", path=str(path), error=str(error))
+            _log.error("a database cannot be opened", database=str(name), error=str(error))
             raise as_baas_error(error) from error
         try:
             database = await Database.open(name, engine, clock=self._clock, settings=self._settings)
@@ -217,13 +194,3 @@ def _not_found(name: DatabaseName) -> NotFound:
         f"database `{name.database}` of project `{name.project}` does not exist",
         reason="DatabaseNotFound",
     )
-
-
-def _remove_folder(folder: Path) -> None:
-    if not folder.exists():
-        return
-    # Renamed first: a crash half-way leaves nothing that looks like a project.
-    doomed = folder.with_name(f".deleted-{folder.name}")
-    shutil.rmtree(doomed, ignore_errors=True)
-    folder.rename(doomed)
-    shutil.rmtree(doomed)

@@ -9,7 +9,7 @@ made by `encoding`. Each StorageEngine object is one open database.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +26,12 @@ class EngineUnavailable(StorageError):
 
 
 class EngineConflict(StorageError):
-    """The head was not at the group's expected version: another owner committed."""
+    """Nothing was written: another owner of the database committed first, or is about to."""
+
+
+class EngineUnknown(StorageError):
+    """Whether the group was written could not be found out within the engine's time-out. It may
+    still become visible, but not any more once a later commit of this engine object has."""
 
 
 class EngineCorrupt(StorageError):
@@ -129,6 +134,11 @@ class Snapshot(Protocol):
         be it created or re-created later."""
         ...
 
+    async def get_images(self, wanted: Sequence[tuple[bytes, int]]) -> list[StoredDocument | None]:
+        """As `get_documents_at`, for many (key, version) in one go: few round trips, however many
+        versions of one document there are. In the order of `wanted`, which may repeat itself."""
+        ...
+
     async def scan_documents(
         self, span: KeyRange, *, limit: int, descending: bool = False
     ) -> list[StoredDocument]:
@@ -158,6 +168,18 @@ class Snapshot(Protocol):
 class StorageEngine(Protocol):
     """One open database. Every method may raise StorageError. Safe to use from one event loop."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others than this object may commit to the database. If not, the last version
+        that was committed here is the head."""
+        ...
+
+    def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Calls `notify` on the event loop soon after a commit that this object did not make may
+        have become visible (also without cause, and after reconnecting); gives back what ends it.
+        Neither waits nor raises. An engine that is not shared never calls it."""
+        ...
+
     async def read_head(self) -> Head: ...
 
     async def read_oldest_version(self) -> int:
@@ -177,12 +199,20 @@ class StorageEngine(Protocol):
     async def commit(self, group: CommitGroup) -> None:
         """Writes the whole group in one transaction. **Its return is the commit point**: durable
         and visible. Raises EngineConflict (nothing written) if the head is not at
-        `expected_version`; EngineUnavailable with nothing written."""
+        `expected_version`; EngineUnavailable with nothing written.
+
+        An engine that is shared finds out by itself what became of a commit whose answer was lost:
+        by something that it alone wrote in that transaction (a fresh id), never by the head's
+        version, which may be another's. Only EngineUnknown leaves the outcome open; after any other
+        error nothing was written, and nothing will be.
+        """
         ...
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
         """Adds entries of documents that are still at their stated version; the count of rows
-        taken. A row is idempotent."""
+        taken. A row is idempotent. Takes turns with the commits of all owners: a document that was
+        seen at its version is not changed before its entries are there. Several may do it at once.
+        """
         ...
 
     async def drop_index(self, index: int, *, limit: int) -> int:
@@ -194,7 +224,8 @@ class StorageEngine(Protocol):
         ...
 
     async def trim(self, before: int, *, limit: int) -> int:
-        """Forgets up to `limit` rows of history, log and requests older than version `before`."""
+        """Forgets up to `limit` rows of history, log and requests older than version `before`.
+        Several may do it at once. What `read_oldest_version` gives has been raised before."""
         ...
 
     async def close(self) -> None: ...

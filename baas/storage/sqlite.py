@@ -101,6 +101,13 @@ class SqliteEngine:
             raise EngineUnavailable(str(error)) from error
         return engine
 
+    @property
+    def is_shared(self) -> bool:
+        return False  # the lock of the data folder sees to it
+
+    def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None
+
     async def read_head(self) -> Head:
         row = self._read(lambda connection: fetch_one(connection, "SELECT version FROM head"))
         return Head(self._incarnation, row[0])

@@ -175,6 +175,12 @@ class SqliteSnapshot:
             len(keys) <= INLINE_ROWS_MAX,
         )
 
+    async def get_images(self, wanted: Sequence[tuple[bytes, int]]) -> list[StoredDocument | None]:
+        return await self._run(
+            lambda connection: [read_document_at(connection, *one) for one in wanted],
+            len(wanted) <= INLINE_ROWS_MAX,
+        )
+
     async def scan_documents(
         self, span: KeyRange, *, limit: int, descending: bool = False
     ) -> list[StoredDocument]:

@@ -290,6 +290,29 @@ async def test_old_images_tell_creation_from_absence(engine: StorageEngine) -> N
     assert (at_35.created, at_35.version, at_35.path) == (30, 30, path("a"))
 
 
+async def test_images_of_many_versions_come_in_one_go(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    for version in range(10, 60, 10):
+        await writer.write(version, {"hot": f"h{version}", "cold": "c" if version < 30 else None})
+    async with snapshot_of(engine) as snapshot:
+        wanted = [
+            (key(name), version)
+            for version in (50, 9, 10, 29, 30)
+            for name in ("hot", "cold", "no")
+        ]
+        found = await snapshot.get_images([*wanted, wanted[0]])
+        told = [None if image is None else image.data.decode() for image in found]
+        assert told == [
+            *("h50", None, None),
+            *(None, None, None),
+            *("h10", "c", None),
+            *("h20", "c", None),
+            *("h30", None, None),
+            "h50",
+        ]
+        assert await snapshot.get_images([]) == []
+
+
 async def test_log_tells_every_change_in_order(engine: StorageEngine) -> None:
     writer = Writer(engine)
     await writer.write(10, {"b": "1", "a": "1"})

@@ -14,6 +14,7 @@ from baas.accounts.sealing import ServerSecret
 from baas.clock import SystemClock, VirtualClock
 from baas.database.registry import Databases
 from baas.settings import Settings
+from baas.storage.sqlite_store import SqliteStore
 
 PROJECT = "chat"
 EMAIL = "ada@example.com"
@@ -55,7 +56,7 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     clock = TestClock()
     settings = Settings(data=tmp_path / "data", synchronous="normal")
-    databases = Databases(settings, clock)
+    databases = Databases(SqliteStore(settings.data, clock), settings, clock)
     passwords = PasswordPool(threads=2, queue_max=200)
     for project in (None, PROJECT, "other"):
         await databases.system(project, create=True)

@@ -31,6 +31,7 @@ from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.model.writes import SetWrite
 from baas.settings import Settings
+from baas.storage.sqlite_store import SqliteStore
 from tests.baas.accounts.conftest import EMAIL, PASSWORD, PROJECT, SECRET, TestClock, World
 
 
@@ -413,7 +414,7 @@ async def test_a_user_disabled_while_a_token_is_verified_is_not_remembered(
 async def test_a_database_that_was_closed_when_idle_is_watched_again(tmp_path: Path) -> None:
     clock = TestClock()
     settings = Settings(data=tmp_path, synchronous="normal", open_databases_max=1)
-    databases = Databases(settings, clock)
+    databases = Databases(SqliteStore(settings.data, clock), settings, clock)
     passwords = PasswordPool(threads=1, queue_max=10)
     accounts = Accounts(
         databases, secret=SECRET, passwords=passwords, settings=settings, clock=clock

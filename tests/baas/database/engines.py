@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
@@ -43,6 +43,13 @@ class SteeredEngine:
     @property
     def group_sizes(self) -> list[int]:
         return [len(group.commits) for group in self.groups]
+
+    @property
+    def is_shared(self) -> bool:
+        return self.engine.is_shared
+
+    def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
+        return self.engine.watch(notify)
 
     async def commit(self, group: CommitGroup) -> None:
         self.calls += 1

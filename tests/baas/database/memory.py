@@ -35,6 +35,9 @@ class MemorySnapshot:
     ) -> list[StoredDocument | None]:
         raise NotImplementedError
 
+    async def get_images(self, wanted: Sequence[tuple[bytes, int]]) -> list[StoredDocument | None]:
+        raise NotImplementedError
+
     async def scan_documents(
         self, span: KeyRange, *, limit: int, descending: bool = False
     ) -> list[StoredDocument]:

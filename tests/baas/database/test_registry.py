@@ -15,6 +15,7 @@ from baas.database.registry import IDLE_SECONDS_MIN, Databases
 from baas.database.transaction import Transaction
 from baas.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from baas.settings import Settings
+from baas.storage.sqlite_store import SqliteStore
 from tests.baas.database.acts import fields, put, run, write
 
 
@@ -25,7 +26,7 @@ def named(number: int) -> DatabaseName:
 @pytest.fixture
 async def databases(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Databases]:
     settings = replace(Settings(), data=tmp_path / "data", open_databases_max=3)
-    databases = Databases(settings, clock)
+    databases = Databases(SqliteStore(settings.data, clock), settings, clock)
     yield databases
     await databases.close()
 

@@ -12,6 +12,7 @@ from baas.clock import SystemClock, VirtualClock
 from baas.database.registry import Databases
 from baas.projects.projects import Projects
 from baas.settings import Settings
+from baas.storage.sqlite_store import SqliteStore
 
 
 class TestClock(VirtualClock):
@@ -39,7 +40,7 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     clock = TestClock()
     settings = Settings(data=tmp_path / "data", synchronous="normal")
-    databases = Databases(settings, clock)
+    databases = Databases(SqliteStore(settings.data, clock), settings, clock)
     await databases.system(None, create=True)
     projects = Projects(databases, settings=settings, clock=clock)
     yield World(projects, databases, settings, clock)
