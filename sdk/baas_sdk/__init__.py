@@ -1,4 +1,4 @@
-"""The Python client of baas: documents, live queries, accounts.
+"""The Python client of baas: documents, live queries, accounts, files.
 
     from baas_sdk import Client, FieldFilter
 
@@ -19,6 +19,8 @@ from baas_sdk._snapshots import (
     DocumentSnapshot,
     QuerySnapshot,
 )
+from baas_sdk._streams import AsyncBlobReader, AsyncBlobWriter, BlobReader, BlobWriter
+from baas_sdk._transfers import TransferProgress
 from baas_sdk._transforms import (
     DELETE_FIELD,
     SERVER_TIMESTAMP,
@@ -42,6 +44,7 @@ from baas_sdk.async_client import (
     AsyncWatch,
     AsyncWriteBatch,
 )
+from baas_sdk.async_objects import AsyncBlob, AsyncBlobIterator, AsyncBucket
 from baas_sdk.client import (
     AggregationQuery,
     Auth,
@@ -83,6 +86,7 @@ from baas_sdk.errors import (
     Unavailable,
     Unimplemented,
 )
+from baas_sdk.objects import Blob, BlobIterator, Bucket
 
 ASCENDING = Query.ASCENDING
 DESCENDING = Query.DESCENDING
@@ -101,6 +105,11 @@ __all__ = [
     "ArrayUnion",
     "AsyncAggregationQuery",
     "AsyncAuth",
+    "AsyncBlob",
+    "AsyncBlobIterator",
+    "AsyncBlobReader",
+    "AsyncBlobWriter",
+    "AsyncBucket",
     "AsyncClient",
     "AsyncCollectionGroup",
     "AsyncCollectionReference",
@@ -110,6 +119,11 @@ __all__ = [
     "AsyncWatch",
     "AsyncWriteBatch",
     "Auth",
+    "Blob",
+    "BlobIterator",
+    "BlobReader",
+    "BlobWriter",
+    "Bucket",
     "Cancelled",
     "ChangeType",
     "Client",
@@ -151,6 +165,7 @@ __all__ = [
     "TokenInvalid",
     "TooManyListeners",
     "TransactionConflict",
+    "TransferProgress",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

@@ -25,9 +25,9 @@ from baas_sdk._flow import (
     timed_out,
 )
 from baas_sdk._options import CONNECT_SECONDS_MAX, USER_AGENT, Options
-from baas_sdk._requests import Answer, Call, QueryLine, Request, StreamCall
+from baas_sdk._requests import Answer, Call, Head, QueryLine, Request, StreamCall
 from baas_sdk._session import Session, Tokens
-from baas_sdk.errors import FailedPrecondition, Internal, SdkError, Unavailable
+from baas_sdk.errors import DeadlineExceeded, FailedPrecondition, Internal, SdkError, Unavailable
 
 T = TypeVar("T")
 CONNECTIONS_MAX = 100
@@ -72,6 +72,26 @@ class SyncHttp:
             for line in lines:
                 if line.document is not None:
                     yield call.parse(line.document)
+
+    def open(self, request: Request, timeout: float | None = None) -> SyncBody:
+        """An answer whose body is still to be read. Retried until it has begun; `timeout` then
+        bounds the wait for each piece."""
+        opened: list[SyncBody] = []
+
+        def begin(attempt: Attempt) -> Answer | SdkError:
+            asked = self._http.build_request(**_http_request(self._options, attempt))
+            try:
+                response = self._http.send(asked, stream=True)
+                if not response.is_success:
+                    with closing(response):
+                        return _answer(response, response.read())
+            except httpx.HTTPError as error:
+                return _connection_error(error, attempt)
+            opened.append(SyncBody(response, attempt))
+            return Answer(response.status_code, b"")
+
+        self._drive(self._flow(request, timeout), begin)
+        return opened[-1]
 
     def id_token(self, stale: str | None = None) -> str | None:
         """The token to send, refreshed if it is about to end or `stale`: once, however many ask."""
@@ -173,6 +193,46 @@ def _followed(
             raise _connection_error(error, attempt) from error
 
 
+class SyncBody:
+    """The body of an answer, to be read piece by piece."""
+
+    def __init__(self, response: httpx.Response, attempt: Attempt) -> None:
+        self._response = response
+        self._attempt = attempt
+        self._pieces = response.iter_raw()  # as it arrives: nothing is lost with the connection
+        self.head = Head(response.status_code, response.headers)
+
+    def read(self) -> bytes:
+        """The next piece, empty at the end. Raises Unavailable when the connection is lost."""
+        try:
+            return next(self._pieces, b"")
+        except httpx.HTTPError as error:
+            raise _piece_error(error, self._attempt) from error
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class AsyncBody:
+    """The body of an answer, to be read piece by piece."""
+
+    def __init__(self, response: httpx.Response, attempt: Attempt) -> None:
+        self._response = response
+        self._attempt = attempt
+        self._pieces = response.aiter_raw()
+        self.head = Head(response.status_code, response.headers)
+
+    async def read(self) -> bytes:
+        """The next piece, empty at the end. Raises Unavailable when the connection is lost."""
+        try:
+            return await anext(self._pieces, b"")
+        except httpx.HTTPError as error:
+            raise _piece_error(error, self._attempt) from error
+
+    async def close(self) -> None:
+        await self._response.aclose()
+
+
 class AsyncHttp:
     """Calls within one event loop. Cancelling a call gives up its request; a refresh under way goes
     on, because its answer must not be lost."""
@@ -213,6 +273,26 @@ class AsyncHttp:
             async for line in lines:
                 if line.document is not None:
                     yield call.parse(line.document)
+
+    async def open(self, request: Request, timeout: float | None = None) -> AsyncBody:
+        """An answer whose body is still to be read. Retried until it has begun; `timeout` then
+        bounds the wait for each piece."""
+        opened: list[AsyncBody] = []
+
+        async def begin(attempt: Attempt) -> Answer | SdkError:
+            asked = self._http.build_request(**_http_request(self._options, attempt))
+            try:
+                response = await self._http.send(asked, stream=True)
+                if not response.is_success:
+                    async with aclosing(response):
+                        return _answer(response, await response.aread())
+            except httpx.HTTPError as error:
+                return _connection_error(error, attempt)
+            opened.append(AsyncBody(response, attempt))
+            return Answer(response.status_code, b"")
+
+        await self._drive(self._flow(request, timeout), begin)
+        return opened[-1]
 
     async def id_token(self, stale: str | None = None) -> str | None:
         """The token to send, refreshed if it is about to end or `stale`: once, however many ask."""
@@ -346,9 +426,9 @@ def _attempts(options: Options, request: Request, timeout: float | None) -> Flow
 
 def _http_request(options: Options, attempt: Attempt) -> dict[str, Any]:
     request = attempt.request
-    headers = {"Accept": request.accept, **options.headers(attempt.token)}
-    if request.body is not None:
-        headers["Content-Type"] = _requests.JSON
+    headers = {"Accept": request.accept, **options.headers(attempt.token), **dict(request.headers)}
+    if request.body is not None and request.content_type:
+        headers["Content-Type"] = request.content_type
     return {
         "method": request.method,
         "url": request.path,
@@ -382,6 +462,15 @@ def _connection_error(error: httpx.HTTPError, attempt: Attempt) -> SdkError:
     else:
         found = Unavailable(f"the connection was lost: {_words(error)}", reason="ConnectionLost")
     found.__cause__ = error
+    return found
+
+
+def _piece_error(error: httpx.HTTPError, attempt: Attempt) -> SdkError:
+    """A pause that is too long between two pieces of a body is a lost connection: the rest can be
+    asked for."""
+    found = _connection_error(error, attempt)
+    if isinstance(found, DeadlineExceeded):
+        return Unavailable(found.message, reason="ConnectionLost")
     return found
 
 

@@ -37,6 +37,8 @@ class Request:
     path: str  # percent-encoded
     params: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = JSON  # of the body; "" if nothing is said about it
     accept: str = JSON
     is_idempotent: bool = False  # sent twice it does no more than once, so it may be retried
     is_authorized: bool = True  # carries the id token of who is signed in
@@ -76,6 +78,14 @@ class Answer:
             text = self.body.decode("utf-8", "replace")
             return error_from_status(self.status, text, request_id=self.request_id)
         return error_from_wire(body, request_id=self.request_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The beginning of an answer."""
+
+    status: int
+    headers: Mapping[str, str]  # names in any case, as httpx has them
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from baas_sdk._snapshots import (
 )
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
+from baas_sdk.async_objects import AsyncBucket
 from baas_sdk.errors import FailedPrecondition
 
 S = TypeVar("S")
@@ -482,6 +483,10 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
         """The documents in the order given, all of one moment; at most 1,000 in one call."""
         for snapshot in await self._http.run(self._get_all_call(references), timeout):
             yield snapshot
+
+    def bucket(self, bucket_name: str = "default") -> AsyncBucket:
+        """A bucket of the project, by its id."""
+        return AsyncBucket(self, bucket_name)
 
     def batch(self) -> AsyncWriteBatch:
         """A batch of writes that are committed together; at most 500 in one commit."""

@@ -35,6 +35,7 @@ from baas_sdk._snapshots import (
 )
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
+from baas_sdk.objects import Bucket
 
 S = TypeVar("S")
 _log = logging.getLogger("baas_sdk")
@@ -460,6 +461,10 @@ class Client(BaseClient[DocumentReference]):
     ) -> Iterator[DocumentSnapshot[DocumentReference]]:
         """The documents in the order given, all of one moment; at most 1,000 in one call."""
         yield from self._http.run(self._get_all_call(references), timeout)
+
+    def bucket(self, bucket_name: str = "default") -> Bucket:
+        """A bucket of the project, by its id."""
+        return Bucket(self, bucket_name)
 
     def batch(self) -> WriteBatch:
         """A batch of writes that are committed together; at most 500 in one commit."""

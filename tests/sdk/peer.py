@@ -186,7 +186,7 @@ class Peer:
             await asyncio.to_thread(reply.hold.wait, WAIT_SECONDS)
         chunks = reply.chunks if reply.chunks is not None else [orjson.dumps(reply.json)]
         headers = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
-        if reply.cut:
+        if reply.cut and "Content-Length" not in reply.headers:
             headers.append((b"content-length", b"1000000"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         for chunk in chunks:

@@ -8,12 +8,14 @@ from typing import Any
 
 import baas_sdk
 import pytest
-from baas_sdk import async_client, client
+from baas_sdk import async_client, async_objects, client, objects
 
+MODULES = [(client, async_client), (objects, async_objects)]
 PAIRS = [
-    (getattr(client, name.removeprefix("Async")), getattr(async_client, name))
-    for name in dir(async_client)
-    if name.startswith("Async") and getattr(async_client, name).__module__ == async_client.__name__
+    (getattr(blocking, name.removeprefix("Async")), getattr(asynchronous, name))
+    for blocking, asynchronous in MODULES
+    for name in dir(asynchronous)
+    if name.startswith("Async") and getattr(asynchronous, name).__module__ == asynchronous.__name__
 ]
 # What is a context manager or an iterator, and what Python calls it in each world.
 SPECIAL = {
@@ -25,6 +27,8 @@ SPECIAL = {
 WORDS = {
     "Iterator": "AsyncIterator",
     "BaseTransport": "AsyncBaseTransport",
+    "BlobReader": "AsyncBlobReader",
+    "BlobWriter": "AsyncBlobWriter",
 }
 
 
@@ -48,12 +52,13 @@ def asynchronous(text: str) -> str:
 def test_every_class_has_a_twin() -> None:
     blocking = {
         name
-        for name, kind in vars(client).items()
-        if inspect.isclass(kind) and kind.__module__ == client.__name__
+        for module, _ in MODULES
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind) and kind.__module__ == module.__name__
     }
 
     assert {pair[0].__name__ for pair in PAIRS} == blocking
-    assert len(PAIRS) >= 10
+    assert len(PAIRS) >= 13
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0].__name__)
