@@ -25,6 +25,10 @@ class EngineUnavailable(StorageError):
     """The store cannot be reached or written now (disk full, I/O error, locked)."""
 
 
+class EngineFull(EngineUnavailable):
+    """There is no room for more: nothing can be written until somebody makes some."""
+
+
 class EngineConflict(StorageError):
     """Nothing was written: another owner of the database committed first, or is about to."""
 

@@ -73,7 +73,7 @@ class SqliteEngine:
         self._worker = Worker(f"writer of {Path(path).name}")
         self._writer = connect(path, synchronous=synchronous, read_only=False, vfs=vfs)
         try:
-            prepare_file(self._writer, incarnation)
+            prepare_file(self._writer, incarnation, lambda: _sync_folders(Path(path).parent))
             self._checkpointer = connect(path, synchronous=synchronous, read_only=False, vfs=vfs)
             self._reader = self._connect_reader()
             self._incarnation: str = fetch_one(self._reader, "SELECT incarnation FROM head")[0]
@@ -90,13 +90,10 @@ class SqliteEngine:
         milliseconds, more after a crash. Raises EngineUnavailable or EngineCorrupt."""
         check_sqlite_version(apsw.sqlite_lib_version())
         incarnation = clock.random_bytes(12).hex()
-        is_new = not path.exists()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with storage_errors():
                 engine = cls(str(path), synchronous=synchronous, incarnation=incarnation, vfs=vfs)
-            if is_new:
-                _sync_folders(path.parent)
         except OSError as error:
             raise EngineUnavailable(str(error)) from error
         return engine
@@ -247,7 +244,9 @@ class SqliteEngine:
             self._checkpointer,
             self._writer,
         ):
-            connection.close()
+            # A failing disk keeps the WAL from moving into the file: the next opening reads it.
+            with suppress(apsw.Error):
+                connection.close()
         self._idle_readers.clear()
 
     # On the event loop ----------------------------------------------------------------------------

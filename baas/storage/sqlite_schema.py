@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import apsw
 
-from baas.storage.engine import EngineCorrupt, EngineUnavailable
+from baas.storage.engine import EngineCorrupt, EngineFull, EngineUnavailable
 
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
@@ -94,6 +94,8 @@ def as_storage_error(error: apsw.Error) -> EngineUnavailable | EngineCorrupt:
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.ConstraintError):
         return EngineCorrupt(text)
+    if isinstance(error, apsw.FullError):
+        return EngineFull(text)
     return EngineUnavailable(text)
 
 
@@ -117,9 +119,15 @@ def connect(path: str, *, synchronous: str, read_only: bool, vfs: str | None) ->
     return connection
 
 
-def prepare_file(connection: apsw.Connection, incarnation: str) -> None:
+def prepare_file(
+    connection: apsw.Connection, incarnation: str, sync_name: Callable[[], None]
+) -> None:
     """Creates the tables in an empty file. Raises EngineUnavailable for a newer format and
-    EngineCorrupt for a file that is something else."""
+    EngineCorrupt for a file that is something else.
+
+    `sync_name` makes the file's name durable. It is called before there are tables, so that a file
+    that has some has a name that stays, whatever broke when it was created.
+    """
     (application_id,) = fetch_one(connection, "PRAGMA application_id")
     (user_version,) = fetch_one(connection, "PRAGMA user_version")
     if application_id == APPLICATION_ID:
@@ -131,6 +139,7 @@ def prepare_file(connection: apsw.Connection, incarnation: str) -> None:
     (tables,) = fetch_one(connection, "SELECT count(*) FROM sqlite_schema")
     if tables or application_id:
         raise EngineCorrupt("the file is a SQLite database of another program")
+    sync_name()
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute(TABLES)

@@ -18,49 +18,17 @@ import apsw
 from baas.clock import SystemClock
 from baas.database.database import Database
 from baas.database.names import DatabaseName
-from baas.database.transaction import Transaction
-from baas.model.paths import DocumentPath, FieldPath
-from baas.model.timestamps import Timestamp
-from baas.model.writes import DeleteWrite, FieldTransform, Increment, SetWrite
 from baas.settings import Settings
 from baas.storage.sqlite import SqliteEngine
+from tests.faults.crash_load import write_without_end
 
 CLIENTS = 16
 WRITE_SECONDS = 0.001
 
 
-async def client(database: Database, number: int, round_number: int) -> None:
-    step = 0
-    while True:
-        step += 1
-        name = f"{round_number}-{number}-{step}"
-        counter = DocumentPath(("counters", str(number % 4)))
-
-        async def body(
-            transaction: Transaction,
-            name: str = name,
-            counter: DocumentPath = counter,
-            step: int = step,
-        ) -> None:
-            writes: list[SetWrite | DeleteWrite] = [
-                SetWrite(DocumentPath(("made", name)), {"text": "x" * 200, "step": step}),
-                SetWrite(
-                    counter,
-                    {},
-                    mask=(),
-                    transforms=(FieldTransform(FieldPath(("n",)), Increment(1)),),
-                ),
-            ]
-            if step > 3:
-                gone = DocumentPath(("made", f"{round_number}-{number}-{step - 3}"))
-                writes.append(DeleteWrite(gone))
-            await transaction.write(writes)
-
-        result = await database.run_transaction(
-            body, request_time=Timestamp(SystemClock().now_microseconds()), request_id=name
-        )
-        sys.stdout.write(f"{result.version} {name} {number % 4}\n")
-        sys.stdout.flush()
+def tell(version: int, name: str, counter: str) -> None:
+    sys.stdout.write(f"{version} {name} {counter}\n")
+    sys.stdout.flush()
 
 
 class SlowDisk(apsw.VFS):
@@ -91,7 +59,12 @@ async def main(file: Path, round_number: int) -> None:
     database = await Database.open(DatabaseName("demo"), engine, clock=clock, settings=Settings())
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    await asyncio.gather(*[client(database, number, round_number) for number in range(CLIENTS)])
+    await asyncio.gather(
+        *[
+            write_without_end(database, f"{round_number}-{number}", str(number % 4), tell)
+            for number in range(CLIENTS)
+        ]
+    )
 
 
 if __name__ == "__main__":
