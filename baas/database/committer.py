@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import structlog
 
 from baas.clock import Clock
+from baas.database.follower import Follower, Skip
 from baas.database.indexes import Indexes
-from baas.database.log import CommitEvent, CommitFeed, RecentCommits, read_commits
+from baas.database.log import CommitEvent, CommitFeed, RecentCommits
+from baas.database.optimistic import OpenSnapshot, ReadSnapshot
 from baas.database.requests import decode_response, encode_response
 from baas.database.transaction import (
     CommitResult,
@@ -36,7 +38,6 @@ from baas.errors import (
     DataLoss,
     Internal,
     ResourceExhausted,
-    ResumeTokenExpired,
     TransactionConflict,
     Unavailable,
 )
@@ -50,14 +51,24 @@ from baas.storage.engine import (
     CommitRecord,
     EngineConflict,
     EngineCorrupt,
+    EngineFull,
+    EngineUnknown,
     Head,
+    Snapshot,
     StorageEngine,
     StorageError,
 )
+from baas.storage.store import StoreMissing
 
 GROUP_BYTES_MAX = 16 * 1024 * 1024  # of new images; a single commit may be larger
 REEVALUATION_SECONDS_MAX = 10.0  # all other commits wait meanwhile
 CLOCK_AHEAD_MICROSECONDS_MAX = 60_000_000
+CONFLICTS_MAX = 100  # with other nodes, of one commit; each is followed by a pause
+PAUSE_SECONDS_MIN = 0.001
+PAUSE_SECONDS_MAX = 0.05
+COURTESY_SECONDS = 5.0  # after a commit of another node was seen, this one leaves gaps for it
+COURTESY_PAUSE_SECONDS_MAX = 0.02
+FOLLOW_RETRY_SECONDS = 0.5
 
 Body = Callable[[Transaction], Awaitable[Any]]
 
@@ -67,10 +78,20 @@ _log = structlog.get_logger("baas.committer")
 def as_baas_error(error: Exception) -> BaasError:
     """What a caller is told of a failing engine."""
     told: BaasError
+    if isinstance(error, BaasError):
+        return error
     if isinstance(error, EngineCorrupt):
         told = DataLoss("stored data is damaged", reason="StoredDataDamaged")
     elif isinstance(error, EngineConflict):
         told = Aborted("another server committed first; repeat the call", reason="CommitConflict")
+    elif isinstance(error, EngineUnknown):
+        told = Unavailable(
+            "whether the commit happened could not be found out", reason="CommitOutcomeUnknown"
+        )
+    elif isinstance(error, StoreMissing):
+        told = Unavailable("the database was removed", reason="DatabaseClosed")
+    elif isinstance(error, EngineFull):
+        told = Unavailable("the server's disk is full; nothing was written", reason="StorageFull")
     elif isinstance(error, StorageError):
         told = Unavailable("the database cannot be reached now", reason="StorageUnavailable")
     else:
@@ -96,25 +117,34 @@ class Attempt:
     value: Any
     request_id: str | None
     future: asyncio.Future[CommitResult[Any]]
+    ends_group: bool = False  # later commits depend on what its event changes in memory
+    is_tentative: bool = False  # evaluated on what its group wrote before it
+    conflicts: int = 0
 
 
 class _TouchedByGroup(Exception):
     """A query met changes of its own group, which no engine can see yet."""
 
 
+class _Outrun(Exception):
+    """Another node committed since the group was begun: nothing of it is written."""
+
+
 @dataclass(slots=True)
 class _Group:
-    """Commits that are being gathered. `refused` were answered by what may never become durable,
-    so their answers wait for the group's outcome."""
+    """Commits that are being gathered. `answered` were answered by what may never become durable,
+    so their answers wait for the group's outcome. `taken` are all, in the order of the queue."""
 
     version: int
     next_version: int
+    taken: list[Attempt] = field(default_factory=list)
     records: list[CommitRecord] = field(default_factory=list)
     committed: list[tuple[Attempt, CommitResult[Any]]] = field(default_factory=list)
     answered: list[tuple[Attempt, CommitResult[Any] | BaseException]] = field(default_factory=list)
     images: dict[Segments, StoredDocument | None] = field(default_factory=dict)
     request_ids: set[str] = field(default_factory=set)
     bytes: int = 0
+    snapshot: ReadSnapshot | None = None  # of `version`, where others may commit meanwhile
 
     def touches(self, query: Query) -> bool:
         return any(
@@ -122,31 +152,38 @@ class _Group:
         )
 
 
+class _Latest:
+    """The latest state, which is the head: nobody commits while a group is gathered."""
+
+    def __init__(self, engine: StorageEngine, run_query: QueryRunner) -> None:
+        self._engine = engine
+        self.run_query = run_query
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
+        return await self._engine.get_documents([keys.document_key(path) for path in paths])
+
+
 class _GroupView:
     """The head with the changes of a group over it."""
 
-    def __init__(self, engine: StorageEngine, group: _Group, run_query: QueryRunner) -> None:
+    def __init__(self, head: _Latest | ReadSnapshot, group: _Group) -> None:
         self.met_group = False  # a query did; whatever the body makes of it is void
-        self._engine = engine
+        self._head = head
         self._group = group
-        self._run_query = run_query
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         images = self._group.images
         missing = [path for path in paths if path.segments not in images]
         if not missing:
             return [images[path.segments] for path in paths]
-        # Nothing is committed while a group is gathered: the latest state is the head.
-        found = iter(
-            await self._engine.get_documents([keys.document_key(path) for path in missing])
-        )
+        found = iter(await self._head.get_documents(missing))
         return [images[path.segments] if path.segments in images else next(found) for path in paths]
 
     async def run_query(self, query: Query) -> QueryResult:
         if self._group.touches(query):
             self.met_group = True
             raise _TouchedByGroup
-        return await self._run_query(query)
+        return await self._head.run_query(query)
 
 
 def touches_query(query: Query, change: Change) -> bool:
@@ -160,7 +197,8 @@ class Committer:
 
     Fair: first come, first served, and whoever has come is not overtaken. A commit whose body
     refuses fails alone. If the engine fails, the group fails with Unavailable, and the next one is
-    tried afresh.
+    tried afresh. Where other nodes commit to the same database, a group that was outrun is read
+    anew and tried again; see DESIGN.md.
     """
 
     def __init__(
@@ -170,16 +208,24 @@ class Committer:
         indexes: Indexes,
         feed: CommitFeed,
         run_query: QueryRunner,
+        open_snapshot: OpenSnapshot,
         *,
+        skip: Skip,
+        on_removed: Callable[[], None],
         clock: Clock,
         limits: Limits,
     ) -> None:
         self.version = head.version
         self.is_clock_behind = False
         self._engine = engine
+        self._is_shared = engine.is_shared
         self._indexes = indexes
         self._feed = feed
-        self._run_query = run_query
+        self._latest = _Latest(engine, run_query)
+        self._open_snapshot = open_snapshot
+        self._skip = skip
+        self._on_removed = on_removed
+        self._follower = Follower(engine, head.incarnation, self._take, self._skip_to)
         self._clock = clock
         self._limits = limits
         self._recent = RecentCommits(head.version)
@@ -187,7 +233,13 @@ class Committer:
         self._wakeup: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
-        self._is_head_known = True
+        self._is_behind = False  # others may have committed
+        self._must_follow = False  # no group may be begun before it is known what they did
+        self._following: list[asyncio.Future[None]] = []
+        self._follow_again: asyncio.TimerHandle | None = None
+        self._is_follow_failing = False
+        self._outrun = 0  # times in succession
+        self._others_seen_at = -COURTESY_SECONDS
 
     @property
     def is_busy(self) -> bool:
@@ -211,6 +263,8 @@ class Committer:
         staged: list[StagedChange],
         value: Any,
         request_id: str | None,
+        *,
+        ends_group: bool = False,
     ) -> CommitResult[Any]:
         """Queues an evaluated transaction and waits until it is durable or refused.
 
@@ -221,18 +275,44 @@ class Committer:
         if asyncio.current_task() is self._task:
             raise Internal("the body of a transaction may not wait for another commit")
         future: asyncio.Future[CommitResult[Any]] = asyncio.get_running_loop().create_future()
-        self._queue.append(Attempt(body, transaction, read_at, staged, value, request_id, future))
+        self._queue.append(
+            Attempt(body, transaction, read_at, staged, value, request_id, future, ends_group)
+        )
+        self._wake()
+        return await future
+
+    def notice_others(self) -> None:
+        """Others may have committed: what they did is published soon."""
+        if not self._is_closed:
+            self._is_behind = True
+            self._wake()
+
+    async def catch_up(self) -> None:
+        """Returns when all that others had committed before the call has been published. Raises
+        Unavailable."""
+        if not self._is_shared:
+            return
+        if self._is_closed:
+            raise Unavailable("the database is closed", reason="DatabaseClosed")
+        following: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._following.append(following)
+        self._must_follow = True
+        self.notice_others()
+        await following
+
+    def _wake(self) -> None:
         wakeup = self._wakeup
         if wakeup is not None:
             self._wakeup = None
             wakeup.set_result(None)
         elif self._task is None:
             self._task = asyncio.create_task(self._run(), name="committer")
-        return await future
 
     async def close(self) -> None:
         """Commits what is queued, refuses newcomers, ends the task."""
         self._is_closed = True
+        if self._follow_again is not None:
+            self._follow_again.cancel()
         task = self._task
         if task is not None:
             if self._wakeup is not None and not self._wakeup.done():
@@ -241,25 +321,128 @@ class Committer:
 
     async def _run(self) -> None:
         while True:
-            while self._queue:
-                group = await self._start_group()
-                try:
-                    await self._gather(group)
-                    await self._commit_group(group)
-                except Exception as error:
-                    _log.exception("a group of commits failed")
-                    self._is_head_known = False
-                    self._refuse(group, error)
+            while self._queue or self._is_behind:
+                if self._must_follow or not self._queue:
+                    await self._follow()
+                if self._queue:
+                    await self._serve_group()
             if self._is_closed:
                 return
             self._wakeup = asyncio.get_running_loop().create_future()
             await self._wakeup
 
+    async def _serve_group(self) -> None:
+        group = self._start_group()
+        try:
+            await self._gather(group)
+            await self._commit_group(group)
+        except _Outrun:
+            self._put_back(group)
+            await self._pause_outrun()
+        except BaasError as error:
+            self._must_follow = True
+            self._refuse(group, error)
+        except Exception as error:
+            _log.exception("a group of commits failed")
+            self._must_follow = True
+            self._refuse(group, error)
+        finally:
+            if group.snapshot is not None:
+                await group.snapshot.close()
+
+    # Other nodes ----------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Publishes what others committed. If that fails, the next commit does too, and asks again;
+        a node that only listens asks again by itself."""
+        following, self._following = self._following, []
+        self._is_behind = False
+        before = self.version
+        failure: BaasError | None = None
+        try:
+            self.version = await self._follower.catch_up(before)
+            self._must_follow = False
+            self._is_follow_failing = False
+        except StoreMissing as error:
+            failure = as_baas_error(error)
+            self._give_up(failure)
+        except (StorageError, BaasError) as error:
+            failure = as_baas_error(error) if isinstance(error, StorageError) else error
+            self._follow_later(error)
+        if self.version != before and self._is_shared:
+            self._others_seen_at = self._clock.monotonic_seconds()
+        for future in following:
+            if not future.done():
+                if failure is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(failure)
+
+    def _take(self, event: CommitEvent) -> None:
+        self.version = event.version
+        self._recent.add(event)
+        self._feed.publish(event)
+
+    async def _skip_to(self, snapshot: Snapshot) -> None:
+        """The log tells no more what happened since: whoever follows has to look again."""
+        _log.warning("this node was behind for longer than the log reaches back")
+        await self._skip(snapshot)
+        self.version = snapshot.version
+        self._recent.forget_all(snapshot.version)
+        self._feed.lose()
+
+    def _follow_later(self, error: Exception) -> None:
+        self._must_follow = True
+        if not self._is_shared or self._is_closed:
+            return
+        if not self._is_follow_failing:
+            _log.warning("what others committed cannot be read now", error=str(error))
+        self._is_follow_failing = True
+        if self._follow_again is not None:
+            self._follow_again.cancel()
+        loop = asyncio.get_running_loop()
+        self._follow_again = loop.call_later(FOLLOW_RETRY_SECONDS, self.notice_others)
+
+    def _give_up(self, error: BaasError) -> None:
+        """The database is gone, or another one has its name."""
+        was_closed, self._is_closed = self._is_closed, True
+        while self._queue:
+            _settle(self._queue.popleft(), error)
+        if not was_closed:
+            self._on_removed()
+
+    def _put_back(self, group: _Group) -> None:
+        """Whoever was outrun is tried again, in the same order, before those who came later."""
+        self._must_follow = True
+        for attempt in reversed(group.taken):
+            if attempt.future.done():
+                continue
+            attempt.conflicts += 1
+            if attempt.conflicts > CONFLICTS_MAX:
+                _settle(attempt, as_baas_error(EngineConflict()))
+                continue
+            if attempt.is_tentative:
+                attempt.read_at = -1  # what it read may never have been
+            self._queue.appendleft(attempt)
+
+    async def _pause_outrun(self) -> None:
+        self._outrun += 1
+        longest = min(PAUSE_SECONDS_MIN * 2**self._outrun, PAUSE_SECONDS_MAX)
+        await asyncio.sleep(self._draw(longest))
+
+    async def _pause_for_others(self, seconds: float) -> None:
+        """Who commits without a break is always the first to know the head. Where others commit too
+        it leaves them about as much time as it took."""
+        self._outrun = 0
+        if self._clock.monotonic_seconds() - self._others_seen_at < COURTESY_SECONDS:
+            await asyncio.sleep(0.5 * seconds + self._draw(seconds))
+
+    def _draw(self, most: float) -> float:
+        return most * int.from_bytes(self._clock.random_bytes(2)) / 65_536
+
     # Gathering ------------------------------------------------------------------------------------
 
-    async def _start_group(self) -> _Group:
-        if not self._is_head_known:
-            await self._find_head()
+    def _start_group(self) -> _Group:
         now = self._clock.now_microseconds()
         self._check_clock(now)
         return _Group(self.version, max(now, self.version + 1))
@@ -282,10 +465,11 @@ class Committer:
             attempt = queue.popleft()
             if attempt.future.done():
                 continue  # cancelled
+            group.taken.append(attempt)
             if attempt.request_id is not None:
                 if attempt.request_id in group.request_ids:
                     # The same request again: once the group is durable it has its answer.
-                    queue.appendleft(attempt)
+                    queue.appendleft(group.taken.pop())
                     return
                 if await self._find_replay(attempt, group):
                     continue
@@ -294,9 +478,11 @@ class Committer:
                     if not await self._evaluate_again(attempt, group):
                         continue
                 except _TouchedByGroup:
-                    queue.appendleft(attempt)
+                    queue.appendleft(group.taken.pop())
                     return
             self._add(attempt, group)
+            if attempt.ends_group:
+                return
 
     async def _find_replay(self, attempt: Attempt, group: _Group) -> bool:
         assert attempt.request_id is not None
@@ -340,7 +526,8 @@ class Committer:
         """Runs the body on the head with the group's changes. False: there is nothing to commit,
         and the answer is known."""
         old = attempt.transaction
-        view = _GroupView(self._engine, group, self._run_query)
+        head = await self._open_head(group) if self._is_shared else self._latest
+        view = _GroupView(head, group)
         transaction = Transaction(view, old.request_time, self._limits)
         try:
             async with asyncio.timeout(REEVALUATION_SECONDS_MAX) as deadline:
@@ -356,12 +543,21 @@ class Committer:
         attempt.staged = staged
         attempt.transaction = transaction
         attempt.read_at = group.version
+        attempt.is_tentative = True
         if attempt.staged or attempt.request_id is not None:
             return True
         results = transaction.write_results(group.version, [])
         version = group.records[-1].version if group.records else group.version
         self._answer(attempt, group, CommitResult(version, results, attempt.value))
         return False
+
+    async def _open_head(self, group: _Group) -> ReadSnapshot:
+        """What is read again is of one state, the one that the group will be written upon."""
+        if group.snapshot is None:
+            group.snapshot = await self._open_snapshot()
+        if group.snapshot.version != group.version:
+            raise _Outrun
+        return group.snapshot
 
     def _note_refusal(
         self, attempt: Attempt, group: _Group, error: BaseException, *, timed_out: bool
@@ -427,12 +623,15 @@ class Committer:
 
     async def _commit_group(self, group: _Group) -> None:
         if group.records:
+            started = self._clock.monotonic_seconds()
+            self._is_behind = self._must_follow  # unless it fails, nobody was ahead of it
             try:
                 await self._engine.commit(CommitGroup(group.version, group.records))
+            except EngineConflict as error:
+                raise _Outrun from error
             except StorageError as error:
-                if not await self._has_committed(group):
-                    _log.error("a group of commits was not written", error=str(error))
-                    self._refuse(group, error)
+                if self._is_shared or not await self._has_committed(group):
+                    self._fail(group, error)
                     return
             self.version = group.records[-1].version
             for record in group.records:
@@ -443,56 +642,35 @@ class Committer:
             _settle(attempt, result)
         for attempt, outcome in group.answered:
             _settle(attempt, outcome)
+        if group.records and self._is_shared:
+            took = self._clock.monotonic_seconds() - started
+            await self._pause_for_others(min(took, COURTESY_PAUSE_SECONDS_MAX))
 
     async def _has_committed(self, group: _Group) -> bool:
-        """Whether a commit that raised has happened all the same."""
-        self._is_head_known = False
+        """Whether a commit that raised has happened all the same: here nobody else commits."""
+        self._must_follow = True
         try:
             head = await self._engine.read_head()
         except StorageError:
             return False
-        self._is_head_known = True
-        if head.version == group.records[-1].version:
-            return True
-        self._take_head(head)
-        return False
+        self._must_follow = head.version not in (self.version, group.records[-1].version)
+        return head.version == group.records[-1].version
 
-    async def _find_head(self) -> None:
-        """After a failure: what is the head now? Unanswered, the next commit will fail and ask
-        again."""
-        try:
-            head = await self._engine.read_head()
-            missed = await self._read_missed(head)
-        except (StorageError, ResumeTokenExpired):
-            return
-        self._take_head(head)
-        for event in missed:
-            self._feed.publish(event)
-        self._is_head_known = True
-
-    async def _read_missed(self, head: Head) -> list[CommitEvent]:
-        """Commits that happened without our knowing it: whoever follows the feed has to hear."""
-        missed: list[CommitEvent] = []
-        if head.version == self.version:
-            return missed
-        oldest = await self._engine.read_oldest_version()
-        snapshot = await self._engine.open_snapshot()
-        try:
-            after = self.version
-            while events := await read_commits(snapshot, after, oldest, limit=500):
-                missed += [event for event in events if event.version <= head.version]
-                after = events[-1].version
-        finally:
-            await snapshot.close()
-        return missed
-
-    def _take_head(self, head: Head) -> None:
-        if head.version != self.version:
-            self.version = head.version
-            self._recent.forget_all(head.version)
+    def _fail(self, group: _Group, error: StorageError) -> None:
+        _log.error("a group of commits was not written", error=str(error))
+        if self._is_shared:
+            self._is_behind = self._must_follow = True
+        if isinstance(error, EngineUnknown):
+            # With a request id, the next turn finds it done, or does it: one of them for good.
+            again = _Group(group.version, group.next_version)
+            again.taken = [one for one in group.taken if one.request_id is not None]
+            self._put_back(again)
+            waiting = set(map(id, again.taken))
+            group.taken = [one for one in group.taken if id(one) not in waiting]
+        self._refuse(group, error)
 
     def _refuse(self, group: _Group, error: Exception) -> None:
-        for attempt, _ in (*group.committed, *group.answered):
+        for attempt in group.taken:
             _settle(attempt, as_baas_error(error))
 
 

@@ -17,12 +17,14 @@ from baas.database.listeners import Listeners
 from baas.database.log import (
     CommitEvent,
     CommitFeed,
+    Lost,
     Subscriber,
     read_commits,
     read_net_changes,
 )
 from baas.database.names import DatabaseName
 from baas.database.optimistic import OptimisticView, Torn
+from baas.database.optimistic import ReadSnapshot as AnySnapshot
 from baas.database.requests import decode_response
 from baas.database.retention import trim
 from baas.database.transaction import CommitResult, QueryResult, StagedChange, Transaction
@@ -32,8 +34,6 @@ from baas.errors import Internal, Unavailable
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
-from baas.model.values import Fields
-from baas.model.writes import SetWrite
 from baas.settings import Settings
 from baas.storage.engine import Change, Head, KeyRange, Snapshot, StorageEngine, StorageError
 
@@ -204,6 +204,9 @@ class Database:
             self._indexes,
             self._feed,
             self.run_query,
+            self._open_read_snapshot,
+            skip=self._skip,
+            on_removed=self._note_removed,
             clock=clock,
             limits=settings.limits,
         )
@@ -211,16 +214,28 @@ class Database:
         self._builder = IndexBuilder(
             engine,
             self._indexes,
-            self._commit_fields,
+            self._run_alone,
             clock=clock,
             collection_indexes_max=settings.limits.collection_indexes_max,
         )
         self.listeners = Listeners(
-            engine, self._indexes, version=head.version, on_missing=self._builder.request
+            engine,
+            self._indexes,
+            version=head.version,
+            on_missing=self._builder.request,
+            catch_up=self._committer.catch_up if engine.is_shared else None,
         )
-        self._feed.subscribe(self.listeners.on_commit, keep_open=False)
+        self._feed.subscribe(self._builder.on_commit, keep_open=False)
+        self._feed.subscribe(
+            self.listeners.on_commit,
+            keep_open=False,
+            on_lost=lambda: self.listeners.lose(self._committer.version),
+        )
         self._users = 0  # open snapshots and running transactions
         self._is_closed = False
+        self._unwatch: Callable[[], None] | None = None
+        self.on_removed: Callable[[], None] | None = None
+        """Called once if others removed the database from the store: it is of no more use."""
 
     @classmethod
     async def open(
@@ -236,12 +251,18 @@ class Database:
                 await snapshot.close()
         except StorageError as error:
             raise as_baas_error(error) from error
+        database._follow()
         return database
 
     @property
     def version(self) -> int:
         """The last committed version, 0 if there is none."""
         return self._committer.version
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may commit to it."""
+        return self._engine.is_shared
 
     @property
     def is_clock_behind(self) -> bool:
@@ -305,6 +326,7 @@ class Database:
         *,
         request_time: Timestamp,
         request_id: str | None = None,
+        ends_group: bool = False,
     ) -> CommitResult[T]:
         """Runs `body` and commits what it wrote, durably and as if nothing happened in between.
 
@@ -314,7 +336,8 @@ class Database:
         that writes nothing commits nothing; its value was true at the result's version.
 
         The same `request_id` again, within retention, gives the first result and writes nothing.
-        If the caller is cancelled, the commit happens whole or not at all.
+        If the caller is cancelled, the commit happens whole or not at all. `ends_group`: no commit
+        after it is made ready before subscribers have heard of it.
 
         Raises also ResourceExhausted (`CommitQueueFull`), Unavailable, Aborted, DataLoss.
         """
@@ -341,7 +364,13 @@ class Database:
                 results = transaction.write_results(view.read_at, staged)
                 return CommitResult(view.read_at, results, value)
             return await committer.commit(
-                body, transaction, view.read_at, staged, value, request_id
+                body,
+                transaction,
+                view.read_at,
+                staged,
+                value,
+                request_id,
+                ends_group=ends_group,
             )
         except StorageError as error:
             raise as_baas_error(error) from error
@@ -374,11 +403,21 @@ class Database:
             raise Torn
         return transaction, staged, value
 
-    def subscribe(self, subscriber: Subscriber, *, keep_open: bool = True) -> Callable[[], None]:
+    def subscribe(
+        self, subscriber: Subscriber, *, keep_open: bool = True, on_lost: Lost | None = None
+    ) -> Callable[[], None]:
         """Calls `subscriber` with every commit from now on, in version order, on the event loop,
         after it is durable and before whoever committed gets the answer. It must be quick and not
-        raise. Gives back what ends it. With `keep_open` the database counts as in use."""
-        return self._feed.subscribe(subscriber, keep_open=keep_open)
+        raise. Gives back what ends it. With `keep_open` the database counts as in use.
+
+        `on_lost` is called when commits were, or will be, missed: when this node was away for
+        longer than the log reaches back, and at `close` where other nodes go on committing."""
+        return self._feed.subscribe(subscriber, keep_open=keep_open, on_lost=on_lost)
+
+    async def catch_up(self) -> None:
+        """Returns when subscribers have heard of all that other nodes had committed before the
+        call. Raises Unavailable."""
+        await self._committer.catch_up()
 
     async def trim(self) -> int:
         """Forgets what retention no longer covers; the count of rows forgotten."""
@@ -401,6 +440,9 @@ class Database:
         if self._is_closed:
             return
         self._is_closed = True
+        if self._unwatch is not None:
+            self._unwatch()
+            self._feed.lose()
         self.listeners.close(Unavailable("the database is closed", reason="DatabaseClosed"))
         await self._builder.close()
         await self._committer.close()
@@ -434,9 +476,23 @@ class Database:
             scan_gate=self._scan_gate,
         )
 
-    async def _commit_fields(self, path: DocumentPath, fields: Fields) -> None:
-        async def write(transaction: Transaction) -> None:
-            await transaction.write([SetWrite(path, fields)])
-
+    async def _run_alone(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         now = Timestamp(self._clock.now_microseconds())
-        await self.run_transaction(write, request_time=now)
+        return (await self.run_transaction(body, request_time=now, ends_group=True)).value
+
+    # For the committer, where other nodes commit too ----------------------------------------------
+
+    def _follow(self) -> None:
+        if self._engine.is_shared:
+            self._unwatch = self._engine.watch(self._committer.notice_others)
+            self._committer.notice_others()  # of what came before the watching began
+
+    async def _open_read_snapshot(self) -> AnySnapshot:
+        return await ReadSnapshot(self).open()
+
+    async def _skip(self, snapshot: Snapshot) -> None:
+        await self._builder.load(snapshot)
+
+    def _note_removed(self) -> None:
+        if self.on_removed is not None:
+            self.on_removed()

@@ -1,15 +1,16 @@
 """Makes indexes: on demand, beside running commits, a few milliseconds of the writer at a time.
 
-    wanted ──> registered ──> defined ──────────> back-filled ──────────> ready
-               commits        the definition      every older document    queries
-               maintain it    is committed        has its entries         use it
+    wanted ──> defined ───────────────────> back-filled ──────────> ready
+               the definition is committed; every older document    queries
+               later commits maintain it    has its entries         use it
 
-Why nothing is missed: the index is registered before its definition is committed, and the
-committer takes commits in turn. So once that commit is durable, every earlier commit is durable
-too, and every later one has been evaluated with the index; what back-filling reads from then on is
-either already maintained or still as it was read, which `engine.backfill` checks row by row.
+Why nothing is missed: a definition takes effect when its commit is published, and no commit is made
+ready between the two: a group ends with it, and another node that has not heard of it is outrun and
+hears of it first. So every commit above the definition's version maintains the index, and every one
+below is visible to back-filling; what that reads is either maintained already or still as it was
+read, which `engine.backfill` checks row by row. Several nodes may fill one index at the same time.
 
-A crash leaves a definition that is not ready; the next open fills that index again from the start.
+A crash leaves a definition that is not ready; whoever needs it next fills it again from the start.
 Rows are idempotent.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -31,11 +32,12 @@ from baas.database.indexes import (
     definition_path,
     encode_definition,
 )
+from baas.database.log import CommitEvent
+from baas.database.transaction import Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError
-from baas.model.paths import DocumentPath
-from baas.model.values import Fields
+from baas.model.writes import SetWrite
 from baas.storage.engine import (
     BackfillRow,
     Entry,
@@ -49,59 +51,88 @@ SLICE_FIRST = 100
 SLICE_MIN = 10
 SLICE_MAX = 1_000
 SLICE_SECONDS = 0.005
+TAKE_OVER_SECONDS = 30.0  # what another node has begun is left to it for so long
 _DEFINITIONS_MAX = 100_000
+_COUNTER = INDEXES.document("next")  # of numbers; who defines an index changes it
 _log = structlog.get_logger("baas.indexes")
 
-CommitFields: TypeAlias = Callable[[DocumentPath, Fields], Awaitable[None]]
+T = TypeVar("T")
+
+
+class RunAlone(Protocol):
+    """Runs a transaction through the database's committer, the last one of its group."""
+
+    async def __call__(self, body: Callable[[Transaction], Awaitable[T]]) -> T: ...
 
 
 class IndexBuilder:
     """Builds the indexes of one database, all that are wanted at a time in one pass.
 
-    `commit` makes one document durable through the database's committer; it is used for nothing
-    but documents of `__indexes__`.
+    `run` is used for nothing but documents of `__indexes__`. `on_commit` is to be called with each
+    commit as it is published: that is how definitions take effect.
     """
 
     def __init__(
         self,
         engine: StorageEngine,
         indexes: Indexes,
-        commit: CommitFields,
+        run: RunAlone,
         *,
         clock: Clock,
         collection_indexes_max: int,
     ) -> None:
         self._engine = engine
         self._indexes = indexes
-        self._commit = commit
+        self._run_alone = run
         self._clock = clock
         self._most = collection_indexes_max
         self._wanted: dict[IndexDefinition, None] = {}
         self._unfinished: list[Index] = []
-        self._next_number = 1
+        self._begun_elsewhere: dict[Index, float] = {}  # and when it was heard of
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
 
     async def load(self, snapshot: Snapshot) -> None:
-        """Reads the definitions at open, before the first commit; then goes on with what a crash
-        left unfinished."""
+        """Reads the definitions at open, before the first commit, and whenever commits were missed;
+        then goes on with what a crash left unfinished."""
         span = KeyRange(*keys.collection_span(INDEXES))
         for document in await snapshot.scan_documents(span, limit=_DEFINITIONS_MAX):
-            definition, is_ready = decode_definition(document.fields)
-            index = Index(int(document.path.id), definition)
-            self._next_number = max(self._next_number, index.number + 1)
-            self._indexes.add(index)
-            if is_ready:
-                self._indexes.mark_ready(index)
-            else:
-                self._unfinished.append(index)
+            self._learn(document)
+        if not self._engine.is_shared:
+            self._unfinished += self._begun_elsewhere
+            self._begun_elsewhere.clear()
         self._start()
+
+    def on_commit(self, event: CommitEvent) -> None:
+        """Puts definitions into effect, of this node and of others."""
+        changes = event.changes
+        if changes and changes[0].path.segments[0] == INDEXES.segments[0]:
+            for change in changes:
+                if change.new is not None:
+                    self._learn(change.new)
+
+    def _learn(self, document: StoredDocument) -> None:
+        if document.path == _COUNTER:
+            return
+        definition, is_ready = decode_definition(document.fields)
+        index = self._indexes.find(definition)
+        if index is None:
+            index = Index(int(document.path.id), definition)
+            self._indexes.add(index)
+            if not is_ready:
+                self._begun_elsewhere[index] = self._clock.monotonic_seconds()
+        if is_ready and index.ready_at is None:
+            self._begun_elsewhere.pop(index, None)
+            self._indexes.mark_ready(index)
 
     def request(self, definitions: Sequence[IndexDefinition]) -> None:
         """Wants indexes. Ignored: those that exist or are being made, and those past the limit of
         their collection id."""
         for definition in definitions:
-            if definition in self._wanted or self._indexes.find(definition) is not None:
+            index = self._indexes.find(definition)
+            if index is not None:
+                self._take_over(index)
+            if definition in self._wanted or index is not None:
                 continue
             collection_id = definition.collection_id
             count = len(self._indexes.of_collection(collection_id)) + sum(
@@ -116,6 +147,13 @@ class IndexBuilder:
                     maximum=self._most,
                 )
         self._start()
+
+    def _take_over(self, index: Index) -> None:
+        """Who began may be gone. If not, both fill it, which harms nothing."""
+        begun = self._begun_elsewhere.get(index)
+        if begun is not None and self._clock.monotonic_seconds() - begun > TAKE_OVER_SECONDS:
+            del self._begun_elsewhere[index]
+            self._unfinished.append(index)
 
     async def wait_made(self, definitions: Sequence[IndexDefinition], *, seconds: float) -> None:
         """Wants indexes and returns once they are ready, could not be made, or time is up."""
@@ -161,32 +199,43 @@ class IndexBuilder:
     async def _define(self) -> None:
         while self._wanted:
             definition = next(iter(self._wanted))
-            number = self._next_number
-            self._next_number += 1
-            # A crash between registering and defining may have left entries of this number.
-            while await self._engine.drop_index(number, limit=SLICE_MAX):
-                pass
-            index = Index(number, definition)
-            self._indexes.add(index)
             del self._wanted[definition]
-            try:
-                await self._commit(
-                    definition_path(number), encode_definition(definition, is_ready=False)
-                )
-            except BaseException:
-                self._indexes.remove(index)
-                raise
-            self._unfinished.append(index)
+            if not await self._run_alone(self._defining(definition)):
+                continue  # another node was first
+            index = self._indexes.find(definition)
+            assert index is not None, "a definition takes effect before its commit is answered"
+            if self._begun_elsewhere.pop(index, None) is not None:
+                self._unfinished.append(index)
+
+    def _defining(self, definition: IndexDefinition) -> Callable[[Transaction], Awaitable[bool]]:
+        """Gives the index a number that no other has. All who define read and change the counter,
+        so when this is run in its turn, all definitions before it are in effect here."""
+
+        async def body(transaction: Transaction) -> bool:
+            (counter,) = await transaction.get_documents([_COUNTER])
+            if self._indexes.find(definition) is not None:
+                return False
+            known = max([index.number for index in self._indexes], default=0)
+            counted = 0 if counter is None else counter.fields["next"]
+            assert isinstance(counted, int)
+            number = max(known + 1, counted)
+            await transaction.write(
+                [
+                    SetWrite(
+                        definition_path(number), encode_definition(definition, is_ready=False)
+                    ),
+                    SetWrite(_COUNTER, {"next": number + 1}),
+                ]
+            )
+            return True
+
+        return body
 
     async def _fill(self, building: Sequence[Index]) -> None:
         try:
             await self._backfill(building)
             for index in building:
-                await self._commit(
-                    definition_path(index.number),
-                    encode_definition(index.definition, is_ready=True),
-                )
-                self._indexes.mark_ready(index)
+                await self._run_alone(_readying(index))
         except BaseException:
             self._unfinished += [index for index in building if index.ready_at is None]
             raise
@@ -221,6 +270,15 @@ class IndexBuilder:
             return await snapshot.scan_documents(KeyRange(start, None), limit=limit)
         finally:
             await snapshot.close()
+
+
+def _readying(index: Index) -> Callable[[Transaction], Awaitable[None]]:
+    fields = encode_definition(index.definition, is_ready=True)
+
+    async def body(transaction: Transaction) -> None:
+        await transaction.write([SetWrite(definition_path(index.number), fields)])
+
+    return body
 
 
 def _row(document: StoredDocument, indexes: Sequence[Index]) -> BackfillRow | None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -39,7 +39,14 @@ from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError, DataLoss, Internal, Unavailable
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
-from baas.storage.engine import Change, EngineCorrupt, Snapshot, StorageEngine, StorageError
+from baas.storage.engine import (
+    Change,
+    EngineCorrupt,
+    EngineUnavailable,
+    Snapshot,
+    StorageEngine,
+    StorageError,
+)
 
 RESUME_RECORDS_MAX = 5_000  # log records that a resumption may read; a full answer is cheaper then
 RESUME_ATTEMPTS = 3
@@ -97,6 +104,7 @@ class Update:
 
 Deliver: TypeAlias = Callable[[Update], None]
 Fail: TypeAlias = Callable[[BaasError], None]
+CatchUp: TypeAlias = Callable[[], Awaitable[None]]
 
 
 def target_key(target: Target) -> str:
@@ -158,7 +166,8 @@ class Subscription:
 class Listeners:
     """All targets of one database. Belongs to one event loop.
 
-    `on_commit` is to be called for every commit from version `version` + 1 on.
+    `on_commit` is to be called for every commit from version `version` + 1 on. Where other nodes
+    commit too, `catch_up` returns once it has been called for all that they had committed.
     """
 
     def __init__(
@@ -168,8 +177,10 @@ class Listeners:
         *,
         version: int,
         on_missing: MissingIndexes | None = None,
+        catch_up: CatchUp | None = None,
     ) -> None:
         self.version = version
+        self._catch_up = catch_up
         self._engine = engine
         self._indexes = indexes
         self._on_missing = on_missing
@@ -202,6 +213,9 @@ class Listeners:
         subscription = Subscription(shared, deliver, fail)
         shared.join(subscription)
         try:
+            if self._catch_up is not None and shared.is_live:
+                # Others may have committed what this listener knows of already.
+                await self._catch_up()
             await shared.wait_loaded()
             first = None
             if resume_from is not None:
@@ -238,6 +252,25 @@ class Listeners:
             for shared, changes in touched.items():
                 shared.follow(event.version, changes)
         self.version = event.version
+
+    def lose(self, version: int) -> None:
+        """Commits up to `version` were missed: everything is read again, and every listener gets
+        the whole answer."""
+        self.version = version
+        for watch in {watch for watches in self._watches.values() for watch in watches}:
+            watch.notify(version)
+        for shared in list(self._shared.values()):
+            shared.lose()
+
+    async def wait_followed(self, version: int) -> None:
+        """Returns when commits up to `version` have been told. Where others commit, a snapshot may
+        be ahead of that; and who watches a document has to hear of its change before anybody is
+        given what was read after it."""
+        while self._catch_up is not None and self.version < version:
+            try:
+                await self._catch_up()
+            except BaasError as error:
+                raise EngineUnavailable(error.message) from error
 
     def close(self, error: BaasError) -> None:
         """Ends every subscription with the error."""
@@ -449,6 +482,14 @@ class _Shared:
             if subscription.version >= 0:
                 subscription._end(error)
 
+    def lose(self) -> None:
+        """Commits were missed: what the view shows cannot be trusted."""
+        if self._task is not None:
+            self._task.cancel()
+        self._pending.clear()
+        self._is_lost = self._is_lost or self.changed_at >= 0
+        self.start()
+
     def follow(self, version: int, changes: list[Change]) -> None:
         """One commit, which may concern the target."""
         if not self.is_live:
@@ -503,6 +544,7 @@ class _Shared:
         for attempt in range(RELOAD_ATTEMPTS):
             try:
                 version, documents, is_complete = await self._listeners._read(self.view)
+                await self._listeners.wait_followed(version)
                 break
             except StorageError as error:
                 if is_first or attempt + 1 == RELOAD_ATTEMPTS:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import TypeAlias
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from baas.encoding import keys
 from baas.errors import ResumeTokenExpired
 from baas.model.paths import DocumentPath
-from baas.storage.engine import Change, LogRecord, Snapshot
+from baas.storage.engine import Change, Snapshot
 
 RECENT_COMMITS_MAX = 4_096
 RECENT_BYTES_MAX = 32 * 1024 * 1024
@@ -32,6 +33,7 @@ class CommitEvent:
 
 
 Subscriber: TypeAlias = Callable[[CommitEvent], None]
+Lost: TypeAlias = Callable[[], None]
 
 
 class RecentCommits:
@@ -93,11 +95,13 @@ class CommitFeed:
     point and before whoever committed gets the answer."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[object, tuple[Subscriber, bool]] = {}
+        self._subscribers: dict[object, tuple[Subscriber, bool, Lost | None]] = {}
 
-    def subscribe(self, subscriber: Subscriber, *, keep_open: bool) -> Callable[[], None]:
+    def subscribe(
+        self, subscriber: Subscriber, *, keep_open: bool, on_lost: Lost | None = None
+    ) -> Callable[[], None]:
         place = object()
-        self._subscribers[place] = (subscriber, keep_open)
+        self._subscribers[place] = (subscriber, keep_open, on_lost)
 
         def unsubscribe() -> None:
             self._subscribers.pop(place, None)
@@ -106,15 +110,25 @@ class CommitFeed:
 
     @property
     def keeps_open(self) -> bool:
-        return any(keep_open for _, keep_open in self._subscribers.values())
+        return any(keep_open for _, keep_open, _ in self._subscribers.values())
 
     def publish(self, event: CommitEvent) -> None:
         """A subscriber that raises is a defect: it is logged, and hinders nobody."""
-        for subscriber, _ in tuple(self._subscribers.values()):
+        for subscriber, _, _ in tuple(self._subscribers.values()):
             try:
                 subscriber(event)
             except Exception:
                 _log.exception("a subscriber to commits failed", version=event.version)
+
+    def lose(self) -> None:
+        """Tells subscribers that commits happened, or may from now on, of which they hear nothing:
+        what they keep in memory can't be trusted."""
+        for _, _, on_lost in tuple(self._subscribers.values()):
+            if on_lost is not None:
+                try:
+                    on_lost()
+                except Exception:
+                    _log.exception("a subscriber to commits failed")
 
 
 async def read_net_changes(snapshot: Snapshot, after: int, oldest: int) -> list[Change]:
@@ -146,31 +160,23 @@ async def read_commits(
     back."""
     check_resumable(after, oldest)
     records = await snapshot.read_log(after, limit=limit)
+    named = [keys.document_key(record.path) for record in records]
+    wanted = [
+        (key, version)
+        for key, record in zip(named, records, strict=True)
+        for version in (record.version - 1, record.version)
+    ]
+    images = await snapshot.get_images(wanted) if wanted else []
+    changes = [
+        (record.version, Change(key, record.path, images[2 * place], images[2 * place + 1]))
+        for place, (key, record) in enumerate(zip(named, records, strict=True))
+    ]
     return [
-        await _read_event(snapshot, version, list(members))
-        for version, members in groupby(records, key=_version)
+        CommitEvent(version, tuple([change for _, change in members]))
+        for version, members in groupby(changes, key=itemgetter(0))
     ]
 
 
 def check_resumable(after: int, oldest: int) -> None:
     if after < oldest:
         raise ResumeTokenExpired(f"version {after} is older than what is kept, from {oldest} on")
-
-
-async def _read_event(snapshot: Snapshot, version: int, records: list[LogRecord]) -> CommitEvent:
-    named = [keys.document_key(record.path) for record in records]
-    old = await snapshot.get_documents_at(named, version - 1)
-    new = await snapshot.get_documents_at(named, version)
-    return CommitEvent(
-        version,
-        tuple(
-            [
-                Change(key, record.path, before, after)
-                for key, record, before, after in zip(named, records, old, new, strict=True)
-            ]
-        ),
-    )
-
-
-def _version(record: LogRecord) -> int:
-    return record.version

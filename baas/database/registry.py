@@ -82,13 +82,17 @@ class Databases:
         check_project_id(project)
         self._deleting.add(project)
         try:
-            for name in [name for name in {*self._open, *self._opening} if name.project == project]:
-                await self._close_one(name)
+            await self.close_project(project)
             await self._store.delete_project(project)
         except StorageError as error:
             raise as_baas_error(error) from error
         finally:
             self._deleting.discard(project)
+
+    async def close_project(self, project: str) -> None:
+        """Closes the project's databases: another node deletes them."""
+        for name in [name for name in {*self._open, *self._opening} if name.project == project]:
+            await self._close_one(name)
 
     async def close(self) -> None:
         """Closes all; newcomers are refused."""
@@ -139,10 +143,16 @@ class Databases:
             await engine.close()
             raise
         self._open[name] = database
+        database.on_removed = lambda: self._note_removed(name, database)
         if self._trimming is None:
             self._trimming = asyncio.create_task(self._trim_repeatedly(), name="retention")
         self._close_idle()
         return database
+
+    def _note_removed(self, name: DatabaseName, database: Database) -> None:
+        """Another node deleted it: who asks again finds what there is now."""
+        if self._open.get(name) is database:
+            self._start_closing(name)
 
     async def _trim_repeatedly(self) -> None:
         """Open databases only: one that nobody asks for does not grow."""

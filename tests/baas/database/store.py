@@ -4,8 +4,9 @@ listeners only when the test says so, as they would when the feed lags behind.""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from baas.clock import VirtualClock
 from baas.database.executor import INDEX_AFTER_SCANNED, QueryExecutor
@@ -13,13 +14,18 @@ from baas.database.index_builder import IndexBuilder
 from baas.database.indexes import Indexes
 from baas.database.listeners import Listeners
 from baas.database.log import CommitEvent
+from baas.database.transaction import QueryResult, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query, document_order, matches
+from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
+from baas.settings import Limits
 from baas.storage.engine import Change, CommitGroup, CommitRecord
 from baas.storage.sqlite import SqliteEngine
+
+T = TypeVar("T")
 
 
 class Store:
@@ -41,7 +47,7 @@ class Store:
         self.builder = IndexBuilder(
             self.engine,
             self.indexes,
-            self._commit_fields,
+            self.run_alone,
             clock=self.clock,
             collection_indexes_max=indexes_max,
         )
@@ -77,8 +83,11 @@ class Store:
             return self.version
         expected, self.version = self.version, version
         self.states[version] = state
+        event = CommitEvent(version, changes)
+        # Commits that are made ready from here on are behind this one.
+        self.builder.on_commit(event)
         await self.engine.commit(CommitGroup(expected, [CommitRecord(version, changes)]))
-        self.undelivered.append(CommitEvent(version, changes))
+        self.undelivered.append(event)
         return version
 
     def deliver(self, count: int | None = None) -> None:
@@ -116,5 +125,21 @@ class Store:
         await self.builder.close()
         await self.engine.close()
 
-    async def _commit_fields(self, path: DocumentPath, fields: Fields) -> None:
-        await self.commit({path: fields})
+    async def run_alone(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        transaction = Transaction(_View(self), Timestamp(self.version), Limits())
+        value = await body(transaction)
+        await self.commit({staged.path: staged.fields for staged in transaction.stage()})
+        return value
+
+
+class _View:
+    """What the index builder's transactions read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
+        return [self._store.documents.get(path) for path in paths]
+
+    async def run_query(self, query: Query) -> QueryResult:
+        raise NotImplementedError

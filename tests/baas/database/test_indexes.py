@@ -229,7 +229,7 @@ async def reopened(store: Store) -> None:
     store.builder = IndexBuilder(
         store.engine,
         store.indexes,
-        store._commit_fields,
+        store.run_alone,
         clock=store.clock,
         collection_indexes_max=64,
     )
