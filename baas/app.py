@@ -28,6 +28,10 @@ from baas import __version__
 from baas.accounts.accounts import Accounts
 from baas.accounts.passwords import PasswordPool
 from baas.accounts.sealing import ServerSecret
+from baas.buckets.blobs import BlobStore
+from baas.buckets.local_blobs import LocalBlobs
+from baas.buckets.objects import Objects
+from baas.buckets.remote_blobs import RemoteBlobs
 from baas.clock import Clock, SystemClock
 from baas.database.registry import Databases
 from baas.errors import BaasError, FailedPrecondition, InvalidArgument
@@ -162,12 +166,16 @@ class App:
         for project in await projects.finish_deletions():
             _log.info("deletion finished", project=project)
         self.setup_token = await accounts.admins.make_setup_token()
+        blobs = make_blobs(settings)
+        stack.push_async_callback(blobs.close)
+        await blobs.check()
         return Context(
             settings=settings,
             clock=clock,
             databases=databases,
             projects=projects,
             accounts=accounts,
+            objects=Objects(databases, blobs, settings, clock),
             secret=secret,
             operator_token=self.operator_token,
         )
@@ -217,6 +225,13 @@ def make_store(settings: Settings, clock: Clock) -> Store:
     if settings.engine == "mongodb":
         raise FailedPrecondition("the engine `mongodb` is not there yet", reason="EngineMissing")
     return SqliteStore(settings.data, clock, synchronous=settings.synchronous)
+
+
+def make_blobs(settings: Settings) -> BlobStore:
+    """Where the bytes of objects are kept. Raises InvalidArgument for a URL of none."""
+    if settings.objects == "local":
+        return LocalBlobs(settings.data / "objects", synced=settings.synchronous == "full")
+    return RemoteBlobs(settings.objects)
 
 
 def check_settings(settings: Settings) -> None:

@@ -56,6 +56,17 @@ class Limits:
     )
     collection_indexes_max: int = _setting(64, "most indexes made on demand for one collection id")
     ruleset_bytes_max: int = _setting(256 * 1024, "largest ruleset source")
+    object_bytes_max: int = _setting(5 * 1024**4, "largest object")
+    object_metadata_bytes_max: int = _setting(8 * 1024, "largest custom metadata of an object")
+    object_page_max: int = _setting(1_000, "most objects and folders on one page of a list")
+    caller_uploads_max: int = _setting(100, "most resumable uploads in progress of one caller")
+    thumbnail_source_bytes_max: int = _setting(
+        32 * 1024 * 1024, "largest object that thumbnails are made of"
+    )
+    thumbnail_pixels_max: int = _setting(50_000_000, "largest image that thumbnails are made of")
+    thumbnail_queue_max: int = _setting(
+        50, "thumbnails that may wait to be made before newcomers are refused"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +88,16 @@ class Settings:
         "baas", "the server's database on the replica set, and what the names of others start with"
     )
     objects: str = _setting("local", "where objects' bytes are kept: local or s3://bucket/prefix")
+    object_upload_lifetime_seconds: int = _setting(
+        7 * 86_400, "life of a resumable upload that gets no more bytes"
+    )
+    object_grace_seconds: int = _setting(
+        3_600, "how long bytes that no object refers to any more are kept"
+    )
+    object_sweep_seconds: int = _setting(
+        6 * 3_600, "time between two looks for bytes that belong to no object; 0 never looks"
+    )
+    thumbnail_processes: int = _setting(2, "processes that make thumbnails at the same time")
     synchronous: str = _setting(
         "full", "SQLite durability: full survives a power cut, normal a crash"
     )

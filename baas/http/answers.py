@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from baas.errors import BaasError
 from baas.http.extensions import SEND_WHOLE, Header, SendWhole
+from baas.http.object_answers import ObjectAnswer
 from baas.wire.errors import encode_error, http_status
 
 STALL_SECONDS = 60.0
@@ -99,7 +100,7 @@ async def _wait_gone(receive: Receive) -> None:
         pass
 
 
-AnyAnswer: TypeAlias = Answer | StreamAnswer
+AnyAnswer: TypeAlias = Answer | StreamAnswer | ObjectAnswer
 
 
 def json_answer(tree: Any, *, status: int = 200) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any
 
 from baas import __version__
 from baas.http.authentication import Access
-from baas.http.route import Route
+from baas.http.route import BYTES, Route
 from baas.http.schemas import SCHEMAS
 
 DOCUMENTS_FORMS = (
@@ -21,6 +21,11 @@ _TAGS = {
     "document: its path then has slashes, and so `{collection}` stands for several segments. "
     "Live queries are a WebSocket at `/api/v1/projects/{project}/documents:listen`.",
     "accounts": "Users of a project: sign up, sign in, refresh, sign out.",
+    "objects": "Files: objects in buckets, under the project's rules of the service "
+    "`firebase.storage`. An object's name may have slashes in it, as they are or as `%2F`; a colon "
+    "in it is `%3A`. Headers of an upload: `Content-Type`, `X-Baas-Meta` (custom metadata as a "
+    "JSON object), `Content-MD5` and `X-Baas-Sha256` (verified), `If-Match`, `If-None-Match: *`. "
+    "Of a download: `Range`, `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Range`.",
     "administration": "For administrators and the operator.",
     "server": "Health, this description, the console.",
 }
@@ -36,6 +41,18 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "exists": ("delete only if the document exists (or not)", {"type": "boolean"}),
     "update_time": ("delete only if last changed then", {"type": "string", "format": "date-time"}),
     "skip_lines": ("lines of the body to leave out", {"type": "integer", "minimum": 0}),
+    "bucket": ("the bucket's id", {"type": "string", "examples": ["default"]}),
+    "name": ("an object's name", {"type": "string", "examples": ["photos/ada.png"]}),
+    "upload": ("the upload's id", {"type": "string"}),
+    "prefix": ("what the names begin with", {"type": "string", "examples": ["photos/"]}),
+    "delimiter": ("`/` shows folders in place of what is in them", {"enum": ["/"]}),
+    "download": ("save under this name, never show", {"type": "string", "maxLength": 255}),
+    "thumbnail": (
+        "in place of the image, one of at most so many pixels a side, as WebP",
+        {"type": "integer", "enum": [64, 128, 256, 512, 1024]},
+    ),
+    "signature": ("of a signed URL, in place of a token", {"type": "string"}),
+    "recursive": ("with all objects in it", {"type": "boolean"}),
     "parent": ("a document's path; none for the root", {"type": "string"}),
 }
 _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
@@ -99,7 +116,9 @@ def _operation(route: Route, path: str, suffix: str) -> dict[str, Any]:
         + [_parameter(word, "query") for word in route.parameters],
         "responses": {str(route.status): _response(route), "default": _ERROR},
     }
-    if route.body is not None:
+    if route.body == BYTES:
+        operation["requestBody"] = {"required": True, "content": {"*/*": {}}}
+    elif route.body is not None:
         operation["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": _ref(route.body)}},
@@ -114,7 +133,9 @@ def _operation(route: Route, path: str, suffix: str) -> dict[str, Any]:
 
 def _response(route: Route) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    if route.answer is not None:
+    if route.answer == BYTES:
+        content["*/*"] = {}
+    elif route.answer is not None:
         content["application/json"] = {"schema": _ref(route.answer)}
     if route.handler.__name__ == "run_query":
         content["application/x-ndjson"] = {"schema": _ref("QueryLine")}
@@ -140,6 +161,8 @@ def _parameter(name: str, place: str) -> dict[str, Any]:
 def _tag(path: str) -> str:
     if path.startswith("/api/v1/admin"):
         return "administration"
+    if "/buckets/" in path:
+        return "objects"
     if "/accounts" in path:
         return "accounts"
     return "documents" if path.startswith("/api/") else "server"

@@ -23,7 +23,13 @@ from baas.http.answers import Answer, AnyAnswer, StreamAnswer, error_answer
 from baas.http.authentication import authenticate
 from baas.http.logs import AccessLog
 from baas.http.origins import check_origin, cors_headers, preflight_headers
-from baas.http.paths import split_documents_path
+from baas.http.paths import (
+    OBJECTS,
+    UPLOADS,
+    ObjectsPath,
+    split_documents_path,
+    split_objects_path,
+)
 from baas.http.requests import ClientGone, Request
 from baas.http.route import Route
 from baas.http.routes import ROUTES
@@ -50,6 +56,9 @@ class HttpFace:
             path.removeprefix("{documents}:"): by_path.pop(path)
             for path in list(by_path)
             if path.startswith("{documents}:")
+        }
+        self._objects = {
+            path: by_path.pop(path) for path in list(by_path) if path.startswith((OBJECTS, UPLOADS))
         }
         self._router = Router(
             routes=[
@@ -124,10 +133,25 @@ class HttpFace:
                 if verb is None:
                     raise _unknown_route(request)
                 return verb
+            objects = split_objects_path(path, request.scope.get("raw_path"))
+            if objects is not None:
+                return self._find_object(request, objects)
         request.scope["baas.request"] = request
         await self._router(request.scope, request.receive, _no_send)
         request.project = request.params.get("project")
         return request.routes
+
+    def _find_object(self, request: Request, path: ObjectsPath) -> Mapping[str, Route]:
+        request.project = path.project
+        request.params = {"bucket": path.bucket, "name": path.name, "upload": path.name}
+        routes = self._objects.get(path.route)
+        if routes is None:
+            raise NotFound(
+                f"there is no `:{path.route.rpartition(':')[2][:80]}` here; a colon in an object's "
+                "name is written `%3A`",
+                reason="RouteNotFound",
+            )
+        return routes
 
     def _error(self, request: Request, error: BaasError) -> Answer:
         if error.code.value in ("INTERNAL", "DATA_LOSS"):

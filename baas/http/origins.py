@@ -12,10 +12,15 @@ from baas.http.requests import Request
 from baas.services.origins import is_origin_allowed
 
 ADMINISTRATION = "/api/v1/admin"
-_EXPOSED = (b"access-control-expose-headers", b"x-request-id, retry-after")
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b"x-request-id, retry-after, etag, last-modified, accept-ranges, content-range, "
+    b"content-disposition, x-baas-sha256, upload-offset",
+)
 _ALLOWED_HEADERS = (
     b"access-control-allow-headers",
-    b"authorization, content-type, x-api-key, accept",
+    b"authorization, content-type, x-api-key, accept, range, if-match, if-none-match, if-range, "
+    b"content-md5, x-baas-meta, x-baas-sha256, upload-offset",
 )
 _MAX_AGE = (b"access-control-max-age", b"600")
 _VARY = (b"vary", b"origin")

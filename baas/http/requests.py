@@ -151,6 +151,13 @@ class Request:
         if rest:
             yield rest
 
+    async def stream_body(self) -> AsyncIterator[bytes]:
+        """The body as it comes, of any length. Who does not ask for more gets no more: the client
+        has to wait."""
+        self._check_encoding()
+        async for part in self._rest():
+            yield part
+
     def query(self, allowed: frozenset[str]) -> dict[str, str]:
         """The parameters after `?`. Raises InvalidArgument for unknown and for repeated ones."""
         text: bytes = self.scope["query_string"]

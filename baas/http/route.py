@@ -12,6 +12,8 @@ from baas.http.requests import Request
 
 Handler: TypeAlias = Callable[[Request], Awaitable[AnyAnswer]]
 
+BYTES = "*bytes*"  # in the place of a schema: a body or an answer of any bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -14,15 +14,17 @@ from functools import cache
 
 import orjson
 
-from baas.http import accounts, admin, documents, pages, transfer
+from baas.http import accounts, admin, documents, objects, pages, transfer
 from baas.http.answers import Answer
 from baas.http.authentication import Access
 from baas.http.description import describe
+from baas.http.paths import OBJECTS
 from baas.http.requests import Request
-from baas.http.route import Route
+from baas.http.route import BYTES, Route
 
 _D = "{documents}"
 _P = "/api/v1/projects/{project}"
+_O = OBJECTS
 _A = "/api/v1/admin"
 _M = _A + "/projects/{project}"
 _CALLER, _KEY, _USER = Access.CALLER, Access.API_KEY, Access.USER
@@ -47,6 +49,14 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _D + ":commit", documents.commit, _CALLER, "Commit writes, all or none", "CommitBody", "CommitAnswer"),
     Route("POST", _D + ":query", documents.run_query, _CALLER, "Run a query", "QueryBody", "QueryAnswer"),
     Route("POST", _D + ":count", documents.count, _CALLER, "Count the documents of a query", "QueryBody", "CountAnswer"),
+    # Objects
+    Route("GET", _O, objects.list_objects, _CALLER, "List objects by prefix", None, "ObjectList", ("prefix", "delimiter", "page_size", "page_token")),
+    Route("PUT", _O + "/{name}", objects.put_object, _CALLER, "Upload an object", BYTES, "ObjectInfo"),
+    Route("GET", _O + "/{name}", objects.get_object, _CALLER, "Download an object, or a range of it", None, BYTES, ("download",)),
+    Route("DELETE", _O + "/{name}", objects.delete_object, _CALLER, "Delete an object", None, "Empty"),
+    Route("GET", _O + "/{name}:metadata", objects.get_object_metadata, _CALLER, "The metadata of an object", None, "ObjectInfo"),
+    Route("PATCH", _O + "/{name}:metadata", objects.update_object, _CALLER, "Change the metadata of an object", "ObjectChange", "ObjectInfo"),
+    Route("POST", _O + "/{name}:copy", objects.copy_object, _CALLER, "Copy an object", "ObjectCopy", "ObjectInfo"),
     # Accounts
     Route("POST", _P + "/accounts:sign-up", accounts.sign_up, _KEY, "Sign up with e-mail and password", "Credentials", "Session", (), 201),
     Route("POST", _P + "/accounts:sign-in", accounts.sign_in, _KEY, "Sign in with e-mail and password", "Credentials", "Session"),
@@ -75,6 +85,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _M + "/databases/{database}/collections", admin.list_collections, _ADMIN, "List collection ids", None, "CollectionList", ("parent",)),
     Route("GET", _M + "/databases/{database}/documents:export", transfer.export_documents, _ADMIN, "Export documents as JSON lines", None, None, ("collection",)),
     Route("POST", _M + "/databases/{database}/documents:import", transfer.import_documents, _ADMIN, "Import documents from JSON lines", None, "ImportAnswer", ("skip_lines",)),
+    Route("GET", _M + "/buckets", objects.list_buckets, _ADMIN, "List buckets", None, "BucketList"),
+    Route("POST", _M + "/buckets", objects.create_bucket, _ADMIN, "Create a bucket", "BucketBody", "Bucket", (), 201),
+    Route("DELETE", _M + "/buckets/{bucket}", objects.delete_bucket, _ADMIN, "Delete a bucket, empty or with its objects", None, "Empty", ("recursive",)),
     # Administration: rules and users
     Route("GET", _M + "/rules", admin.get_rules, _ADMIN, "The rules in force", None, "Rules"),
     Route("PUT", _M + "/rules", admin.deploy_rules, _ADMIN, "Deploy rules", "RulesBody", "Rules"),

@@ -358,4 +358,36 @@ _PROJECTS: dict[str, Schema] = {
     "RulesDiagnostics": _object({"diagnostics": _list(_DIAGNOSTIC)}),
 }
 
-SCHEMAS: dict[str, Schema] = {**_DOCUMENT_SCHEMAS, **_ACCOUNTS, **_PROJECTS, **_ERROR}
+_OBJECT_NAME: Schema = {"type": "string", "examples": ["photos/ada.png"]}
+_SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_METADATA: Schema = {"type": "object", "additionalProperties": _TEXT}
+
+_OBJECTS: dict[str, Schema] = {
+    "ObjectInfo": _object(
+        {
+            "bucket": _TEXT,
+            "name": _OBJECT_NAME,
+            "size": {"type": "integer", "minimum": 0},
+            "content_type": _TEXT,
+            "sniffed_type": _or_null(_TEXT),
+            "etag": _TEXT,
+            "sha256": _SHA256,
+            "md5": _TEXT,
+            "metadata": _METADATA,
+            "create_time": _TIME,
+            "update_time": _TIME,
+            "generation": {"type": "integer"},
+        }
+    ),
+    "ObjectList": _object(
+        {"objects": _list(_ref("ObjectInfo")), "prefixes": _list(_TEXT)},
+        {"next_page_token": _TEXT},
+    ),
+    "ObjectChange": _object({}, {"content_type": _TEXT, "metadata": _METADATA}),
+    "ObjectCopy": _object({"to": _OBJECT_NAME}, {"bucket": _TEXT}),
+    "Bucket": _object({"id": _TEXT, "created": _TIME}),
+    "BucketBody": _object({"id": {"type": "string", "examples": ["default"]}}),
+    "BucketList": _object({"buckets": _list(_ref("Bucket"))}),
+}
+
+SCHEMAS: dict[str, Schema] = {**_DOCUMENT_SCHEMAS, **_ACCOUNTS, **_PROJECTS, **_ERROR, **_OBJECTS}

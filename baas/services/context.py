@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from baas.accounts.accounts import Accounts
 from baas.accounts.sealing import ServerSecret
+from baas.buckets.objects import Objects
 from baas.clock import Clock
 from baas.database.registry import Databases
 from baas.projects.projects import Projects
@@ -22,6 +23,7 @@ class Context:
     databases: Databases
     projects: Projects
     accounts: Accounts
+    objects: Objects
     secret: ServerSecret
     operator_token: str = field(repr=False)
 

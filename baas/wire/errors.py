@@ -33,6 +33,8 @@ _REASON_STATUS: dict[str, int] = {
     "MethodNotAllowed": 405,
     "UnsupportedMediaType": 415,
     "BodyTimeout": 408,
+    "LengthRequired": 411,
+    "ObjectTooLarge": 413,
 }
 
 

@@ -1,0 +1,90 @@
+"""Where bytes are kept: a store of blobs that are written once, under a key of their own, and never
+change. What it offers is little, so that a local disk and every object store of the clouds fit.
+
+Keys are `{project}/{content}/{part}`, all made here and never by a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from baas.errors import DataLoss, Unavailable
+
+CHUNK_BYTES = 512 * 1024  # in memory at a time, per request
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """One blob as a listing shows it. Of an unfinished one `is_partial` is set: nobody can read it,
+    and only its age tells whether somebody still writes it."""
+
+    key: str
+    size: int
+    modified_microseconds: int
+    is_partial: bool = False
+
+
+class BlobWriter(Protocol):
+    """One blob on its way. Either `finish` or `abort` is called, once, and last."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Takes the next bytes; waits while the store is slower than whoever sends."""
+        ...
+
+    async def finish(self) -> None:
+        """Returns when the blob is durable and can be read."""
+        ...
+
+    async def abort(self) -> None:
+        """Leaves nothing behind, as far as the store lets it. Never raises."""
+        ...
+
+
+class BlobStore(Protocol):
+    """All of it raises Unavailable (`ObjectStoreUnavailable`, `ObjectStoreFull`) where the store
+    does not do its part."""
+
+    part_bytes_max: int
+    """Larger contents are cut into several blobs."""
+
+    async def open_writer(self, key: str) -> BlobWriter:
+        """Of a key that was never used."""
+        ...
+
+    def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to `end`, in chunks. Raises DataLoss (`ObjectBytesMissing`) if
+        there are not as many."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Those that exist; repeating it changes nothing."""
+        ...
+
+    async def delete_partial(self, key: str) -> None:
+        """What is left of a blob that `list` shows as partial."""
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[list[BlobInfo]]:
+        """All blobs below `{project}/` (or all, for ""), in batches, those of one content within
+        one project next to each other or not, as the store has it."""
+        ...
+
+    async def check(self) -> None:
+        """Raises unless the store can be reached and written to. At start."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def bytes_missing(key: str) -> DataLoss:
+    return DataLoss(f"the stored bytes `{key}` are missing or cut", reason="ObjectBytesMissing")
+
+
+def store_unavailable(error: Exception) -> Unavailable:
+    return Unavailable(f"the object store fails: {error}", reason="ObjectStoreUnavailable")
+
+
+def store_full(error: Exception) -> Unavailable:
+    return Unavailable(f"the object store is full: {error}", reason="ObjectStoreFull")

@@ -1,0 +1,218 @@
+"""Bytes on their way in and out: written as they come, in constant memory, with their checksums
+computed on the way; read from any range, and held against the checksum where all of them are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import cast
+
+import structlog
+
+from baas.buckets.blobs import CHUNK_BYTES, BlobStore, BlobWriter
+from baas.buckets.records import Part, StoredObject
+from baas.clock import Clock, new_document_id
+from baas.errors import BaasError, DataLoss, QuotaExceeded
+
+HEAD_BYTES = 4_096  # kept for sniffing
+_log = structlog.get_logger("baas.buckets")
+
+
+class Digests:
+    """What is computed of bytes as they pass: size, SHA-256, MD5, and how they begin."""
+
+    __slots__ = ("_md5", "_sha256", "head", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.head = b""
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def update(self, chunk: bytes) -> None:
+        if len(self.head) < HEAD_BYTES:
+            self.head += chunk[: HEAD_BYTES - len(self.head)]
+        self.size += len(chunk)
+        self._sha256.update(chunk)
+        self._md5.update(chunk)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    @property
+    def md5(self) -> str:
+        return self._md5.hexdigest()
+
+
+class ContentWriter:
+    """One content being written, part by part. `parts` are durable. `digests` None: they are not
+    wanted here. The bytes of an unfinished part are lost with `abort`, all others stay."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        clock: Clock,
+        project: str,
+        content: str,
+        digests: Digests | None,
+    ) -> None:
+        self.parts: list[Part] = []
+        self._store = store
+        self._clock = clock
+        self._place = f"{project}/{content}/"
+        self._digests = digests
+        self._part = ""
+        self._writer: BlobWriter | None = None
+        self._written = 0  # of the part
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+
+    @property
+    def pending(self) -> int:
+        """The bytes of the unfinished part."""
+        return self._written + self._buffered
+
+    async def write(self, chunk: bytes) -> None:
+        self._buffer.append(chunk)
+        self._buffered += len(chunk)
+        if self._buffered >= CHUNK_BYTES:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        chunk = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+        self._buffer, self._buffered = [], 0
+        if not chunk:
+            return
+        if self._writer is None:
+            self._part = new_document_id(self._clock)
+            self._writer = await self._store.open_writer(self._place + self._part)
+        if self._digests is not None:
+            await asyncio.to_thread(self._digests.update, chunk)
+        self._written += len(chunk)
+        await self._writer.write(chunk)
+        if self._written >= self._store.part_bytes_max - CHUNK_BYTES:
+            await self.end_part()
+
+    async def end_part(self) -> None:
+        """Returns when all that was written is durable."""
+        if self._buffered:
+            await self._flush()
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            await writer.finish()
+        except BaseException:
+            await writer.abort()
+            raise
+        self.parts.append(Part(self._part, self._written))
+        self._written = 0
+
+    async def abort(self) -> None:
+        """Drops what is unfinished. Never raises."""
+        writer, self._writer = self._writer, None
+        self._buffer, self._buffered, self._written = [], 0, 0
+        if writer is not None:
+            await writer.abort()
+
+
+async def write_content(
+    store: BlobStore,
+    clock: Clock,
+    project: str,
+    content: str,
+    chunks: AsyncIterator[bytes],
+    *,
+    bytes_max: int,
+) -> tuple[tuple[Part, ...], Digests]:
+    """Writes all chunks durably. Whatever goes wrong, nothing stays but what the sweep finds.
+
+    Raises QuotaExceeded (`ObjectTooLarge`), Unavailable, and what `chunks` raises.
+    """
+    digests = Digests()
+    writer = ContentWriter(store, clock, project, content, digests)
+    received = 0
+    try:
+        async for chunk in chunks:
+            received += len(chunk)
+            if received > bytes_max:
+                raise object_too_large(bytes_max)
+            await writer.write(chunk)
+        await writer.end_part()
+    except BaseException:
+        await writer.abort()
+        await discard(store, [f"{project}/{content}/{part.id}" for part in writer.parts])
+        raise
+    return tuple(writer.parts), digests
+
+
+async def discard(store: BlobStore, keys: Sequence[str]) -> None:
+    """Deletes what nothing refers to; where that fails, the sweep finds it later."""
+    try:
+        await store.delete(keys)
+    except BaasError as error:
+        _log.warning("bytes are left to the sweep", count=len(keys), error=str(error))
+
+
+def part_keys(project: str, content: str, parts: Sequence[Part]) -> list[str]:
+    return [f"{project}/{content}/{part.id}" for part in parts]
+
+
+async def read_range(
+    store: BlobStore, project: str, content: str, parts: Sequence[Part], start: int, end: int
+) -> AsyncGenerator[bytes]:
+    """The bytes from `start` up to `end`. To be read to the end, or closed."""
+    at = 0
+    for part in parts:
+        first, last = max(start - at, 0), min(end - at, part.size)
+        if first < last:
+            key = f"{project}/{content}/{part.id}"
+            reading = cast("AsyncGenerator[bytes]", store.read(key, first, last))
+            async with aclosing(reading) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        at += part.size
+        if at >= end:
+            return
+
+
+async def read_verified(
+    store: BlobStore, project: str, stored: StoredObject
+) -> AsyncGenerator[bytes]:
+    """All bytes of an object. The last chunk is held back until the checksum is right. Raises
+    DataLoss (`ChecksumMismatch`), after all bytes but these."""
+    digest = hashlib.sha256()
+    held = b""
+    chunks = read_range(store, project, stored.content, stored.parts, 0, stored.size)
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if held:
+                yield held
+            held = chunk
+            await asyncio.to_thread(digest.update, chunk)
+    if digest.hexdigest() != stored.sha256:
+        _log.error(
+            "stored bytes are damaged",
+            project=project,
+            bucket=stored.bucket,
+            object=stored.name,
+            content=stored.content,
+        )
+        raise DataLoss(
+            f"the stored bytes of `{stored.name}` do not match their checksum",
+            reason="ChecksumMismatch",
+        )
+    if held:
+        yield held
+
+
+def object_too_large(bytes_max: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"an object has at most {bytes_max} bytes",
+        reason="ObjectTooLarge",
+        details={"object_bytes_max": bytes_max},
+    )

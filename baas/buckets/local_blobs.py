@@ -1,0 +1,211 @@
+"""Blobs in a folder of the local disk: `<root>/<project>/<first two of content>/<content>.<part>`.
+
+A blob is written to `<root>/.partial/`, synced, and renamed into its place; then the folder is
+synced. So a blob that has its name is whole, and once `finish` has returned it survives a power
+cut. Nothing that a caller chose is part of a file's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from baas.buckets.blobs import (
+    CHUNK_BYTES,
+    BlobInfo,
+    bytes_missing,
+    store_full,
+    store_unavailable,
+)
+from baas.errors import Unavailable
+
+THREADS = 8
+_PARTIAL = ".partial"
+_LIST_BATCH = 500
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+T = TypeVar("T")
+
+
+class LocalBlobs:
+    """A BlobStore. `synced` False leaves out every sync: for tests of what has nothing to do with
+    power cuts."""
+
+    part_bytes_max = 1 << 60
+
+    def __init__(self, root: Path, *, synced: bool = True) -> None:
+        self._root = root
+        self._synced = synced
+        self._pool = ThreadPoolExecutor(THREADS, "objects")
+        self._folders: set[Path] = set()
+
+    async def check(self) -> None:
+        await self._run(self._prepare)
+
+    async def open_writer(self, key: str) -> LocalWriter:
+        return await self._run(lambda: LocalWriter(self, key, self._open_partial(key)))
+
+    async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        try:
+            descriptor = await self._run(lambda: os.open(self._path(key), os.O_RDONLY))
+        except Unavailable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise bytes_missing(key) from error
+            raise
+        try:
+            while start < end:
+                wanted = min(CHUNK_BYTES, end - start)
+                chunk = await self._run(partial(os.pread, descriptor, wanted, start))
+                if not chunk:
+                    raise bytes_missing(key)
+                start += len(chunk)
+                yield chunk
+        finally:
+            os.close(descriptor)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        def unlink() -> None:
+            for key in keys:
+                self._path(key).unlink(missing_ok=True)
+
+        await self._run(unlink)
+
+    async def list(self, prefix: str) -> AsyncIterator[list[BlobInfo]]:
+        found = self._walk(prefix)
+        while batch := await self._run(lambda: _take(found, _LIST_BATCH)):
+            yield batch
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._pool.shutdown)
+
+    # Of a writer, in its thread -------------------------------------------------------------------
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except OSError as error:
+            raise (store_full if error.errno in _FULL else store_unavailable)(error) from error
+
+    def _prepare(self) -> None:
+        self._make_folder(self._root / _PARTIAL)
+
+    def _path(self, key: str) -> Path:
+        project, content, part = key.split("/")
+        return self._root / project / content[:2] / f"{content}.{part}"
+
+    def _partial(self, key: str) -> Path:
+        return self._root / _PARTIAL / key.replace("/", ".")
+
+    def _open_partial(self, key: str) -> int:
+        self._make_folder(self._root / _PARTIAL)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        return os.open(self._partial(key), flags, 0o600)
+
+    def _place(self, key: str, descriptor: int) -> None:
+        """Makes the written blob durable under its name."""
+        try:
+            if self._synced:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        target = self._path(key)
+        self._make_folder(target.parent)
+        try:
+            self._partial(key).rename(target)
+        except FileNotFoundError:
+            # The project's folder was deleted, and made again, while this one was known.
+            self._folders.discard(target.parent)
+            self._make_folder(target.parent)
+            self._partial(key).rename(target)
+        if self._synced:
+            _sync_folder(target.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        """The folder, and the names of the new ones above it, durably."""
+        if folder in self._folders:
+            return
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._synced:
+            for one in missing:
+                _sync_folder(one.parent)
+        self._folders.add(folder)
+
+    def _walk(self, prefix: str) -> Iterator[BlobInfo]:
+        for project in _children(self._root):
+            if project.name == _PARTIAL:
+                for file in _children(project):
+                    owner, content, part = file.name.split(".", 2)
+                    if not prefix or prefix == f"{owner}/":
+                        yield from _info(file, f"{owner}/{content}/{part}", is_partial=True)
+            elif not prefix or prefix == f"{project.name}/":
+                for folder in _children(project):
+                    for file in _children(folder):
+                        content, _, part = file.name.partition(".")
+                        yield from _info(file, f"{project.name}/{content}/{part}")
+
+    async def delete_partial(self, key: str) -> None:
+        """What an interrupted writer left."""
+        await self._run(lambda: self._partial(key).unlink(missing_ok=True))
+
+
+class LocalWriter:
+    """A BlobWriter."""
+
+    def __init__(self, store: LocalBlobs, key: str, descriptor: int) -> None:
+        self._store = store
+        self._key = key
+        self._descriptor = descriptor
+
+    async def write(self, chunk: bytes) -> None:
+        await self._store._run(lambda: _write_all(self._descriptor, chunk))
+
+    async def finish(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        await self._store._run(lambda: self._store._place(self._key, descriptor))
+
+    async def abort(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+        self._store._partial(self._key).unlink(missing_ok=True)
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _children(folder: Path) -> Iterator[Path]:
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        yield folder / name
+
+
+def _info(file: Path, key: str, *, is_partial: bool = False) -> Iterator[BlobInfo]:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return
+    yield BlobInfo(key, found.st_size, found.st_mtime_ns // 1000, is_partial)
+
+
+def _take(items: Iterator[BlobInfo], count: int) -> list[BlobInfo]:
+    return [item for item, _ in zip(items, range(count), strict=False)]

@@ -1,0 +1,188 @@
+"""Blobs in an object store of the clouds, through obstore: S3 and what speaks like it; Google's and
+Azure's by their own URLs. Addresses and credentials are the environment's (`AWS_ENDPOINT_URL`,
+`AWS_ACCESS_KEY_ID`, …), as obstore reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import ObjectStore, from_url
+
+from baas.buckets.blobs import BlobInfo, bytes_missing, store_unavailable
+from baas.errors import InvalidArgument
+
+PIECE_BYTES = 8 * 1024 * 1024  # of a multipart upload; two are in memory per writer
+READ_BYTES = 4 * 1024 * 1024  # fetched at a time; two are in memory per reader
+_ALLOWED = ("s3://", "gs://", "az://")
+
+
+class RemoteBlobs:
+    """A BlobStore. A read is a row of small ranged ones, so that a slow reader holds no connection
+    to the store, and a fault costs one piece."""
+
+    part_bytes_max = 4 * 1024 * 1024 * 1024
+
+    def __init__(self, url: str) -> None:
+        if not url.startswith(_ALLOWED):
+            raise InvalidArgument(
+                f"`objects` is `{url}`; it takes `local` or a URL such as `s3://bucket/prefix`",
+                reason="InvalidSettings",
+            )
+        options: Any = {"timeout": "60s", "connect_timeout": "10s"}
+        try:
+            self._store: ObjectStore = from_url(url, client_options=options)
+        except (BaseError, ValueError) as error:
+            raise InvalidArgument(
+                f"`objects` is `{url}`, which cannot be opened: {error}", reason="InvalidSettings"
+            ) from error
+
+    async def check(self) -> None:
+        """One small object, written and deleted."""
+        try:
+            await obstore.put_async(self._store, ".check", b"baas")
+            await obstore.delete_async(self._store, ".check")
+        except (BaseError, OSError) as error:
+            raise store_unavailable(error) from error
+
+    async def open_writer(self, key: str) -> RemoteWriter:
+        return RemoteWriter(self._store, key)
+
+    async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        fetching = asyncio.ensure_future(self._fetch(key, start, min(start + READ_BYTES, end)))
+        try:
+            while start < end:
+                chunk = await fetching
+                start += len(chunk)
+                if start < end:
+                    stop = min(start + READ_BYTES, end)
+                    fetching = asyncio.ensure_future(self._fetch(key, start, stop))
+                yield chunk
+        finally:
+            fetching.cancel()
+            await asyncio.wait([fetching])
+
+    async def _fetch(self, key: str, start: int, end: int) -> bytes:
+        if start >= end:
+            return b""
+        try:
+            found = bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
+        except (NotFoundError, FileNotFoundError) as error:
+            raise bytes_missing(key) from error
+        except (BaseError, OSError) as error:
+            raise store_unavailable(error) from error
+        if len(found) != end - start:
+            raise bytes_missing(key)
+        return found
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        if not keys:
+            return
+        with contextlib.suppress(NotFoundError, FileNotFoundError):
+            try:
+                await obstore.delete_async(self._store, list(keys))
+            except (NotFoundError, FileNotFoundError):
+                raise
+            except (BaseError, OSError) as error:
+                raise store_unavailable(error) from error
+
+    async def delete_partial(self, key: str) -> None:
+        """Stores show no unfinished blobs; theirs is a lifecycle rule (docs/buckets.md)."""
+
+    async def list(self, prefix: str) -> AsyncIterator[list[BlobInfo]]:
+        stream = obstore.list(self._store, prefix or None, chunk_size=500)
+        while True:
+            try:
+                batch = await anext(stream, None)
+            except (BaseError, OSError) as error:
+                raise store_unavailable(error) from error
+            if batch is None:
+                return
+            yield [
+                BlobInfo(
+                    one["path"], one["size"], int(one["last_modified"].timestamp() * 1_000_000)
+                )
+                for one in batch
+                if one["path"].count("/") == 2
+            ]
+
+    async def close(self) -> None:
+        """Connections are obstore's own."""
+
+
+class RemoteWriter:
+    """A BlobWriter: one put, of many pieces if the blob is large, fed through a queue of one."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        self._is_aborted = False
+        self._task = asyncio.create_task(self._put(store, key), name="put blob")
+
+    async def _put(self, store: ObjectStore, key: str) -> None:
+        head = await self._gather()
+        if len(head) < PIECE_BYTES:
+            if not self._is_aborted:
+                await obstore.put_async(store, key, head, use_multipart=False)
+            return
+        await obstore.put_async(
+            store,
+            key,
+            self._pieces(head),
+            use_multipart=True,
+            chunk_size=PIECE_BYTES,
+            max_concurrency=2,
+        )
+
+    async def _gather(self) -> bytes:
+        gathered = bytearray()
+        while len(gathered) < PIECE_BYTES:
+            chunk = await self._queue.get()
+            if chunk is None:
+                break
+            gathered += chunk
+        return bytes(gathered)
+
+    async def _pieces(self, head: bytes) -> AsyncIterator[bytes]:
+        yield head
+        del head
+        while (chunk := await self._queue.get()) is not None:
+            yield chunk
+        if self._is_aborted:
+            # Ends the multipart upload, which then leaves nothing.
+            raise RuntimeError("aborted")
+
+    async def write(self, chunk: bytes) -> None:
+        waiting = asyncio.ensure_future(self._queue.put(chunk))
+        await asyncio.wait([waiting, self._task], return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+        if self._task.done():
+            self._check()
+
+    async def finish(self) -> None:
+        await self.write_end()
+        self._check()
+
+    async def write_end(self) -> None:
+        ending = asyncio.ensure_future(self._queue.put(None))
+        try:
+            await asyncio.wait([self._task])
+        finally:
+            ending.cancel()
+
+    async def abort(self) -> None:
+        self._is_aborted = True
+        await self.write_end()
+        if not self._task.cancelled():
+            self._task.exception()
+
+    def _check(self) -> None:
+        error = self._task.exception()
+        if isinstance(error, BaseError | OSError):
+            raise store_unavailable(error) from error
+        if error is not None:
+            raise error

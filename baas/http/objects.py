@@ -1,0 +1,228 @@
+"""Objects over HTTP: bodies and headers to use cases, their results to bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from baas.buckets.names import BucketName
+from baas.buckets.objects import Bucket
+from baas.buckets.records import StoredObject
+from baas.errors import OutOfRange
+from baas.http.answers import Answer, AnyAnswer, error_answer, json_answer
+from baas.http.object_answers import ObjectAnswer
+from baas.http.object_headers import (
+    declared_by,
+    is_unchanged,
+    object_headers,
+    wanted_range,
+    write_condition,
+)
+from baas.http.requests import Request, boolean_parameter, integer_parameter
+from baas.services import objects
+from baas.wire.documents import time_text
+from baas.wire.objects import check_object, check_string
+
+_NO_PARAMETERS: frozenset[str] = frozenset()
+_LIST = frozenset({"prefix", "delimiter", "page_size", "page_token"})
+_GET = frozenset({"download", "thumbnail", "signature"})
+_PUT = frozenset({"signature"})
+_UPDATE = frozenset({"content_type", "metadata"})
+_COPY = frozenset({"to", "bucket"})
+_BUCKET = frozenset({"id"})
+_DELETE_BUCKET = frozenset({"recursive"})
+PAGE_SIZE_DEFAULT = 100
+DOWNLOAD_CHARACTERS_MAX = 255
+
+
+async def put_object(request: Request) -> Answer:
+    request.query(_PUT)
+    bucket = await _bucket(request)
+    stored = await objects.put_object(
+        request.context,
+        request.caller,
+        bucket,
+        request.params["name"],
+        request.stream_body(),
+        declared_by(request),
+        write_condition(request),
+    )
+    return object_answer(stored)
+
+
+async def get_object(request: Request) -> AnyAnswer:
+    query = request.query(_GET)
+    download = query.get("download")
+    if download is not None:
+        check_string(download, "download", maximum=DOWNLOAD_CHARACTERS_MAX)
+    bucket = await _bucket(request)
+    opened = await objects.open_object(
+        request.context, request.caller, bucket, request.params["name"]
+    )
+    stored = opened.stored
+    headers = object_headers(stored, download)
+    if is_unchanged(request, stored):
+        answer = Answer(b"", status=304)
+        answer.headers = [one for one in headers if one[0] not in (b"content-type",)]
+        return answer
+    try:
+        wanted = wanted_range(request, stored)
+    except OutOfRange as error:
+        refused = error_answer(error, request.id)
+        refused.headers.append((b"content-range", b"bytes */%d" % stored.size))
+        return refused
+    if wanted is None:
+        chunks = opened.read(0, stored.size)
+        return ObjectAnswer(chunks, stored.size, status=200, headers=headers)
+    start, end = wanted
+    headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, stored.size)))
+    return ObjectAnswer(opened.read(start, end), end - start, status=206, headers=headers)
+
+
+async def get_object_metadata(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    bucket = await _bucket(request)
+    opened = await objects.open_object(
+        request.context, request.caller, bucket, request.params["name"]
+    )
+    return object_answer(opened.stored)
+
+
+async def update_object(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_UPDATE)
+    bucket = await _bucket(request)
+    stored = await objects.update_object(
+        request.context,
+        request.caller,
+        bucket,
+        request.params["name"],
+        content_type=members.get("content_type"),
+        metadata=members.get("metadata"),
+        condition=write_condition(request),
+    )
+    return object_answer(stored)
+
+
+async def delete_object(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    bucket = await _bucket(request)
+    await objects.delete_object(
+        request.context,
+        request.caller,
+        bucket,
+        request.params["name"],
+        write_condition(request),
+    )
+    return json_answer({})
+
+
+async def copy_object(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_COPY, required=("to",))
+    to = check_string(members["to"], "to")
+    bucket = await _bucket(request)
+    target = bucket
+    if "bucket" in members:
+        identifier = check_string(members["bucket"], "bucket")
+        target = await objects.name_bucket(request.context, bucket.project, identifier)
+    stored = await objects.copy_object(
+        request.context,
+        request.caller,
+        bucket,
+        request.params["name"],
+        target,
+        to,
+        write_condition(request),
+    )
+    return object_answer(stored)
+
+
+async def list_objects(request: Request) -> Answer:
+    query = request.query(_LIST)
+    maximum = request.context.settings.limits.object_page_max
+    bucket = await _bucket(request)
+    page = await objects.list_objects(
+        request.context,
+        request.caller,
+        bucket,
+        prefix=query.get("prefix", ""),
+        delimiter=query.get("delimiter"),
+        page_size=integer_parameter(
+            query, "page_size", min(PAGE_SIZE_DEFAULT, maximum), minimum=1, maximum=maximum
+        ),
+        page_token=query.get("page_token"),
+    )
+    tree: dict[str, Any] = {
+        "objects": [encode_object(stored) for stored in page.objects],
+        "prefixes": page.prefixes,
+    }
+    if page.next_token is not None:
+        tree["next_page_token"] = page.next_token
+    return json_answer(tree)
+
+
+# Administration
+
+
+async def list_buckets(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    found = await objects.list_buckets(request.context, request.caller, request.params["project"])
+    return json_answer({"buckets": [_encode_bucket(bucket) for bucket in found]})
+
+
+async def create_bucket(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_BUCKET, required=("id",))
+    made = await objects.create_bucket(
+        request.context, request.caller, request.params["project"], members["id"]
+    )
+    return json_answer(_encode_bucket(made), status=201)
+
+
+async def delete_bucket(request: Request) -> Answer:
+    query = request.query(_DELETE_BUCKET)
+    params = request.params
+    await objects.delete_bucket(
+        request.context,
+        request.caller,
+        params["project"],
+        params["bucket"],
+        recursive=boolean_parameter(query, "recursive") or False,
+    )
+    return json_answer({})
+
+
+# In JSON
+
+
+def object_answer(stored: StoredObject) -> Answer:
+    """An object's metadata."""
+    answer = json_answer(encode_object(stored))
+    answer.headers.append((b"etag", stored.etag.encode("ascii")))
+    return answer
+
+
+def encode_object(stored: StoredObject) -> dict[str, Any]:
+    return {
+        "bucket": stored.bucket,
+        "name": stored.name,
+        "size": stored.size,
+        "content_type": stored.content_type,
+        "sniffed_type": stored.sniffed_type,
+        "etag": stored.etag,
+        "sha256": stored.sha256,
+        "md5": stored.md5,
+        "metadata": dict(stored.metadata),
+        "create_time": time_text(stored.created.microseconds),
+        "update_time": time_text(stored.updated.microseconds),
+        "generation": stored.generation,
+    }
+
+
+def _encode_bucket(bucket: Bucket) -> dict[str, Any]:
+    return {"id": bucket.id, "created": time_text(bucket.created.microseconds)}
+
+
+async def _bucket(request: Request) -> BucketName:
+    assert request.project is not None
+    return await objects.name_bucket(request.context, request.project, request.params["bucket"])

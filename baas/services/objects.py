@@ -1,0 +1,277 @@
+"""Use cases on objects. Rules are enforced here, by the authorizer, on every path: before bytes are
+taken or given out, and once more within the commit that makes them an object."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from baas.buckets.contents import read_range, read_verified
+from baas.buckets.listing import DELIMITER, ObjectPage, list_page
+from baas.buckets.names import (
+    DEFAULT_BUCKET,
+    BucketName,
+    bucket_not_found,
+    check_bucket_id,
+    check_object_name,
+    check_prefix,
+    object_not_found,
+)
+from baas.buckets.objects import (
+    NO_CONDITION,
+    Bucket,
+    Check,
+    Condition,
+    Declared,
+)
+from baas.buckets.records import StoredObject, check_content_type, check_metadata
+from baas.buckets.sniffing import guess
+from baas.errors import AlreadyExists, InvalidArgument, PermissionDenied
+from baas.services.admins import check_is_admin
+from baas.services.caller import Caller
+from baas.services.context import Context
+from baas.services.documents import request_time
+from baas.services.objects_authorizer import (
+    ObjectAuthorizer,
+    declared_resource,
+    make_object_authorizer,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedObject:
+    """An object that the caller may read."""
+
+    stored: StoredObject
+    context: Context
+    bucket: BucketName
+
+    def read(self, start: int, end: int) -> AsyncGenerator[bytes]:
+        """The bytes from `start` up to `end`; all of them are held against the checksum. To be read
+        to the end, or closed."""
+        store, project, stored = self.context.objects.store, self.bucket.project, self.stored
+        if start == 0 and end == stored.size:
+            return read_verified(store, project, stored)
+        return read_range(store, project, stored.content, stored.parts, start, end)
+
+
+async def name_bucket(context: Context, project: str, bucket: str) -> BucketName:
+    """Raises NotFound (`ProjectNotFound`), InvalidArgument (`InvalidBucketId`). In development mode
+    a project's first bucket is made on first use."""
+    await context.projects.get_project(project)
+    name = BucketName(project, check_bucket_id(bucket))
+    is_made = not context.settings.dev or bucket != DEFAULT_BUCKET
+    if not is_made and not await context.objects.has_bucket(name):
+        with suppress(AlreadyExists):
+            await context.objects.create_bucket(project, bucket)
+    return name
+
+
+async def open_object(
+    context: Context, caller: Caller, bucket: BucketName, name: str
+) -> OpenedObject:
+    """The object for reading. Raises PermissionDenied, whether it exists or not, unless the rules
+    allow `get`; NotFound (`ObjectNotFound`, `BucketNotFound`)."""
+    check_object_name(name)
+    authorizer = await make_object_authorizer(context, caller, bucket)
+    stored = await context.objects.find(bucket, name)
+    await authorizer.check_stored(name, "get", stored, None)
+    if stored is None:
+        await check_bucket(context, bucket)
+        raise object_not_found(name)
+    return OpenedObject(stored, context, bucket)
+
+
+async def check_bucket(context: Context, bucket: BucketName) -> None:
+    """Raises NotFound (`BucketNotFound`)."""
+    if not await context.objects.has_bucket(bucket):
+        raise bucket_not_found(bucket.bucket)
+
+
+async def put_object(
+    context: Context,
+    caller: Caller,
+    bucket: BucketName,
+    name: str,
+    chunks: AsyncIterator[bytes],
+    declared: Declared,
+    condition: Condition = NO_CONDITION,
+) -> StoredObject:
+    """Takes the bytes as they come; when it returns, the object exists, durably.
+
+    Raises PermissionDenied unless the rules allow `create` or `update`, before a byte is taken and
+    with all that is known then; NotFound (`BucketNotFound`), FailedPrecondition
+    (`ConditionFailed`), InvalidArgument, QuotaExceeded (`ObjectTooLarge`).
+    """
+    check_object_name(name)
+    checked = check_declared(context, declared)
+    authorizer = await make_object_authorizer(context, caller, bucket)
+    if authorizer.is_bound and checked.size is None:
+        raise InvalidArgument("this upload needs `Content-Length`", reason="LengthRequired")
+    await check_upload(context, authorizer, bucket, name, checked, condition)
+    written = await context.objects.write(bucket, chunks, checked)
+    try:
+        return await context.objects.publish(
+            bucket, name, written, checked, condition, checker(authorizer, name)
+        )
+    except BaseException as error:
+        # Where it is not known whether the commit happened, the bytes have to stay.
+        if isinstance(error, PermissionDenied | InvalidArgument) or is_refusal(error):
+            await context.objects.discard(bucket.project, written)
+        raise
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the error says for certain that nothing was committed."""
+    code = getattr(error, "code", None)
+    return code is not None and code.value in ("FAILED_PRECONDITION", "NOT_FOUND")
+
+
+def checker(authorizer: ObjectAuthorizer, name: str) -> Check:
+    """The question that a transaction asks about one object."""
+
+    async def check(method: str, old: StoredObject | None, new: StoredObject | None) -> None:
+        await authorizer.check_stored(name, method, old, new)
+
+    return check
+
+
+def check_declared(context: Context, declared: Declared) -> Declared:
+    """Raises InvalidArgument (`InvalidMetadata`, `InvalidContentType`)."""
+    if declared.metadata is not None:
+        maximum = context.settings.limits.object_metadata_bytes_max
+        check_metadata(declared.metadata, maximum)
+    if declared.content_type is not None:
+        check_content_type(declared.content_type)
+    return declared
+
+
+async def check_upload(
+    context: Context,
+    authorizer: ObjectAuthorizer,
+    bucket: BucketName,
+    name: str,
+    declared: Declared,
+    condition: Condition,
+) -> StoredObject | None:
+    """What can be told before the bytes come; the object as it is."""
+    old = await context.objects.find(bucket, name)
+    if authorizer.is_bound:
+        kind = declared.content_type or guess(name, None)
+        new = declared_resource(bucket, name, declared, kind, request_time(context))
+        await authorizer.check("create" if old is None else "update", name, old, new)
+    if old is None:
+        await check_bucket(context, bucket)
+    condition.check(old)
+    return old
+
+
+async def update_object(
+    context: Context,
+    caller: Caller,
+    bucket: BucketName,
+    name: str,
+    *,
+    content_type: str | None,
+    metadata: Mapping[str, str] | None,
+    condition: Condition = NO_CONDITION,
+) -> StoredObject:
+    """Changes what is not None. Raises PermissionDenied unless the rules allow `update`."""
+    check_object_name(name)
+    check_declared(context, Declared(content_type=content_type, metadata=metadata))
+    authorizer = await make_object_authorizer(context, caller, bucket)
+    return await context.objects.update(
+        bucket, name, content_type, metadata, condition, checker(authorizer, name)
+    )
+
+
+async def delete_object(
+    context: Context,
+    caller: Caller,
+    bucket: BucketName,
+    name: str,
+    condition: Condition = NO_CONDITION,
+) -> None:
+    """Raises PermissionDenied unless the rules allow `delete`; NotFound (`ObjectNotFound`)."""
+    check_object_name(name)
+    authorizer = await make_object_authorizer(context, caller, bucket)
+    await context.objects.delete(bucket, name, condition, checker(authorizer, name))
+
+
+async def copy_object(
+    context: Context,
+    caller: Caller,
+    bucket: BucketName,
+    name: str,
+    target: BucketName,
+    target_name: str,
+    condition: Condition = NO_CONDITION,
+) -> StoredObject:
+    """Raises PermissionDenied unless the rules allow `get` of the one and `create` or `update` of
+    the other."""
+    check_object_name(name)
+    check_object_name(target_name)
+    reads = await make_object_authorizer(context, caller, bucket)
+    writes = await make_object_authorizer(context, caller, target)
+    return await context.objects.copy(
+        bucket,
+        name,
+        target,
+        target_name,
+        condition,
+        checker(reads, name),
+        checker(writes, target_name),
+    )
+
+
+async def list_objects(
+    context: Context,
+    caller: Caller,
+    bucket: BucketName,
+    *,
+    prefix: str,
+    delimiter: str | None,
+    page_size: int,
+    page_token: str | None,
+) -> ObjectPage:
+    """Raises PermissionDenied unless the rules allow `list`; what is there plays no part."""
+    check_prefix(prefix)
+    if delimiter not in (None, "", DELIMITER):
+        raise InvalidArgument(
+            f"`delimiter` is `{DELIMITER}`, or left out",
+            reason="InvalidParameter",
+            details={"parameter": "delimiter"},
+        )
+    by_folder = delimiter == DELIMITER
+    authorizer = await make_object_authorizer(context, caller, bucket)
+    await authorizer.check_list(prefix, by_folder=by_folder)
+    await check_bucket(context, bucket)
+    database = await context.objects.system.open(bucket.project)
+    return await list_page(
+        database, bucket, prefix=prefix, by_folder=by_folder, size=page_size, token=page_token
+    )
+
+
+# Buckets, for administrators
+
+
+async def create_bucket(context: Context, caller: Caller, project: str, bucket: object) -> Bucket:
+    check_is_admin(caller)
+    await context.projects.get_project(project)
+    return await context.objects.create_bucket(project, bucket)
+
+
+async def list_buckets(context: Context, caller: Caller, project: str) -> list[Bucket]:
+    check_is_admin(caller)
+    await context.projects.get_project(project)
+    return await context.objects.list_buckets(project)
+
+
+async def delete_bucket(
+    context: Context, caller: Caller, project: str, bucket: str, *, recursive: bool
+) -> None:
+    check_is_admin(caller)
+    await context.projects.get_project(project)
+    name = BucketName(project, check_bucket_id(bucket))
+    await context.objects.delete_bucket(name, recursive=recursive)
