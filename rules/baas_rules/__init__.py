@@ -7,6 +7,7 @@ decision = ruleset.decide(request, documents)
 from baas_rules.decision import (
     AllOf,
     AnyOf,
+    Attempt,
     Auth,
     Constraint,
     Decision,
@@ -14,12 +15,14 @@ from baas_rules.decision import (
     FieldConstraint,
     ListOrder,
     ListRequest,
+    LookedUp,
     Lookup,
     ObjectListRequest,
     OpenAccess,
     Reason,
     Request,
     ResourceDocument,
+    Step,
 )
 from baas_rules.errors import (
     Diagnostic,
@@ -36,6 +39,7 @@ from baas_rules.values import Duration, LatLng, Path, RulesSet, Timestamp
 __all__ = [
     "AllOf",
     "AnyOf",
+    "Attempt",
     "Auth",
     "Constraint",
     "Decision",
@@ -48,6 +52,7 @@ __all__ = [
     "LimitExceeded",
     "ListOrder",
     "ListRequest",
+    "LookedUp",
     "Lookup",
     "ObjectListRequest",
     "OpenAccess",
@@ -61,6 +66,7 @@ __all__ = [
     "RulesSyntaxError",
     "Ruleset",
     "Severity",
+    "Step",
     "Timestamp",
     "check",
 ]

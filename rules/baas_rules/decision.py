@@ -186,11 +186,50 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A sub-expression that was evaluated: what it came to, or why it has no value (`error`), and
+    the steps inside of it, in order. `text` is the source, `value` in the language's notation."""
+
+    text: str
+    line: int
+    column: int
+    end_column: int
+    value: str | None
+    error: str | None
+    children: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An allow statement that names the method, in a match that covers the path. `outcome` is
+    `granted`, `false`, `error`, `not proved` (lists) or `not tried` (another one had granted)."""
+
+    pattern: str
+    line: int
+    methods: tuple[str, ...]
+    captures: tuple[tuple[str, str], ...]
+    outcome: str
+    step: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """A document that an explanation's decision rests on."""
+
+    lookup: Lookup
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision and, if it denied, why: one reason per allow statement that was asked."""
+    """A decision and why: every statement that was tried, step by step, and if it denied, one
+    reason for each. `expressions` is what the evaluation cost, of `limits.EXPRESSIONS_MAX`."""
 
     decision: Decision
     subject: str  # such as `update of /users/ada`
+    attempts: tuple[Attempt, ...] = ()
+    lookups: tuple[LookedUp, ...] = ()
+    expressions: int = 0
 
     @property
     def allowed(self) -> bool:
@@ -206,6 +245,32 @@ class Explanation:
             return f"{self.subject} is undecided: it needs {paths}"
         verdict = "allowed" if self.allowed else "denied"
         return "\n".join([f"{self.subject} is {verdict}", *map(str, self.reasons)])
+
+    def tree(self) -> str:
+        """Everything, for a person: the statements, their steps, the lookups and the cost."""
+        lines = [str(self)]
+        for attempt in self.attempts:
+            bound = ", ".join(f"{name} = {value}" for name, value in attempt.captures)
+            lines.append(
+                f"{attempt.outcome}: allow {', '.join(attempt.methods)} (line {attempt.line})"
+                f" of match {attempt.pattern}" + (f" with {bound}" if bound else "")
+            )
+            if attempt.step is not None:
+                lines.extend(_step_lines(attempt.step, 1))
+        for found in self.lookups:
+            state = "exists" if found.exists else "does not exist"
+            after = " after the commit" if found.lookup.after else ""
+            lines.append(f"looked up /{'/'.join(found.lookup.path)}{after}: {state}")
+        lines.append(f"cost: {self.expressions} expressions, {len(self.lookups)} lookups")
+        return "\n".join(lines)
+
+
+def _step_lines(step: Step, depth: int) -> list[str]:
+    told = f"error: {step.error}" if step.error is not None else step.value
+    lines = [f"{'  ' * depth}{step.text} -> {told}"]
+    for child in step.children:
+        lines.extend(_step_lines(child, depth + 1))
+    return lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from baas_rules.environment import Trace, Unresolved
 from baas_rules.lists import field_text
 from baas_rules.prover import Proof
 from baas_rules.source import Source, Span
-from baas_rules.values import show
+from baas_rules.steps import Narrator
 
 _VALUES_MAX = 8
 _HINTS_MAX = 3
@@ -19,8 +19,9 @@ _HINTS_MAX = 3
 # --- one document ------------------------------------------------------------------------------
 
 
-def reason_of(source: Source, trace: Trace, method: str, allow_span: Span) -> Reason:
+def reason_of(narrator: Narrator, trace: Trace, method: str, allow_span: Span) -> Reason:
     """Why a condition did not grant. `trace` is that of the condition's evaluation."""
+    source = narrator.source
     blamed = _blamed(trace)
     node = blamed.node
     assert node is not None
@@ -29,7 +30,9 @@ def reason_of(source: Source, trace: Trace, method: str, allow_span: Span) -> Re
     if blamed.fault is None and isinstance(blamed.value, bool):
         message = f"false for '{method}' @ L{allow_line}"
     else:
-        what = str(blamed.fault) if blamed.fault else f"{show(blamed.value)} is not a bool"
+        what = f"{narrator.value(blamed.value)} is not a bool"
+        if blamed.fault is not None:
+            what = narrator.message(str(blamed.fault))
         message = f"evaluation error at L{line}:{column} for '{method}' @ L{allow_line}: {what}"
     return Reason(
         message=message,
@@ -37,7 +40,7 @@ def reason_of(source: Source, trace: Trace, method: str, allow_span: Span) -> Re
         column=column,
         end_column=end_column,
         source_line=source.line_text(line),
-        values=_values(source, blamed),
+        values=_values(narrator, blamed),
     )
 
 
@@ -61,7 +64,7 @@ def _blamed(trace: Trace) -> Trace:
     return trace
 
 
-def _values(source: Source, trace: Trace) -> tuple[tuple[str, str], ...]:
+def _values(narrator: Narrator, trace: Trace) -> tuple[tuple[str, str], ...]:
     """The values of the operands, as far as their text does not say them already."""
     found: dict[str, str] = {}
     pending = [*reversed(trace.children)]
@@ -71,7 +74,8 @@ def _values(source: Source, trace: Trace) -> tuple[tuple[str, str], ...]:
             continue
         if child.fault is None and not isinstance(child.value, ResourceDocument):
             if not isinstance(child.node, ast.ListLiteral | ast.MapLiteral):
-                found.setdefault(source.text_of(child.node.span), show(child.value))
+                text = narrator.source.text_of(child.node.span)
+                found.setdefault(text, narrator.value(child.value))
             if isinstance(child.node, ast.Member | ast.Name):
                 continue  # what it is read from is not news
         pending.extend(reversed(child.children))
@@ -81,8 +85,9 @@ def _values(source: Source, trace: Trace) -> tuple[tuple[str, str], ...]:
 # --- lists -------------------------------------------------------------------------------------
 
 
-def list_reason(source: Source, proof: Proof, allow_span: Span) -> Reason:
+def list_reason(narrator: Narrator, proof: Proof, allow_span: Span) -> Reason:
     """Why a condition is not proved for a query, and which filter would make it so."""
+    source = narrator.source
     leaves = list(_unproved(proof))
     suggestions = [_suggestion(source, leaf) for leaf in leaves]
     hints = list(dict.fromkeys(hint for hint in suggestions if hint is not None))[:_HINTS_MAX]
@@ -95,7 +100,7 @@ def list_reason(source: Source, proof: Proof, allow_span: Span) -> Reason:
     if told.false and not told.true and not told.error:
         message = f"false for 'list' @ L{allow_line}"
     elif told.error and not told.true and not told.false:
-        what = leaf.result.error or "the condition is not a bool"
+        what = narrator.message(leaf.result.error) or "the condition is not a bool"
         message = f"evaluation error at L{line}:{column} for 'list' @ L{allow_line}: {what}"
     else:
         message = (
@@ -108,7 +113,7 @@ def list_reason(source: Source, proof: Proof, allow_span: Span) -> Reason:
         column=column,
         end_column=end_column,
         source_line=source.line_text(line),
-        values=_known_values(source, leaf),
+        values=_known_values(narrator, leaf),
         hint=f"add {' or '.join(hints)} to the query" if hints else None,
     )
 
@@ -217,13 +222,12 @@ def _where(path: Segments, operator: str, value: str) -> str:
     return f'where("{field_text(path)}", "{operator}", {value})'
 
 
-def _known_values(source: Source, proof: Proof) -> tuple[tuple[str, str], ...]:
+def _known_values(narrator: Narrator, proof: Proof) -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
     for child in proof.children:
         value = child.result.value
         if isinstance(value, Known) and not isinstance(child.node, ast.Literal | ast.ListLiteral):
             if any(isinstance(one, ResourceDocument) for one in value.values):
                 continue
-            shown = " or ".join(show(one) for one in value.values[:3])
-            found[_text_of(source, child)] = shown
+            found[_text_of(narrator.source, child)] = narrator.abstract(value)
     return tuple(found.items())

@@ -22,11 +22,15 @@ class Grant:
     """An allow statement. `run` is its condition; without one, it always grants."""
 
     allow: ast.Allow
-    scope: Scope
+    block: Block
     run: Run
     weight: int
     uses_resource: bool
     captures: frozenset[int]
+
+    @property
+    def scope(self) -> Scope:
+        return self.block.scope
 
 
 # The allow statements of one match, by method.
@@ -84,7 +88,7 @@ class Statements:
 def _grants(block: Block, compiler: Compiler, analysis: Analysis) -> Grants:
     found: dict[str, list[Grant]] = {}
     for allow in block.match.allows:
-        grant = _grant(allow, block.scope, compiler, analysis)
+        grant = _grant(allow, block, compiler, analysis)
         methods = dict.fromkeys(
             method
             for named in allow.methods
@@ -95,14 +99,14 @@ def _grants(block: Block, compiler: Compiler, analysis: Analysis) -> Grants:
     return {method: tuple(grants) for method, grants in found.items()}
 
 
-def _grant(allow: ast.Allow, scope: Scope, compiler: Compiler, analysis: Analysis) -> Grant:
+def _grant(allow: ast.Allow, block: Block, compiler: Compiler, analysis: Analysis) -> Grant:
     if allow.condition is None:
-        return Grant(allow, scope, lambda environment, frame: True, 0, False, frozenset())
-    measure = analysis.measure(allow.condition, scope)
+        return Grant(allow, block, lambda environment, frame: True, 0, False, frozenset())
+    measure = analysis.measure(allow.condition, block.scope)
     return Grant(
         allow=allow,
-        scope=scope,
-        run=compiler.condition(allow.condition, scope),
+        block=block,
+        run=compiler.condition(allow.condition, block.scope),
         weight=measure.weight,
         uses_resource=measure.uses_resource,
         captures=measure.captures,

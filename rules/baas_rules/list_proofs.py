@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from baas_rules.abstract import Anything, Known, Result, truth
 from baas_rules.decision import (
     OBJECT_SERVICE,
     AnyListRequest,
+    Attempt,
     Decision,
     Explanation,
     Lookup,
@@ -26,10 +29,11 @@ from baas_rules.lists import (
     listings,
 )
 from baas_rules.matching import Captures
-from baas_rules.prover import Prover
+from baas_rules.prover import Proof, Prover
 from baas_rules.scopes import Outline
 from baas_rules.settling import DENIED, because, settled, undecided
 from baas_rules.source import Source
+from baas_rules.steps import Narrator, attempt, looked_up
 
 
 class ListProofs:
@@ -38,13 +42,14 @@ class ListProofs:
     def __init__(self, source: Source, made: Outline, statements: Statements) -> None:
         self._source = source
         self._service = made.service.name
-        self._version = made.file.version
+        # In version 1 nothing covers a listing of objects.
+        self._never = self._service == OBJECT_SERVICE and made.file.version == 1
         self._statements = statements
 
     def prove(self, request: AnyListRequest, documents: Documents) -> Decision:
         """As `Ruleset.prove_list`."""
-        if self._service == OBJECT_SERVICE and self._version == 1:
-            return DENIED  # in version 1 nothing covers a listing
+        if self._never:
+            return DENIED
         environment = Environment(as_request(request), documents)
         unresolved = frozenset[Lookup]()
         denied = False
@@ -102,41 +107,75 @@ class ListProofs:
 
     # --- why -----------------------------------------------------------------------------------
 
-    def explain(self, request: AnyListRequest, documents: Documents) -> Explanation:
-        """As `Ruleset.explain_list`."""
+    def explain(
+        self, request: AnyListRequest, documents: Documents, *, redact: bool = False
+    ) -> Explanation:
+        """As `Ruleset.explain_list`. Of the alternatives of a query, it tells of the first that is
+        not allowed, or else of the last."""
         decision = self.prove(request, documents)
-        if decision.allowed or decision.missing:
+        if decision.missing:
             return Explanation(decision, describe(request))
-        if self._service == OBJECT_SERVICE and self._version == 1:
+        if self._never:
             return Explanation(because(decision, (self._uncovered(request),)), describe(request))
         environment = Environment(as_request(request), documents)
+        narrator = Narrator(self._source, redact=redact)
         reasons: list[Reason] = []
+        attempts: list[Attempt] = []
         try:
             for listing in listings(request):
                 proved, pending = self._prove(listing, environment)
+                attempts, reasons = self._attempts(narrator, listing, environment)
                 if not proved and not pending:
-                    reasons = self._reasons(listing, environment)
                     break
         except (LimitExceeded, RecursionError) as error:
             reasons = [Reason(f"evaluation error: {error}")]
-        return Explanation(because(decision, tuple(reasons)), describe(request))
+        return Explanation(
+            decision if decision.allowed else because(decision, tuple(reasons)),
+            describe(request),
+            tuple(attempts),
+            looked_up(environment, redact=redact),
+        )
 
-    def _reasons(self, listing: Listing, environment: Environment) -> list[Reason]:
+    def _attempts(
+        self, narrator: Narrator, listing: Listing, environment: Environment
+    ) -> tuple[list[Attempt], list[Reason]]:
+        attempts: list[Attempt] = []
         reasons: list[Reason] = []
+        for grant, captures, proof in self.traced_proofs(listing, environment):
+            if proof is None:
+                granted = grant.allow.condition is None
+                outcome = "granted" if granted else "not tried"
+                attempts.append(attempt(narrator, grant, captures, outcome))
+                continue
+            outcome = "granted" if truth(proof.result).is_proved else "not proved"
+            attempts.append(attempt(narrator, grant, captures, outcome, narrator.proof(proof)))
+            if outcome != "granted":
+                reasons.append(list_reason(narrator, proof, grant.allow.span))
+        return attempts, reasons or [self._uncovered(listing.request)]
+
+    def traced_proofs(
+        self, listing: Listing, environment: Environment
+    ) -> Iterator[tuple[Grant, Captures, Proof | None]]:
+        """Proves the statements in turn, up to one that grants; None stands for what is not
+        evaluated, be it without a condition or behind the one that granted."""
+        over = False
         for grants, captures in listing.covering(self._statements.tree):
             for grant in grants.get("list", ()):
-                assert grant.allow.condition is not None
+                condition = grant.allow.condition
+                if over or condition is None:
+                    yield grant, captures, None
+                    over = True
+                    continue
                 prover = _prover(listing, captures, environment, traced=True)
-                prover.prove(grant.allow.condition, grant.scope)
-                assert prover.proof is not None
-                reasons.append(list_reason(self._source, prover.proof, grant.allow.span))
-        return reasons or [self._uncovered(listing.request)]
+                result = prover.prove(condition, grant.scope)
+                over = truth(result).is_proved
+                yield grant, captures, prover.proof
 
     def _uncovered(self, request: AnyListRequest) -> Reason:
         what = "object" if self._service == OBJECT_SERVICE else "document"
         message = f"no allow statement with list covers every {what} of the {describe(request)}"
         hint = None
-        if self._service == OBJECT_SERVICE and self._version == 1:
+        if self._never:
             return Reason("a list of objects needs rules_version '2'")
         if isinstance(request, ObjectListRequest):
             hint = "a list needs a match that ends with {name=**}, so that it covers all below"

@@ -20,9 +20,10 @@ from baas_rules.exposure import open_access
 from baas_rules.lists import describe
 from baas_rules.parser import parse
 from baas_rules.scopes import Outline, outlines
-from baas_rules.service import ServiceRules, subject_of
+from baas_rules.service import ServiceRules
 from baas_rules.settling import DENIED, because
 from baas_rules.source import Source
+from baas_rules.steps import subject_of
 
 
 def check(source: str, *, name: str = "firestore.rules") -> list[Diagnostic]:
@@ -97,21 +98,26 @@ class Ruleset:
         rules = self._services.get(_service_of(request))
         return DENIED if rules is None else rules.lists.prove(request, documents)
 
-    def explain(self, request: Request, documents: Documents) -> Explanation:
-        """The same decision, with a reason for each allow statement that did not grant. For the
-        app's developer: it shows values of documents, so a caller must never see it."""
+    def explain(
+        self, request: Request, documents: Documents, *, redact: bool = False
+    ) -> Explanation:
+        """The same decision, with every step that led to it, and a reason for each allow statement
+        that did not grant. For the app's developer: it shows values of documents, so a caller must
+        never see it. With `redact` it shows their types instead, and no ids."""
         rules = self._services.get(request.service)
         if rules is None:
-            return self._foreign(request.service, subject_of(request))
-        return rules.explain(request, documents)
+            return self._foreign(request.service, subject_of(request, redact=redact))
+        return rules.explain(request, documents, redact=redact)
 
-    def explain_list(self, request: AnyListRequest, documents: Documents) -> Explanation:
+    def explain_list(
+        self, request: AnyListRequest, documents: Documents, *, redact: bool = False
+    ) -> Explanation:
         """The same decision, with a reason for each allow statement that is not proved, and the
         filter that would make it so. Only for the app's developer, as `explain`."""
         rules = self._services.get(_service_of(request))
         if rules is None:
             return self._foreign(_service_of(request), describe(request))
-        return rules.lists.explain(request, documents)
+        return rules.lists.explain(request, documents, redact=redact)
 
     def _foreign(self, service: str, subject: str) -> Explanation:
         reason = Reason(f"these rules are for {' and '.join(self._services)}, not {service}")

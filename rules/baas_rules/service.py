@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from baas_rules import ast
 from baas_rules.decision import (
     DOCUMENT_SERVICE,
     METHODS,
+    Attempt,
     Decision,
     Explanation,
     Lookup,
@@ -20,9 +24,10 @@ from baas_rules.grants import Grant, Statements
 from baas_rules.limits import EXPRESSIONS_MAX
 from baas_rules.list_proofs import ListProofs
 from baas_rules.matching import Captures
-from baas_rules.scopes import Outline
+from baas_rules.scopes import Outline, Scope
 from baas_rules.settling import ALLOWED, DENIED, because, settled, undecided
 from baas_rules.source import Source
+from baas_rules.steps import Narrator, attempt, looked_up, subject_of
 
 
 class ServiceRules:
@@ -76,25 +81,41 @@ class ServiceRules:
 
     # --- why -----------------------------------------------------------------------------------
 
-    def explain(self, request: Request, documents: Documents) -> Explanation:
+    def explain(
+        self, request: Request, documents: Documents, *, redact: bool = False
+    ) -> Explanation:
         """As `Ruleset.explain`."""
-        subject = subject_of(request)
+        subject = subject_of(request, redact=redact)
         decision = self.decide(request, documents)
-        if decision.allowed or decision.missing:
+        if decision.missing:
             return Explanation(decision, subject)
         asked = self._matching(request)
         if not asked:
-            return Explanation(because(decision, (self._uncovered(request),)), subject)
-        compiler = Compiler(service=self.name, traced=True)
+            reason = self._uncovered(request, redact=redact)
+            return Explanation(because(decision, (reason,)), subject)
+        narrator = Narrator(self._source, redact=redact)
         environment = Environment(request, documents)
         reasons: list[Reason] = []
-        for grant, captures in asked:
-            environment.captures = captures
-            trace = _traced(compiler, grant, environment)
-            reasons.append(reason_of(self._source, trace, request.method, grant.allow.span))
-            if isinstance(trace.fault, LimitExceeded):
-                break
-        return Explanation(because(decision, tuple(reasons)), subject)
+        attempts: list[Attempt] = []
+        for grant, captures, trace in traced_evaluations(self.name, asked, environment):
+            if trace is None:
+                granted = grant.allow.condition is None and "granted" not in {
+                    one.outcome for one in attempts
+                }
+                outcome = "granted" if granted else "not tried"
+                attempts.append(attempt(narrator, grant, captures, outcome))
+                continue
+            outcome = _outcome(trace)
+            attempts.append(attempt(narrator, grant, captures, outcome, narrator.trace(trace)))
+            if outcome != "granted":
+                reasons.append(reason_of(narrator, trace, request.method, grant.allow.span))
+        return Explanation(
+            decision if decision.allowed else because(decision, tuple(reasons)),
+            subject,
+            tuple(attempts),
+            looked_up(environment, redact=redact),
+            EXPRESSIONS_MAX - environment.budget,
+        )
 
     def _matching(self, request: Request) -> list[tuple[Grant, Captures]]:
         """Every allow statement that names the method, in matches that cover the path."""
@@ -104,9 +125,9 @@ class ServiceRules:
             for grant in grants.get(request.method, ())
         ]
 
-    def _uncovered(self, request: Request) -> Reason:
+    def _uncovered(self, request: Request, *, redact: bool) -> Reason:
         """Why no allow statement was asked."""
-        path = "/" + "/".join(request.path)
+        path = subject_of(request, redact=redact).removeprefix(f"{request.method} of ")
         matched = self._statements.tree.match(full_path(request))
         methods = {method for grants, _ in matched for method in grants}
         if methods:
@@ -117,22 +138,44 @@ class ServiceRules:
         return Reason(f"no match statement covers `{path}`", hint=hint)
 
 
-def subject_of(request: Request) -> str:
-    return f"{request.method} of /{'/'.join(request.path)}"
-
-
 def full_path(request: Request) -> Segments:
     if request.service == DOCUMENT_SERVICE:
         return ("databases", request.database, "documents", *request.path)
     return request.path
 
 
-def _traced(compiler: Compiler, grant: Grant, environment: Environment) -> Trace:
-    condition = grant.allow.condition
-    assert condition is not None, "an allow without condition grants"
-    root = Trace(None)
+def traced_evaluations(
+    service: str, asked: list[tuple[Grant, Captures]], environment: Environment
+) -> Iterator[tuple[Grant, Captures, Trace | None]]:
+    """Evaluates the statements in turn, as `decide` does, up to one that grants; None stands for
+    what is not evaluated, be it without a condition or behind the one that granted."""
+    compiler = Compiler(service=service, traced=True)
+    over = False
+    for grant, captures in asked:
+        if over or grant.allow.condition is None:
+            over = over or grant.allow.condition is None
+            yield grant, captures, None
+            continue
+        environment.captures = captures
+        trace = _traced(compiler, grant.allow.condition, grant.scope, environment)
+        over = isinstance(trace.fault, LimitExceeded) or _outcome(trace) == "granted"
+        yield grant, captures, trace
+
+
+def _outcome(trace: Trace) -> str:
+    if trace.fault is not None:
+        return "error"
+    if trace.value is True:
+        return "granted"
+    return "false" if trace.value is False else "error"
+
+
+def _traced(
+    compiler: Compiler, condition: ast.Expression, scope: Scope, environment: Environment
+) -> Trace:
+    root = Trace(condition)
     environment.trace = root
-    run = compiler.condition(condition, grant.scope)
+    run = compiler.condition(condition, scope)
     try:
         value = run(environment, ())
     except (RulesError, Unresolved, RecursionError) as fault:
@@ -141,7 +184,4 @@ def _traced(compiler: Compiler, grant: Grant, environment: Environment) -> Trace
     else:
         if not root.children:  # a literal, which is not traced
             root.value = value
-    if root.children:
-        return root.children[0]
-    root.node = condition
-    return root
+    return root.children[0] if root.children else root

@@ -291,6 +291,13 @@ def show(value: Any, length_max: int = 120) -> str:
     return text if len(text) <= length_max else text[: length_max - 1] + "…"
 
 
+def show_type(value: Any) -> str:
+    """What may be told of a value that is private: null and bools as they are, else the type."""
+    if value is None or value.__class__ is bool:
+        return show(value)
+    return f"({type_name(value)})"
+
+
 def _show(value: Any, budget: int) -> str:
     kind = value.__class__
     if value is None:
