@@ -26,6 +26,7 @@ from baas.settings import Settings
 
 TOKEN_VARIABLE = "BAAS_TOKEN"
 API = "/api/v1/admin"
+APPS_API = "/api/v1"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 600.0
@@ -38,12 +39,30 @@ class Client:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
-    async def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+    @property
+    def server(self) -> str:
+        """The server's address."""
+        return str(self._http.base_url)
+
+    async def call(
+        self, method: str, path: str, *, api: str = API, **request: Any
+    ) -> dict[str, Any]:
         """The JSON object that the server answers; `path` begins behind the API's own."""
         with _reaching():
-            answer = await self._http.request(method, API + path, **request)
+            answer = await self._http.request(method, api + path, **request)
         _check(answer, answer.content)
         return _parse(answer.content)
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self, path: str, *, api: str = API, **request: Any
+    ) -> AsyncIterator[httpx.Response]:
+        """An answer whose body is still to be read."""
+        with _reaching():
+            async with self._http.stream("GET", api + path, **request) as answer:
+                if not answer.is_success:
+                    _check(answer, await answer.aread())
+                yield answer
 
     async def stream(self, path: str, **request: Any) -> AsyncIterator[bytes]:
         """The body of an answer as it arrives."""

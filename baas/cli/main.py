@@ -9,8 +9,10 @@ import click
 
 from baas import __version__
 from baas.cli.accounts import admin_group, user_group
+from baas.cli.buckets import bucket_group
 from baas.cli.failures import CommandFailed
 from baas.cli.folders import init_command
+from baas.cli.objects import object_group
 from baas.cli.projects import key_group, project_group
 from baas.cli.rules import rules_group
 from baas.cli.serve import serve_command
@@ -33,6 +35,8 @@ for _command in (
     project_group,
     key_group,
     rules_group,
+    bucket_group,
+    object_group,
     user_group,
     admin_group,
     import_command,

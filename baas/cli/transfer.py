@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from baas.cli.client import Client, path_of, run
 from baas.cli.failures import CommandFailed, Refused
 from baas.cli.options import Target, database_option, project_option, with_target
 from baas.cli.output import note
+from baas.cli.progress import Bar, appearing
 
 BATCH_BYTES = 4 * 1024 * 1024
 _ERROR_LINE = b'{"error":'
@@ -47,7 +36,7 @@ def export_command(
     path = path_of("projects", project, "databases", database) + "/documents:export"
     parameters = {"collection": collection} if collection else {}
 
-    async def work(client: Client, out: BinaryIO, bar: _Bar) -> int:
+    async def work(client: Client, out: BinaryIO, bar: Bar) -> int:
         count, tail = 0, b""
         async for chunk in client.stream(path, params=parameters):
             out.write(chunk)
@@ -60,14 +49,14 @@ def export_command(
         return count
 
     if str(file) == "-":
-        with _Bar("export", None) as bar:
+        with Bar("export", None) as bar:
             count = run(target, lambda client: work(client, sys.stdout.buffer, bar))
             sys.stdout.buffer.flush()
         note(f"exported {count} documents")
         return
     if file.exists() and not force:
         raise CommandFailed(f"`{file}` exists; replace it with --force")
-    with _Bar("export", None) as bar, _appearing(file) as out:
+    with Bar("export", None) as bar, appearing(file) as out:
         count = run(target, lambda client: work(client, out, bar))
     click.echo(f"exported {count} documents to {file}")
 
@@ -94,7 +83,7 @@ def import_command(
     """
     path = path_of("projects", project, "databases", database) + "/documents:import"
 
-    async def work(client: Client, source: BinaryIO, bar: _Bar) -> int:
+    async def work(client: Client, source: BinaryIO, bar: Bar) -> int:
         done = documents = 0
         for lines in _batches(source):
             behind = max(0, min(skip_lines - done, len(lines)))
@@ -116,10 +105,10 @@ def import_command(
         return documents
 
     if str(file) == "-":
-        with _Bar("import", None) as bar:
+        with Bar("import", None) as bar:
             count = run(target, lambda client: work(client, sys.stdin.buffer, bar))
     else:
-        with file.open("rb") as source, _Bar("import", file.stat().st_size) as bar:
+        with file.open("rb") as source, Bar("import", file.stat().st_size) as bar:
             count = run(target, lambda client: work(client, source, bar))
     click.echo(f"imported {count} documents")
 
@@ -143,45 +132,3 @@ def _batches(source: BinaryIO) -> Iterator[list[bytes]]:
         if not lines[-1].endswith(b"\n"):
             lines[-1] += b"\n"
         yield lines
-
-
-@contextlib.contextmanager
-def _appearing(file: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name when all of it is written, or never."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with partial.open("xb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-class _Bar:
-    """Progress on stderr while that is a terminal."""
-
-    def __init__(self, verb: str, total: int | None) -> None:
-        self._progress = Progress(
-            TextColumn(verb),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self._total = total
-        self._task: TaskID = self._progress.add_task(verb, total=total)
-
-    def advance(self, size: int) -> None:
-        self._progress.advance(self._task, size)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
