@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 RUN := .venv/bin/python
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup run test check format build bench crash fuzz rules-corpus console browser clean
+.PHONY: help setup run test check format build bench bench-peers crash fuzz rules-corpus console browser clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -60,6 +60,9 @@ build: .venv/.ready console  ## The three wheels, into dist/
 
 bench: .venv/.ready  ## Measure every hot path beside its floor
 	@$(RUN) -m bench $(BENCH)
+
+bench-peers: .venv/.ready  ## The same loads against PocketBase and Parse Server (PEERS="--rounds 1 …")
+	@$(RUN) -m bench.peers $(PEERS)
 
 crash: .venv/.ready  ## Kill the server at random moments under load, 50 rounds
 	@BAAS_CRASH_ROUNDS=50 .venv/bin/pytest tests/faults -x -q --timeout 3600

@@ -7,8 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,9 +23,9 @@ from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
 from baas.storage.engine import Change, CommitGroup, CommitRecord, Entry
 from baas.storage.sqlite import SqliteEngine
+from bench.processes import cpu_seconds, free_port, memory_mib, running
 
 HERE = Path(__file__).parent
-START_SECONDS = 30.0
 SEED_BATCH = 500
 RULES = """rules_version = '2';
 service cloud.firestore {
@@ -67,34 +65,11 @@ class Target:
 
     def memory_mib(self) -> float:
         """Resident memory of the server process and its workers."""
-        return sum(_resident_kib(pid) for pid in self._processes()) / 1024
+        return memory_mib(self.process.pid)
 
     def cpu_seconds(self) -> float:
         """Processor time that the server process and its workers have used so far."""
-        return sum(_cpu_seconds(pid) for pid in self._processes())
-
-    def _processes(self) -> list[int]:
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        children = " ".join(task.read_text() for task in tasks.glob("*/children")).split()
-        return [self.process.pid, *map(int, children)]
-
-
-def _resident_kib(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1])
-
-
-def _cpu_seconds(pid: int) -> float:
-    # After the name in parentheses: field 12 is user time, 13 system time, in clock ticks.
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        return cpu_seconds(self.process.pid)
 
 
 def sync_delay_library(folder: Path) -> Path | None:
@@ -133,33 +108,6 @@ def _environment(delay_library: Path | None, delay_us: int) -> dict[str, str]:
     if delay_us and delay_library:
         environment |= {"LD_PRELOAD": str(delay_library), "BENCH_SYNC_DELAY_US": str(delay_us)}
     return environment
-
-
-@contextlib.contextmanager
-def running(
-    command: list[str], environment: dict[str, str], probe: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"`{' '.join(command)}` did not start")
-            try:
-                httpx.get(probe)
-                break
-            except httpx.HTTPError:
-                time.sleep(0.05)
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def seed_fields(number: int, author: str) -> dict[str, Any]:

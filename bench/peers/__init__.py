@@ -1,0 +1,1 @@
+"""The same loads against the rivals: see bench/peers/README.md."""

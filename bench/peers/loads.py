@@ -1,0 +1,106 @@
+"""What is measured: the rows, the documents, and how one request of each looks to a peer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+DOCUMENT_ID = "seed%011d"  # 15 characters: what PocketBase asks for
+NUMBER, BY_NUMBER, ANY = "{n}", "{id}", "{any}"
+PAGE = 20
+SMALL, LARGE, OWNED = 10_000, 100_000, 10_000
+AUTHORS = 100  # of `owned`; the caller is one of them
+UPDATED_FROM = 2_000_000  # scores from here on were written by the update load
+ACCOUNT = {"email": "bench@example.com", "password": "a-long-password"}
+
+Check = Literal["created", "document", "page", "updated", "deleted"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request. In the path and the body `{n}` stands for the request's number, `{id}` for
+    the document of that number, `{any}` for a document at random."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the tables. `beside`: updates a second that a second client makes meanwhile."""
+
+    name: str
+    title: str
+    is_write: bool
+    connections: int
+    collection: str
+    check: Check
+    count: int = 1  # documents that requests choose from
+    total: int | None = None  # what the answer has to say how many there are
+    beside: int = 0
+
+
+ROWS = (
+    Row("create", "create, no rule", True, 500, "free", "created"),
+    Row("create-rule", "create, rule `author == me`", True, 500, "ruled", "created"),
+    Row("get", "get one", False, 100, "small", "document", count=SMALL),
+    Row("list-10k", "list 20 of 10k", False, 100, "small", "page"),
+    Row("list-10k-total", "list 20 of 10k, with total", False, 100, "small", "page", total=SMALL),
+    Row("list-100k", "list 20 of 100k", False, 100, "large", "page"),
+    Row("list-100k-total", "list 20 of 100k, with total", False, 100, "large", "page", total=LARGE),
+    Row("list-mine", "list 20, rule `author == me`", False, 100, "owned", "page"),
+    Row(
+        "list-updates",
+        "list 20 of 10k during 300 updates/s",
+        False,
+        100,
+        "small",
+        "page",
+        count=SMALL,
+        beside=300,
+    ),
+    Row("update", "update one field", True, 100, "small", "updated", count=SMALL),
+    Row("delete", "delete", True, 100, "doomed", "deleted", count=10**9),
+)
+
+
+def seeded(number: int, author: str) -> dict[str, Any]:
+    """A document that is there before the loads: about 340 bytes of JSON."""
+    return {
+        "title": f"title {number}",
+        "body": "lorem ipsum " * 12,
+        "author": author,
+        "score": number * 7919 % 1_000_000,
+        "ratio": 0.5,
+        "tags": ["one", "two", "three"],
+        "place": {"city": "Zürich", "zip": "8001"},
+        "public": True,
+    }
+
+
+def created(author: Any) -> str:
+    """The document that the create loads send, of the same shape and size; a template."""
+    fields = seeded(0, "") | {"title": "title {n}", "author": author}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Seed:
+    """The collections before the first load. `doomed` is how many documents the delete load may
+    delete in all rounds together; `free` and `ruled` start empty."""
+
+    doomed: int
+
+    def sizes(self) -> dict[str, int]:
+        return {"small": SMALL, "large": LARGE, "owned": OWNED, "doomed": self.doomed}
+
+
+def author_of(collection: str, number: int, me: str) -> str:
+    """Who wrote a seeded document: of `owned`, the caller one in a hundred."""
+    if collection != "owned" or number % AUTHORS == 0:
+        return me
+    return f"author{number % AUTHORS:09d}"  # as long as the ids that peers give

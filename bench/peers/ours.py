@@ -1,0 +1,205 @@
+"""The product, as `baas serve` starts it, on either engine and either HTTP server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.peers.loads import (
+    ACCOUNT,
+    DOCUMENT_ID,
+    PAGE,
+    Call,
+    Row,
+    Seed,
+    author_of,
+    created,
+    seeded,
+)
+from bench.peers.measure import Page, ask, expect
+from bench.processes import free_port, running
+
+PROJECT = "bench"
+SEED_BATCH = 500
+RULES = """rules_version = '2';
+service cloud.firestore {
+  match /databases/{database}/documents {
+    match /free/{document} { allow create: if true; }
+    match /ruled/{document} {
+      allow create: if request.auth != null && request.resource.data.author == request.auth.uid;
+    }
+    match /small/{document} { allow get, list, update: if true; }
+    match /large/{document} { allow list: if true; }
+    match /owned/{document} { allow list: if resource.data.author == request.auth.uid; }
+    match /doomed/{document} { allow delete: if true; }
+  }
+}
+"""
+_JSON = {"Content-Type": "application/json"}
+_DOCUMENTS = f"/api/v1/projects/{PROJECT}/documents"
+
+
+class Product:
+    """One data folder, seeded once and served again and again. With `like` it starts as a copy of
+    another's seed."""
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        folder: Path,
+        *,
+        server: str = "uvicorn",
+        mongodb: Callable[[], str] | None = None,
+        like: Product | None = None,
+    ) -> None:
+        self.name = name
+        self.title = title
+        self._folder = folder
+        self._data = folder / "data"
+        self._server = server
+        self._mongodb = mongodb
+        self._like = like
+        self._api_key = ""
+
+    def seed(self, seed: Seed) -> None:
+        self._folder.mkdir(parents=True)
+        if self._like is not None:
+            shutil.copytree(self._like._data, self._data)
+            self._api_key = self._like._api_key
+            return
+        with self._running() as (url, _, operator):
+            self._api_key, user = _prepare(url, operator)
+            headers = {"Authorization": f"Bearer {operator}"}
+            with httpx.Client(base_url=url, headers=headers, timeout=120) as client:
+                for collection, size in seed.sizes().items():
+                    _fill(client, collection, size, user)
+                _query_mine(client, user)  # has the index made
+
+    @contextlib.contextmanager
+    def serve(self) -> Iterator[ProductTarget]:
+        with self._running() as (url, pid, operator):
+            headers = {"X-Api-Key": self._api_key}
+            path = f"/api/v1/projects/{PROJECT}/accounts:sign-in"
+            with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+                session = ask(client, "POST", path, json=ACCOUNT).json()
+            yield ProductTarget(url, pid, session["user"]["uid"], session["id_token"], operator)
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[tuple[str, int, str]]:
+        """(URL, process id, operator's token)"""
+        port = free_port()
+        command = [sys.executable, "-m", "baas", "serve", "--data", str(self._data)]
+        command += ["--port", str(port), "--server", self._server]
+        if self._mongodb is not None:
+            command += ["--engine", "mongodb", "--mongodb-uri", self._mongodb()]
+        url = f"http://127.0.0.1:{port}"
+        log = self._folder / "log"
+        with running(command, os.environ, url + "/readyz", log=log) as process:
+            known = json.loads((self._data / "server.json").read_text(encoding="utf-8"))
+            yield url, process.pid, str(known["token"])
+
+
+@dataclass(frozen=True)
+class ProductTarget:
+    """See `measure.Target`."""
+
+    url: str
+    pid: int
+    user: str
+    token: str
+    operator: str
+
+    def calls(self, row: Row) -> Sequence[Call]:
+        signed_in = {"Authorization": f"Bearer {self.token}"}
+        path = f"{_DOCUMENTS}/{row.collection}"
+        match row.name:
+            case "create":
+                return [Call("POST", path, _JSON, f'{{"fields":{created(self.user)}}}')]
+            case "create-rule":
+                body = f'{{"fields":{created(self.user)}}}'
+                return [Call("POST", path, _JSON | signed_in, body)]
+            case "get":
+                return [Call("GET", path + "/{any}", {})]
+            case "list-mine":
+                body = json.dumps({"query": _mine(self.user)})
+                return [Call("POST", f"{_DOCUMENTS}:query", _JSON | signed_in, body)]
+            case "update":
+                return [self.update()]
+            case "delete":
+                return [Call("DELETE", path + "/{id}", {})]
+        page = Call("GET", f"{path}?page_size={PAGE}", {})
+        if row.total is None:
+            return [page]
+        body = json.dumps({"query": {"collection": row.collection}})
+        return [page, Call("POST", f"{_DOCUMENTS}:count", _JSON, body)]
+
+    def update(self) -> Call:
+        return Call("PATCH", f"{_DOCUMENTS}/small/{{id}}", _JSON, '{"fields":{"score":{n}}}')
+
+    def read_page(self, bodies: Sequence[Any]) -> Page:
+        documents = [document["fields"] for document in bodies[0]["documents"]]
+        return Page(documents, bodies[1]["count"] if len(bodies) > 1 else None)
+
+    def read_document(self, body: Any) -> Mapping[str, Any]:
+        fields: Mapping[str, Any] = body["fields"]
+        return fields
+
+    def find(self, client: httpx.Client, collection: str, number: int) -> Mapping[str, Any]:
+        path = f"{_DOCUMENTS}/{collection}/{DOCUMENT_ID % number}"
+        return self.read_document(ask(client, "GET", path, headers=self._as_operator).json())
+
+    def count(self, client: httpx.Client, collection: str) -> int:
+        query = {"query": {"collection": collection}}
+        path = f"{_DOCUMENTS}:count"
+        answer = ask(client, "POST", path, json=query, headers=self._as_operator)
+        return int(answer.json()["count"])
+
+    @property
+    def _as_operator(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.operator}"}
+
+
+def _mine(user: str) -> dict[str, Any]:
+    where = {"field": "author", "op": "==", "value": user}
+    return {"collection": "owned", "where": where, "limit": PAGE}
+
+
+def _prepare(url: str, operator: str) -> tuple[str, str]:
+    """The new project's publishable key, and the id of its user."""
+    headers = {"Authorization": f"Bearer {operator}"}
+    admin = f"/api/v1/admin/projects/{PROJECT}"
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        ask(client, "POST", "/api/v1/admin/projects", json={"id": PROJECT, "name": PROJECT})
+        ask(client, "PUT", f"{admin}/rules", json={"source": RULES, "allow_open": True})
+        wanted = {"kind": "publishable", "name": PROJECT}
+        key = str(ask(client, "POST", f"{admin}/keys", json=wanted).json()["key"])
+    with httpx.Client(base_url=url, headers={"X-Api-Key": key}, timeout=60) as client:
+        path = f"/api/v1/projects/{PROJECT}/accounts:sign-up"
+        return key, str(ask(client, "POST", path, json=ACCOUNT).json()["user"]["uid"])
+
+
+def _fill(client: httpx.Client, collection: str, size: int, user: str) -> None:
+    for start in range(0, size, SEED_BATCH):
+        writes = [
+            {
+                "set": f"{collection}/{DOCUMENT_ID % number}",
+                "fields": seeded(number, author_of(collection, number, user)),
+            }
+            for number in range(start, min(start + SEED_BATCH, size))
+        ]
+        ask(client, "POST", f"{_DOCUMENTS}:commit", json={"writes": writes})
+
+
+def _query_mine(client: httpx.Client, user: str) -> None:
+    found = ask(client, "POST", f"{_DOCUMENTS}:query", json={"query": _mine(user)}).json()
+    expect(len(found["documents"]) == PAGE, "the seed of `owned` is not whole")
