@@ -46,6 +46,7 @@ from baas_rules.functions import (
     NAMESPACES,
     path_segments,
 )
+from baas_rules.kinds import FUNCTION_KINDS, are_ordered, binary_kinds, method_kinds
 from baas_rules.limits import EXPRESSIONS_MAX
 from baas_rules.lookups import cross_lookup_of, lookup_of
 from baas_rules.operators import (
@@ -239,7 +240,7 @@ class Prover:
             return failed(f"unknown function `{node.name}` of {len(arguments)} arguments")
         if node.name == "debug":
             return arguments[0]
-        return apply(builtin.call, arguments)
+        return _of_kinds(apply(builtin.call, arguments), FUNCTION_KINDS.get(node.name))
 
     def _user_call(self, node: ast.Call, declared: Declared, scope: Scope, names: _Names) -> Result:
         function = declared.function
@@ -294,9 +295,17 @@ class Prover:
         special = _special_method(node.name, target, arguments)
         if special is not None:
             return special
-        return apply(
+        found = apply(
             lambda receiver, *rest: _concrete_method(self._plain(receiver), node.name, rest),
             [target, *arguments],
+        )
+        receivers = None if target.value is None else kinds_of(target.value)
+        if receivers is None or not _is_unknown(found):
+            return found
+        return _of_kinds(
+            found,
+            method_kinds(node.name, receivers, [_kinds(one) for one in arguments]),
+            f"{' or '.join(sorted(receivers))} has no method `{node.name}` of these arguments",
         )
 
     def _namespace_call(
@@ -313,7 +322,8 @@ class Prover:
         builtin = members.get(node.name)
         if builtin is None or builtin.arity != len(node.arguments):
             return failed(f"`{space}` has no such function `{node.name}`")
-        return apply(builtin.call, [self._evaluate(item, scope, names) for item in node.arguments])
+        made = apply(builtin.call, [self._evaluate(item, scope, names) for item in node.arguments])
+        return _of_kinds(made, FUNCTION_KINDS.get(f"{space}.{node.name}"))
 
     # --- logic ---------------------------------------------------------------------------------
 
@@ -438,16 +448,44 @@ def _binary(operator: str, a: Result, b: Result) -> Result:
     if operator == "in":
         return contains(a, b, BINARY["in"])
     if operator in _COMPARISONS:
-        return compare(a, operator, b, BINARY[operator])
+        found = compare(a, operator, b, BINARY[operator])
+        if _is_unknown(found):
+            kinds = frozenset({"bool"}) if are_ordered(_kinds(a), _kinds(b)) else frozenset[str]()
+            return _of_kinds(found, kinds, _mismatch(operator, a, b))
+        return found
     if operator not in ("==", "!="):
-        return apply(BINARY[operator], [a, b])
+        made = apply(BINARY[operator], [a, b])
+        kinds_found = binary_kinds(operator, _kinds(a), _kinds(b))
+        return _of_kinds(made, kinds_found, _mismatch(operator, a, b))
     pending = a.pending | b.pending
     if a.value is None or b.value is None:
         return Result(None, True, pending, a.error or b.error)
-    found: Known = is_equal(a.value, b.value)
-    if operator == "!=" and len(found.values) == 1:
-        found = FALSE if found == TRUE else TRUE
-    return Result(found, a.fault or b.fault, pending, a.error or b.error)
+    equal: Known = is_equal(a.value, b.value)
+    if operator == "!=" and len(equal.values) == 1:
+        equal = FALSE if equal == TRUE else TRUE
+    return Result(equal, a.fault or b.fault, pending, a.error or b.error)
+
+
+def _kinds(found: Result) -> frozenset[str] | None:
+    return None if found.value is None else kinds_of(found.value)
+
+
+def _is_unknown(found: Result) -> bool:
+    return isinstance(found.value, Anything) and found.value.kinds is None
+
+
+def _of_kinds(found: Result, kinds: frozenset[str] | None, error: str = "") -> Result:
+    """What is not known otherwise is of these types at least; of none, it has no value."""
+    if kinds is None or not _is_unknown(found):
+        return found
+    if not kinds:
+        return Result(None, True, found.pending, found.error or error)
+    return Result(Anything(kinds), found.fault, found.pending, found.error)
+
+
+def _mismatch(operator: str, a: Result, b: Result) -> str:
+    left, right = (" or ".join(sorted(_kinds(one) or ("anything",))) for one in (a, b))
+    return f"`{operator}` does not take {left} and {right}"
 
 
 def _type_test(operand: Result, name: str) -> Result:
