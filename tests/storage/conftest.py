@@ -1,22 +1,48 @@
 """The engines that the contract suite runs over. One more costs a function and a line here."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from baas.clock import VirtualClock
+from baas.clock import SystemClock, VirtualClock
 from baas.storage.engine import StorageEngine
+from baas.storage.mongo_store import MongoStore
 from baas.storage.sqlite import SqliteEngine
+from baas.storage.store import StoreName
 
 OpenEngine = Callable[[], Awaitable[StorageEngine]]
+OpenDatabase = Callable[[str], Awaitable[StorageEngine]]
+# Where databases are opened by their names, again and again. Who opens an engine closes it.
+Place = Callable[[pytest.FixtureRequest, Path], AbstractAsyncContextManager[OpenDatabase]]
 
 
-async def open_sqlite(folder: Path) -> StorageEngine:
-    return SqliteEngine.open(folder / "database.sqlite", clock=VirtualClock())
+@asynccontextmanager
+async def sqlite_place(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[OpenDatabase]:
+    async def open_database(name: str) -> StorageEngine:
+        return SqliteEngine.open(folder / f"{name}.sqlite", clock=VirtualClock())
+
+    yield open_database
 
 
-ENGINES = {"sqlite": open_sqlite}
+@asynccontextmanager
+async def mongodb_place(
+    request: pytest.FixtureRequest, folder: Path
+) -> AsyncIterator[OpenDatabase]:
+    clock = SystemClock()
+    store = MongoStore(request.getfixturevalue("mongodb_uri"), "baas_tests", clock)
+    project = f"test-{clock.random_bytes(8).hex()}"
+
+    async def open_database(name: str) -> StorageEngine:
+        return await store.open(StoreName(project, name), create=True)
+
+    yield open_database
+    await store.delete_project(project)
+    await store.close()
+
+
+ENGINES: dict[str, Place] = {"sqlite": sqlite_place, "mongodb": mongodb_place}
 
 
 @pytest.fixture(params=list(ENGINES))
@@ -24,14 +50,16 @@ async def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
     """Opens the same database again and again; what is still open at the end is closed."""
     opened: list[StorageEngine] = []
 
-    async def open_again() -> StorageEngine:
-        engine = await ENGINES[request.param](tmp_path)
-        opened.append(engine)
-        return engine
+    async with ENGINES[request.param](request, tmp_path) as open_database:
 
-    yield open_again
-    for engine in opened:
-        await engine.close()
+        async def open_again() -> StorageEngine:
+            engine = await open_database("database")
+            opened.append(engine)
+            return engine
+
+        yield open_again
+        for engine in opened:
+            await engine.close()
 
 
 @pytest.fixture

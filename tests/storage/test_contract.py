@@ -1,8 +1,10 @@
 """What every engine must do. Runs over all engines of conftest.py."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,7 +33,7 @@ from tests.storage.commits import (
     texts,
     texts_at,
 )
-from tests.storage.conftest import ENGINES, OpenEngine
+from tests.storage.conftest import ENGINES, OpenDatabase, OpenEngine
 
 
 @asynccontextmanager
@@ -489,6 +491,17 @@ _steps = st.lists(
 )
 
 
+@pytest.fixture(params=list(ENGINES))
+def open_in_loop(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[asyncio.Runner, OpenDatabase]]:
+    """An event loop for all examples, and what opens databases in it."""
+    place = ENGINES[request.param](request, tmp_path)
+    with asyncio.Runner() as runner:
+        yield runner, runner.run(place.__aenter__())
+        runner.run(place.__aexit__(None, None, None))
+
+
 @settings(
     max_examples=examples(60),
     deadline=None,
@@ -496,13 +509,14 @@ _steps = st.lists(
 )
 @given(groups=st.lists(_steps, min_size=1, max_size=4))
 def test_history_log_and_documents_tell_the_same_story(
-    groups: list[list[dict[str, str | None]]], tmp_path_factory: pytest.TempPathFactory
+    groups: list[list[dict[str, str | None]]], open_in_loop: tuple[asyncio.Runner, OpenDatabase]
 ) -> None:
     """Against a dictionary per version: any version can be read back, and replaying the log with
     the images at each version gives the documents."""
+    runner, open_database = open_in_loop
 
-    async def check(opener: str) -> None:
-        engine = await ENGINES[opener](tmp_path_factory.mktemp("model"))
+    async def check() -> None:
+        engine = await open_database(f"model-{uuid4().hex}")
         try:
             writer = Writer(engine)
             states: list[dict[str, str]] = [{}]
@@ -541,5 +555,4 @@ def test_history_log_and_documents_tell_the_same_story(
         finally:
             await engine.close()
 
-    for opener in ENGINES:
-        asyncio.run(check(opener))
+    runner.run(check())

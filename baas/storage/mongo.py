@@ -1,0 +1,354 @@
+"""The MongoDB engine: one database among many on a replica set, shared by any number of servers.
+See DESIGN.md."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from baas.clock import Clock
+from baas.encoding.documents import StoredDocument
+from baas.storage.engine import (
+    BackfillRow,
+    CommitGroup,
+    EngineConflict,
+    EngineCorrupt,
+    EngineUnavailable,
+    Head,
+    KeyRange,
+)
+from baas.storage.mongo_client import Document, MongoConnection, Session
+from baas.storage.mongo_layout import Row, Rows, as_document
+from baas.storage.mongo_reads import Lookups, MongoSnapshot
+from baas.storage.mongo_transactions import HeadMoved, Transactions
+from baas.storage.mongo_watch import HeadWatcher
+from baas.storage.mongo_writes import (
+    GroupCommands,
+    entry_upsert,
+    entry_upserts,
+    run_group,
+    run_write,
+)
+
+T = TypeVar("T")
+
+_MAJORITY_READ = {"level": "majority"}
+_TURN_IS_OVER = {"$lt": ["$turn.until", "$$NOW"]}  # or there is none
+_ALL = KeyRange(b"", None)
+
+
+def _as_is(row: Row) -> Row:
+    return row
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all engines of one store share."""
+
+    connection: MongoConnection
+    clock: Clock
+    node: str
+    documents: Lookups[StoredDocument]
+    heads: Lookups[Row]
+    requests: Lookups[Row]
+    watcher: HeadWatcher
+    transactions: Transactions
+
+    @classmethod
+    def make(cls, connection: MongoConnection, clock: Clock) -> Shared:
+        node = clock.random_bytes(8).hex()
+        return cls(
+            connection,
+            clock,
+            node,
+            Lookups(connection, "documents", as_document),
+            Lookups(connection, "heads", _as_is),
+            Lookups(connection, "log", _as_is, field="requests"),
+            HeadWatcher(connection, node),
+            Transactions(connection),
+        )
+
+
+class MongoEngine:
+    """A StorageEngine on one database of a store. Its writes follow each other; those of several
+    servers are put in order by the head, which every one of them changes first."""
+
+    def __init__(self, shared: Shared, head_id: str, head: Row) -> None:
+        self._shared = shared
+        self._connection = shared.connection
+        self._head_id = head_id
+        self._incarnation: str = head["incarnation"]
+        self._number: str = head["number"]
+        self._rows = Rows(self._number)
+        self._is_closed = False
+        self._turn = asyncio.Lock()
+        self._writes: set[asyncio.Task[Any]] = set()
+        self._watches: set[Callable[[], None]] = set()
+
+    @property
+    def is_shared(self) -> bool:
+        return True
+
+    def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
+        if self._is_closed:
+            return lambda: None
+        stop = self._shared.watcher.watch(self._head_id, self, notify)
+        self._watches.add(stop)
+
+        def end() -> None:
+            self._watches.discard(stop)
+            stop()
+
+        return end
+
+    async def read_head(self) -> Head:
+        head = await self._read_head()
+        return Head(self._incarnation, head["version"])
+
+    async def read_oldest_version(self) -> int:
+        return int((await self._read_head())["oldest"])
+
+    async def read_history_bytes(self) -> int:
+        return int((await self._read_head())["history_bytes"])
+
+    async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
+        self._check_open()
+        if not keys:
+            return []
+        ids = [self._rows.document(key) for key in keys]
+        found, _ = await self._shared.documents.get(ids)
+        return [found.get(row_id) for row_id in ids]
+
+    async def open_snapshot(self) -> MongoSnapshot:
+        self._check_open()
+        found, time = await self._shared.heads.get([self._head_id])
+        head = self._check_head(found.get(self._head_id))
+        return MongoSnapshot(self._connection, self._rows, head["version"], head["oldest"], time)
+
+    async def commit(self, group: CommitGroup) -> None:
+        await self._write(lambda: self._commit(group))
+        self._shared.watcher.note_commit(self._head_id, self)
+
+    async def claim_turn(self, seconds: float) -> None:
+        until = {"$add": ["$$NOW", int(seconds * 1_000)]}
+        query = {"_id": self._head_id, "number": self._number, "$expr": _TURN_IS_OVER}
+        claim = [{"$set": {"turn": {"by": self._shared.node, "until": until}}}]
+        # Unlike a transaction it waits for the lock of the head, behind nobody else.
+        await self._connection.write({"update": "heads", "updates": [{"q": query, "u": claim}]})
+
+    async def backfill(self, rows: Sequence[BackfillRow]) -> int:
+        self._check_open()
+        if not rows:
+            return 0
+        return await self._write(lambda: self._transact(lambda session: self._fill(session, rows)))
+
+    async def drop_index(self, index: int, *, limit: int) -> int:
+        self._check_open()
+        found = await self._connection.read(
+            {
+                "find": "entries",
+                "filter": {"_id": self._rows.entry_span(index, _ALL)},
+                "sort": {"_id": 1},
+                "limit": limit,
+                "projection": {"_id": 1},
+                "readConcern": _MAJORITY_READ,
+            }
+        )
+        if found:
+            span = {"$gte": found[0]["_id"], "$lte": found[-1]["_id"]}
+            deletion = {"q": {"_id": span}, "limit": 0}
+            await self._connection.write({"delete": "entries", "deletes": [deletion]}, is_slow=True)
+        return len(found)
+
+    async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
+        self._check_open()
+        name = self._rows.request(request_id)
+        found, _ = await self._shared.requests.get([name])
+        row = found.get(name)
+        if row is None:
+            return None
+        for commit in row["commits"]:
+            if commit.get("request") == request_id:
+                return commit["version"], bytes(commit["response"])
+        raise EngineCorrupt(f"the log names request `{request_id}` and does not hold it")
+
+    async def trim(self, before: int, *, limit: int) -> int:
+        async def trim() -> int:
+            if await self._is_trimmed(before):
+                return 0
+            return await self._transact(lambda session: self._trim(session, before, limit))
+
+        return await self._write(trim)
+
+    async def close(self) -> None:
+        """Waits for what is being written."""
+        self._is_closed = True
+        for stop in self._watches:
+            stop()
+        self._watches.clear()
+        while self._writes:
+            await asyncio.wait(self._writes)
+
+    # Writes -----------------------------------------------------------------------------------
+
+    async def _write(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """One after another, to the end even if whoever waits is cancelled."""
+        self._check_open()
+        task = asyncio.ensure_future(self._take_turn(call))
+        self._writes.add(task)
+        task.add_done_callback(self._note_written)
+        return await asyncio.shield(task)
+
+    async def _take_turn(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async with self._turn:
+            return await call()
+
+    def _note_written(self, task: asyncio.Task[Any]) -> None:
+        self._writes.discard(task)
+        if not task.cancelled():
+            task.exception()  # the waiter may be gone
+
+    async def _commit(self, group: CommitGroup) -> None:
+        commit_id = self._fresh_id()
+        commands = GroupCommands(self._rows, group, commit_id)
+        version = group.commits[-1].version
+        update = {
+            "$set": {"version": version, "touched": self._touch(commit_id)},
+            "$inc": {"history_bytes": commands.history_bytes},
+            "$unset": {"turn": ""},
+        }
+        written = list(commands)
+
+        async def body(session: Session) -> None:
+            await self._change_head(session, update, expected=group.expected_version)
+            await run_group(self._connection.database, written, session)
+
+        async def was_written(session: Session) -> bool:
+            await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+            row = await self._connection.database.log.find_one(
+                {"_id": self._rows.log(version)}, {"commit": 1}, session=session
+            )
+            return row is not None and row["commit"] == commit_id
+
+        try:
+            await self._shared.transactions.run_once(body, was_written, size=commands.bytes)
+        except HeadMoved as error:
+            head = await self._read_head()
+            raise EngineConflict(
+                f"the head is at {head['version']}, not {group.expected_version}"
+            ) from error
+
+    async def _transact(self, body: Callable[[Session], Awaitable[T]]) -> T:
+        try:
+            return await self._shared.transactions.run_repeatable(body)
+        except HeadMoved as error:
+            raise EngineUnavailable("the database was deleted") from error
+
+    async def _change_head(
+        self, session: Session, update: Document, *, expected: int | None = None
+    ) -> None:
+        """First in each transaction, so that two of them never write side by side."""
+        query: Document = {"_id": self._head_id, "number": self._number}
+        if expected is not None:
+            query["version"] = expected
+            query["$expr"] = {"$or": [{"$eq": ["$turn.by", self._shared.node]}, _TURN_IS_OVER]}
+        answer = await run_write(
+            self._connection.database,
+            {"update": "heads", "updates": [{"q": query, "u": update}]},
+            session,
+        )
+        if answer["n"] != 1:
+            raise HeadMoved
+
+    async def _fill(self, session: Session, rows: Sequence[BackfillRow]) -> int:
+        await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+        database = self._connection.database
+        wanted = {self._rows.document(row.key): row for row in rows}
+        cursor = database.documents.find(
+            {"_id": {"$in": list(wanted)}}, {"version": 1}, session=session
+        )
+        updates: list[Document] = []
+        taken = 0
+        for found in await cursor.to_list():
+            row = wanted[found["_id"]]
+            if found["version"] != row.version:
+                continue
+            taken += 1
+            updates += [
+                entry_upsert(self._rows.entry(entry.index, entry.key), found["_id"])
+                for entry in row.entries
+            ]
+        for command in entry_upserts(updates):
+            await run_write(database, command, session)
+        return taken
+
+    async def _is_trimmed(self, before: int) -> bool:
+        """Whether there is nothing to forget, at the price of two small reads."""
+        if (await self._read_head())["oldest"] < before:
+            return False
+        for collection in ("history", "log"):
+            if await self._find_old(collection, before, 1):
+                return False
+        return True
+
+    async def _find_old(
+        self, collection: str, before: int, limit: int, session: Session | None = None
+    ) -> list[Document]:
+        span = {"$gte": self._rows.all()["$gte"], "$lt": self._rows.log(before)}
+        cursor = self._connection.database[collection].find(
+            {"_id": span}, {"bytes": 1}, sort={"_id": 1}, limit=limit, session=session
+        )
+        if session is not None:
+            return await cursor.to_list()
+        async with self._connection.operation():
+            return await cursor.to_list()
+
+    async def _trim(self, session: Session, before: int, limit: int) -> int:
+        """Rows of history, then of log; a row of log holds the requests of its commits."""
+        raised = {
+            "$max": {"oldest": before},
+            "$set": {"touched": self._touch(self._fresh_id())},
+        }
+        await self._change_head(session, raised)
+        database = self._connection.database
+        freed = 0
+        deleted = 0
+        for collection in ("history", "log"):
+            if deleted >= limit:
+                break
+            rows = await self._find_old(collection, before, limit - deleted, session)
+            if not rows:
+                continue
+            deleted += len(rows)
+            freed += sum(row.get("bytes", 0) for row in rows)
+            span = {"$gte": rows[0]["_id"], "$lte": rows[-1]["_id"]}
+            deletion = {"q": {"_id": span}, "limit": 0}
+            await run_write(database, {"delete": collection, "deletes": [deletion]}, session)
+        if freed:
+            await self._change_head(session, {"$inc": {"history_bytes": -freed}})
+        return deleted
+
+    def _fresh_id(self) -> str:
+        return self._shared.clock.random_bytes(12).hex()
+
+    def _touch(self, touch_id: str) -> Document:
+        """Changes with every write, and says whose it was."""
+        return {"by": self._shared.node, "id": touch_id}
+
+    # Reads ------------------------------------------------------------------------------------
+
+    async def _read_head(self) -> Row:
+        self._check_open()
+        found, _ = await self._shared.heads.get([self._head_id])
+        return self._check_head(found.get(self._head_id))
+
+    def _check_head(self, head: Row | None) -> Row:
+        if head is None or head["number"] != self._number:
+            raise EngineUnavailable("the database was deleted")
+        return head
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise EngineUnavailable("the database is closed")

@@ -1,0 +1,232 @@
+"""The connection to a replica set: time-outs on everything, errors in the engine's own terms, reads
+that are repeated while a new primary is found."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import pymongo
+from bson.errors import BSONError
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    DocumentTooLarge,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+)
+
+from baas.storage.engine import EngineCorrupt, EngineUnavailable, StorageError
+
+T = TypeVar("T")
+Document = dict[str, Any]
+Session = AsyncClientSession
+
+# Whoever waits for a connection of the pool may starve; fewer operations than connections never do.
+POOL_CONNECTIONS = 64
+OPERATIONS_MAX = 56
+# One answer of a server. Counting or removing much gets longer, see `longer`.
+ANSWER_SECONDS = 5.0
+SLOW_SECONDS = 30.0
+BATCH_ROWS = 10_000  # one answer holds 16 MiB at most, whatever is asked for
+MAJORITY = WriteConcern("majority", j=True)
+
+_WRITE_CONFLICT = 112
+_DUPLICATE_KEY = 11000
+_TOO_OLD = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
+# What passes by itself when a primary steps down, shuts down, or was changed.
+_PASSING = {6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 133, 43, 237}
+
+
+def is_conflict(error: PyMongoError) -> bool:
+    """Another transaction holds or has changed what this one wrote."""
+    return isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT
+
+
+def is_passing(error: PyMongoError) -> bool:
+    """Whether the same call may go through a little later: the primary was lost or changed."""
+    if isinstance(error, ConnectionFailure | ExecutionTimeout):
+        return True
+    return isinstance(error, OperationFailure) and error.code in _PASSING
+
+
+def as_storage_error(error: PyMongoError | BSONError) -> StorageError:
+    text = f"{type(error).__name__}: {error}"[:500]
+    if isinstance(error, OperationFailure):
+        if error.code in _TOO_OLD:
+            return EngineUnavailable("the snapshot was held for too long; read in smaller steps")
+        if error.code == _DUPLICATE_KEY:
+            return EngineCorrupt(f"a row that was to be new exists already: {text}")
+    if isinstance(error, DocumentTooLarge):
+        return EngineUnavailable(f"MongoDB takes no document of that size: {text}")
+    if isinstance(error, BSONError):
+        return EngineCorrupt(text)
+    return EngineUnavailable(text)
+
+
+class Deadline:
+    """How long one call of an engine may go on trying."""
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._start = self._loop.time()
+        self._end = self._start + seconds
+        self._pause = 0.002
+
+    @property
+    def elapsed_seconds(self) -> float:
+        return self._loop.time() - self._start
+
+    @property
+    def is_over(self) -> bool:
+        return self._loop.time() >= self._end
+
+    async def pause(self) -> None:
+        """Waits before another try, longer each time, up to a quarter of a second."""
+        await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))
+        self._pause = min(self._pause * 2, 0.25)
+
+
+class MongoConnection:
+    """One client for all databases of a server. Safe to use from one event loop."""
+
+    def __init__(self, uri: str, database: str, *, timeout_seconds: float) -> None:
+        milliseconds = int(ANSWER_SECONDS * 1_000)
+        self.timeout_seconds = timeout_seconds
+        self.is_closed = False
+        try:
+            self._client: AsyncMongoClient[Document] = AsyncMongoClient(
+                uri,
+                appname="baas",
+                maxPoolSize=POOL_CONNECTIONS,
+                serverSelectionTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                socketTimeoutMS=milliseconds,
+                waitQueueTimeoutMS=milliseconds,
+                heartbeatFrequencyMS=2_000,
+                retryReads=False,
+                retryWrites=False,
+                readPreference="primary",
+            )
+            self.database: AsyncDatabase[Document] = self._client.get_database(
+                database, write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY
+            )
+        except (PyMongoError, ValueError) as error:
+            # The text may hold the password of the URI's user.
+            raise EngineUnavailable(f"the MongoDB URI is not valid: {_describe(error)}") from None
+        self._operations = asyncio.Semaphore(OPERATIONS_MAX)
+
+    async def close(self) -> None:
+        self.is_closed = True
+        await self._client.close()
+
+    @asynccontextmanager
+    async def operation(self) -> AsyncIterator[None]:
+        """A place among those that use connections. Turns errors into the engine's own."""
+        if self.is_closed:
+            raise EngineUnavailable("the store is closed")
+        async with self._operations:
+            try:
+                yield
+            except (PyMongoError, BSONError) as error:
+                raise as_storage_error(error) from error
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        async with self._client.start_session(causal_consistency=False) as session:
+            yield session
+
+    async def read(self, command: Document, *, is_slow: bool = False) -> list[Document]:
+        """All rows that a find or aggregate answers; see `read_at`."""
+        rows, _ = await self.read_at(command, is_slow=is_slow)
+        return rows
+
+    async def read_at(
+        self, command: Document, *, is_slow: bool = False
+    ) -> tuple[list[Document], Any]:
+        """All rows that a find or aggregate answers, and the cluster time at which they were read.
+        Repeated until the time is over while there is no primary."""
+        seconds = SLOW_SECONDS if is_slow else None
+        return await self.repeat(lambda: self._read_once(command), seconds=seconds)
+
+    async def repeat(self, call: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
+        """Calls until it goes through or the time is over, while there is no primary. `seconds` is
+        for one call, instead of ANSWER_SECONDS for each of its commands."""
+        deadline = Deadline(self.timeout_seconds)
+        while True:
+            async with self.operation():
+                try:
+                    if seconds is None:
+                        return await call()
+                    with pymongo.timeout(seconds):
+                        return await call()
+                except PyMongoError as error:
+                    may_pass = is_passing(error) or is_conflict(error)
+                    if not may_pass or deadline.is_over or self.is_closed:
+                        raise
+            await deadline.pause()
+
+    async def _read_once(self, command: Document) -> tuple[list[Document], Any]:
+        async with self._client.start_session(causal_consistency=False) as session:
+            answer = await self.database.command(command, session=session)
+            cursor = answer["cursor"]
+            time = cursor.get("atClusterTime")
+            rows: list[Document] = cursor["firstBatch"]
+            while cursor_id := cursor["id"]:
+                collection = cursor["ns"].partition(".")[2]
+                answer = await self.database.command(
+                    {"getMore": cursor_id, "collection": collection}, session=session
+                )
+                cursor = answer["cursor"]
+                rows += cursor["nextBatch"]
+            return rows, time
+
+    async def write(self, command: Document, *, is_slow: bool = False) -> Document:
+        """A write outside of transactions that may be repeated without harm; it is, until the time
+        is over, while there is no primary."""
+        command = command | {"writeConcern": MAJORITY.document}
+
+        async def call() -> Document:
+            return check_answer(await self.database.command(command))
+
+        return await self.repeat(call, seconds=SLOW_SECONDS if is_slow else ANSWER_SECONDS)
+
+    async def kill_idle_transactions(self, seconds: float) -> int:
+        """Ends transactions of servers like this one that have done nothing for so long: whoever
+        began them was killed or cut off, and the locks would stay for a minute."""
+        admin = self._client.admin
+        pipeline: list[Document] = [
+            {"$currentOp": {"idleSessions": True}},
+            {
+                "$match": {
+                    "appName": "baas",
+                    "transaction.timeInactiveMicros": {"$gte": int(seconds * 1e6)},
+                    "active": False,
+                }
+            },
+        ]
+        cursor = await admin.aggregate(pipeline)
+        sessions = [{"id": row["lsid"]["id"]} for row in await cursor.to_list()]
+        if sessions:
+            await admin.command({"killSessions": sessions})
+        return len(sessions)
+
+
+def check_answer(answer: Document) -> Document:
+    """The answer of a write command; raises what its rows met."""
+    for errors in (answer.get("writeErrors"), [answer.get("writeConcernError")]):
+        if errors and errors[0]:
+            first = errors[0]
+            raise OperationFailure(first.get("errmsg", "write failed"), first.get("code"), first)
+    return answer
+
+
+def _describe(error: Exception) -> str:
+    return str(error) if isinstance(error, ConfigurationError) else type(error).__name__

@@ -1,0 +1,119 @@
+"""How databases lie in MongoDB: five collections that all of them share, and their rows.
+
+A database has a short **number**, as text, never used twice; the `_id` of each of its rows starts
+with it. So a thousand projects are a thousand heads, and no more collections or indexes than one.
+
+    heads      project/database   number, incarnation, version, oldest, history_bytes, commit
+    documents  1f/<key>           path, created, version, data
+    entries    1f/7/<key>         document: the `_id` of the document that it leads to
+    history    1f/<superseded>/…  key, path, created, version, superseded, data, bytes
+    log        1f/<version>       commit, commits: [{version, paths, deleted, request, response}],
+                                  requests: [1f/<request id>]
+    doomed     1f                 a deleted database of which rows may be left
+    store      format, numbers    the format of all this, and the last number given
+
+MongoDB compares binary data by length first, so keys are text: each byte is the character of that
+number. That keeps the order, since UTF-8 does, costs a second byte from 0x80 on, and can be read.
+One row of `log` holds all commits of a group: half as many rows to write as one each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from baas.encoding.documents import StoredDocument
+from baas.model.paths import DocumentPath
+from baas.storage.engine import KeyRange, LogRecord
+from baas.storage.store import StoreName
+
+FORMAT = 1  # a database of another format is refused
+COLLECTIONS = ("heads", "documents", "entries", "history", "log", "doomed")
+INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("heads", {"key": {"project": 1}, "name": "project"}),
+    (
+        "history",
+        {"key": {"key": 1, "superseded": 1, "version": 1}, "name": "key_superseded_version"},
+    ),
+    ("log", {"key": {"requests": 1}, "name": "requests", "sparse": True}),
+)
+IMAGE = {"path": 1, "created": 1, "version": 1, "data": 1}
+
+Row = Mapping[str, Any]
+
+
+def head_id(name: StoreName) -> str:
+    """The server's own database is `/`, a project's system database `project/`."""
+    return f"{name.project or ''}/{name.database or ''}"
+
+
+def as_document(row: Row) -> StoredDocument:
+    return StoredDocument(row["path"], row["data"].encode(), row["created"], row["version"])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The `_id`s of one database's rows."""
+
+    number: str
+
+    def document(self, key: bytes) -> str:
+        return f"{self.number}/{key.decode('latin-1')}"
+
+    def entry(self, index: int, key: bytes) -> str:
+        return f"{self.number}/{index}/{key.decode('latin-1')}"
+
+    def entry_key(self, index: int, row_id: str) -> bytes:
+        return row_id[len(f"{self.number}/{index}/") :].encode("latin-1")
+
+    def log(self, version: int) -> str:
+        """Nineteen digits hold every version. The least `_id` of a row of history, too."""
+        return f"{self.number}/{version:019d}"
+
+    def history(self, superseded: int, ordinal: int) -> str:
+        return f"{self.number}/{superseded:019d}/{ordinal}"
+
+    def request(self, request_id: str) -> str:
+        return f"{self.number}/{request_id}"
+
+    def document_span(self, span: KeyRange) -> dict[str, str]:
+        return _span(f"{self.number}/", span)
+
+    def entry_span(self, index: int, span: KeyRange) -> dict[str, str]:
+        return _span(f"{self.number}/{index}/", span)
+
+    def all(self) -> dict[str, str]:
+        """Every row of the database in a collection."""
+        return {"$gte": f"{self.number}/", "$lt": _after(f"{self.number}/")}
+
+
+def _span(prefix: str, span: KeyRange) -> dict[str, str]:
+    start = prefix + span.start.decode("latin-1")
+    end = _after(prefix) if span.end is None else prefix + span.end.decode("latin-1")
+    return {"$gte": start, "$lt": end}
+
+
+def _after(prefix: str) -> str:
+    """The least text above all that starts with `prefix`, which ends with a slash."""
+    return prefix[:-1] + "0"
+
+
+def log_records(rows: Iterable[Row], after: int, oldest: int) -> list[list[LogRecord]]:
+    """The records of each commit above version `after`. Those below `oldest` were trimmed, though
+    they may share a row with others."""
+    return [
+        _commit_records(commit)
+        for row in rows
+        for commit in row["commits"]
+        if commit["version"] > after and commit["version"] >= oldest
+    ]
+
+
+def _commit_records(commit: Row) -> list[LogRecord]:
+    version = commit["version"]
+    deleted = set(commit.get("deleted", ()))
+    return [
+        LogRecord(version, ordinal, DocumentPath(tuple(path.split("/"))), ordinal in deleted)
+        for ordinal, path in enumerate(commit["paths"])
+    ]

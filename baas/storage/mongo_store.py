@@ -1,0 +1,238 @@
+"""All databases of a server, or of several, in one MongoDB database. See DESIGN.md."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+from pymongo import ReturnDocument
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from baas.clock import Clock
+from baas.storage.engine import EngineUnavailable, StorageError
+from baas.storage.mongo import MongoEngine, Shared
+from baas.storage.mongo_client import Document, MongoConnection, Session
+from baas.storage.mongo_layout import COLLECTIONS, FORMAT, INDEXES, Row, Rows, head_id
+from baas.storage.mongo_transactions import HeadMoved
+from baas.storage.mongo_writes import run_write
+from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
+
+SERVER_VERSION_MIN = (6, 0)
+TIMEOUT_SECONDS = 20.0  # elections take about twelve, by MongoDB's defaults
+_SWEEP_ROWS = 5_000
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_NAMESPACE_EXISTS = 48
+
+_log = structlog.get_logger("baas.mongo")
+
+
+class MongoStore:
+    """A Store on a replica set. Connects with the first call; one client serves all databases."""
+
+    def __init__(
+        self, uri: str, database: str, clock: Clock, *, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        self._uri = uri
+        self._database = database
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._shared: Shared | None = None
+        self._connecting = asyncio.Lock()
+        self._sweeping: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    async def open(self, name: StoreName, *, create: bool) -> MongoEngine:
+        shared = await self._connect()
+        row_id = head_id(name)
+        head = await self._find_head(shared, row_id)
+        if head is None:
+            if not create:
+                raise StoreMissing(f"there is no database `{name}`")
+            await self._create_head(shared, name)
+            head = await self._find_head(shared, row_id)
+            if head is None:
+                raise EngineUnavailable(f"database `{name}` was deleted as it was made")
+        return MongoEngine(shared, row_id, head)
+
+    async def list_databases(self, project: str) -> list[str]:
+        shared = await self._connect()
+        heads = await _find_heads(shared.connection, project)
+        names = sorted([head["database"] for head in heads if head["database"] is not None])
+        first = [DEFAULT_DATABASE] if DEFAULT_DATABASE in names else []
+        return first + [name for name in names if name != DEFAULT_DATABASE]
+
+    async def delete_project(self, project: str) -> None:
+        """With the heads the databases are gone at once; their rows go in steps."""
+        shared = await self._connect()
+        for head in await _find_heads(shared.connection, project):
+            await _doom(shared, head)
+        await self._sweep(shared.connection)
+
+    async def close(self) -> None:
+        self._is_closed = True
+        shared, self._shared = self._shared, None
+        if shared is None:
+            return
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping])
+        await shared.watcher.close()
+        await shared.connection.close()
+
+    async def _connect(self) -> Shared:
+        if self._is_closed:
+            raise EngineUnavailable("the store is closed")
+        if self._shared is not None:
+            return self._shared
+        async with self._connecting:
+            if self._shared is None:
+                connection = MongoConnection(
+                    self._uri, self._database, timeout_seconds=self._timeout_seconds
+                )
+                try:
+                    await connection.repeat(lambda: _prepare(connection))
+                except BaseException:
+                    await connection.close()
+                    raise
+                self._shared = Shared.make(connection, self._clock)
+                self._sweeping = asyncio.create_task(self._sweep_quietly(connection))
+            return self._shared
+
+    async def _find_head(self, shared: Shared, row_id: str) -> Row | None:
+        found, _ = await shared.heads.get([row_id])
+        return found.get(row_id)
+
+    async def _create_head(self, shared: Shared, name: StoreName) -> None:
+        """Does nothing where there is one, made by another at the same time."""
+        head = {
+            "project": name.project,
+            "database": name.database,
+            "number": await _take_number(shared.connection),
+            "incarnation": self._clock.random_bytes(12).hex(),
+            "version": 0,
+            "oldest": 0,
+            "history_bytes": 0,
+        }
+        update = {"q": {"_id": head_id(name)}, "u": {"$setOnInsert": head}, "upsert": True}
+        await shared.connection.write({"update": "heads", "updates": [update]})
+
+    async def _sweep_quietly(self, connection: MongoConnection) -> None:
+        try:
+            await self._sweep(connection)
+        except StorageError as error:
+            _log.warning("rows of deleted databases are left", error=str(error))
+
+    async def _sweep(self, connection: MongoConnection) -> None:
+        """Removes what deleted databases left, be it after a crash. Several may do it at once."""
+        while doomed := await connection.read({"find": "doomed", "limit": 1}):
+            number = doomed[0]["_id"]
+            for collection in ("documents", "entries", "history", "log"):
+                await _delete_rows(connection, collection, Rows(number))
+            deletion = {"q": {"_id": number}, "limit": 1}
+            await connection.write({"delete": "doomed", "deletes": [deletion]})
+
+
+async def _prepare(connection: MongoConnection) -> None:
+    """Makes the collections where they are missing. Raises EngineUnavailable for a server that
+    cannot do what is needed, and for a newer format."""
+    database = connection.database
+    hello = await database.command("hello")
+    if "setName" not in hello:
+        raise EngineUnavailable(
+            "MongoDB runs alone; transactions need a replica set, if only of one member"
+        )
+    version = (await database.command("buildInfo"))["versionArray"]
+    if tuple(version[:2]) < SERVER_VERSION_MIN:
+        raise EngineUnavailable(f"MongoDB {version[0]}.{version[1]} is too old: 6.0 is needed")
+    found = await database.store.find_one_and_update(
+        {"_id": "format"},
+        {"$setOnInsert": {"format": FORMAT}},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    assert found is not None
+    if found["format"] != FORMAT:
+        raise EngineUnavailable(
+            f"the data has format {found['format']}, and this server reads format {FORMAT}"
+        )
+    existing = await database.list_collection_names()
+    for collection in COLLECTIONS:
+        if collection not in existing:
+            await _create_collection(connection, collection)
+    for collection, index in INDEXES:
+        await database.command({"createIndexes": collection, "indexes": [index]})
+
+
+async def _create_collection(connection: MongoConnection, collection: str) -> None:
+    try:
+        await connection.database.create_collection(collection)
+    except CollectionInvalid:
+        pass
+    except OperationFailure as error:
+        if error.code != _NAMESPACE_EXISTS:  # another server was quicker
+            raise
+
+
+async def _take_number(connection: MongoConnection) -> str:
+    row = await connection.repeat(
+        lambda: connection.database.store.find_one_and_update(
+            {"_id": "numbers"},
+            {"$inc": {"last": 1}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+    )
+    assert row is not None
+    number: int = row["last"]
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits
+
+
+async def _find_heads(connection: MongoConnection, project: str) -> list[Document]:
+    return await connection.read(
+        {
+            "find": "heads",
+            "filter": {"project": project},
+            "readConcern": {"level": "majority"},
+        }
+    )
+
+
+async def _doom(shared: Shared, head: Document) -> None:
+    """Removes a head, and remembers in the same step that its rows are to go."""
+    database = shared.connection.database
+    number = head["number"]
+
+    async def body(session: Session) -> None:
+        query = {"_id": head["_id"], "number": number}
+        deletion = {"delete": "heads", "deletes": [{"q": query, "limit": 1}]}
+        answer = await run_write(database, deletion, session)
+        if answer["n"] != 1:
+            raise HeadMoved
+        await run_write(database, {"insert": "doomed", "documents": [{"_id": number}]}, session)
+
+    with suppress(HeadMoved):  # deleted by another
+        await shared.transactions.run_repeatable(body)
+
+
+async def _delete_rows(connection: MongoConnection, collection: str, rows: Rows) -> None:
+    while True:
+        bound = await connection.read(
+            {
+                "find": collection,
+                "filter": {"_id": rows.all()},
+                "sort": {"_id": 1},
+                "skip": _SWEEP_ROWS,
+                "limit": 1,
+                "projection": {"_id": 1},
+            }
+        )
+        span = rows.all() | ({"$lt": bound[0]["_id"]} if bound else {})
+        deletion = {"q": {"_id": span}, "limit": 0}
+        await connection.write({"delete": collection, "deletes": [deletion]}, is_slow=True)
+        if not bound:
+            return

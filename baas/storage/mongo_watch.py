@@ -1,0 +1,123 @@
+"""Wakes engines when others have committed: one change stream on the heads of all databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from pymongo.errors import PyMongoError
+
+from baas.storage.engine import StorageError
+from baas.storage.mongo_client import Document, MongoConnection
+
+POLL_SECONDS = 1.0
+_SILENCE_SECONDS = 2.5  # of the stream, which answers every second even if nothing happened
+_AWAIT_MILLISECONDS = 1_000
+
+_log = structlog.get_logger("baas.mongo")
+Notify = Callable[[], None]
+
+
+class HeadWatcher:
+    """Follows the heads while anybody watches. What the stream tells is only that there is
+    something to read, so one that was lost is begun anew, and everybody is woken. Until it is back,
+    the heads are read every second."""
+
+    def __init__(self, connection: MongoConnection, node: str) -> None:
+        self._connection = connection
+        self._node = node
+        self._watches: dict[str, dict[object, tuple[object, Notify]]] = {}
+        self._versions: dict[str, Any] = {}  # as the last poll saw them
+        self._heard_at = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def watch(self, head_id: str, owner: object, notify: Notify) -> Callable[[], None]:
+        """Calls `notify` after commits of others than `owner`; gives back what ends it."""
+        place = object()
+        self._watches.setdefault(head_id, {})[place] = (owner, notify)
+        if not self._tasks:
+            self._tasks = [
+                asyncio.ensure_future(self._follow()),
+                asyncio.ensure_future(self._poll()),
+            ]
+
+        def stop() -> None:
+            watches = self._watches.get(head_id, {})
+            watches.pop(place, None)
+            if not watches:
+                self._watches.pop(head_id, None)
+                self._versions.pop(head_id, None)
+
+        return stop
+
+    def note_commit(self, head_id: str, owner: object) -> None:
+        """Wakes the others of this process; the stream leaves out what this process wrote."""
+        for other, notify in tuple(self._watches.get(head_id, {}).values()):
+            if other is not owner:
+                notify()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
+
+    def _notify(self, head_id: str) -> None:
+        for _, notify in tuple(self._watches.get(head_id, {}).values()):
+            notify()
+
+    def _notify_all(self) -> None:
+        for head_id in tuple(self._watches):
+            self._notify(head_id)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._read_stream()
+            except (PyMongoError, StorageError) as error:
+                _log.warning("the stream of commits was lost", error=str(error)[:300])
+            await asyncio.sleep(0.1)
+
+    async def _read_stream(self) -> None:
+        pipeline: list[Document] = [
+            {"$match": {"updateDescription.updatedFields.touched.by": {"$ne": self._node}}},
+            {"$project": {"documentKey": 1}},
+        ]
+        heads = self._connection.database.heads
+        loop = asyncio.get_running_loop()
+        stream = await heads.watch(pipeline, max_await_time_ms=_AWAIT_MILLISECONDS)
+        async with stream:
+            # What happened before the stream began, nobody has told.
+            self._notify_all()
+            while stream.alive:
+                self._heard_at = loop.time()
+                change = await stream.try_next()
+                if change is not None:
+                    self._notify(change["documentKey"]["_id"])
+
+    async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if loop.time() - self._heard_at < _SILENCE_SECONDS or not self._watches:
+                continue
+            with suppress(StorageError):
+                await self._compare_heads()
+
+    async def _compare_heads(self) -> None:
+        rows = await self._connection.read(
+            {
+                "find": "heads",
+                "filter": {"_id": {"$in": list(self._watches)}},
+                "projection": {"version": 1},
+                "readConcern": {"level": "majority"},
+            }
+        )
+        for row in rows:
+            if self._versions.get(row["_id"]) != row["version"]:
+                self._versions[row["_id"]] = row["version"]
+                self._notify(row["_id"])

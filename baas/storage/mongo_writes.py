@@ -1,0 +1,218 @@
+"""One group of commits as few commands: rows of a kind together, several MiB at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from bson.binary import Binary
+from pymongo.asynchronous.database import AsyncDatabase
+
+from baas.encoding.documents import StoredDocument
+from baas.storage.engine import Change, CommitGroup, CommitRecord, EngineCorrupt
+from baas.storage.mongo_client import Document, Session, check_answer
+from baas.storage.mongo_layout import Rows
+
+# A command is one BSON document of at most 16 MiB; a document's text is below 7 MiB.
+COMMAND_BYTES_MAX = 6 * 1024 * 1024
+COMMAND_ROWS_MAX = 20_000
+LOG_ROW_BYTES_MAX = 2 * 1024 * 1024  # a larger commit has a row of its own
+
+_ROW_BYTES = 120  # names and numbers of a row, roughly
+
+
+class _Batches:
+    """Rows for one command and collection, cut where a command would become too large."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+        self._bytes = 0
+
+    def add(self, row: Any, size: int) -> None:
+        size += _ROW_BYTES
+        batches = self.batches
+        if (
+            not batches
+            or self._bytes + size > COMMAND_BYTES_MAX
+            or len(batches[-1]) >= COMMAND_ROWS_MAX
+        ):
+            batches.append([])
+            self._bytes = 0
+        batches[-1].append(row)
+        self._bytes += size
+
+
+class GroupCommands:
+    """What a group writes beside the head. Several commits of it may change one document: each
+    image reaches history, the last one documents."""
+
+    def __init__(self, rows: Rows, group: CommitGroup, commit_id: str) -> None:
+        self.history_bytes = 0
+        self.bytes = 0  # of images and responses, roughly
+        self._rows = rows
+        self._first: dict[bytes, Change] = {}
+        self._last: dict[bytes, Change] = {}
+        self._entries: dict[str, bytes | None] = {}
+        self._history = _Batches()
+        self._log = _Batches()
+        self._log_row: Document = {}
+        self._log_bytes = 0
+        for commit in group.commits:
+            self._add_commit(commit, commit_id)
+
+    def __iter__(self) -> Iterator[Document]:
+        yield from self._entry_commands()
+        yield from self._document_commands()
+        yield from _inserts("history", self._history)
+        yield from _inserts("log", self._log)
+
+    def _add_commit(self, commit: CommitRecord, commit_id: str) -> None:
+        rows, version = self._rows, commit.version
+        paths: list[str] = []
+        deleted: list[int] = []
+        size = len(commit.response) + 64
+        self.bytes += size
+        for ordinal, change in enumerate(commit.changes):
+            path = str(change.path)
+            paths.append(path)
+            size += len(path) + 16
+            if change.new is None:
+                deleted.append(ordinal)
+            else:
+                self.bytes += len(change.new.data)
+            if change.old is not None:
+                self._add_history(change.key, path, change.old, version, ordinal)
+            self._first.setdefault(change.key, change)
+            self._last[change.key] = change
+            for entry in change.removed_entries:
+                self._entries[rows.entry(entry.index, entry.key)] = None
+            for entry in change.added_entries:
+                self._entries[rows.entry(entry.index, entry.key)] = change.key
+        told: Document = {"version": version, "paths": paths}
+        if deleted:
+            told["deleted"] = deleted
+        if commit.request_id is not None:
+            told["request"] = commit.request_id
+            told["response"] = Binary(commit.response)
+        self._add_log(told, size, commit_id)
+
+    def _add_history(
+        self, key: bytes, path: str, old: StoredDocument, superseded: int, ordinal: int
+    ) -> None:
+        size = len(old.data)
+        self.history_bytes += size
+        self.bytes += size
+        row = {
+            "_id": self._rows.history(superseded, ordinal),
+            "key": self._rows.document(key),
+            "path": path,
+            "created": old.created,
+            "version": old.version,
+            "superseded": superseded,
+            "data": old.data.decode(),
+            "bytes": size,
+        }
+        self._history.add(row, size + 3 * len(path))
+
+    def _add_log(self, told: Document, size: int, commit_id: str) -> None:
+        row = self._log_row
+        if not row or self._log_bytes + size > LOG_ROW_BYTES_MAX:
+            row = self._log_row = {"_id": "", "commit": commit_id, "commits": []}
+            self._log_bytes = 0
+            self._log.add(row, LOG_ROW_BYTES_MAX)
+        row["_id"] = self._rows.log(told["version"])
+        row["commits"].append(told)
+        if "request" in told:
+            row.setdefault("requests", []).append(self._rows.request(told["request"]))
+        self._log_bytes += size
+
+    def _document_commands(self) -> Iterator[Document]:
+        inserted, replaced, deleted = _Batches(), _Batches(), _Batches()
+        for key, change in self._last.items():
+            row_id = self._rows.document(key)
+            existed = self._first[key].old is not None
+            new = change.new
+            if new is None:
+                if existed:
+                    deleted.add(row_id, 2 * len(row_id))
+                continue
+            size = len(new.data) + 4 * len(row_id)
+            row = {
+                "_id": row_id,
+                "path": str(change.path),
+                "created": new.created,
+                "version": new.version,
+                "data": new.data.decode(),
+            }
+            if existed:
+                replaced.add({"q": {"_id": row_id}, "u": row}, size)
+            else:
+                inserted.add(row, size)
+        yield from _deletes("documents", deleted)
+        yield from _updates("documents", replaced)
+        yield from _inserts("documents", inserted)
+
+    def _entry_commands(self) -> Iterator[Document]:
+        inserted, replaced, deleted = _Batches(), _Batches(), _Batches()
+        created = {key for key, change in self._first.items() if change.old is None}
+        for row_id, key in self._entries.items():
+            size = 2 * len(row_id)
+            if key is None:
+                deleted.add(row_id, size)
+                continue
+            size += 2 * len(key)
+            if key in created:
+                inserted.add({"_id": row_id, "document": self._rows.document(key)}, size)
+            else:
+                # While an index is filled, its entry may be there already.
+                replaced.add(entry_upsert(row_id, self._rows.document(key)), 2 * size)
+        yield from _deletes("entries", deleted)
+        yield from _updates("entries", replaced)
+        yield from _inserts("entries", inserted)
+
+
+def entry_upsert(row_id: str, document_id: str) -> Document:
+    return {"q": {"_id": row_id}, "u": {"_id": row_id, "document": document_id}, "upsert": True}
+
+
+def entry_upserts(updates: Sequence[Document]) -> Iterator[Document]:
+    """Commands that add entries whether or not they are there."""
+    batches = _Batches()
+    for update in updates:
+        batches.add(update, 4 * len(update["u"]["_id"]))
+    yield from _updates("entries", batches)
+
+
+async def run_write(
+    database: AsyncDatabase[Document], command: Document, session: Session
+) -> Document:
+    """One command inside of a transaction."""
+    return check_answer(await database.command(command, session=session))
+
+
+async def run_group(
+    database: AsyncDatabase[Document], commands: Iterable[Document], session: Session
+) -> None:
+    """All commands of a group. Raises EngineCorrupt if a row to be replaced is not there: the head
+    is where the group expects it, so it must be."""
+    for command in commands:
+        answer = await run_write(database, command, session)
+        updates = command.get("updates")
+        if updates is not None and answer["n"] != len(updates):
+            raise EngineCorrupt(f"of {len(updates)} rows to be replaced {answer['n']} were there")
+
+
+def _inserts(collection: str, rows: _Batches) -> Iterator[Document]:
+    for batch in rows.batches:
+        yield {"insert": collection, "documents": batch}
+
+
+def _updates(collection: str, rows: _Batches) -> Iterator[Document]:
+    for batch in rows.batches:
+        yield {"update": collection, "updates": batch}
+
+
+def _deletes(collection: str, rows: _Batches) -> Iterator[Document]:
+    for batch in rows.batches:
+        query = {"q": {"_id": {"$in": batch}}, "limit": 0}
+        yield {"delete": collection, "deletes": [query]}
