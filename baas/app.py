@@ -43,6 +43,7 @@ from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.context import Context
 from baas.services.listen import ListenHub
 from baas.settings import Settings
+from baas.storage.mongo_store import MongoStore
 from baas.storage.sqlite_store import SqliteStore
 from baas.storage.store import Store
 from baas.ws.face import ListenFace
@@ -223,7 +224,7 @@ def settle_memory() -> None:
 def make_store(settings: Settings, clock: Clock) -> Store:
     """Where the databases live. Nothing is opened yet."""
     if settings.engine == "mongodb":
-        raise FailedPrecondition("the engine `mongodb` is not there yet", reason="EngineMissing")
+        return MongoStore(settings.mongodb_uri, settings.mongodb_database, clock)
     return SqliteStore(settings.data, clock, synchronous=settings.synchronous)
 
 
