@@ -15,6 +15,9 @@ from bench.peers.wrk import Said, Wrk, fill
 
 WARM_UP_REQUESTS = 500
 WARM_UP_CONNECTIONS = 32
+WARM_UP_SECONDS_MAX = 3
+TURNS_MIN = 5  # a load lasts until each connection has had about so many answers, at most …
+SECONDS_MAX = 12
 UPDATERS = 300  # connections of the client that updates beside a load
 SAMPLES = 20
 DELETES_A_SECOND = 12_000  # documents kept ready for the delete load, for each second of it
@@ -85,7 +88,7 @@ def measure(target: Target, row: Row, *, seconds: float, turn: int) -> Figure:
         probe_bytes = _probe(target, row, client)
         first, last = _numbers(row, seconds, turn)
         if row.check != "deleted":
-            _warm_up(target, row, first)
+            seconds = max(seconds, _warm_up(target, row, first))
         before = target.count(client, row.collection) if row.is_write else 0
         if row.check == "updated":
             first += WARM_UP_REQUESTS
@@ -123,18 +126,23 @@ def deletes(seconds: float) -> int:
     return int(DELETES_A_SECOND * max(1, round(seconds)))
 
 
-def _warm_up(target: Target, row: Row, first: int) -> None:
+def _warm_up(target: Target, row: Row, first: int) -> float:
+    """How many seconds the load should last at least for this server: where few answers come a
+    second, the first ones of so many connections take long."""
     with Wrk(
         target.url,
         target.calls(row),
         connections=WARM_UP_CONNECTIONS,
-        seconds=10,
+        seconds=WARM_UP_SECONDS_MAX,
         count=row.count,
         first=first,
         last=first + WARM_UP_REQUESTS,
     ) as run:
-        run.wait()
+        said = run.wait()
     time.sleep(0.1)  # what was still on its way is done
+    rate = max(1, said.good) / said.seconds
+    parts = len(target.calls(row))
+    return min(SECONDS_MAX, TURNS_MIN * parts * row.connections / rate)
 
 
 def _run(

@@ -40,7 +40,12 @@ _EVERYBODY = {"*": True}
 _PERMISSIONS: dict[str, dict[str, Any]] = {
     "free": {"create": _EVERYBODY},
     "ruled": {"create": {"requiresAuthentication": True}},
-    "small": {"get": _EVERYBODY, "find": _EVERYBODY, "update": _EVERYBODY},
+    "small": {
+        "get": _EVERYBODY,
+        "find": _EVERYBODY,
+        "count": _EVERYBODY,
+        "update": _EVERYBODY,
+    },
     "large": {"find": _EVERYBODY, "count": _EVERYBODY},
     "owned": {"readUserFields": ["author"]},
     "doomed": {"delete": _EVERYBODY},

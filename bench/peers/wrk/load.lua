@@ -4,7 +4,13 @@
 -- Pieces of a path or body: a string as it is; "n" the request's number; "id" the document whose
 -- number that is, modulo `count`; "any" a document at random.
 local ffi = require("ffi")
-ffi.cdef("typedef struct { long s; long us; } baas_time; int gettimeofday(baas_time *t, void *zone);")
+ffi.cdef([[
+  typedef struct { long s; long us; } baas_time;
+  int gettimeofday(baas_time *time, void *zone);
+  int getpid(void);
+  int kill(int pid, int signal);
+]])
+local INTERRUPT = 2
 
 local spec, number, place, due
 local clock = ffi.new("baas_time")
@@ -60,6 +66,7 @@ function request()
   end
   if spec.last > 0 and number >= spec.last then
     wrk.thread:stop()
+    ffi.C.kill(ffi.C.getpid(), INTERRUPT)  -- else wrk would sleep to the end of its time
   else
     number = number + 1
   end
