@@ -285,7 +285,6 @@ class Database:
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         """The latest committed images of one instant, in the order of `paths`."""
-        self.last_used_seconds = self._clock.monotonic_seconds()
         try:
             return await self._engine.get_documents([keys.document_key(path) for path in paths])
         except StorageError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from baas.errors import InvalidArgument
 from baas.storage.store import DEFAULT_DATABASE as DEFAULT_DATABASE
@@ -18,9 +18,11 @@ _DATABASE = re.compile(r"[a-z][a-z0-9-]{2,61}[a-z0-9]", re.ASCII)
 _TAKEN = {"default", "system"}
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseName:
-    """One database of one project. `check` before names from outside meet the file system."""
+class DatabaseName(NamedTuple):
+    """One database of one project. `check` before names from outside meet the file system.
+
+    A tuple, because tables are asked by it several times in each request: others hash in Python.
+    """
 
     project: str
     database: str = DEFAULT_DATABASE

@@ -41,6 +41,13 @@ class Databases:
         self._is_closed = False
         self._trimming: asyncio.Task[None] | None = None
 
+    def find(self, name: DatabaseName) -> Database | None:
+        """A database that is open; None says nothing about one that is not."""
+        database = self._open.get(name)
+        if database is not None:
+            self._touch(name, database)
+        return database
+
     async def open(self, name: DatabaseName, *, create: bool = False) -> Database:
         """A database of an app. Raises NotFound (`DatabaseNotFound`) unless it exists or `create`
         is set, and InvalidArgument for names that no database may have."""

@@ -6,7 +6,7 @@ from enum import Enum
 
 from baas.errors import PermissionDenied, TokenInvalid, Unauthenticated
 from baas.http.requests import Request
-from baas.services.authentication import check_api_key, identify
+from baas.services.authentication import check_api_key, identify, recognize
 from baas.services.caller import ANONYMOUS, Caller, CallerKind
 
 
@@ -44,7 +44,8 @@ async def authenticate(request: Request, access: Access) -> Caller:
     if token is None:
         caller = ANONYMOUS
     else:
-        caller = await identify(request.context, project, token)
+        context = request.context
+        caller = recognize(context, project, token) or await identify(context, project, token)
     if access is Access.USER and caller.kind is not CallerKind.USER:
         raise Unauthenticated(
             "this call needs `Authorization: Bearer` with an id token", reason="TokenMissing"

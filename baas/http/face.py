@@ -99,7 +99,7 @@ class HttpFace:
         answer: AnyAnswer
         try:
             request.check_headers()
-            routes = await self._find(request)
+            routes = self._find_by_hand(request) or await self._find_other(request)
             if request.origin is not None:
                 await check_origin(request)
             route = routes.get(request.method)
@@ -118,24 +118,29 @@ class HttpFace:
             answer.chunks = _guarded(answer.chunks, request)
         return answer
 
-    async def _find(self, request: Request) -> Mapping[str, Route]:
-        """The routes of the request's path by method; sets the request's project and params."""
+    def _find_by_hand(self, request: Request) -> Mapping[str, Route] | None:
+        """The routes of a path into documents or objects, by method; sets on the request what the
+        path names."""
         path = request.path
-        if path.startswith(_PROJECTS):
-            found = split_documents_path(path, request.scope.get("raw_path"))
-            if found is not None:
-                request.project, request.database, tail = found
-                if tail[:1] == "/":
-                    request.document_path = tail[1:]
-                    # An odd number of slashes leads to a document, an even one to a collection.
-                    return self._collections if tail.count("/") & 1 else self._documents
-                verb = self._verbs.get(tail[1:])
-                if verb is None:
-                    raise _unknown_route(request)
-                return verb
-            objects = split_objects_path(path, request.scope.get("raw_path"))
-            if objects is not None:
-                return self._find_object(request, objects)
+        if not path.startswith(_PROJECTS):
+            return None
+        raw_path = request.scope.get("raw_path")
+        found = split_documents_path(path, raw_path)
+        if found is None:
+            objects = split_objects_path(path, raw_path)
+            return None if objects is None else self._find_object(request, objects)
+        request.project, request.database, tail = found
+        if tail[:1] == "/":
+            request.document_path = tail[1:]
+            # An odd number of slashes leads to a document, an even one to a collection.
+            return self._collections if tail.count("/") & 1 else self._documents
+        verb = self._verbs.get(tail[1:])
+        if verb is None:
+            raise _unknown_route(request)
+        return verb
+
+    async def _find_other(self, request: Request) -> Mapping[str, Route]:
+        """The routes of any other path, by method; sets the request's project and params."""
         request.scope["baas.request"] = request
         await self._router(request.scope, request.receive, _no_send)
         request.project = request.params.get("project")

@@ -10,53 +10,54 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import structlog
 
 from baas.clock import Clock
 from baas.http.requests import Request
+from baas.services.caller import Caller
 from baas.wire.documents import time_text
 
 FLUSH_SECONDS = 0.25
 FLUSH_LINES = 500
 
 
+# When it was answered, its id, method, path, status, bytes and seconds, project, caller, client.
+_Note: TypeAlias = tuple[int, str, str, str, int, int, float, str | None, Caller, Any]
+
+
 class AccessLog:
     """One line per request, gathered and written a few times a second: a write per request would
-    cost a tenth of the rate. Bound to one event loop. A drain flushes; a kill -9 loses the rest."""
+    cost a tenth of the rate. The lines are made then too: one after the other they cost half.
+
+    Bound to one event loop. A drain flushes; a kill -9 loses the rest.
+    """
 
     def __init__(self, clock: Clock, write: Callable[[bytes], Any]) -> None:
         self._clock = clock
         self._write = write
-        self._lines: list[bytes] = []
+        self._notes: list[_Note] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, request: Request, status: int, size: int, seconds: float) -> None:
         """Notes one answered request."""
-        caller = request.caller
-        client = request.scope.get("client")
-        self._lines.append(
-            orjson.dumps(
-                {
-                    "event": "request",
-                    "time": time_text(self._clock.now_microseconds()),
-                    "request_id": request.id,
-                    "method": request.method,
-                    "path": request.path,
-                    "status": status,
-                    "bytes": size,
-                    "milliseconds": round(seconds * 1000, 3),
-                    "project": request.project,
-                    "caller": caller.kind.value,
-                    "uid": caller.uid,
-                    "client": None if client is None else client[0],
-                },
-                option=orjson.OPT_APPEND_NEWLINE,
+        self._notes.append(
+            (
+                self._clock.now_microseconds(),
+                request.id,
+                request.method,
+                request.path,
+                status,
+                size,
+                seconds,
+                request.project,
+                request.caller,
+                request.scope.get("client"),
             )
         )
-        if len(self._lines) >= FLUSH_LINES:
+        if len(self._notes) >= FLUSH_LINES:
             self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
@@ -66,9 +67,30 @@ class AccessLog:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        lines, self._lines = self._lines, []
-        if lines:
-            self._write(b"".join(lines))
+        notes, self._notes = self._notes, []
+        if notes:
+            self._write(b"".join([_line(note) for note in notes]))
+
+
+def _line(note: _Note) -> bytes:
+    now, request_id, method, path, status, size, seconds, project, caller, client = note
+    return orjson.dumps(
+        {
+            "event": "request",
+            "time": time_text(now),
+            "request_id": request_id,
+            "method": method,
+            "path": path,
+            "status": status,
+            "bytes": size,
+            "milliseconds": round(seconds * 1000, 3),
+            "project": project,
+            "caller": caller.kind.value,
+            "uid": caller.uid,
+            "client": None if client is None else client[0],
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )
 
 
 def configure_logs(level: str, *, for_people: bool) -> None:

@@ -34,7 +34,7 @@ from baas.projects.records import (
     project_not_found,
     project_path,
 )
-from baas.projects.rulesets import Rulesets
+from baas.projects.rulesets import CACHED_RELEASES_MAX, Rulesets
 from baas.settings import Settings
 
 DATABASES_PER_PROJECT_MAX = 100
@@ -54,6 +54,7 @@ class Projects:
         self._clock = clock
         self._store = SystemStore(databases, clock, self._observe)
         self._cache: dict[str, Project] = {}
+        self._in_force: dict[DatabaseName, Ruleset] = {}
         self._epoch = 0
         self._watchers: list[Callable[[str], None]] = []
         self.keys = ApiKeys(self._store, clock)
@@ -202,10 +203,24 @@ class Projects:
 
     # Rules
 
-    async def ruleset(self, identifier: str) -> Ruleset:
-        """The rules in force, compiled. Raises NotFound (`ProjectNotFound`)."""
-        await self.get_project(identifier)
-        return (await self.rulesets.get_release(identifier)).ruleset
+    def find_ruleset(self, name: DatabaseName) -> Ruleset | None:
+        """As `ruleset`, from memory alone: None says nothing, not even that there is none."""
+        return self._in_force.get(name)
+
+    async def ruleset(self, name: DatabaseName) -> Ruleset:
+        """The rules in force in a database, compiled. Raises NotFound (`ProjectNotFound`,
+        `DatabaseNotFound`)."""
+        ruleset = self._in_force.get(name)
+        if ruleset is not None:
+            return ruleset
+        epoch = self._epoch
+        await self.check_database(name)
+        ruleset = (await self.rulesets.get_release(name.project)).ruleset
+        if epoch == self._epoch:
+            if len(self._in_force) >= CACHED_RELEASES_MAX:
+                self._in_force.clear()
+            self._in_force[name] = ruleset
+        return ruleset
 
     # Within
 
@@ -217,12 +232,17 @@ class Projects:
                 self.keys.forget()
             elif collection == PROJECTS.id and not below:
                 self._cache.pop(identifier, None)
-                self._epoch += 1
+                self._forget_rulesets()
                 if change.new is None or is_deleting(change.new):
                     self.keys.forget()
                     self.rulesets.forget(identifier)
             elif collection == PROJECTS.id and below[0] == "releases":
                 self.rulesets.forget(identifier)
+                self._forget_rulesets()
+
+    def _forget_rulesets(self) -> None:
+        self._in_force.clear()
+        self._epoch += 1
 
     async def _check_free(self, identifier: str) -> None:
         database = await self._store.open(None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hmac
 
 from baas.accounts.admins import SESSION_PREFIX
+from baas.accounts.tokens import VerifiedToken
 from baas.errors import TokenInvalid
 from baas.projects.keys import PREFIXES
 from baas.projects.records import ApiKeyKind
@@ -15,6 +16,13 @@ from baas.services.context import Context
 OPERATOR_PREFIX = "baas_op_"
 _SECRET_PREFIX = PREFIXES[ApiKeyKind.SECRET]
 _OPERATOR = Caller(CallerKind.ADMIN, uid="operator")
+
+
+def recognize(context: Context, project: str, token: str) -> Caller | None:
+    """As `identify`, for an id token that was verified before; None for all others. Raises
+    TokenExpired."""
+    verified = context.accounts.recall_id_token(project, token)
+    return None if verified is None else _user(verified)
 
 
 async def identify(context: Context, project: str | None, token: str) -> Caller:
@@ -28,15 +36,7 @@ async def identify(context: Context, project: str | None, token: str) -> Caller:
                 "an id token is of no use here; an administrator's token is needed",
                 reason="AdministratorNeeded",
             )
-        verified = await context.accounts.verify_id_token(project, token)
-        return Caller(
-            CallerKind.USER,
-            verified.uid,
-            verified.claims,
-            verified.expires_at,
-            verified.session,
-            project,
-        )
+        return _user(await context.accounts.verify_id_token(project, token))
     if token.startswith(SESSION_PREFIX):
         session = await context.accounts.admins.authenticate(token)
         return Caller(
@@ -54,6 +54,17 @@ async def identify(context: Context, project: str | None, token: str) -> Caller:
         key = await context.projects.keys.authenticate(project, token)
         return Caller(CallerKind.SECRET_KEY, session=key.id, project=project)
     raise TokenInvalid("the token is of a kind that gives no rights here", reason="TokenKind")
+
+
+def _user(verified: VerifiedToken) -> Caller:
+    return Caller(
+        CallerKind.USER,
+        verified.uid,
+        verified.claims,
+        verified.expires_at,
+        verified.session,
+        verified.project,
+    )
 
 
 async def check_api_key(context: Context, project: str, text: str) -> None:

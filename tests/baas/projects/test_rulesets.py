@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from baas_rules import Auth, Request, Timestamp
 
+from baas.database.names import DatabaseName
 from baas.errors import BaasError, FailedPrecondition, InvalidArgument, RulesetRejected
 from baas.model.queries import Query
 from baas.projects import rulesets
@@ -59,28 +60,30 @@ async def reason_of(work: Awaitable[Any]) -> str:
 
 
 async def test_before_the_first_deployment_all_is_denied(projects: Projects) -> None:
-    assert not (await projects.ruleset("chat")).decide(request(), {}).allowed
+    assert not (await projects.ruleset(DatabaseName("chat"))).decide(request(), {}).allowed
 
 
 async def test_a_deployment_is_in_force_at_its_return(world: World) -> None:
     projects = world.projects
-    await projects.ruleset("chat")
+    await projects.ruleset(DatabaseName("chat"))
     release = await projects.rulesets.deploy("chat", SIGNED_IN)
     assert release.source == SIGNED_IN
     assert release.deployed is not None
     assert release.version > 0
     for one in (projects, world.another()):
-        assert (await one.ruleset("chat")).decide(request(), {}).allowed
-        assert not (await one.ruleset("other")).decide(request(), {}).allowed
+        assert (await one.ruleset(DatabaseName("chat"))).decide(request(), {}).allowed
+        assert not (await one.ruleset(DatabaseName("other"))).decide(request(), {}).allowed
     again = await projects.rulesets.deploy("chat", NOBODY)
     assert again.version > release.version
     assert again.ruleset_id != release.ruleset_id
-    assert not (await projects.ruleset("chat")).decide(request(), {}).allowed
+    assert not (await projects.ruleset(DatabaseName("chat"))).decide(request(), {}).allowed
 
 
 async def test_a_ruleset_is_compiled_once(projects: Projects) -> None:
     await projects.rulesets.deploy("chat", SIGNED_IN)
-    assert await projects.ruleset("chat") is await projects.ruleset("chat")
+    assert await projects.ruleset(DatabaseName("chat")) is await projects.ruleset(
+        DatabaseName("chat")
+    )
 
 
 async def test_rules_that_are_not_valid_are_refused_with_every_finding(projects: Projects) -> None:
