@@ -1,0 +1,427 @@
+"""Random steps on a real database, each held against the oracle."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from baas.clock import VirtualClock
+from baas.database.database import Database, ReadSnapshot
+from baas.database.listeners import DocumentsTarget, QueryTarget
+from baas.database.names import DatabaseName
+from baas.database.transaction import CommitResult, Transaction
+from baas.encoding.documents import StoredDocument
+from baas.errors import BaasError, ResumeTokenExpired
+from baas.model.documents import Document
+from baas.model.paths import DocumentPath, FieldPath
+from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
+from baas.model.writes import SetWrite, Write, WriteResult
+from baas.settings import Limits, Settings
+from baas.storage.engine import StorageEngine
+from tests.model_based.generate import Generator
+from tests.model_based.mirror import Mirror, check_same
+from tests.model_based.oracle import Oracle, State, answer, collection_ids, same
+
+OpenEngine = Callable[[], Awaitable[StorageEngine]]
+
+STEPS = 60
+SNAPSHOTS_MAX = 2
+MIRRORS_MAX = 5
+TRANSACTIONS_MAX = 6  # at the same time
+_RESERVED = "__indexes__"
+
+
+class Mismatch(AssertionError):
+    """The database and the oracle do not agree."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A transaction among others: what its last run read, and what became of it."""
+
+    paths: Sequence[DocumentPath]
+    query: Query | None
+    fixed: Sequence[Write]
+    request_id: str
+    writes: list[Write] = field(default_factory=list)
+    documents: list[StoredDocument | None] = field(default_factory=list)
+    answer: list[StoredDocument] = field(default_factory=list)
+    result: CommitResult[None] | None = None
+    error: BaasError | None = None
+
+
+class Machine:
+    """One run. `cases` counts what was compared, by kind of step."""
+
+    def __init__(self, open_engine: OpenEngine, seed: int) -> None:
+        self.seed = seed
+        self.cases: Counter[str] = Counter()
+        self._chance = random.Random(seed)
+        self._open_engine = open_engine
+        self._clock = VirtualClock()
+        # Few indexes a collection: some queries stay without.
+        limits = Limits(collection_indexes_max=self._chance.choice((2, 64)))
+        self._settings = Settings(limits=limits)
+        self._oracle = Oracle(limits)
+        self._make = Generator(self._chance, limits)
+        # Some runs do little of one thing and much of another; in some, time stands still.
+        self._weights = [weight * self._chance.choice((0.3, 1, 3)) for weight in _WEIGHTS]
+        self._ticks = self._chance.choice(((0.0,), (0.0, 0.000001, 0.001, 1.5, -0.3)))
+        self._engine: StorageEngine
+        self._database: Database
+        self._snapshots: list[ReadSnapshot] = []
+        self._mirrors: list[Mirror] = []
+        self._requests: list[tuple[str, int, list[WriteResult]]] = []
+        self._request_count = 0
+        self._oldest = 0
+
+    async def run(self, steps: int = STEPS) -> None:
+        """Raises Mismatch, with the seed and the step."""
+        await self._open()
+        number, name = 0, "open"
+        try:
+            while number < steps:
+                number += 1
+                name, step = self._chance.choices(_STEPS, self._weights)[0]
+                self.cases[name] += 1
+                await step(self)
+            name = "end"
+            await self._settle()
+        except Exception as error:
+            raise Mismatch(
+                f"seed {self.seed}, step {number} ({name}): {error}\nrepeat with SEED={self.seed}"
+            ) from error
+        finally:
+            await self._close()
+
+    async def _open(self) -> None:
+        self._engine = await self._open_engine()
+        self._database = await Database.open(
+            DatabaseName("demo"), self._engine, clock=self._clock, settings=self._settings
+        )
+        assert self._database.version >= self._oracle.version
+
+    async def _close(self) -> None:
+        for snapshot in self._snapshots:
+            await snapshot.close()
+        self._snapshots.clear()
+        for mirror in self._mirrors:
+            mirror.stop()
+        await self._database.close()
+
+    @property
+    def _now(self) -> State:
+        return self._oracle.now
+
+    def _request_time(self) -> Timestamp:
+        # Mostly forwards, and back as clocks are set.
+        self._clock.advance(self._chance.choice(self._ticks))
+        return Timestamp(self._clock.now_microseconds())
+
+    # Writing --------------------------------------------------------------------------------------
+
+    async def _commit(self) -> None:
+        """Some writes, as a client sends them; now and then with a request id."""
+        writes = self._make.writes(self._now)
+        time = self._request_time()
+        request_id = self._new_request_id() if self._chance.random() < 0.3 else None
+        wanted: BaasError | None = None
+        try:
+            evaluation = self._oracle.evaluate(writes, time, self._now)
+        except BaasError as error:
+            wanted = error
+        before = self._database.version
+        result = await self._run_refused(writes, time, request_id, wanted)
+        if result is None:
+            return
+        if not evaluation.changed() and request_id is None:
+            assert result.version >= self._oracle.version
+            self._check_results(result, evaluation.results(result.version))
+            return
+        assert result.version > before
+        self._check_results(result, self._oracle.commit(evaluation, result.version))
+        if request_id is not None:
+            self._requests.append((request_id, result.version, result.write_results))
+
+    async def _run_refused(
+        self,
+        writes: Sequence[Write],
+        time: Timestamp,
+        request_id: str | None,
+        wanted: BaasError | None,
+    ) -> CommitResult[None] | None:
+        """Runs them as a transaction, which is refused with the wanted error, if there is one."""
+
+        async def body(transaction: Transaction) -> None:
+            await transaction.write(writes)
+
+        error: BaasError | None = None
+        try:
+            result = await self._database.run_transaction(
+                body, request_time=time, request_id=request_id
+            )
+        except BaasError as raised:
+            error = raised
+        told = f"{writes}: {error!r}, not {wanted!r}"
+        assert type(error) is type(wanted), told
+        if error is None or wanted is None:
+            return result
+        assert error.reason == wanted.reason, told
+        return None
+
+    async def _repeat(self) -> None:
+        """A request that was answered before is answered alike, and writes nothing."""
+        if not self._requests:
+            return
+        request_id, version, results = self._chance.choice(self._requests)
+        writes = self._make.writes(self._now)
+
+        async def body(transaction: Transaction) -> None:
+            await transaction.write(writes)
+
+        result = await self._database.run_transaction(
+            body, request_time=self._request_time(), request_id=request_id
+        )
+        assert result.replayed
+        assert result.version == version
+        self._check_results(result, results)
+
+    async def _compete(self) -> None:
+        """Transactions at the same time: as if they had come one after another, by version."""
+        count = self._chance.randint(2, TRANSACTIONS_MAX)
+        attempts = [self._new_attempt() for _ in range(count)]
+        time = self._request_time()
+        before = len(self._oracle.versions) - 1
+        await asyncio.gather(*[self._attempt(attempt, time) for attempt in attempts])
+        done = [(one.result.version, one) for one in attempts if one.result is not None]
+        for version, attempt in sorted(done, key=lambda item: item[0]):
+            assert attempt.result is not None
+            told = f"transaction at {version}"
+            state = self._now
+            check_same(told, attempt.documents, [state.get(path) for path in attempt.paths])
+            if attempt.query is not None:
+                check_same(told, attempt.answer, answer(attempt.query, state))
+            evaluation = self._oracle.evaluate(attempt.writes, time, state)
+            self._check_results(attempt.result, self._oracle.commit(evaluation, version))
+            self._requests.append((attempt.request_id, version, attempt.result.write_results))
+        states = [self._oracle.at(version) for version in self._oracle.versions[before:]]
+        for attempt in attempts:
+            if attempt.error is not None:
+                self._check_refusal(attempt, attempt.error, time, states)
+
+    def _new_attempt(self) -> _Attempt:
+        chance = self._chance
+        return _Attempt(
+            [self._make.path() for _ in range(chance.randint(0, 2))],
+            self._make.query(self._now) if chance.random() < 0.4 else None,
+            self._make.writes(self._now),
+            self._new_request_id(),
+        )
+
+    async def _attempt(self, attempt: _Attempt, time: Timestamp) -> None:
+        async def body(transaction: Transaction) -> None:
+            attempt.documents = await transaction.get_documents(attempt.paths)
+            if attempt.query is not None:
+                attempt.answer = (await transaction.run_query(attempt.query)).documents
+            seen = len(attempt.answer) + sum(one is not None for one in attempt.documents)
+            # What is written rests on what was read.
+            noted = SetWrite(DocumentPath(("c", "b")), {"a": seen}, mask=(FieldPath(("a",)),))
+            attempt.writes = [*attempt.fixed, noted]
+            await transaction.write(attempt.writes)
+
+        try:
+            attempt.result = await self._database.run_transaction(
+                body, request_time=time, request_id=attempt.request_id
+            )
+        except BaasError as error:
+            attempt.error = error
+
+    def _check_refusal(
+        self, attempt: _Attempt, error: BaasError, time: Timestamp, states: Sequence[State]
+    ) -> None:
+        for state in states:
+            try:
+                self._oracle.evaluate(attempt.writes, time, state)
+            except BaasError as wanted:
+                if type(wanted) is type(error):
+                    return
+        raise AssertionError(f"{attempt.writes} refused for nothing: {error!r}")
+
+    def _check_results(self, result: CommitResult[None], wanted: Sequence[WriteResult]) -> None:
+        # repr: NaN is no NaN's equal, and 1 is 1.0's.
+        assert repr(result.write_results) == repr(list(wanted)), (
+            f"told {result.write_results}, wanted {list(wanted)}"
+        )
+
+    def _new_request_id(self) -> str:
+        self._request_count += 1
+        return f"request{self._request_count}"
+
+    # Reading --------------------------------------------------------------------------------------
+
+    async def _get(self) -> None:
+        paths = [self._make.path() for _ in range(self._chance.choice((1, 1, 3, 10)))]
+        wanted = [self._now.get(path) for path in paths]
+        check_same("get", await self._database.get_documents(paths), wanted)
+
+    async def _query(self) -> None:
+        query = self._make.query(self._now)
+        async with self._database.snapshot() as snapshot:
+            await self._check_query(query, snapshot, self._now)
+
+    async def _query_indexed(self) -> None:
+        """A query with the indexes that it wants, made for it if there may be so many."""
+        query = self._make.query(self._now)
+        async with self._database.snapshot() as snapshot:
+            missing = await snapshot.find_missing(query)
+        await self._database.wait_indexed(missing)
+        self.cases["indexes made"] += len(missing)
+        async with self._database.snapshot() as snapshot:
+            await self._check_query(query, snapshot, self._now)
+
+    async def _check_query(self, query: Query, snapshot: ReadSnapshot, state: State) -> None:
+        wanted = answer(query, state)
+        told = f"{query} at {snapshot.version}"
+        self.cases["documents found"] += len(wanted)
+        check_same(told, (await snapshot.run_query(query)).documents, wanted)
+        way = self._chance.randrange(4)
+        if way == 0:
+            streamed = [one async for batch in snapshot.stream_query(query) for one in batch]
+            check_same(f"stream of {told}", streamed, wanted)
+        elif way == 1:
+            most = self._chance.choice((None, 0, 1, 3))
+            count = await snapshot.count(query, up_to=most)
+            assert count == (len(wanted) if most is None else min(most, len(wanted))), (
+                f"count of {told} up to {most} is {count}, not that of {wanted}"
+            )
+        elif way == 2:
+            first, is_cut = await snapshot.read_first(query, bytes_max=100)
+            assert is_cut == (len(first) < len(wanted))
+            check_same(f"first of {told}", first, wanted[: max(len(first), min(1, len(wanted)))])
+
+    async def _list_collections(self) -> None:
+        parent = self._make.path() if self._chance.random() < 0.6 else None
+        found = await self._database.list_collection_ids(parent)
+        assert found == collection_ids(parent, self._now), f"collections below {parent}"
+
+    async def _read_the_past(self) -> None:
+        """A snapshot that was opened earlier, or is now for later."""
+        if len(self._snapshots) < SNAPSHOTS_MAX:
+            self._snapshots.append(await self._database.snapshot().open())
+        snapshot = self._chance.choice(self._snapshots)
+        state = self._oracle.at(snapshot.version)
+        paths = [self._make.path() for _ in range(3)]
+        found = await snapshot.get_documents(paths)
+        check_same(f"get at {snapshot.version}", found, [state.get(path) for path in paths])
+        await self._check_query(self._make.query(state), snapshot, state)
+        if self._chance.random() < 0.4:
+            self._snapshots.remove(snapshot)
+            await snapshot.close()
+
+    async def _read_changes(self) -> None:
+        """What happened since a version: one change per document, and commit by commit."""
+        after = self._chance.choice(self._oracle.versions)
+        old, new = self._oracle.at(after), self._now
+        async with self._database.snapshot() as snapshot:
+            try:
+                changes = await snapshot.read_net_changes(after)
+                commits = await snapshot.read_commits(after, limit=self._chance.choice((1, 5, 500)))
+            except ResumeTokenExpired:
+                assert after < self._oldest
+                return
+        net = {one.path: one for one in changes if one.path.segments[0] != _RESERVED}
+        for path in old.keys() | new.keys() | net.keys():
+            before, behind = old.get(path), new.get(path)
+            if path in net:
+                check_same(
+                    f"change since {after}", [net[path].old, net[path].new], [before, behind]
+                )
+            else:
+                assert _are_same(before, behind), (
+                    f"{path} changed since {after}, and nobody says so"
+                )
+        for event in commits:
+            state, later = self._oracle.at(event.version - 1), self._oracle.at(event.version)
+            for change in event.changes:
+                if change.path.segments[0] != _RESERVED:
+                    images = [state.get(change.path), later.get(change.path)]
+                    check_same(f"commit {event.version}", [change.old, change.new], images)
+
+    # Listening ------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        """A new listener, or one that goes on after a pause."""
+        paused = [mirror for mirror in self._mirrors if not mirror.is_listening]
+        if paused and self._chance.random() < 0.6:
+            await self._chance.choice(paused).listen(self._database.listeners)
+            return
+        if len(self._mirrors) >= MIRRORS_MAX:
+            gone = self._mirrors.pop(self._chance.randrange(len(self._mirrors)))
+            gone.stop()
+        if self._chance.random() < 0.2:
+            paths = tuple(self._make.path() for _ in range(self._chance.randint(1, 4)))
+            mirror = Mirror(DocumentsTarget(paths))
+        elif self._chance.random() < 0.3:
+            mirror = Mirror(QueryTarget(self._make.window()))
+        else:
+            mirror = Mirror(QueryTarget(self._make.query(self._now)))
+        self._mirrors.append(mirror)
+        await mirror.listen(self._database.listeners)
+
+    async def _pause(self) -> None:
+        if self._mirrors:
+            self._chance.choice(self._mirrors).stop()
+
+    async def _settle(self) -> None:
+        for mirror in self._mirrors:
+            await mirror.settle(self._oracle)
+
+    # Housekeeping ---------------------------------------------------------------------------------
+
+    async def _reopen(self) -> None:
+        await self._settle()
+        await self._close()
+        await self._open()
+        self._clock.advance(1.0)
+
+    async def _forget(self) -> None:
+        """Retention: what lies below a version can be resumed from no more."""
+        before = self._chance.choice(self._oracle.versions)
+        for snapshot in self._snapshots:
+            await snapshot.close()
+        self._snapshots.clear()
+        await self._engine.trim(before, limit=self._chance.choice((3, 1_000)))
+        self._oldest = max(self._oldest, before)
+        self._requests = [one for one in self._requests if one[1] >= self._oldest]
+        assert await self._database.read_oldest_version() == self._oldest
+
+
+def _are_same(a: Document | None, b: Document | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return same(a, b)
+
+
+_Step = Callable[[Machine], Awaitable[None]]
+_TABLE: tuple[tuple[str, int, _Step], ...] = (
+    ("commit", 30, Machine._commit),
+    ("repeat", 2, Machine._repeat),
+    ("compete", 8, Machine._compete),
+    ("get", 4, Machine._get),
+    ("query", 20, Machine._query),
+    ("query indexed", 15, Machine._query_indexed),
+    ("list collections", 2, Machine._list_collections),
+    ("read the past", 4, Machine._read_the_past),
+    ("read changes", 3, Machine._read_changes),
+    ("listen", 6, Machine._listen),
+    ("pause", 2, Machine._pause),
+    ("settle", 3, Machine._settle),
+    ("reopen", 1, Machine._reopen),
+    ("forget", 1, Machine._forget),
+)
+_STEPS = [(name, step) for name, _, step in _TABLE]
+_WEIGHTS = [weight for _, weight, _ in _TABLE]

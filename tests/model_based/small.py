@@ -1,0 +1,20 @@
+"""The product's own numbers, made small: what takes a thousand documents happens with three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from baas.database import executor, views
+from baas.database.executor import QueryExecutor
+
+
+def make_everything_small(
+    set_attribute: Callable[[Any, str, Any], None], set_item: Callable[[Any, str, Any], None]
+) -> None:
+    """Batches, slices and windows of two; indexes for the smallest of collections."""
+    for name in ("BATCH_FIRST", "BATCH_MAX", "SCAN_SLICE"):
+        set_attribute(executor, name, 2)
+    set_attribute(views, "SLACK_MIN", 1)
+    set_attribute(views, "SLACK_MAX", 2)
+    set_item(QueryExecutor.__init__.__kwdefaults__, "index_after_scanned", 0)

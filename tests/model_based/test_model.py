@@ -1,0 +1,141 @@
+"""Random runs of a real database against the oracle; and planted bugs, which have to be found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baas.database import committer, executor
+from baas.database.committer import Committer
+from baas.database.indexes import Index, Indexes
+from baas.database.listeners import Listeners
+from baas.database.views import View
+from baas.model.queries import Query, matches
+from baas.storage.engine import Change
+from tests.effort import examples
+from tests.faults.seeds import new_seed
+from tests.model_based.machine import STEPS, Machine, Mismatch
+from tests.model_based.small import make_everything_small
+from tests.storage.conftest import ENGINES, OpenDatabase
+
+RUNS = {"sqlite": 50}
+RUNS_OTHERWISE = 10
+PLANTED_RUNS_MAX = 200
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7_200)]
+
+
+@pytest.fixture(autouse=True)
+def everything_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_everything_small(monkeypatch.setattr, monkeypatch.setitem)
+
+
+async def run(open_database: OpenDatabase, seed: int) -> Counter[str]:
+    """One run on a database of its own; what was compared."""
+    machine = Machine(lambda: open_database(f"run-{seed}"), seed)
+    await machine.run()
+    return machine.cases
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+async def test_the_database_does_what_the_model_says(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    first = new_seed()
+    cases: Counter[str] = Counter()
+    runs = examples(RUNS.get(engine, RUNS_OTHERWISE))
+    async with ENGINES[engine](request, tmp_path) as open_database:
+        for number in range(runs):
+            cases += await run(open_database, first + number)
+    print(f"{runs * STEPS} steps: {dict(cases)}")  # noqa: T201
+
+
+# A test that finds nothing proves nothing ---------------------------------------------------------
+
+
+def _forget_old_entries(patch: pytest.MonkeyPatch) -> None:
+    entries_for = Indexes.entries_for
+
+    def keep(self: Indexes, *arguments: Any) -> Any:
+        return (), entries_for(self, *arguments)[1]
+
+    patch.setattr(Indexes, "entries_for", keep)
+
+
+def _move_no_entries(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Index, "is_unaffected", lambda *_: True)
+
+
+def _leave_cut_keys_in_disorder(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(executor._IndexSource, "_cut_values", lambda *_: ())
+
+
+def _count_only_what_the_index_says(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(executor, "matches", lambda *_: True)
+
+
+def _never_look_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Committer, "_is_stale", lambda *_: False)
+
+
+def _know_beyond_the_horizon(patch: pytest.MonkeyPatch) -> None:
+    def is_known(self: View, image: Any) -> bool:
+        return image is not None and self.selects(image)
+
+    patch.setattr(View, "_is_known", is_known)
+
+
+def _resume_from_one_later(patch: pytest.MonkeyPatch) -> None:
+    touched_since = Listeners._touched_since
+
+    async def later(self: Listeners, snapshot: Any, view: View, version: int) -> Any:
+        return await touched_since(self, snapshot, view, version + 1)
+
+    patch.setattr(Listeners, "_touched_since", later)
+
+
+def _forget_the_new_image(patch: pytest.MonkeyPatch) -> None:
+    def touches(query: Query, change: Change) -> bool:
+        return change.old is not None and matches(query, change.old)
+
+    patch.setattr(committer, "touches_query", touches)
+
+
+def _select_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(executor, "project_all", lambda documents, select: documents)
+
+
+BUGS = [
+    _forget_old_entries,
+    _move_no_entries,
+    _leave_cut_keys_in_disorder,
+    _count_only_what_the_index_says,
+    _never_look_back,
+    _know_beyond_the_horizon,
+    _resume_from_one_later,
+    _forget_the_new_image,
+    _select_nothing,
+]
+
+
+@pytest.mark.parametrize("plant", BUGS, ids=lambda bug: bug.__name__.strip("_"))
+async def test_a_planted_bug_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant(monkeypatch)
+    first = new_seed()
+
+    async def try_again_and_again() -> None:
+        async with ENGINES["sqlite"](request, tmp_path) as open_database:
+            for number in range(PLANTED_RUNS_MAX):
+                await run(open_database, first + number)
+
+    with pytest.raises(Mismatch, match=r"repeat with SEED=\d+"):
+        await try_again_and_again()
