@@ -33,7 +33,7 @@ from baas_rules.errors import (
     RulesSyntaxError,
     Severity,
 )
-from baas_rules.ruleset import Ruleset, check
+from baas_rules.ruleset import Ruleset, check, lint
 from baas_rules.values import Duration, LatLng, Path, RulesSet, Timestamp
 
 __all__ = [
@@ -69,4 +69,5 @@ __all__ = [
     "Step",
     "Timestamp",
     "check",
+    "lint",
 ]

@@ -213,6 +213,8 @@ class _Checker:
                 self._warn(f"wildcard `{wildcard.name}` hides the built-in", wildcard.span)
         if block.depth == 1:
             self._check_root(block)
+        if block.match.allows:
+            self._check_reach(block)
 
     def _check_root(self, block: Block) -> None:
         first = block.pattern[0]
@@ -224,6 +226,25 @@ class _Checker:
         if self._service == OBJECT_SERVICE and first.text != "b":
             hint = "put it into: match /b/{bucket}/o { … }"
             self._warn("this path matches no object", block.match.pattern_span, hint)
+
+    def _check_reach(self, block: Block) -> None:
+        """A match whose path no document or object can have."""
+        pattern, span = block.pattern, block.match.pattern_span
+        below = [one for one in pattern[:-1] if isinstance(one, ast.Wildcard) and one.recursive]
+        if below and self._outline.file.version == 1 and not _is_recursive(block.match.pattern):
+            message = "in version 1 nothing is matched below a recursive wildcard"
+            self._warn(message, span, "begin the file with: rules_version = '2';")
+        if any(isinstance(one, ast.Wildcard) and one.recursive for one in pattern):
+            return
+        if self._service == DOCUMENT_SERVICE and len(pattern) >= 3 and len(pattern) % 2 == 0:
+            hint = "a document's path has an even number of parts: add /{id}"
+            self._warn("this path is that of a collection: it matches no document", span, hint)
+        elif self._service == DOCUMENT_SERVICE and len(pattern) == 3:
+            hint = "put the statements into a match such as /{collection}/{id}"
+            self._warn("this path matches no document", span, hint)
+        elif self._service == OBJECT_SERVICE and len(pattern) == 3:
+            hint = "put the statements into a match such as /{name=**}"
+            self._warn("this path matches no object", span, hint)
 
     def _check_allow(self, allow: ast.Allow, block: Block) -> None:
         for method in allow.methods:
@@ -376,6 +397,10 @@ class _Checker:
         if node.name not in known:
             hint = self._nearest(node.name, known) or f"it has {', '.join(known)}"
             self._warn(f"`request` has no member `{node.name}`", node.name_span, hint)
+
+
+def _is_recursive(pattern: tuple[ast.Segment, ...]) -> bool:
+    return any(isinstance(one, ast.Wildcard) and one.recursive for one in pattern)
 
 
 def _is_new_resource(node: ast.Expression, scope: Scope) -> bool:

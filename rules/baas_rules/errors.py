@@ -10,7 +10,7 @@ RulesError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 _SNIPPET_COLUMNS_MAX = 160
@@ -24,7 +24,8 @@ class Severity(Enum):
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One finding about a rules file. Lines and columns count from 1; `end_column` is exclusive and
-    on the same line. `source_line` is the whole text of that line."""
+    on the same line. `source_line` is the whole text of that line. What `lint` finds has a `code`
+    by which it is known."""
 
     severity: Severity
     message: str
@@ -33,13 +34,19 @@ class Diagnostic:
     end_column: int
     source_line: str
     hint: str | None = None
+    code: str | None = None
+
+    def with_code(self, code: str) -> Diagnostic:
+        return replace(self, code=code)
 
     def snippet(self) -> str:
         """The source line with carets under the place. Long lines are cut around the place."""
         return caret_snippet(self.source_line, self.line, self.column, self.end_column)
 
     def __str__(self) -> str:
-        head = f"{self.severity.value}: {self.message} (line {self.line}, column {self.column})"
+        code = f" [{self.code}]" if self.code else ""
+        place = f"(line {self.line}, column {self.column})"
+        head = f"{self.severity.value}: {self.message} {place}{code}"
         lines = [head, self.snippet()]
         if self.hint is not None:
             lines.append(f"hint: {self.hint}")

@@ -66,7 +66,7 @@ class Statements:
         blocks = [
             (block.pattern, _grants(block, compiler, analysis))
             for block in made.blocks
-            if block.match.allows
+            if block.match.allows and _is_reachable(block, made.file.version)
         ]
         self.tree: PathTree[Grants] = PathTree(blocks, least)
         self.askable = {method: _askable(method, blocks, least) for method in METHODS}
@@ -83,6 +83,12 @@ class Statements:
             run = self._counting.condition(condition, grant.scope)
             self._counted[id(condition)] = run
         return run
+
+
+def _is_reachable(block: Block, version: int) -> bool:
+    """In version 1 a recursive wildcard stands for all the rest, so nothing is below of it."""
+    above = block.pattern[:-1]
+    return version != 1 or not any(isinstance(one, ast.Wildcard) and one.recursive for one in above)
 
 
 def _grants(block: Block, compiler: Compiler, analysis: Analysis) -> Grants:

@@ -42,13 +42,12 @@ class ListProofs:
     def __init__(self, source: Source, made: Outline, statements: Statements) -> None:
         self._source = source
         self._service = made.service.name
-        # In version 1 nothing covers a listing of objects.
-        self._never = self._service == OBJECT_SERVICE and made.file.version == 1
+        self._is_first_version = made.file.version == 1
         self._statements = statements
 
     def prove(self, request: AnyListRequest, documents: Documents) -> Decision:
         """As `Ruleset.prove_list`."""
-        if self._never:
+        if self._is_never(request):
             return DENIED
         environment = Environment(as_request(request), documents)
         unresolved = frozenset[Lookup]()
@@ -67,6 +66,10 @@ class ListProofs:
         if not denied and unresolved:
             return undecided(unresolved)
         return settled(not denied, environment)
+
+    def _is_never(self, request: AnyListRequest) -> bool:
+        """In version 1 nothing covers a listing of objects, or a collection group."""
+        return self._is_first_version and (isinstance(request, ObjectListRequest) or request.group)
 
     def _prove(self, listing: Listing, environment: Environment) -> tuple[bool, frozenset[Lookup]]:
         """Whether some allow statement holds for all that a listing may return."""
@@ -115,7 +118,7 @@ class ListProofs:
         decision = self.prove(request, documents)
         if decision.missing:
             return Explanation(decision, describe(request))
-        if self._never:
+        if self._is_never(request):
             return Explanation(because(decision, (self._uncovered(request),)), describe(request))
         environment = Environment(as_request(request), documents)
         narrator = Narrator(self._source, redact=redact)
@@ -175,8 +178,9 @@ class ListProofs:
         what = "object" if self._service == OBJECT_SERVICE else "document"
         message = f"no allow statement with list covers every {what} of the {describe(request)}"
         hint = None
-        if self._never:
-            return Reason("a list of objects needs rules_version '2'")
+        if self._is_never(request):
+            what = "list of objects" if self._service == OBJECT_SERVICE else "collection group"
+            return Reason(f"a {what} needs rules_version '2'")
         if isinstance(request, ObjectListRequest):
             hint = "a list needs a match that ends with {name=**}, so that it covers all below"
         elif request.group:

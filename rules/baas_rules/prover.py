@@ -42,6 +42,7 @@ from baas_rules.functions import (
     CROSS_SERVICE_LOOKUPS,
     FUNCTIONS,
     LOOKUPS,
+    METHOD_ARITIES,
     METHODS,
     NAMESPACES,
     path_segments,
@@ -299,8 +300,12 @@ class Prover:
             lambda receiver, *rest: _concrete_method(self._plain(receiver), node.name, rest),
             [target, *arguments],
         )
-        receivers = None if target.value is None else kinds_of(target.value)
-        if receivers is None or not _is_unknown(found):
+        if target.value is None or not _is_unknown(found):
+            return found
+        if len(arguments) not in METHOD_ARITIES.get(node.name, ()):
+            return Result(None, True, found.pending, f"no type has a method `{node.name}`")
+        receivers = kinds_of(target.value)
+        if receivers is None:
             return found
         return _of_kinds(
             found,

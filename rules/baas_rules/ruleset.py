@@ -17,6 +17,7 @@ from baas_rules.decision import (
 from baas_rules.environment import Documents
 from baas_rules.errors import Diagnostic, RulesCheckError, RulesSyntaxError, Severity
 from baas_rules.exposure import open_access
+from baas_rules.lint import lint as find_lint
 from baas_rules.lists import describe
 from baas_rules.parser import parse
 from baas_rules.scopes import Outline, outlines
@@ -30,6 +31,14 @@ def check(source: str, *, name: str = "firestore.rules") -> list[Diagnostic]:
     """Every error and warning of a rules file, errors first. Never raises."""
     found = _analyse(Source(source, name))[1]
     return sorted(found, key=lambda one: one.severity is not Severity.ERROR)
+
+
+def lint(source: str, *, name: str = "firestore.rules") -> list[Diagnostic]:
+    """Warnings for what leaks or can never hold, each with a code. Of a file with errors, nothing:
+    `check` tells those. Never raises."""
+    text = Source(source, name)
+    made, diagnostics = _analyse(text)
+    return [] if _errors(diagnostics) else find_lint(text, made)
 
 
 def _analyse(source: Source) -> tuple[tuple[Outline, ...], list[Diagnostic]]:

@@ -690,13 +690,13 @@ def test_checks_that_are_of_one_service() -> None:
     (found,) = messages("firebase.storage", "match /users/{id} { allow get; }")
     assert "this path matches no object | put it into" in found
     assert messages("firebase.storage", "match /{all=**} { allow get; }") == []
-    body = "match /b/{b}/o { allow get: if get(/a/b) != null && request.params.x == 1; }"
+    body = "match /b/{b}/o/{x} { allow get: if get(/a/b) != null && request.params.x == 1; }"
     (found,) = messages("firebase.storage", body)
     assert "there is no `get` for objects | use `firestore.get(…)`" in found
-    body = "match /b/{b}/o { allow get: if firestore.getAfter(/a/b) != null; }"
+    body = "match /b/{b}/o/{x} { allow get: if firestore.getAfter(/a/b) != null; }"
     (found,) = messages("firebase.storage", body)
     assert "`firestore` has no function `getAfter` | " in found
-    body = "match /databases/{d}/documents { allow get: if firestore.get(/a/b) != null; }"
+    body = "match /databases/{d}/documents/{a}/{b} { allow get: if firestore.get(/a/b) != null; }"
     (found,) = messages("cloud.firestore", body)
     assert "unknown variable `firestore` | `firestore` is a namespace" in found
 
@@ -712,7 +712,7 @@ def test_version_1_allows_recursive_wildcards_at_the_end_only() -> None:
 
 def test_limits_are_inclusive() -> None:
     body = (
-        "match /"
+        "match /x/"
         + "/".join(f"{{w{n}}}" for n in range(19))
         + " { allow get: if f19(1, 2, 3, 4, 5, 6, 7); }"
         "function f19(a, b, c, d, e, f, g) { return f18(); }"
@@ -729,7 +729,7 @@ def test_limits_are_inclusive() -> None:
 
 
 def test_errors_come_first_and_are_limited() -> None:
-    body = "match /a { allow get: if nope == 1; " + "allow reed;" * 100 + "}"
+    body = "match /a/{b} { allow get: if nope == 1; " + "allow reed;" * 100 + "}"
     found = found_in(body)
     assert len(found) == 51
     assert found[0].severity is Severity.ERROR
