@@ -29,9 +29,13 @@ from baas.accounts.accounts import Accounts
 from baas.accounts.passwords import PasswordPool
 from baas.accounts.sealing import ServerSecret
 from baas.buckets.blobs import BlobStore
+from baas.buckets.collector import Collector
 from baas.buckets.local_blobs import LocalBlobs
 from baas.buckets.objects import Objects
 from baas.buckets.remote_blobs import RemoteBlobs
+from baas.buckets.signing import UrlSigner
+from baas.buckets.thumbnails import Thumbnails
+from baas.buckets.uploads import Uploads
 from baas.clock import Clock, SystemClock
 from baas.database.registry import Databases
 from baas.errors import BaasError, FailedPrecondition, InvalidArgument
@@ -74,6 +78,7 @@ class App:
         self.settings = settings
         self.operator_token = OPERATOR_PREFIX + secrets.token_urlsafe(32)
         self.setup_token: str | None = None
+        self.collector: Collector | None = None
         self._clock = clock
         self._url = url
         self._pid = pid or os.getpid()
@@ -170,13 +175,26 @@ class App:
         blobs = make_blobs(settings)
         stack.push_async_callback(blobs.close)
         await blobs.check()
+        objects = Objects(databases, blobs, settings, clock)
+        thumbnails = Thumbnails(blobs, settings)
+        stack.push_async_callback(thumbnails.close)
+
+        async def project_ids() -> list[str]:
+            return [project.id for project in await projects.list_projects()]
+
+        self.collector = Collector(objects, project_ids)
+        stack.push_async_callback(self.collector.close)
+        self.collector.start()
         return Context(
             settings=settings,
             clock=clock,
             databases=databases,
             projects=projects,
             accounts=accounts,
-            objects=Objects(databases, blobs, settings, clock),
+            objects=objects,
+            uploads=Uploads(objects),
+            thumbnails=thumbnails,
+            url_signer=UrlSigner(objects, secret.derive("object-urls")),
             secret=secret,
             operator_token=self.operator_token,
         )

@@ -58,6 +58,19 @@ class BlobStore(Protocol):
         there are not as many."""
         ...
 
+    async def get(self, key: str) -> bytes | None:
+        """All of a small blob; None if there is none."""
+        ...
+
+    async def put(self, key: str, data: bytes) -> None:
+        """A small blob, as a whole; replaces what is there. Need not survive a power cut."""
+        ...
+
+    async def claim(self, identity: str) -> bool:
+        """Whether the store is this installation's: marks one that is nobody's. What another one
+        keeps in the same place must never be taken for orphans."""
+        ...
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Those that exist; repeating it changes nothing."""
         ...

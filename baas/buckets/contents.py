@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import cast
 
@@ -128,8 +128,10 @@ async def write_content(
     chunks: AsyncIterator[bytes],
     *,
     bytes_max: int,
+    on_part: Callable[[Sequence[Part]], Awaitable[None]],
 ) -> tuple[tuple[Part, ...], Digests]:
     """Writes all chunks durably. Whatever goes wrong, nothing stays but what the sweep finds.
+    `on_part` is told of the parts so far, where more follow.
 
     Raises QuotaExceeded (`ObjectTooLarge`), Unavailable, and what `chunks` raises.
     """
@@ -141,7 +143,10 @@ async def write_content(
             received += len(chunk)
             if received > bytes_max:
                 raise object_too_large(bytes_max)
+            count = len(writer.parts)
             await writer.write(chunk)
+            if len(writer.parts) > count:
+                await on_part(writer.parts)
         await writer.end_part()
     except BaseException:
         await writer.abort()

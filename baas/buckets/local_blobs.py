@@ -8,6 +8,7 @@ cut. Nothing that a caller chose is part of a file's name.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from baas.errors import Unavailable
 
 THREADS = 8
 _PARTIAL = ".partial"
+_OWNER = ".owner"
 _LIST_BATCH = 500
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 T = TypeVar("T")
@@ -67,6 +69,35 @@ class LocalBlobs:
                 yield chunk
         finally:
             os.close(descriptor)
+
+    async def get(self, key: str) -> bytes | None:
+        def read() -> bytes | None:
+            try:
+                return self._path(key).read_bytes()
+            except FileNotFoundError:
+                return None
+
+        return await self._run(read)
+
+    async def put(self, key: str, data: bytes) -> None:
+        def write() -> None:
+            self._make_folder(self._root / _PARTIAL)
+            # Of a name of its own: another node may write the same.
+            fresh = self._partial(f"{key}~{os.urandom(8).hex()}")
+            fresh.write_bytes(data)
+            self._move(fresh, self._path(key))
+
+        await self._run(write)
+
+    async def claim(self, identity: str) -> bool:
+        def mark() -> bool:
+            self._prepare()
+            file = self._root / _OWNER
+            with contextlib.suppress(FileExistsError), file.open("x") as out:
+                out.write(identity)
+            return file.read_text() == identity
+
+        return await self._run(mark)
 
     async def delete(self, keys: Sequence[str]) -> None:
         def unlink() -> None:
@@ -114,16 +145,19 @@ class LocalBlobs:
         finally:
             os.close(descriptor)
         target = self._path(key)
-        self._make_folder(target.parent)
-        try:
-            self._partial(key).rename(target)
-        except FileNotFoundError:
-            # The project's folder was deleted, and made again, while this one was known.
-            self._folders.discard(target.parent)
-            self._make_folder(target.parent)
-            self._partial(key).rename(target)
+        self._move(self._partial(key), target)
         if self._synced:
             _sync_folder(target.parent)
+
+    def _move(self, file: Path, target: Path) -> None:
+        self._make_folder(target.parent)
+        try:
+            file.rename(target)
+        except FileNotFoundError:
+            # The project's folder was deleted while this one was known.
+            self._folders.discard(target.parent)
+            self._make_folder(target.parent)
+            file.rename(target)
 
     def _make_folder(self, folder: Path) -> None:
         """The folder, and the names of the new ones above it, durably."""

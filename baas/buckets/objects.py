@@ -12,24 +12,29 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import structlog
+
 from baas.buckets.blobs import BlobStore
 from baas.buckets.contents import Digests, discard, part_keys, write_content
 from baas.buckets.names import (
     BUCKETS,
     CONTENTS,
     GARBAGE,
+    UPLOADS,
     BucketName,
     bucket_not_found,
     check_bucket_id,
     object_not_found,
 )
-from baas.buckets.records import Part, StoredObject, decode_parts, encode_parts, open_object
+from baas.buckets.records import Part, StoredObject, Upload, decode_parts, encode_parts, open_object
 from baas.buckets.sniffing import guess, sniff
 from baas.clock import Clock, new_document_id
+from baas.database.log import CommitEvent
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
 from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument
+from baas.model.paths import DocumentPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
@@ -38,6 +43,8 @@ from baas.settings import Settings
 
 BUCKETS_PER_PROJECT_MAX = 100
 DELETIONS_PER_COMMIT = 100
+_STORE = DocumentPath(("object_settings", "store"))
+_log = structlog.get_logger("baas.buckets")
 
 Check: TypeAlias = Callable[[str, StoredObject | None, StoredObject | None], Awaitable[None]]
 """(method, as it is, as it will be). Raises PermissionDenied."""
@@ -119,7 +126,14 @@ class Objects:
         self.clock = clock
         self.limits = settings.limits
         self.settings = settings
-        self.system = SystemStore(databases, clock, lambda project, event: None)
+        self.touched: set[str] = set()  # projects that have garbage to collect
+        self.system = SystemStore(databases, clock, self._observe)
+
+    def _observe(self, project: str | None, event: CommitEvent) -> None:
+        if project is not None and any(
+            change.path.segments[0] == GARBAGE.id for change in event.changes
+        ):
+            self.touched.add(project)
 
     # Buckets --------------------------------------------------------------------------------------
 
@@ -214,8 +228,18 @@ class Objects:
         maximum = self.limits.object_bytes_max
         if declared.size is not None:
             maximum = min(maximum, declared.size)
+
+        async def hold(parts: Sequence[Part]) -> None:
+            await self._hold(bucket, content, parts)
+
         parts, digests = await write_content(
-            self.store, self.clock, bucket.project, content, chunks, bytes_max=maximum
+            self.store,
+            self.clock,
+            bucket.project,
+            content,
+            chunks,
+            bytes_max=maximum,
+            on_part=hold,
         )
         written = WrittenContent(content, parts, digests)
         try:
@@ -224,6 +248,48 @@ class Objects:
             await self.discard(bucket.project, written)
             raise
         return written
+
+    async def _hold(self, bucket: BucketName, content: str, parts: Sequence[Part]) -> None:
+        """Says that these parts are somebody's, though no object has them yet: a content of many
+        parts may take longer than the grace time of orphans."""
+        life = self.settings.object_upload_lifetime_seconds * 1_000_000
+        upload = Upload(
+            id=_hold_id(content),
+            bucket=bucket.bucket,
+            name="",
+            owner="",
+            content=content,
+            parts=tuple(parts),
+            offset=0,
+            size=None,
+            sha256=None,
+            content_type=None,
+            metadata={},
+            expires=Timestamp(self.clock.now_microseconds() + life),
+        )
+
+        async def body(transaction: Transaction) -> None:
+            path = UPLOADS.document(upload.id)
+            await transaction.write([SetWrite(path, upload.to_fields())])
+
+        await self.system.run(bucket.project, body)
+
+    async def owns_store(self) -> bool:
+        """Whether the store is marked as this installation's, so that what belongs to nothing here
+        belongs to nobody."""
+        identity = new_document_id(self.clock)
+
+        async def body(transaction: Transaction) -> str:
+            (document,) = await transaction.get_documents([_STORE])
+            if document is not None:
+                return str(document.fields["identity"])
+            await transaction.write([SetWrite(_STORE, {"identity": identity})])
+            return identity
+
+        owned = await self.store.claim(await self.system.run(None, body))
+        if not owned:
+            _log.warning("the object store is another installation's too; nothing is swept in it")
+        return owned
 
     async def discard(self, project: str, written: WrittenContent) -> None:
         await discard(self.store, part_keys(project, written.content, written.parts))
@@ -276,7 +342,10 @@ class Objects:
             metageneration=1,
         )
         await self._replace(transaction, bucket, exists, old, new, condition, check)
-        await transaction.write([SetWrite(CONTENTS.document(new.content), _content(new, 1))])
+        writes: list[Write] = [SetWrite(CONTENTS.document(new.content), _content(new, 1))]
+        if len(new.parts) > 1:
+            writes.append(DeleteWrite(UPLOADS.document(_hold_id(new.content))))
+        await transaction.write(writes)
         return new
 
     async def copy(
@@ -425,6 +494,10 @@ def garbage_write(now: Timestamp, content: str, parts: Sequence[Part]) -> SetWri
     """Puts stored bytes onto the garbage list, in the order of time."""
     path = GARBAGE.document(f"{now.microseconds:016d}-{content}")
     return SetWrite(path, {"content": content, "parts": encode_parts(parts)})
+
+
+def _hold_id(content: str) -> str:
+    return f"hold-{content}"
 
 
 def _content(stored: StoredObject, references: int) -> Fields:

@@ -18,6 +18,7 @@ from baas.errors import InvalidArgument
 
 PIECE_BYTES = 8 * 1024 * 1024  # of a multipart upload; two are in memory per writer
 READ_BYTES = 4 * 1024 * 1024  # fetched at a time; two are in memory per reader
+_OWNER = ".owner"
 _ALLOWED = ("s3://", "gs://", "az://")
 
 
@@ -78,6 +79,28 @@ class RemoteBlobs:
         if len(found) != end - start:
             raise bytes_missing(key)
         return found
+
+    async def get(self, key: str) -> bytes | None:
+        try:
+            found = await obstore.get_async(self._store, key)
+            return bytes(await found.bytes_async())
+        except (NotFoundError, FileNotFoundError):
+            return None
+        except (BaseError, OSError) as error:
+            raise store_unavailable(error) from error
+
+    async def put(self, key: str, data: bytes) -> None:
+        try:
+            await obstore.put_async(self._store, key, data, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise store_unavailable(error) from error
+
+    async def claim(self, identity: str) -> bool:
+        found = await self.get(_OWNER)
+        if found is None:
+            await self.put(_OWNER, identity.encode())
+            found = await self.get(_OWNER)
+        return found == identity.encode()
 
     async def delete(self, keys: Sequence[str]) -> None:
         if not keys:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from baas.buckets.names import BucketName
 from baas.buckets.objects import Bucket
 from baas.buckets.records import StoredObject
+from baas.buckets.signing import LIFETIME_SECONDS_MAX
+from baas.buckets.thumbnails import SIZES
 from baas.errors import OutOfRange
 from baas.http.answers import Answer, AnyAnswer, error_answer, json_answer
+from baas.http.extensions import Header
 from baas.http.object_answers import ObjectAnswer
 from baas.http.object_headers import (
+    CONTENT_SECURITY,
     declared_by,
     is_unchanged,
     object_headers,
     wanted_range,
     write_condition,
 )
+from baas.http.paths import OBJECTS
 from baas.http.requests import Request, boolean_parameter, integer_parameter
 from baas.services import objects
 from baas.wire.documents import time_text
-from baas.wire.objects import check_object, check_string
+from baas.wire.objects import check_integer, check_object, check_string, invalid
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
 _LIST = frozenset({"prefix", "delimiter", "page_size", "page_token"})
@@ -28,6 +34,8 @@ _GET = frozenset({"download", "thumbnail", "signature"})
 _PUT = frozenset({"signature"})
 _UPDATE = frozenset({"content_type", "metadata"})
 _COPY = frozenset({"to", "bucket"})
+_SIGN = frozenset({"method", "expires_in", "content_type", "size"})
+_THUMBNAILS = tuple(str(size) for size in SIZES)
 _BUCKET = frozenset({"id"})
 _DELETE_BUCKET = frozenset({"recursive"})
 PAGE_SIZE_DEFAULT = 100
@@ -35,17 +43,18 @@ DOWNLOAD_CHARACTERS_MAX = 255
 
 
 async def put_object(request: Request) -> Answer:
-    request.query(_PUT)
-    bucket = await _bucket(request)
-    stored = await objects.put_object(
-        request.context,
-        request.caller,
-        bucket,
-        request.params["name"],
-        request.stream_body(),
-        declared_by(request),
-        write_condition(request),
-    )
+    signature = request.query(_PUT).get("signature")
+    bucket = await named_bucket(request)
+    context, name, chunks = request.context, request.params["name"], request.stream_body()
+    declared, condition = declared_by(request), write_condition(request)
+    if signature is not None:
+        stored = await objects.put_signed(
+            context, bucket, name, chunks, declared, condition, signature
+        )
+    else:
+        stored = await objects.put_object(
+            context, request.caller, bucket, name, chunks, declared, condition
+        )
     return object_answer(stored)
 
 
@@ -54,16 +63,19 @@ async def get_object(request: Request) -> AnyAnswer:
     download = query.get("download")
     if download is not None:
         check_string(download, "download", maximum=DOWNLOAD_CHARACTERS_MAX)
-    bucket = await _bucket(request)
-    opened = await objects.open_object(
-        request.context, request.caller, bucket, request.params["name"]
-    )
+    thumbnail = _thumbnail_size(query)
+    bucket = await named_bucket(request)
+    context, name, signature = request.context, request.params["name"], query.get("signature")
+    if signature is not None:
+        opened = await objects.open_signed(context, bucket, name, signature)
+    else:
+        opened = await objects.open_object(context, request.caller, bucket, name)
     stored = opened.stored
     headers = object_headers(stored, download)
+    if thumbnail is not None:
+        return await _thumbnail(request, opened, thumbnail)
     if is_unchanged(request, stored):
-        answer = Answer(b"", status=304)
-        answer.headers = [one for one in headers if one[0] not in (b"content-type",)]
-        return answer
+        return _unchanged(headers)
     try:
         wanted = wanted_range(request, stored)
     except OutOfRange as error:
@@ -78,9 +90,79 @@ async def get_object(request: Request) -> AnyAnswer:
     return ObjectAnswer(opened.read(start, end), end - start, status=206, headers=headers)
 
 
+def _unchanged(headers: list[Header]) -> Answer:
+    answer = Answer(b"", status=304)
+    answer.headers = [one for one in headers if one[0] != b"content-type"]
+    return answer
+
+
+def _thumbnail_size(query: dict[str, str]) -> int | None:
+    text = query.get("thumbnail")
+    if text is None:
+        return None
+    if text not in _THUMBNAILS:
+        raise invalid("thumbnail", f"is one of {', '.join(_THUMBNAILS)}")
+    return int(text)
+
+
+async def _thumbnail(request: Request, opened: objects.OpenedObject, size: int) -> Answer:
+    stored = opened.stored
+    etag = b'"%b-t%d"' % (stored.etag.strip('"').encode("ascii"), size)
+    headers: list[Header] = [
+        (b"x-content-type-options", b"nosniff"),
+        CONTENT_SECURITY,
+        (b"cross-origin-resource-policy", b"cross-origin"),
+        (b"content-disposition", b'inline; filename="thumbnail.webp"'),
+        (b"etag", etag),
+        (b"cache-control", b"private, no-cache"),
+        (b"vary", b"authorization"),
+    ]
+    if request.headers.get(b"if-none-match") == etag:
+        return _unchanged(headers)
+    made = await opened.thumbnail(size)
+    answer = Answer(made, content_type=b"image/webp")
+    answer.headers = [
+        (b"content-type", b"image/webp"),
+        (b"content-length", b"%d" % len(made)),
+        *headers,
+    ]
+    return answer
+
+
+async def sign_object(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    members = check_object(
+        await request.read_json(), "", allowed=_SIGN, required=("method", "expires_in")
+    )
+    bucket = await named_bucket(request)
+    name, size = request.params["name"], members.get("size")
+    signature, expires_at = await objects.sign_url(
+        request.context,
+        request.caller,
+        bucket,
+        name,
+        method=check_string(members["method"], "method"),
+        expires_in=check_integer(
+            members["expires_in"], "expires_in", minimum=1, maximum=LIFETIME_SECONDS_MAX
+        ),
+        content_type=members.get("content_type"),
+        size=None if size is None else check_integer(size, "size", minimum=0, maximum=2**60),
+    )
+    path = OBJECTS.format(project=bucket.project, bucket=bucket.bucket)
+    # Only what is unreserved stays as it is, so that no client or proxy reads it differently.
+    url = f"{path}/{quote(name, safe='/')}?signature={signature}"
+    return json_answer({"url": url, "expires_at": time_text(expires_at * 1_000_000)})
+
+
+async def revoke_signed_urls(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    await objects.revoke_signed_urls(request.context, request.caller, request.params["project"])
+    return json_answer({})
+
+
 async def get_object_metadata(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
-    bucket = await _bucket(request)
+    bucket = await named_bucket(request)
     opened = await objects.open_object(
         request.context, request.caller, bucket, request.params["name"]
     )
@@ -90,7 +172,7 @@ async def get_object_metadata(request: Request) -> Answer:
 async def update_object(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     members = check_object(await request.read_json(), "", allowed=_UPDATE)
-    bucket = await _bucket(request)
+    bucket = await named_bucket(request)
     stored = await objects.update_object(
         request.context,
         request.caller,
@@ -105,7 +187,7 @@ async def update_object(request: Request) -> Answer:
 
 async def delete_object(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
-    bucket = await _bucket(request)
+    bucket = await named_bucket(request)
     await objects.delete_object(
         request.context,
         request.caller,
@@ -120,7 +202,7 @@ async def copy_object(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     members = check_object(await request.read_json(), "", allowed=_COPY, required=("to",))
     to = check_string(members["to"], "to")
-    bucket = await _bucket(request)
+    bucket = await named_bucket(request)
     target = bucket
     if "bucket" in members:
         identifier = check_string(members["bucket"], "bucket")
@@ -140,7 +222,7 @@ async def copy_object(request: Request) -> Answer:
 async def list_objects(request: Request) -> Answer:
     query = request.query(_LIST)
     maximum = request.context.settings.limits.object_page_max
-    bucket = await _bucket(request)
+    bucket = await named_bucket(request)
     page = await objects.list_objects(
         request.context,
         request.caller,
@@ -223,6 +305,7 @@ def _encode_bucket(bucket: Bucket) -> dict[str, Any]:
     return {"id": bucket.id, "created": time_text(bucket.created.microseconds)}
 
 
-async def _bucket(request: Request) -> BucketName:
+async def named_bucket(request: Request) -> BucketName:
+    """The bucket that the path names."""
     assert request.project is not None
     return await objects.name_bucket(request.context, request.project, request.params["bucket"])

@@ -23,7 +23,7 @@ _ISOLATED: tuple[Header, ...] = (
 _CONSOLE_POLICY: Header = (
     b"content-security-policy",
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    b"img-src 'self' data:; font-src 'self' data:; connect-src 'self'; "
+    b"img-src 'self' data: blob:; media-src 'self'; font-src 'self' data:; connect-src 'self'; "
     b"worker-src 'self'; manifest-src 'self'; "
     b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 )

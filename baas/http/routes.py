@@ -14,17 +14,17 @@ from functools import cache
 
 import orjson
 
-from baas.http import accounts, admin, documents, objects, pages, transfer
+from baas.http import accounts, admin, documents, objects, objects_uploads, pages, transfer
 from baas.http.answers import Answer
 from baas.http.authentication import Access
 from baas.http.description import describe
-from baas.http.paths import OBJECTS
+from baas.http.paths import OBJECTS, UPLOADS
 from baas.http.requests import Request
 from baas.http.route import BYTES, Route
 
 _D = "{documents}"
 _P = "/api/v1/projects/{project}"
-_O = OBJECTS
+_O, _U = OBJECTS, UPLOADS
 _A = "/api/v1/admin"
 _M = _A + "/projects/{project}"
 _CALLER, _KEY, _USER = Access.CALLER, Access.API_KEY, Access.USER
@@ -51,12 +51,18 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _D + ":count", documents.count, _CALLER, "Count the documents of a query", "QueryBody", "CountAnswer"),
     # Objects
     Route("GET", _O, objects.list_objects, _CALLER, "List objects by prefix", None, "ObjectList", ("prefix", "delimiter", "page_size", "page_token")),
-    Route("PUT", _O + "/{name}", objects.put_object, _CALLER, "Upload an object", BYTES, "ObjectInfo"),
-    Route("GET", _O + "/{name}", objects.get_object, _CALLER, "Download an object, or a range of it", None, BYTES, ("download",)),
+    Route("PUT", _O + "/{name}", objects.put_object, _CALLER, "Upload an object", BYTES, "ObjectInfo", ("signature",)),
+    Route("GET", _O + "/{name}", objects.get_object, _CALLER, "Download an object, or a range of it", None, BYTES, ("download", "thumbnail", "signature")),
     Route("DELETE", _O + "/{name}", objects.delete_object, _CALLER, "Delete an object", None, "Empty"),
     Route("GET", _O + "/{name}:metadata", objects.get_object_metadata, _CALLER, "The metadata of an object", None, "ObjectInfo"),
     Route("PATCH", _O + "/{name}:metadata", objects.update_object, _CALLER, "Change the metadata of an object", "ObjectChange", "ObjectInfo"),
     Route("POST", _O + "/{name}:copy", objects.copy_object, _CALLER, "Copy an object", "ObjectCopy", "ObjectInfo"),
+    Route("POST", _O + "/{name}:sign", objects.sign_object, _CALLER, "Sign a URL for one request", "SignBody", "SignedUrl"),
+    Route("POST", _O + "/{name}:upload", objects_uploads.start_upload, _CALLER, "Start a resumable upload", "UploadStart", "Upload"),
+    Route("PATCH", _U + "/{upload}", objects_uploads.append_upload, _CALLER, "Send bytes of an upload, from `Upload-Offset` on", BYTES, "Upload"),
+    Route("GET", _U + "/{upload}", objects_uploads.get_upload, _CALLER, "How far an upload has come", None, "Upload"),
+    Route("DELETE", _U + "/{upload}", objects_uploads.abort_upload, _CALLER, "Give up an upload", None, "Empty"),
+    Route("POST", _U + "/{upload}:finish", objects_uploads.finish_upload, _CALLER, "Make the object of an upload", "UploadFinish", "ObjectInfo"),
     # Accounts
     Route("POST", _P + "/accounts:sign-up", accounts.sign_up, _KEY, "Sign up with e-mail and password", "Credentials", "Session", (), 201),
     Route("POST", _P + "/accounts:sign-in", accounts.sign_in, _KEY, "Sign in with e-mail and password", "Credentials", "Session"),
@@ -87,6 +93,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _M + "/databases/{database}/documents:import", transfer.import_documents, _ADMIN, "Import documents from JSON lines", None, "ImportAnswer", ("skip_lines",)),
     Route("GET", _M + "/buckets", objects.list_buckets, _ADMIN, "List buckets", None, "BucketList"),
     Route("POST", _M + "/buckets", objects.create_bucket, _ADMIN, "Create a bucket", "BucketBody", "Bucket", (), 201),
+    Route("POST", _M + "/buckets:revoke-signed-urls", objects.revoke_signed_urls, _ADMIN, "End all signed URLs of the project", None, "Empty"),
     Route("DELETE", _M + "/buckets/{bucket}", objects.delete_bucket, _ADMIN, "Delete a bucket, empty or with its objects", None, "Empty", ("recursive",)),
     # Administration: rules and users
     Route("GET", _M + "/rules", admin.get_rules, _ADMIN, "The rules in force", None, "Rules"),

@@ -385,6 +385,28 @@ _OBJECTS: dict[str, Schema] = {
     ),
     "ObjectChange": _object({}, {"content_type": _TEXT, "metadata": _METADATA}),
     "ObjectCopy": _object({"to": _OBJECT_NAME}, {"bucket": _TEXT}),
+    "SignBody": _object(
+        {
+            "method": {"enum": ["GET", "PUT"]},
+            "expires_in": {"type": "integer", "minimum": 1, "maximum": 604_800},
+        },
+        {"content_type": _TEXT, "size": {"type": "integer", "minimum": 0}},
+    ),
+    "SignedUrl": _object({"url": _TEXT, "expires_at": _TIME}),
+    "UploadStart": _object(
+        {},
+        {
+            "size": {"type": "integer", "minimum": 0},
+            "content_type": _TEXT,
+            "metadata": _METADATA,
+            "sha256": _SHA256,
+        },
+    ),
+    "Upload": _object(
+        {"upload": _TEXT, "offset": {"type": "integer"}, "expires_at": _TIME},
+        {"size": {"type": "integer"}},
+    ),
+    "UploadFinish": _object({}, {"sha256": _SHA256}),
     "Bucket": _object({"id": _TEXT, "created": _TIME}),
     "BucketBody": _object({"id": {"type": "string", "examples": ["default"]}}),
     "BucketList": _object({"buckets": _list(_ref("Bucket"))}),

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from baas.accounts.accounts import Accounts
 from baas.accounts.sealing import ServerSecret
 from baas.buckets.objects import Objects
+from baas.buckets.signing import UrlSigner
+from baas.buckets.thumbnails import Thumbnails
+from baas.buckets.uploads import Uploads
 from baas.clock import Clock
 from baas.database.registry import Databases
 from baas.projects.projects import Projects
@@ -24,6 +27,9 @@ class Context:
     projects: Projects
     accounts: Accounts
     objects: Objects
+    uploads: Uploads
+    thumbnails: Thumbnails
+    url_signer: UrlSigner
     secret: ServerSecret
     operator_token: str = field(repr=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from baas.buckets.contents import read_range, read_verified
 from baas.buckets.listing import DELIMITER, ObjectPage, list_page
@@ -26,10 +26,11 @@ from baas.buckets.objects import (
     Declared,
 )
 from baas.buckets.records import StoredObject, check_content_type, check_metadata
+from baas.buckets.signing import METHODS, SignedRequest
 from baas.buckets.sniffing import guess
 from baas.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from baas.services.admins import check_is_admin
-from baas.services.caller import Caller
+from baas.services.caller import Caller, CallerKind
 from baas.services.context import Context
 from baas.services.documents import request_time
 from baas.services.objects_authorizer import (
@@ -37,6 +38,9 @@ from baas.services.objects_authorizer import (
     declared_resource,
     make_object_authorizer,
 )
+
+# Who comes with a signed URL: its signer's rights were checked, and it allows one request.
+_SIGNED = Caller(CallerKind.SECRET_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class OpenedObject:
         if start == 0 and end == stored.size:
             return read_verified(store, project, stored)
         return read_range(store, project, stored.content, stored.parts, start, end)
+
+    async def thumbnail(self, size: int) -> bytes:
+        """A WebP image of at most `size` pixels a side. Raises FailedPrecondition
+        (`NoThumbnail`)."""
+        return await self.context.thumbnails.get(self.bucket.project, self.stored, size)
 
 
 async def name_bucket(context: Context, project: str, bucket: str) -> BucketName:
@@ -87,6 +96,97 @@ async def check_bucket(context: Context, bucket: BucketName) -> None:
     """Raises NotFound (`BucketNotFound`)."""
     if not await context.objects.has_bucket(bucket):
         raise bucket_not_found(bucket.bucket)
+
+
+async def open_signed(
+    context: Context, bucket: BucketName, name: str, signature: str
+) -> OpenedObject:
+    """The same by a signed URL. Raises TokenInvalid, TokenExpired, FailedPrecondition
+    (`ConditionFailed`) if it was signed for another generation."""
+    check_object_name(name)
+    signed = await context.url_signer.verify(bucket, name, "GET", signature)
+    stored = await context.objects.find(bucket, name)
+    Condition(generation=signed.generation).check(stored)
+    if stored is None:
+        raise object_not_found(name)
+    return OpenedObject(stored, context, bucket)
+
+
+async def put_signed(
+    context: Context,
+    bucket: BucketName,
+    name: str,
+    chunks: AsyncIterator[bytes],
+    declared: Declared,
+    condition: Condition,
+    signature: str,
+) -> StoredObject:
+    """An upload by a signed URL: exactly what was signed, and nothing beside it."""
+    check_object_name(name)
+    signed = await context.url_signer.verify(bucket, name, "PUT", signature)
+    for field, wanted, given in (
+        ("Content-Type", signed.content_type, declared.content_type),
+        ("Content-Length", signed.size, declared.size),
+    ):
+        if wanted is not None and wanted != given:
+            raise PermissionDenied(
+                f"the URL was signed for another `{field}`", reason="SignatureMismatch"
+            )
+    if declared.metadata is not None:
+        raise PermissionDenied("a signed URL takes no custom metadata", reason="SignatureMismatch")
+    bound = replace(condition, generation=signed.generation)
+    return await put_object(context, _SIGNED, bucket, name, chunks, declared, bound)
+
+
+async def sign_url(
+    context: Context,
+    caller: Caller,
+    bucket: BucketName,
+    name: str,
+    *,
+    method: str,
+    expires_in: int,
+    content_type: str | None,
+    size: int | None,
+) -> tuple[str, int]:
+    """(signature, expiry in seconds since 1970) for a request that the caller could make now.
+
+    Raises PermissionDenied unless the rules allow that request. What rules allowed they allowed for
+    the object as it is: the URL of a caller whom they bind holds for this generation only, so an
+    upload by it happens once. Administrators' and secret keys' are not bound.
+    """
+    check_object_name(name)
+    if method not in METHODS:
+        raise InvalidArgument(
+            "`method` is `GET` or `PUT`", reason="InvalidBody", details={"field": "method"}
+        )
+    authorizer = await make_object_authorizer(context, caller, bucket)
+    declared = check_declared(context, Declared(content_type=content_type, size=size))
+    if method == "GET":
+        stored: StoredObject | None = (await open_object(context, caller, bucket, name)).stored
+        content_type = size = None
+    else:
+        stored = await check_upload(context, authorizer, bucket, name, declared, NO_CONDITION)
+        if authorizer.is_bound:
+            # What the rules saw is what the upload has to be.
+            content_type = content_type or guess(name, None)
+    expires_at = context.clock.now_microseconds() // 1_000_000 + expires_in
+    generation = 0 if stored is None else stored.generation
+    request = SignedRequest(
+        method=method,
+        expires_at=expires_at,
+        generation=generation if authorizer.is_bound else None,
+        content_type=content_type,
+        size=size,
+    )
+    return await context.url_signer.sign(bucket, name, request), expires_at
+
+
+async def revoke_signed_urls(context: Context, caller: Caller, project: str) -> None:
+    """Ends all signed URLs of the project."""
+    check_is_admin(caller)
+    await context.projects.get_project(project)
+    await context.url_signer.revoke(project)
 
 
 async def put_object(

@@ -167,7 +167,7 @@ async def make_object_authorizer(
 ) -> ObjectAuthorizer:
     """The questions of one caller under the rules now in force. Raises NotFound
     (`ProjectNotFound`)."""
-    ruleset = await context.projects.ruleset(bucket.project)
+    ruleset = await context.projects.ruleset(DatabaseName(bucket.project))
     return ObjectAuthorizer(context, caller, bucket, ruleset, request_time(context))
 
 

@@ -222,4 +222,18 @@ async def use_objects(world: World, described: DescribedClient) -> None:
     await send(operator, "POST", f"{base}/a.txt:copy", json={"to": "b/c.txt"})
     await send(operator, "GET", f"{base}?delimiter=/&page_size=1")
     await send(operator, "DELETE", f"{base}/a.txt")
+    signed = {"method": "GET", "expires_in": 60}
+    await send(operator, "POST", f"{base}/b%2Fc.txt:sign", json=signed)
+    await send(operator, "POST", f"{ADMIN}/buckets:revoke-signed-urls")
+    uploads = "/api/v1/projects/demo/buckets/default/uploads"
+    for _ in range(2):
+        made = await send(operator, "POST", f"{base}/up:upload", json={"size": 5})
+        path = f"{uploads}/{made['upload']}"
+        headers = {"upload-offset": "0"}
+        await send(operator, "PATCH", path, content=b"hello", headers=headers)
+        await send(operator, "PATCH", path, content=b"hello", headers=headers)
+        await send(operator, "GET", path)
+        await send(operator, "POST", f"{path}:finish", json={})
+    made = await send(operator, "POST", f"{base}/up:upload", json={"size": 5})
+    await send(operator, "DELETE", f"{uploads}/{made['upload']}")
     await send(operator, "DELETE", f"{ADMIN}/buckets/default?recursive=true")
