@@ -31,12 +31,14 @@ from baas.storage.mongo_writes import (
     run_group,
     run_write,
 )
+from baas.storage.store import StoreMissing
 
 T = TypeVar("T")
 
 _MAJORITY_READ = {"level": "majority"}
-_TURN_IS_OVER = {"$lt": ["$turn.until", "$$NOW"]}  # or there is none
 _ALL = KeyRange(b"", None)
+# Nobody has claimed the next commit (what is missing is least), or not any more.
+_UNCLAIMED: Document = {"$expr": {"$lt": ["$claim.until", "$$NOW"]}}
 
 
 def _as_is(row: Row) -> Row:
@@ -82,6 +84,7 @@ class MongoEngine:
         self._incarnation: str = head["incarnation"]
         self._number: str = head["number"]
         self._rows = Rows(self._number)
+        self._id: str = shared.clock.random_bytes(8).hex()
         self._is_closed = False
         self._turn = asyncio.Lock()
         self._writes: set[asyncio.Task[Any]] = set()
@@ -132,11 +135,13 @@ class MongoEngine:
         self._shared.watcher.note_commit(self._head_id, self)
 
     async def claim_turn(self, seconds: float) -> None:
+        """A claim is judged by the clock of the primary, and ended by the next commit."""
+        self._check_open()
+        query = {"_id": self._head_id, "number": self._number, **_UNCLAIMED}
         until = {"$add": ["$$NOW", int(seconds * 1_000)]}
-        query = {"_id": self._head_id, "number": self._number, "$expr": _TURN_IS_OVER}
-        claim = [{"$set": {"turn": {"by": self._shared.node, "until": until}}}]
+        claim = {"$set": {"claim": {"by": self._id, "until": until}}}
         # Unlike a transaction it waits for the lock of the head, behind nobody else.
-        await self._connection.write({"update": "heads", "updates": [{"q": query, "u": claim}]})
+        await self._connection.write({"update": "heads", "updates": [{"q": query, "u": [claim]}]})
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
         self._check_open()
@@ -217,12 +222,15 @@ class MongoEngine:
         update = {
             "$set": {"version": version, "touched": self._touch(commit_id)},
             "$inc": {"history_bytes": commands.history_bytes},
-            "$unset": {"turn": ""},
         }
         written = list(commands)
 
         async def body(session: Session) -> None:
-            await self._change_head(session, update, expected=group.expected_version)
+            await self._change_head(
+                session,
+                update,
+                {"version": group.expected_version, "$or": [_UNCLAIMED, {"claim.by": self._id}]},
+            )
             await run_group(self._connection.database, written, session)
 
         async def was_written(session: Session) -> bool:
@@ -235,25 +243,25 @@ class MongoEngine:
         try:
             await self._shared.transactions.run_once(body, was_written, size=commands.bytes)
         except HeadMoved as error:
-            head = await self._read_head()
+            version = (await self._read_head())["version"]
+            if version == group.expected_version:
+                raise EngineConflict("another server has claimed the next commit") from error
             raise EngineConflict(
-                f"the head is at {head['version']}, not {group.expected_version}"
+                f"the head is at {version}, not {group.expected_version}"
             ) from error
 
     async def _transact(self, body: Callable[[Session], Awaitable[T]]) -> T:
         try:
             return await self._shared.transactions.run_repeatable(body)
         except HeadMoved as error:
-            raise EngineUnavailable("the database was deleted") from error
+            raise StoreMissing("the database was deleted") from error
 
     async def _change_head(
-        self, session: Session, update: Document, *, expected: int | None = None
+        self, session: Session, update: Document, expected: Document | None = None
     ) -> None:
-        """First in each transaction, so that two of them never write side by side."""
-        query: Document = {"_id": self._head_id, "number": self._number}
-        if expected is not None:
-            query["version"] = expected
-            query["$expr"] = {"$or": [{"$eq": ["$turn.by", self._shared.node]}, _TURN_IS_OVER]}
+        """First in each transaction, so that two of them never write side by side. Raises HeadMoved
+        if the head is not as expected."""
+        query: Document = {"_id": self._head_id, "number": self._number, **(expected or {})}
         answer = await run_write(
             self._connection.database,
             {"update": "heads", "updates": [{"q": query, "u": update}]},
@@ -346,7 +354,7 @@ class MongoEngine:
 
     def _check_head(self, head: Row | None) -> Row:
         if head is None or head["number"] != self._number:
-            raise EngineUnavailable("the database was deleted")
+            raise StoreMissing("the database was deleted")
         return head
 
     def _check_open(self) -> None:

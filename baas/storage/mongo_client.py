@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import pymongo
+from bson import Timestamp
 from bson.errors import BSONError
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
+    AutoReconnect,
     ConfigurationError,
     ConnectionFailure,
     DocumentTooLarge,
@@ -71,6 +73,10 @@ def as_storage_error(error: PyMongoError | BSONError) -> StorageError:
     return EngineUnavailable(text)
 
 
+class _Stale(AutoReconnect):
+    """A server that is primary no longer, and does not know it yet, answered."""
+
+
 class Deadline:
     """How long one call of an engine may go on trying."""
 
@@ -122,6 +128,7 @@ class MongoConnection:
             # The text may hold the password of the URI's user.
             raise EngineUnavailable(f"the MongoDB URI is not valid: {_describe(error)}") from None
         self._operations = asyncio.Semaphore(OPERATIONS_MAX)
+        self._seen = Timestamp(0, 0)  # no later read may be older
 
     async def close(self) -> None:
         self.is_closed = True
@@ -144,17 +151,29 @@ class MongoConnection:
             yield session
 
     async def read(self, command: Document, *, is_slow: bool = False) -> list[Document]:
-        """All rows that a find or aggregate answers; see `read_at`."""
-        rows, _ = await self.read_at(command, is_slow=is_slow)
+        """All rows that a find or aggregate answers. Repeated until the time is over while there is
+        no primary."""
+        seconds = SLOW_SECONDS if is_slow else None
+        rows, _ = await self.repeat(lambda: self._read_once(command), seconds=seconds)
         return rows
 
-    async def read_at(
-        self, command: Document, *, is_slow: bool = False
-    ) -> tuple[list[Document], Any]:
-        """All rows that a find or aggregate answers, and the cluster time at which they were read.
-        Repeated until the time is over while there is no primary."""
-        seconds = SLOW_SECONDS if is_slow else None
-        return await self.repeat(lambda: self._read_once(command), seconds=seconds)
+    async def read_latest(self, command: Document) -> tuple[list[Document], Timestamp]:
+        """All rows that a find answers as of one instant, which is not before what was read or
+        committed here until now; and that instant."""
+        command["readConcern"] = {"level": "snapshot"}
+
+        async def call() -> tuple[list[Document], Timestamp]:
+            rows, time = await self._read_once(command)
+            self.note_time(time)
+            return rows, time
+
+        return await self.repeat(call)
+
+    def note_time(self, time: Timestamp) -> None:
+        """Raises what is repeated if the time is before one that was noted."""
+        if time < self._seen:
+            raise _Stale(f"the primary is at {time}, and {self._seen} was seen")
+        self._seen = time
 
     async def repeat(self, call: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
         """Calls until it goes through or the time is over, while there is no primary. `seconds` is

@@ -3,7 +3,8 @@
 A database has a short **number**, as text, never used twice; the `_id` of each of its rows starts
 with it. So a thousand projects are a thousand heads, and no more collections or indexes than one.
 
-    heads      project/database   number, incarnation, version, oldest, history_bytes, commit
+    heads      project/database   number, incarnation, version, oldest, history_bytes,
+                                  touched: {by, id}, claim: {by, until}
     documents  1f/<key>           path, created, version, data
     entries    1f/7/<key>         document: the `_id` of the document that it leads to
     history    1f/<superseded>/…  key, path, created, version, superseded, data, bytes

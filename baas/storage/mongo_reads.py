@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from bson import Timestamp
 
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
@@ -25,7 +27,7 @@ BATCH_IDS_MAX = 1_000
 _HISTORY_KEYS = 100  # of which one find asks for old images
 _LOG_ROWS = 16  # of up to two MiB
 
-Found = tuple[dict[str, T], Any]
+Found = tuple[dict[str, T], Timestamp]
 
 
 class Lookups(Generic[T]):
@@ -93,10 +95,9 @@ class Lookups(Generic[T]):
             "find": self._collection,
             "filter": {self._field: {"$in": ids} if len(ids) > 1 else ids[0]},
             "batchSize": BATCH_ROWS,
-            "readConcern": {"level": "snapshot"},
         }
         try:
-            rows, time = await self._connection.read_at(command)
+            rows, time = await self._connection.read_latest(command)
             found = self._by_name(rows), time
         except BaseException as error:
             for future in batch:
@@ -121,7 +122,7 @@ class MongoSnapshot:
     `minSnapshotHistoryWindowInSeconds`, five minutes by default; EngineUnavailable after that."""
 
     def __init__(
-        self, connection: MongoConnection, rows: Rows, version: int, oldest: int, time: Any
+        self, connection: MongoConnection, rows: Rows, version: int, oldest: int, time: Timestamp
     ) -> None:
         self._connection = connection
         self._rows = rows

@@ -98,6 +98,7 @@ class Transactions:
             try:
                 with pymongo.timeout(ANSWER_SECONDS):
                     await session.commit_transaction()
+                self._note_commit(session)
                 return result
             except PyMongoError as error:
                 if not error.has_error_label(_UNKNOWN) or deadline.is_over:
@@ -117,6 +118,7 @@ class Transactions:
                 written = await _run_body(session, was_written, ANSWER_SECONDS)
                 with pymongo.timeout(ANSWER_SECONDS):
                     await session.commit_transaction()
+                self._note_commit(session)
                 return written
             except HeadMoved as error:
                 raise EngineUnknown("the database was deleted meanwhile") from error
@@ -126,6 +128,12 @@ class Transactions:
                 if is_conflict(error):
                     await self._end_orphans(deadline)
             await deadline.pause()
+
+    def _note_commit(self, session: Session) -> None:
+        """What is read from now on is not older."""
+        if session.operation_time is not None:
+            with suppress(PyMongoError):  # already
+                self._connection.note_time(session.operation_time)
 
     async def _weigh(self, error: PyMongoError, deadline: Deadline) -> None:
         """Returns if another attempt makes sense. Nothing was written."""
