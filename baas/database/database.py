@@ -27,6 +27,7 @@ from baas.database.optimistic import OptimisticView, Torn
 from baas.database.optimistic import ReadSnapshot as AnySnapshot
 from baas.database.requests import decode_response
 from baas.database.retention import trim
+from baas.database.totals import Totals, is_whole_collection
 from baas.database.transaction import CommitResult, QueryResult, StagedChange, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
@@ -123,9 +124,24 @@ class ReadSnapshot:
     async def count(self, query: Query, *, up_to: int | None = None) -> int:
         """The number of documents in the answer, counting no further than `up_to`."""
         try:
-            return await self._queries.count(query, up_to=up_to)
+            if not is_whole_collection(query):
+                return await self._queries.count(query, up_to=up_to)
+            most = min((most for most in (query.limit, up_to) if most is not None), default=None)
+            total = await self._count_collection(query, is_bounded=most is not None)
+            if total is None:
+                return await self._queries.count(query, up_to=up_to)
         except StorageError as error:
             raise as_baas_error(error) from error
+        found = max(0, total - query.offset)
+        return found if most is None else min(found, most)
+
+    async def _count_collection(self, query: Query, *, is_bounded: bool) -> int | None:
+        """None if counting to the bound is less work."""
+        totals, collection = self._database.totals, query.collection
+        if is_bounded:
+            return totals.known(collection, self.version)
+        whole = Query(collection=collection)
+        return await totals.count(collection, self.version, lambda: self._queries.count(whole))
 
     async def read_net_changes(self, after: int) -> list[Change]:
         """What differs between version `after` and this snapshot, one change per document.
@@ -231,6 +247,8 @@ class Database:
             keep_open=False,
             on_lost=lambda: self.listeners.lose(self._committer.version),
         )
+        self.totals = Totals(self._read_version)
+        self._feed.subscribe(self.totals.on_commit, keep_open=False, on_lost=self.totals.lose)
         self._users = 0  # open snapshots and running transactions
         self._is_closed = False
         self._unwatch: Callable[[], None] | None = None
