@@ -170,7 +170,11 @@ class Snapshot(Protocol):
 
 
 class StorageEngine(Protocol):
-    """One open database. Every method may raise StorageError. Safe to use from one event loop."""
+    """One open database. Every method may raise StorageError, StoreMissing among them if another
+    owner removed the database. Safe to use from one event loop.
+
+    What is read is never older than what this object has shown or committed before.
+    """
 
     @property
     def is_shared(self) -> bool:
@@ -210,6 +214,12 @@ class StorageEngine(Protocol):
         version, which may be another's. Only EngineUnknown leaves the outcome open; after any other
         error nothing was written, and nothing will be.
         """
+        ...
+
+    async def claim_turn(self, seconds: float) -> None:
+        """Asks the other owners to let this one commit next: until it has, for so long at most,
+        their commits raise EngineConflict. One claim at a time; a later one changes nothing while
+        it lasts. Only who gets ahead rests on it, never what is right."""
         ...
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:

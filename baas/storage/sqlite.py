@@ -162,6 +162,9 @@ class SqliteEngine:
         await self._write(lambda: self._commit(group))
         self._tidy_wal()
 
+    async def claim_turn(self, seconds: float) -> None:
+        """Nobody else commits."""
+
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
         return await self._write(
             lambda: self._in_transaction(lambda: write_backfill(self._writer, rows))

@@ -82,6 +82,9 @@ class SteeredEngine:
     async def open_snapshot(self) -> Snapshot:
         return await self.engine.open_snapshot()
 
+    async def claim_turn(self, seconds: float) -> None:
+        await self.engine.claim_turn(seconds)
+
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
         return await self.engine.backfill(rows)
 
