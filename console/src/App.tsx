@@ -7,6 +7,7 @@ import { useSession } from "./api/session";
 import { Empty, Loading } from "./components/feedback";
 import { Shell } from "./components/Shell";
 import { SessionEnded, SetUpPage, SignInPage } from "./components/SignIn";
+import { UploadTray } from "./components/UploadTray";
 import type { Route } from "./model/routes";
 import { leave, stay, usePendingNavigation, useRoute } from "./navigation";
 import { DataPage } from "./pages/DataPage";
@@ -14,6 +15,7 @@ import { ProjectsPage } from "./pages/ProjectsPage";
 import { SettingsPage } from "./pages/SettingsPage";
 import { UsersPage } from "./pages/UsersPage";
 
+const FilesPage = lazy(async () => ({ default: (await import("./pages/FilesPage")).FilesPage }));
 const RulesPage = lazy(async () => ({ default: (await import("./pages/RulesPage")).RulesPage }));
 
 export function App(): ReactNode {
@@ -43,6 +45,7 @@ function Signed({ route }: { route: Route }): ReactNode {
       <Suspense fallback={<Loading label="Loading the page" />}>
         <Page route={route} projects={projects} />
       </Suspense>
+      <UploadTray />
     </Shell>
   );
 }
@@ -57,6 +60,8 @@ function Page({
   switch (route.page) {
     case "data":
       return <DataPage key={`${route.project} ${route.database}`} route={route} />;
+    case "files":
+      return <FilesPage key={route.project} route={route} />;
     case "rules":
       return <RulesPage key={route.project} project={route.project} />;
     case "users":

@@ -21,16 +21,17 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** Sign-in calls carry no session, and their 401 ends none. */
   anonymous?: boolean;
+  headers?: Readonly<Record<string, string>>;
 }
 
 /** Throws ApiError: of the server's, or `Unreachable` (status 0) if there was no answer. */
 export async function call(
   method: string,
   path: string,
-  { body, signal, anonymous = false }: CallOptions = {},
+  { body, signal, anonymous = false, headers: more = {} }: CallOptions = {},
 ): Promise<JsonObject> {
   const token = anonymous ? null : currentToken();
-  const headers: Record<string, string> = { accept: "application/json" };
+  const headers: Record<string, string> = { ...more, accept: "application/json" };
   if (token !== null) headers.authorization = `Bearer ${token}`;
   const options: RequestInit = { method, headers, cache: "no-store", credentials: "omit" };
   if (signal !== undefined) options.signal = signal;
@@ -50,10 +51,10 @@ export async function call(
   const tree = parsed(text);
   if (response.ok) return tree ?? {};
   if (response.status === 401 && token !== null) expireSession(token);
-  throw errorOf(response, tree);
+  throw errorOf(response.status, tree, response.headers.get("x-request-id"));
 }
 
-function parsed(text: string): JsonObject | null {
+export function parsed(text: string): JsonObject | null {
   try {
     const tree: unknown = JSON.parse(text);
     return tree !== null && typeof tree === "object" ? (tree as JsonObject) : null;
@@ -62,15 +63,19 @@ function parsed(text: string): JsonObject | null {
   }
 }
 
-function errorOf(response: Response, tree: JsonObject | null): ApiError {
+export function errorOf(
+  status: number,
+  tree: JsonObject | null,
+  requestId: string | null,
+): ApiError {
   const error = tree?.error as JsonObject | undefined;
   return new ApiError(
-    response.status,
+    status,
     String(error?.code ?? "UNKNOWN"),
     String(error?.reason ?? "Unknown"),
-    String(error?.message ?? `the server answered ${response.status}`),
+    String(error?.message ?? `the server answered ${status}`),
     (error?.details as JsonObject | null | undefined) ?? null,
-    response.headers.get("x-request-id"),
+    requestId,
   );
 }
 

@@ -4,6 +4,7 @@ import { Drawer, Menu, Modal, useMantineColorScheme } from "@mantine/core";
 import {
   IconChevronDown,
   IconDatabase,
+  IconFiles,
   IconKeyboard,
   IconLogout,
   IconMenu2,
@@ -30,6 +31,7 @@ const PAGES: readonly {
   key: string;
 }[] = [
   { page: "data", label: "Data", icon: <IconDatabase />, key: "d" },
+  { page: "files", label: "Files", icon: <IconFiles />, key: "f" },
   { page: "rules", label: "Rules", icon: <IconShieldCheck />, key: "r" },
   { page: "users", label: "Users", icon: <IconUsers />, key: "u" },
   { page: "settings", label: "Settings", icon: <IconSettings />, key: "s" },
@@ -255,14 +257,16 @@ function AccountMenu(): ReactNode {
 
 const SHORTCUTS: readonly { keys: readonly string[]; does: string }[] = [
   { keys: ["g", "d"], does: "Data" },
+  { keys: ["g", "f"], does: "Files" },
   { keys: ["g", "r"], does: "Rules" },
   { keys: ["g", "u"], does: "Users" },
   { keys: ["g", "s"], does: "Settings" },
   { keys: ["g", "p"], does: "All projects" },
   { keys: ["/"], does: "Go to a path" },
   { keys: ["f"], does: "Add a filter" },
-  { keys: ["n"], does: "New document, user or project" },
-  { keys: ["↑", "↓"], does: "Move through documents, Enter opens" },
+  { keys: ["n"], does: "New document, folder, user or project" },
+  { keys: ["u"], does: "Upload files" },
+  { keys: ["↑", "↓"], does: "Move through documents or files, Enter opens" },
   { keys: ["Ctrl", "S"], does: "Save the document, or deploy the rules" },
   { keys: ["Esc"], does: "Close a dialog or an edit; then Tab leaves the code editor" },
   { keys: ["?"], does: "This list" },

@@ -9,12 +9,13 @@ export type Route =
   | { page: "projects" }
   | { page: "setup" }
   | { page: "data"; project: string; database: string; path: Segments; view: View }
+  | { page: "files"; project: string; bucket: string | null; folder: Segments; object: string | null }
   | { page: "rules"; project: string }
   | { page: "users"; project: string }
   | { page: "settings"; project: string }
   | { page: "unknown"; hash: string };
 
-export type ProjectPage = "data" | "rules" | "users" | "settings";
+export type ProjectPage = "data" | "files" | "rules" | "users" | "settings";
 
 /** Reads `location.hash`. Never throws: what is not understood is an unknown page. */
 export function parseHash(hash: string): Route {
@@ -36,6 +37,10 @@ export function parseHash(hash: string): Route {
   if (project === undefined) return { page: "projects" };
   if (page === "rules" || page === "users" || page === "settings")
     return rest.length === 0 ? { page, project } : unknown;
+  if (page === "files") {
+    const [bucket = null, ...folder] = rest;
+    return { page, project, bucket, folder, object: parameters.get("object") };
+  }
   if (page !== undefined && page !== "data") return unknown;
   const view = decodeView(parameters);
   const database = parameters.get("database") ?? DEFAULT_DATABASE;
@@ -55,6 +60,18 @@ export function dataHash(
   const query = parameters.toString();
   const tail = path.length === 0 ? "" : `/${urlPath(path)}`;
   return `#/projects/${encodeURIComponent(project)}/data${tail}${query === "" ? "" : `?${query}`}`;
+}
+
+/** The hash of a folder of a bucket, or of an object shown beside it. */
+export function filesHash(
+  project: string,
+  bucket: string | null,
+  folder: Segments = [],
+  object: string | null = null,
+): string {
+  const path = bucket === null ? "" : `/${urlPath([bucket, ...folder])}`;
+  const query = object === null ? "" : `?object=${encodeURIComponent(object)}`;
+  return `#/projects/${encodeURIComponent(project)}/files${path}${query}`;
 }
 
 export function pageHash(project: string, page: ProjectPage): string {
