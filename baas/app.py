@@ -459,5 +459,6 @@ def greet(app: App, url: str) -> None:
 
 
 def _write_to_stderr(data: bytes) -> None:
-    sys.stderr.buffer.write(data)
-    sys.stderr.buffer.flush()
+    with contextlib.suppress(OSError):  # lines are lost, and nothing else is
+        sys.stderr.buffer.write(data)
+        sys.stderr.buffer.flush()

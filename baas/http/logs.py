@@ -10,7 +10,8 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from contextlib import suppress
+from typing import Any, TextIO, TypeAlias, cast
 
 import orjson
 import structlog
@@ -93,9 +94,27 @@ def _line(note: _Note) -> bytes:
     )
 
 
+class LogOutput:
+    """A text stream to which writing never fails. With a full disk behind it, lines are lost, and
+    nothing else is: what is logged must not stop who logs it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def configure_logs(level: str, *, for_people: bool) -> None:
     """Sets up the process's logs; libraries that use `logging` come out the same way."""
     number = logging.getLevelNamesMapping()[level.upper()]
+    output = cast(TextIO, LogOutput(sys.stderr))
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -113,10 +132,10 @@ def configure_logs(level: str, *, for_people: bool) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(output),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
