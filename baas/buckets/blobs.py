@@ -96,7 +96,9 @@ def bytes_missing(key: str) -> DataLoss:
 
 
 def store_unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"the object store fails: {error}", reason="ObjectStoreUnavailable")
+    # Stores say much, and over many lines.
+    told = str(error).partition("\n")[0][:300]
+    return Unavailable(f"the object store fails: {told}", reason="ObjectStoreUnavailable")
 
 
 def store_full(error: Exception) -> Unavailable:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import obstore
@@ -35,8 +37,12 @@ class RemoteBlobs:
                 reason="InvalidSettings",
             )
         options: Any = {"timeout": "60s", "connect_timeout": "10s"}
+        # Options that are given hide this one of the environment's.
+        if os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):
+            options["allow_http"] = True
+        retries: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
         try:
-            self._store: ObjectStore = from_url(url, client_options=options)
+            self._store: ObjectStore = from_url(url, client_options=options, retry_config=retries)
         except (BaseError, ValueError) as error:
             raise InvalidArgument(
                 f"`objects` is `{url}`, which cannot be opened: {error}", reason="InvalidSettings"

@@ -1,0 +1,129 @@
+"""What every store of blobs does: the same on the local disk and on S3."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from baas.buckets.blobs import BlobInfo, BlobStore
+from baas.buckets.local_blobs import LocalBlobs
+from baas.buckets.remote_blobs import PIECE_BYTES, RemoteBlobs
+from baas.errors import DataLoss, InvalidArgument, Unavailable
+from tests.s3 import S3Server
+
+KEY = "demo/contentcontent/part"
+LARGE = bytes(range(256)) * 4096 * 20  # 20 MiB: several pieces on S3
+
+
+async def write(store: BlobStore, key: str, *chunks: bytes) -> None:
+    writer = await store.open_writer(key)
+    for chunk in chunks:
+        await writer.write(chunk)
+    await writer.finish()
+
+
+async def read(store: BlobStore, key: str, start: int, end: int) -> bytes:
+    async with aclosing(cast(Any, store.read(key, start, end))) as chunks:
+        return b"".join([bytes(chunk) async for chunk in chunks])
+
+
+async def listed(store: BlobStore, prefix: str = "") -> list[BlobInfo]:
+    return [info async for batch in store.list(prefix) for info in batch]
+
+
+async def test_what_is_written_is_read(store: BlobStore) -> None:
+    await write(store, KEY, b"hello ", b"world")
+    assert await read(store, KEY, 0, 11) == b"hello world"
+    assert await read(store, KEY, 3, 8) == b"lo wo"
+
+
+async def test_a_large_blob_is_written_in_pieces_and_read_in_ranges(store: BlobStore) -> None:
+    chunks = [LARGE[at : at + 500_000] for at in range(0, len(LARGE), 500_000)]
+    await write(store, KEY, *chunks)
+    assert await read(store, KEY, 0, len(LARGE)) == LARGE
+    at = PIECE_BYTES
+    assert LARGE[at - 5 : at + 5] == await read(store, KEY, at - 5, at + 5)
+
+
+async def test_an_unfinished_blob_cannot_be_read(store: BlobStore) -> None:
+    writer = await store.open_writer(KEY)
+    await writer.write(b"x" * 1_000_000)
+    with pytest.raises(DataLoss, match="missing"):
+        await read(store, KEY, 0, 1)
+    await writer.abort()
+    assert await listed(store) == []
+
+
+async def test_an_aborted_large_blob_leaves_nothing(store: BlobStore) -> None:
+    writer = await store.open_writer(KEY)
+    for _ in range(20):
+        await writer.write(b"x" * 1_000_000)
+    await writer.abort()
+    assert await listed(store) == []
+
+
+async def test_a_blob_that_is_too_short_is_data_loss(store: BlobStore) -> None:
+    await write(store, KEY, b"hello")
+    with pytest.raises(DataLoss):
+        await read(store, KEY, 0, 100)
+
+
+async def test_deleting_is_repeatable(store: BlobStore) -> None:
+    await write(store, KEY, b"hello")
+    await store.delete([KEY, "demo/nothing/here"])
+    await store.delete([KEY])
+    assert await listed(store) == []
+
+
+async def test_listing_shows_keys_sizes_and_ages(store: BlobStore) -> None:
+    await write(store, "demo/aaaa/one", b"1")
+    await write(store, "demo/bbbb/two", b"22")
+    await write(store, "other/cccc/three", b"333")
+    found = {info.key: info.size for info in await listed(store)}
+    assert found == {"demo/aaaa/one": 1, "demo/bbbb/two": 2, "other/cccc/three": 3}
+    assert {"demo/aaaa/one", "demo/bbbb/two"} == {info.key for info in await listed(store, "demo/")}
+
+
+async def test_small_blobs_are_put_replaced_and_got(store: BlobStore) -> None:
+    assert await store.get(KEY) is None
+    await store.put(KEY, b"one")
+    await store.put(KEY, b"two")
+    assert await store.get(KEY) == b"two"
+
+
+async def test_a_store_is_claimed_by_one_installation(store: BlobStore) -> None:
+    assert await store.claim("first")
+    assert await store.claim("first")
+    assert not await store.claim("second")
+
+
+async def test_a_full_or_absent_disk_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = LocalBlobs(tmp_path / "file")
+    with pytest.raises(Unavailable, match="object store fails"):
+        await store.check()
+    await store.close()
+
+
+async def test_a_killed_s3_server_is_unavailable_and_comes_back(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    store = RemoteBlobs(f"{s3_server.url}/killed")
+    await write(store, KEY, b"hello")
+    s3_server.kill()
+    try:
+        with pytest.raises(Unavailable, match="object store fails"):
+            async with asyncio.timeout(60):
+                await read(store, KEY, 0, 5)
+    finally:
+        s3_server.start()
+    assert await read(store, KEY, 0, 5) == b"hello"
+
+
+def test_a_store_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="it takes"):
+        RemoteBlobs("ftp://somewhere")
