@@ -140,6 +140,10 @@ class App:
             _log.error("start failed", reason=error.reason, error=error.message)
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
+        except OSError as error:  # the disk is full, or the folder somebody else's
+            _log.error("start failed", reason="OperatingSystem", error=str(error))
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
         except Exception:
             _log.exception("start failed")
             await send({"type": "lifespan.startup.failed", "message": ""})
