@@ -15,9 +15,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import structlog
@@ -95,16 +96,15 @@ class App:
         assert self._http.context is not None, "the application has not been started"
         return self._http.context
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         kind = scope["type"]
         if kind == "http":
-            await self._http(scope, receive, send)
-        elif kind == "websocket":
-            await self._ws(scope, receive, send)
-        elif kind == "lifespan":
-            await self._lifespan(receive, send)
-        else:
-            raise AssertionError(f"unknown ASGI scope `{kind}`")
+            return self._http(scope, receive, send)
+        if kind == "websocket":
+            return self._ws(scope, receive, send)
+        if kind == "lifespan":
+            return self._lifespan(receive, send)
+        raise AssertionError(f"unknown ASGI scope `{kind}`")
 
     async def start(self) -> None:
         """Opens everything. Raises FailedPrecondition if another server has the data folder."""
@@ -357,6 +357,7 @@ def _serve_uvicorn(app: App, listening: socket.socket) -> int:
     settings = app.settings
     config = uvicorn.Config(
         app,
+        interface="asgi3",
         loop="uvloop" if sys.platform != "win32" else "auto",
         http=BoundedHttpProtocol,
         ws=BoundedWebSocketProtocol,

@@ -63,7 +63,7 @@ class OptimisticView:
         self._open_snapshot = open_snapshot
         self._first: tuple[Sequence[DocumentPath], list[StoredDocument | None]] | None = None
         self._snapshot: ReadSnapshot | None = None
-        self.read_at = -1
+        self.read_at = version()
         self.is_torn = False
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from baas.encoding import keys
-from baas.encoding.documents import StoredDocument, encode_fields
+from baas.encoding.documents import StoredDocument, encode_fields, encode_plain_fields
 from baas.errors import InvalidArgument
 from baas.model.documents import Document, DocumentLike
 from baas.model.paths import DocumentPath
@@ -65,6 +65,7 @@ class PendingChange:
     fields: Fields | None
     has_changed: bool = field(default=False, repr=False)
     is_replaced: bool = field(default=False, repr=False)  # by fields that were checked as a whole
+    is_plain: bool = field(default=False, repr=False)  # as SetWrite's
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,11 @@ class Transaction:
         document = self._documents[path.segments]
         return None if document is None else document.fields
 
+    def assume_missing(self, paths: Iterable[DocumentPath]) -> None:
+        """These documents are taken as read and missing: their ids have just been drawn."""
+        for path in paths:
+            self._documents[path.segments] = None
+
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         known = self._documents
         missing = [path for path in paths if path.segments not in known]
@@ -184,9 +190,10 @@ class Transaction:
         else:
             pending.fields = applied.fields
             pending.has_changed = pending.has_changed or applied.changed
-        pending.is_replaced = (
-            type(write) is SetWrite and write.mask is None and not write.transforms
-        )
+        pending.is_replaced = pending.is_plain = False
+        if type(write) is SetWrite and write.mask is None and not write.transforms:
+            pending.is_replaced = True
+            pending.is_plain = write.is_plain
 
     def stage(self) -> list[StagedChange]:
         """The changes in stored form, without those that leave a document as it was. Raises
@@ -202,7 +209,7 @@ class Transaction:
                     continue  # created and deleted again
                 data = b""
             else:
-                data = encode_fields(fields)
+                data = encode_plain_fields(fields) if pending.is_plain else encode_fields(fields)
                 is_small = len(data) * SIZE_PER_BYTE_MAX + NAME_SIZE_MAX <= size_max
                 if not (is_small and pending.is_replaced):
                     check_document(path, fields, self._limits)

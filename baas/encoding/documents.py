@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 
 from baas.encoding import json_values
@@ -10,6 +12,10 @@ from baas.model.documents import Document
 from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
+
+# A key with `$`, a whole double, a double with an exponent, an integer of 16 digits; or a text that
+# looks alike.
+_MAY_NEED_TAG = re.compile(rb'"\$|\.0[],}]|[0-9]e[-+0-9]|[0-9]{16}')
 
 
 def encode_fields(fields: Fields) -> bytes:
@@ -22,6 +28,13 @@ def encode_fields(fields: Fields) -> bytes:
         return orjson.dumps(json_values.encode_fields_tree(fields), option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
         raise InvalidValue(f"the fields cannot be stored: {error}") from error
+
+
+def encode_plain_fields(fields: Fields) -> bytes:
+    """As `encode_fields`, for fields that a JSON parser gave and in which no tag was found."""
+    data = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    # Whole doubles and large integers are plain to a parser, and stored with a tag.
+    return data if _MAY_NEED_TAG.search(data) is None else encode_fields(fields)
 
 
 def decode_fields(data: bytes) -> Fields:

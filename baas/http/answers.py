@@ -11,7 +11,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from baas.errors import BaasError
-from baas.http.extensions import SEND_WHOLE, Header, SendWhole
+from baas.http.extensions import EXCHANGE, Exchange, Header
 from baas.http.object_answers import ObjectAnswer
 from baas.wire.errors import encode_error, http_status
 
@@ -52,8 +52,8 @@ class Answer:
     async def send(self, scope: Scope, send: Send, receive: Receive) -> int:
         """Sends it; returns the size of the body. An answer to HEAD goes without one."""
         body = b"" if scope["method"] == "HEAD" else self.body
-        whole: SendWhole | None = scope.get(SEND_WHOLE)
-        if whole is not None and whole(self.status, self.headers, body):
+        exchange: Exchange | None = scope.get(EXCHANGE)
+        if exchange is not None and exchange.send_whole(self.status, self.headers, body):
             return len(body)
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": body})

@@ -72,15 +72,17 @@ async def list_documents(request: Request) -> Answer:
 
 async def create_document(request: Request) -> Answer:
     document_id = request.query(_CREATE_PARAMETERS).get("id")
+    new_paths: tuple[DocumentPath, ...] = ()
     collection = CollectionPath.parse(request.document_path)
     if document_id is None:
         path = documents.new_document_path(request.context, collection)
+        new_paths = (path,)
     else:
         if "/" in document_id:
             raise InvalidPath("a document id cannot contain `/`")
         path = DocumentPath.parse(f"{request.document_path}/{document_id}")
     write = decode_create(path, await request.read_json())
-    return await _commit_one(request, write, status=201)
+    return await _commit_one(request, write, status=201, new_paths=new_paths)
 
 
 async def set_document(request: Request) -> Answer:
@@ -187,9 +189,15 @@ async def _query_member(request: Request) -> Any:
     return members["query"]
 
 
-async def _commit_one(request: Request, write: Write, *, status: int = 200) -> Answer:
+async def _commit_one(
+    request: Request,
+    write: Write,
+    *,
+    status: int = 200,
+    new_paths: tuple[DocumentPath, ...] = (),
+) -> Answer:
     result = await documents.commit(
-        request.context, request.caller, request.database_name, (write,)
+        request.context, request.caller, request.database_name, (write,), new_paths=new_paths
     )
     time = encode_time(result.commit_time.microseconds)
     path = orjson.dumps("/".join(write.path.segments))

@@ -7,16 +7,23 @@ requests are small and whole, and for those the parts cost more than the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 Header: TypeAlias = tuple[bytes, bytes]
 
-SEND_WHOLE = "baas.send_whole"
-SendWhole: TypeAlias = Callable[[int, Sequence[Header], bytes], bool]
-"""(status, headers with the body's length, body) in one write. False: nothing was sent, and it has
-to go the ordinary way."""
+EXCHANGE = "baas.exchange"
 
-TAKE_BODY = "baas.take_body"
-TakeBody: TypeAlias = Callable[[], bytes | None]
-"""The request's body if all of it has arrived, once; None: it has to be received."""
+
+class Exchange(Protocol):
+    """One request and its answer, each in one piece."""
+
+    def take_body(self) -> bytes | None:
+        """The request's body if all of it has arrived, once; None: it has to be received."""
+        ...
+
+    def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        """Sends a whole answer in one write; `headers` have to name the length of the body. False:
+        nothing was sent, and it has to go the ordinary way, in two messages. Raises RuntimeError
+        for a header with a line break in it."""
+        ...

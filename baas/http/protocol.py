@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -18,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from baas.http.extensions import SEND_WHOLE, TAKE_BODY, Header
+from baas.http.extensions import EXCHANGE, Header
 
 HEAD_BYTES_MAX = 32 * 1024  # request line and headers; the largest token is 8 KiB
 HEAD_SECONDS = 20.0
@@ -68,22 +67,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         # Only what came in many bytes can be too large, so most heads are not measured.
-        if max(self._head_bytes, self._chunk_bytes) > HEAD_BYTES_MAX:
+        if self._head_bytes > HEAD_BYTES_MAX or self._chunk_bytes > HEAD_BYTES_MAX:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > HEAD_BYTES_MAX:
                 self._refuse_head()
                 raise ValueError("the head is too large")
         self._is_in_head = False
-        self._stop_timer()
+        if self._head_timer is not None:
+            self._stop_timer()
         super().on_headers_complete()
         if self.cycle is not None:
             # The cycle's task has not run yet, so the application finds it.
             extensions = cast(dict[str, object], self.scope)
-            extensions[SEND_WHOLE] = partial(_send_whole, self.cycle)
-            extensions[TAKE_BODY] = partial(_take_body, self.cycle)
+            extensions[EXCHANGE] = _Exchange(self.cycle)
 
     def on_message_complete(self) -> None:
-        self._stop_timer()
+        if self._head_timer is not None:
+            self._stop_timer()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -108,42 +108,43 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _send_whole(
-    cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes
-) -> bool:
-    """Sends a whole answer in one write; False if it has to go the ordinary way, in two messages.
+class _Exchange:
+    """See `extensions`. Uvicorn writes the parts of an answer one by one: for a small one a third
+    of its time."""
 
-    ASGI takes an answer apart, and uvicorn writes the parts one by one: for a small answer a third
-    of its time. `headers` have to name the length of the body. Raises RuntimeError for a header
-    with a line break in it.
-    """
-    if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
-        return False
-    lines = [STATUS_LINE[status]]
-    for name, value in cycle.default_headers:
-        lines += (name, b": ", value, b"\r\n")
-    for name, value in headers:
-        lines += (name, b": ", value, b"\r\n")
-    head = b"".join(lines)
-    if head.count(b"\n") != 1 + len(cycle.default_headers) + len(headers):
-        raise RuntimeError("a header holds a line break")
-    cycle.response_started = True
-    cycle.waiting_for_100_continue = False
-    end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-    cycle.transport.write(b"%b%b%b" % (head, end, body))
-    cycle.response_complete = True
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
-    return True
+    __slots__ = ("_cycle",)
 
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
 
-def _take_body(cycle: RequestResponseCycle) -> bytes | None:
-    """The whole body if it has arrived; None if more is to come, or nobody is there any more."""
-    if cycle.more_body or cycle.disconnected or cycle.response_complete:
-        return None
-    cycle.flow.resume_reading()
-    body = bytes(cycle.body)
-    cycle.body = bytearray()
-    return body
+    def take_body(self) -> bytes | None:
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected or cycle.response_complete:
+            return None
+        cycle.flow.resume_reading()
+        body = bytes(cycle.body)
+        cycle.body = bytearray()
+        return body
+
+    def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        cycle = self._cycle
+        if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+            return False
+        lines = [STATUS_LINE[status]]
+        for name, value in cycle.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != 1 + len(cycle.default_headers) + len(headers):
+            raise RuntimeError("a header holds a line break")
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        cycle.transport.write(b"%b%b%b" % (head, end, body))
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope
 
 from baas.database.names import DatabaseName
 from baas.errors import DeadlineExceeded, InvalidArgument, QuotaExceeded
-from baas.http.extensions import TAKE_BODY, TakeBody
+from baas.http.extensions import EXCHANGE, Exchange
 from baas.services.caller import ANONYMOUS, Caller
 from baas.services.context import Context
 from baas.wire.objects import invalid
@@ -101,8 +101,8 @@ class Request:
         declared = self.headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared[:18]) > maximum:
             raise _too_large(maximum)
-        take: TakeBody | None = self.scope.get(TAKE_BODY)
-        taken = None if take is None else take()
+        exchange: Exchange | None = self.scope.get(EXCHANGE)
+        taken = None if exchange is None else exchange.take_body()
         if taken is not None:
             if len(taken) > maximum:
                 raise _too_large(maximum)

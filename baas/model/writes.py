@@ -74,7 +74,8 @@ class SetWrite:
     and those of them that `fields` lacks are deleted. Transforms apply after, in order.
 
     An update in the SDK's sense is this with a mask and `Precondition(exists=True)`; a create is
-    this with `Precondition(exists=False)`.
+    this with `Precondition(exists=False)`. `is_plain` says that the fields hold what a JSON parser
+    gives and nothing else, as most documents do: those need no conversion later on.
     """
 
     path: DocumentPath
@@ -82,6 +83,7 @@ class SetWrite:
     mask: tuple[FieldPath, ...] | None = None
     transforms: tuple[FieldTransform, ...] = ()
     precondition: Precondition = NO_PRECONDITION
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,10 @@ class Authorizer:
                 method = "create" if change.old is None else "update"
             if number % DECISIONS_PER_TURN == DECISIONS_PER_TURN - 1:
                 await asyncio.sleep(0)
-            await self.check_write(method, change.path, change.old, change.fields, transaction)
+            request = self._request(
+                method, change.path, change.old, change.fields, is_plain=change.is_plain
+            )
+            await self._check(request, transaction, transaction)
         for write in writes:
             if isinstance(write, VerifyWrite):
                 (document,) = await transaction.get_documents((write.path,))
@@ -160,14 +163,16 @@ class Authorizer:
         path: DocumentPath,
         old: StoredDocument | None,
         fields: Fields | None = None,
+        *,
+        is_plain: bool = False,
     ) -> Request:
         return Request(
             method,
             path.segments,
             self._auth,
             self._time,
-            None if old is None else stored_resource(old, self._root),
-            None if fields is None else new_resource(path, fields, self._root),
+            None if old is None else stored_resource(old, self._root, path),
+            None if fields is None else new_resource(path, fields, self._root, is_plain=is_plain),
             database=self._name.database,
         )
 
@@ -175,6 +180,9 @@ class Authorizer:
         self, request: Request, reader: DocumentReader, transaction: Transaction | None = None
     ) -> Grant:
         ruleset = self._ruleset
+        decision = ruleset.decide(request, self._documents)
+        if decision.allowed and not decision.lookups:
+            return NOTHING_LOOKED_UP  # as most: the rules look at no other document
         return await self._settle(
             lambda found: ruleset.decide(request, found),
             lambda: ruleset.explain(request, self._documents),
@@ -231,7 +239,7 @@ class Authorizer:
                 )
             else:
                 self._documents[lookup] = (
-                    None if stored is None else stored_resource(stored, self._root)
+                    None if stored is None else stored_resource(stored, self._root, path)
                 )
 
     def _denial(self, explain: Callable[[], Explanation]) -> PermissionDenied:

@@ -111,9 +111,11 @@ async def commit(
     writes: Sequence[Write],
     *,
     request_id: str | None = None,
+    new_paths: Sequence[DocumentPath] = (),
 ) -> CommitResult[None]:
     """Applies all writes or none, durably, as of one commit version. The same `request_id` again
-    answers with the first commit's result and writes nothing.
+    answers with the first commit's result and writes nothing. `new_paths`, of `new_document_path`,
+    are not looked up first: nothing can be there.
 
     Raises PermissionDenied unless the rules allow every single change (a verify counts as a get);
     NotFound, AlreadyExists or FailedPrecondition for a precondition that fails, to callers only
@@ -123,6 +125,7 @@ async def commit(
     time = request_time(context)
 
     async def write(transaction: Transaction) -> None:
+        transaction.assume_missing(new_paths)
         if caller.bypasses_rules:
             await transaction.write(writes)
             return

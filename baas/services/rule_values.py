@@ -56,13 +56,20 @@ class _LazyResource(ResourceDocument):
         return ResourceDocument
 
 
-def stored_resource(document: StoredDocument, root: Root) -> ResourceDocument:
-    """A stored document as rules see it, decoded when one looks."""
-    return _LazyResource(document.path, lambda: _stored_values(document, root))
+def stored_resource(
+    document: StoredDocument, root: Root, path: DocumentPath | None = None
+) -> ResourceDocument:
+    """A stored document as rules see it, decoded when one looks. `path` is the document's, given
+    by who has it, so that it need not be decoded either."""
+    return _LazyResource(path or document.path, lambda: _stored_values(document, root))
 
 
-def new_resource(path: DocumentPath, fields: Fields, root: Root) -> ResourceDocument:
-    """A document as it will be after the write."""
+def new_resource(
+    path: DocumentPath, fields: Fields, root: Root, *, is_plain: bool = False
+) -> ResourceDocument:
+    """A document as it will be after the write. Fields that are `is_plain` need no converting."""
+    if is_plain:
+        return ResourceDocument(path.segments, fields)
     return _LazyResource(path, lambda: rule_map(fields, root))
 
 

@@ -162,12 +162,14 @@ def _decode_write(tree: Any, at: str) -> Write:
 
 
 def _create(path: DocumentPath, members: dict[str, Any], at: str) -> SetWrite:
+    fields = _fields(members, at)
     return SetWrite(
         path,
-        _fields(members, at),
+        fields,
         None,
         _transforms(members, at),
         _MUST_NOT_EXIST,
+        fields is members["fields"],
     )
 
 
@@ -189,6 +191,7 @@ def _set(path: DocumentPath, members: dict[str, Any], at: str) -> SetWrite:
         mask,
         _transforms(members, at),
         _precondition(members, at, NO_PRECONDITION),
+        fields is members["fields"],
     )
 
 

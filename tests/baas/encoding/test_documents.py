@@ -8,8 +8,14 @@ import math
 import orjson
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from baas.encoding.documents import StoredDocument, decode_fields, encode_fields
+from baas.encoding.documents import (
+    StoredDocument,
+    decode_fields,
+    encode_fields,
+    encode_plain_fields,
+)
 from baas.errors import DataLoss, InvalidValue
 from baas.model.documents import Document
 from baas.model.paths import DocumentPath
@@ -87,3 +93,31 @@ def test_a_stored_document_decodes_once_and_only_if_asked() -> None:
     assert damaged.update_time == Timestamp(2)
     with pytest.raises(DataLoss):
         _ = damaged.fields
+
+
+PLAIN_SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+    | st.sampled_from(["$5", "1.0]", "9007199254740993", "1e5", '"$', ".0,"])
+)
+
+
+@given(
+    st.dictionaries(
+        st.text("ab$.0 é", min_size=1, max_size=5),
+        st.recursive(
+            PLAIN_SCALARS,
+            lambda below: (
+                st.lists(below, max_size=3)
+                | st.dictionaries(st.text("ab$é", min_size=1, max_size=3), below, max_size=3)
+            ),
+            max_leaves=8,
+        ),
+        max_size=5,
+    )
+)
+def test_plain_fields_are_encoded_as_all_others_are(fields: Fields) -> None:
+    assert encode_plain_fields(fields) == encode_fields(fields)
