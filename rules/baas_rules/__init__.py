@@ -4,6 +4,9 @@ ruleset = Ruleset.parse(source)
 decision = ruleset.decide(request, documents)
 """
 
+from baas_rules.case_runner import CaseResult, junit, run_cases
+from baas_rules.cases import Case, CaseFile, parse_cases
+from baas_rules.coverage import Coverage
 from baas_rules.decision import (
     AllOf,
     AnyOf,
@@ -35,13 +38,18 @@ from baas_rules.errors import (
 )
 from baas_rules.ruleset import Ruleset, check, lint
 from baas_rules.values import Duration, LatLng, Path, RulesSet, Timestamp
+from baas_rules.yaml_values import TestFileError
 
 __all__ = [
     "AllOf",
     "AnyOf",
     "Attempt",
     "Auth",
+    "Case",
+    "CaseFile",
+    "CaseResult",
     "Constraint",
+    "Coverage",
     "Decision",
     "Diagnostic",
     "Duration",
@@ -67,7 +75,11 @@ __all__ = [
     "Ruleset",
     "Severity",
     "Step",
+    "TestFileError",
     "Timestamp",
     "check",
+    "junit",
     "lint",
+    "parse_cases",
+    "run_cases",
 ]

@@ -1,27 +1,43 @@
-"""`python -m baas_rules check FILE…`: every error and warning of rules files, with carets."""
+"""`python -m baas_rules check FILE…`: every error and warning of rules files, with carets.
+
+`python -m baas_rules lint FILE…`: what leaks, or can never hold.
+`python -m baas_rules test FILE…`: runs tests of rules, and tells what they do not reach.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from baas_rules.errors import Severity
-from baas_rules.ruleset import Ruleset, check
+from baas_rules.case_runner import run_cases
+from baas_rules.cases import parse_cases
+from baas_rules.errors import RulesError, Severity
+from baas_rules.ruleset import Ruleset, check, lint
+
+_USAGE = "usage: python -m baas_rules check|lint|test FILE…\n"
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: 0 if every file can be deployed, 1 if one cannot, 2 for wrong usage."""
-    if len(arguments) < 2 or arguments[0] != "check":
-        sys.stderr.write("usage: python -m baas_rules check FILE…\n")
+    """The exit status: 0 if every file can be deployed, or every test passes; 1 if not, 2 for
+    wrong usage."""
+    verbs = {"check": _check_file, "lint": _lint_file, "test": _test_file}
+    if len(arguments) < 2 or arguments[0] not in verbs:
+        sys.stderr.write(_USAGE)
         return 2
-    return max(_check_file(Path(name)) for name in arguments[1:])
+    return max(verbs[arguments[0]](Path(name)) for name in arguments[1:])
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        sys.stderr.write(f"{path}: cannot be read: {error}\n")
+        return None
 
 
 def _check_file(path: Path) -> int:
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        sys.stderr.write(f"{path}: cannot be read: {error}\n")
+    source = _read(path)
+    if source is None:
         return 1
     found = check(source, name=path.name)
     errors = sum(one.severity is Severity.ERROR for one in found)
@@ -38,6 +54,40 @@ def _check_file(path: Path) -> int:
         )
     sys.stdout.write(f"{path}: can be deployed\n")
     return 0
+
+
+def _lint_file(path: Path) -> int:
+    source = _read(path)
+    if source is None:
+        return 1
+    for one in lint(source, name=path.name):
+        sys.stdout.write(f"{path}: {one}\n\n")
+    return 0
+
+
+def _test_file(path: Path) -> int:
+    source = _read(path)
+    if source is None:
+        return 1
+    try:
+        file = parse_cases(source)
+        rules = path.parent / (file.rules or "firestore.rules")
+        text = _read(rules)
+        if text is None:
+            return 1
+        ruleset = Ruleset.parse(text, name=rules.name)
+        coverage = ruleset.coverage()
+        results = run_cases(ruleset, file.cases, coverage)
+    except RulesError as error:
+        sys.stdout.write(f"{path}: {error}\n")
+        return 1
+    failed = [result for result in results if not result.passed]
+    for result in failed:
+        told = "\n  ".join(result.failure.splitlines())
+        sys.stdout.write(f"FAIL {path}:{result.case.line}: {result.case.name}\n  {told}\n\n")
+    sys.stdout.write(f"{path}: {len(results) - len(failed)} passed, {len(failed)} failed\n")
+    sys.stdout.writelines(f"{line}\n" for line in coverage.lines())
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -49,13 +49,14 @@ class ExpressionParser(TokenStream):
         self._depth += 1
         if self._depth > EXPRESSION_DEPTH_MAX:
             raise self._too_deep(self._token.span)
+        start = self._token.span.start
         test = self._binary(_OR)
         if self._token.is_symbol("?"):
             self._advance()
             then = self._expression()
             self._expect(":", "between the branches of `? :`")
             otherwise = self._expression()
-            span = test.span.to(otherwise.span)
+            span = Span(start, self._end)
             test = self._made(ast.Conditional(test, then, otherwise, span))
         self._depth -= 1
         return test
@@ -67,6 +68,8 @@ class ExpressionParser(TokenStream):
         return "", 0
 
     def _binary(self, precedence_min: int) -> ast.Expression:
+        # Spans include the parentheses around operands, which are no nodes.
+        start = self._token.span.start
         left = self._unary()
         while True:
             operator, precedence = self._operator()
@@ -75,24 +78,25 @@ class ExpressionParser(TokenStream):
                     raise self._fail("`=` does not compare", self._token.span, "use `==`")
                 return left
             if precedence <= _AND:
-                left = self._logic(operator, precedence, left)
+                left = self._logic(operator, precedence, left, start)
                 continue
             self._advance()
             if operator == "is":
                 type_word = self._word("a type", "after `is`")
-                span = left.span.to(type_word.span)
+                span = Span(start, type_word.span.end)
                 left = self._made(ast.TypeTest(left, type_word.text, span, type_word.span))
                 continue
             right = self._binary(precedence + 1)
-            left = self._made(ast.Binary(operator, left, right, left.span.to(right.span)))
+            left = self._made(ast.Binary(operator, left, right, Span(start, self._end)))
 
-    def _logic(self, operator: str, precedence: int, first: ast.Expression) -> ast.Expression:
+    def _logic(
+        self, operator: str, precedence: int, first: ast.Expression, start: int
+    ) -> ast.Expression:
         operands = [first]
         while self._token.is_symbol(operator):
             self._advance()
             operands.append(self._binary(precedence + 1))
-        span = first.span.to(operands[-1].span)
-        return self._made(ast.Logic(operator, tuple(operands), span))
+        return self._made(ast.Logic(operator, tuple(operands), Span(start, self._end)))
 
     def _unary(self) -> ast.Expression:
         operators: list[Token] = []

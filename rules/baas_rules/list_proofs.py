@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from baas_rules.abstract import Anything, Known, Result, truth
+from baas_rules.coverage import Coverage
 from baas_rules.decision import (
     OBJECT_SERVICE,
     AnyListRequest,
@@ -155,6 +156,18 @@ class ListProofs:
             if outcome != "granted":
                 reasons.append(list_reason(narrator, proof, grant.allow.span))
         return attempts, reasons or [self._uncovered(listing.request)]
+
+    def cover(self, request: AnyListRequest, documents: Documents, coverage: Coverage) -> None:
+        """As `Ruleset.cover_list`."""
+        environment = Environment(as_request(request), documents)
+        if self._is_never(request):
+            return
+        for listing in listings(request):
+            for grant, _, proof in self.traced_proofs(listing, environment):
+                if proof is not None:
+                    coverage.add_proof(grant, proof)
+                elif grant.allow.condition is None:
+                    coverage.add_evaluation(grant, None)
 
     def traced_proofs(
         self, listing: Listing, environment: Environment

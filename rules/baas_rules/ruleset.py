@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from baas_rules import checker
+from baas_rules.coverage import Coverage
 from baas_rules.decision import (
     DOCUMENT_SERVICE,
     OBJECT_SERVICE,
@@ -127,6 +128,25 @@ class Ruleset:
         if rules is None:
             return self._foreign(_service_of(request), describe(request))
         return rules.lists.explain(request, documents, redact=redact)
+
+    # --- coverage ------------------------------------------------------------------------------
+
+    def coverage(self) -> Coverage:
+        """Counters, all at nought, for `cover` and `cover_list`."""
+        outlines = tuple(rules.outline for rules in self._services.values())
+        return Coverage(self._source, outlines)
+
+    def cover(self, request: Request, documents: Documents, coverage: Coverage) -> None:
+        """Counts what deciding this evaluates."""
+        rules = self._services.get(request.service)
+        if rules is not None:
+            rules.cover(request, documents, coverage)
+
+    def cover_list(self, request: AnyListRequest, documents: Documents, coverage: Coverage) -> None:
+        """Counts what proving this evaluates."""
+        rules = self._services.get(_service_of(request))
+        if rules is not None:
+            rules.lists.cover(request, documents, coverage)
 
     def _foreign(self, service: str, subject: str) -> Explanation:
         reason = Reason(f"these rules are for {' and '.join(self._services)}, not {service}")

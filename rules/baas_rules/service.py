@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from baas_rules import ast
+from baas_rules.coverage import Coverage
 from baas_rules.decision import (
     DOCUMENT_SERVICE,
     METHODS,
@@ -116,6 +117,16 @@ class ServiceRules:
             looked_up(environment, redact=redact),
             EXPRESSIONS_MAX - environment.budget,
         )
+
+    def cover(self, request: Request, documents: Documents, coverage: Coverage) -> None:
+        """As `Ruleset.cover`."""
+        environment = Environment(request, documents)
+        granted = False
+        for grant, _, trace in traced_evaluations(self.name, self._matching(request), environment):
+            if granted:
+                break
+            coverage.add_evaluation(grant, trace)
+            granted = trace is None or _outcome(trace) == "granted"
 
     def _matching(self, request: Request) -> list[tuple[Grant, Captures]]:
         """Every allow statement that names the method, in matches that cover the path."""
