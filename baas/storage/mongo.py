@@ -38,7 +38,7 @@ T = TypeVar("T")
 _MAJORITY_READ = {"level": "majority"}
 _ALL = KeyRange(b"", None)
 # Nobody has claimed the next commit (what is missing is least), or not any more.
-_UNCLAIMED: Document = {"$expr": {"$lt": ["$claim.until", "$$NOW"]}}
+_UNCLAIMED: Document = {"$expr": {"$lte": ["$claim.until", "$$NOW"]}}
 
 
 def _as_is(row: Row) -> Row:
@@ -222,6 +222,7 @@ class MongoEngine:
         update = {
             "$set": {"version": version, "touched": self._touch(commit_id)},
             "$inc": {"history_bytes": commands.history_bytes},
+            "$unset": {"claim": ""},
         }
         written = list(commands)
 

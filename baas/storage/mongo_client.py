@@ -91,8 +91,12 @@ class Deadline:
         return self._loop.time() - self._start
 
     @property
+    def left_seconds(self) -> float:
+        return self._end - self._loop.time()
+
+    @property
     def is_over(self) -> bool:
-        return self._loop.time() >= self._end
+        return self.left_seconds <= 0
 
     async def pause(self) -> None:
         """Waits before another try, longer each time, up to a quarter of a second."""

@@ -66,7 +66,7 @@ class Transactions:
                     return await self._attempt(session, body, deadline, seconds)
                 except _Doubtful as doubt:
                     # Past the deadline, too: better late than not known.
-                    if await self._find_out(session, was_written):
+                    if await self._find_out(session, was_written, deadline):
                         return
                     if deadline.is_over:
                         raise EngineUnavailable(f"not committed: {doubt}") from doubt
@@ -105,13 +105,15 @@ class Transactions:
                     raise _Doubtful(str(error)[:500]) from error
             await deadline.pause()
 
-    async def _find_out(self, session: Session, was_written: Body[bool]) -> bool:
+    async def _find_out(
+        self, session: Session, was_written: Body[bool], deadline: Deadline
+    ) -> bool:
         """Whether the session's last transaction was written, for good.
 
         By a transaction of the same session: no primary that takes it can still have the doubtful
         one open. And it is answered by a majority, which then has what was committed before it.
         """
-        deadline = Deadline(self._connection.timeout_seconds)
+        deadline = Deadline(max(deadline.left_seconds, ANSWER_SECONDS))
         while True:
             try:
                 await session.start_transaction(ReadConcern("snapshot"), MAJORITY)

@@ -1,0 +1,443 @@
+"""What the contract suite cannot ask of every engine: MongoDB's own ways of failing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from baas.clock import SystemClock
+from baas.storage import mongo_reads
+from baas.storage.engine import (
+    BackfillRow,
+    CommitGroup,
+    CommitRecord,
+    EngineConflict,
+    EngineUnavailable,
+    EngineUnknown,
+    Entry,
+    StorageError,
+)
+from baas.storage.mongo import MongoEngine
+from baas.storage.mongo_store import MongoStore
+from baas.storage.store import StoreName
+from tests.mongo import ReplicaSet
+from tests.storage.commits import ALL, Writer, change, document, key, texts
+
+NAME = "baas_faults"
+OpenAgain = Callable[[], Awaitable[MongoEngine]]
+
+
+@pytest.fixture
+async def name() -> StoreName:
+    return StoreName(f"test-{SystemClock().random_bytes(8).hex()}", "faults")
+
+
+@pytest.fixture
+async def open_node(replica_set: ReplicaSet, name: StoreName) -> AsyncIterator[OpenAgain]:
+    """Opens one database from a server of its own, each time."""
+    clock = SystemClock()
+    stores: list[MongoStore] = []
+
+    async def open_again() -> MongoEngine:
+        store = MongoStore(replica_set.uri, NAME, clock, timeout_seconds=3)
+        stores.append(store)
+        return await store.open(name, create=True)
+
+    yield open_again
+    for store in stores:
+        await store.delete_project(str(name.project))
+        await store.close()
+
+
+@pytest.fixture
+async def engine(open_node: OpenAgain) -> MongoEngine:
+    return await open_node()
+
+
+@contextmanager
+def failing(
+    replica_set: ReplicaSet, commands: list[str], mode: Any = "alwaysOn", **data: Any
+) -> Iterator[None]:
+    """The commands of servers fail, those of the tests do not."""
+    replica_set.fail({"failCommands": commands, "appName": "baas", **data}, mode)
+    try:
+        yield
+    finally:
+        replica_set.fail({}, "off")
+
+
+def group(version: int, name: str, *, after: int = 0) -> CommitGroup:
+    record = CommitRecord(version, [change(name, None, document(name, name, version=version))])
+    return CommitGroup(after, [record])
+
+
+async def version_of(engine: MongoEngine) -> int:
+    return (await engine.read_head()).version
+
+
+# Several owners -----------------------------------------------------------------------------------
+
+
+async def test_second_of_two_owners_gets_a_conflict_and_writes_nothing(
+    open_node: OpenAgain,
+) -> None:
+    one, two = await open_node(), await open_node()
+    await one.commit(group(5, "a"))
+    with pytest.raises(EngineConflict):
+        await two.commit(group(6, "b"))
+    assert await texts(two, "a", "b") == ["a", None]
+    await two.commit(group(7, "b", after=5))
+    assert await texts(one, "a", "b") == ["a", "b"]
+
+
+async def test_of_many_owners_at_once_one_commits(open_node: OpenAgain) -> None:
+    engines = [await open_node() for _ in range(4)]
+    for after in range(0, 100, 10):
+        outcomes = await asyncio.gather(
+            *[engine.commit(group(after + 10, f"n{after}", after=after)) for engine in engines],
+            return_exceptions=True,
+        )
+        assert outcomes.count(None) == 1
+        assert all(outcome is None or type(outcome) is EngineConflict for outcome in outcomes)
+
+
+async def test_claimed_turn_keeps_the_others_out_until_the_commit(open_node: OpenAgain) -> None:
+    one, two = await open_node(), await open_node()
+    await two.claim_turn(60)
+    await one.claim_turn(60)  # too late
+    with pytest.raises(EngineConflict, match="claimed"):
+        await one.commit(group(1, "a"))
+    await two.commit(group(2, "b"))
+    await one.commit(group(3, "a", after=2))
+    await two.claim_turn(0)
+    await one.commit(group(4, "c", after=3))
+
+
+async def test_commits_of_others_are_told_and_own_ones_are_not(open_node: OpenAgain) -> None:
+    one, two = await open_node(), await open_node()
+    told = asyncio.Event()
+    stop = one.watch(told.set)
+    await asyncio.wait_for(told.wait(), 10)  # the stream has begun
+    version = 0
+    for _ in range(5):
+        told.clear()
+        await two.commit(group(version + 10, f"n{version}", after=version))
+        version += 10
+        await asyncio.wait_for(told.wait(), 10)
+        assert await version_of(one) == version
+    told.clear()
+    await one.commit(group(version + 10, "own", after=version))
+    await two.commit(group(version + 20, "other", after=version + 10))
+    await asyncio.wait_for(told.wait(), 10)
+    stop()
+
+
+async def test_heads_are_polled_while_there_is_no_stream(
+    open_node: OpenAgain, replica_set: ReplicaSet
+) -> None:
+    one, two = await open_node(), await open_node()
+    await two.commit(group(10, "a"))
+    told = asyncio.Event()
+    with failing(replica_set, ["aggregate"], errorCode=8000):
+        stop = one.watch(told.set)
+        await asyncio.wait_for(told.wait(), 20)
+        told.clear()
+        await two.commit(group(20, "b", after=10))
+        await asyncio.wait_for(told.wait(), 20)
+    told.clear()  # the stream comes back by itself, and says so
+    await asyncio.wait_for(told.wait(), 20)
+    stop()
+
+
+async def test_lost_stream_begins_anew(open_node: OpenAgain, replica_set: ReplicaSet) -> None:
+    one, two = await open_node(), await open_node()
+    told = asyncio.Event()
+    stop = one.watch(told.set)
+    await asyncio.wait_for(told.wait(), 10)
+    for version in (10, 20, 30):
+        replica_set.fail(
+            {"failCommands": ["getMore"], "appName": "baas", "errorCode": 280}, {"times": 1}
+        )  # ChangeStreamFatalError: it cannot be resumed
+        told.clear()
+        await asyncio.wait_for(told.wait(), 10)
+        told.clear()
+        await two.commit(group(version, f"n{version}", after=version - 10))
+        await asyncio.wait_for(told.wait(), 10)
+    stop()
+
+
+async def test_removed_database_is_told(open_node: OpenAgain, replica_set: ReplicaSet) -> None:
+    clock = SystemClock()
+    one, two = (MongoStore(replica_set.uri, NAME, clock, timeout_seconds=3) for _ in range(2))
+    project = f"test-{clock.random_bytes(8).hex()}"
+    engine = await one.open(StoreName(project, "faults"), create=True)
+    await engine.commit(group(1, "a"))
+    await two.delete_project(project)
+    again = await two.open(StoreName(project, "faults"), create=True)
+    for call in (
+        engine.read_head,
+        engine.open_snapshot,
+        lambda: engine.commit(group(2, "b", after=1)),
+        lambda: engine.commit(group(2, "b")),
+        lambda: engine.trim(9, limit=9),
+    ):
+        with pytest.raises(StorageError, match="deleted"):
+            await call()
+    assert await version_of(again) == 0
+    assert await texts(again, "a", "b") == [None, None]
+    await one.close()
+    await two.close()
+
+
+# Unknown outcomes ---------------------------------------------------------------------------------
+
+
+async def test_commit_whose_answer_is_lost_is_asked_for_again(
+    engine: MongoEngine, replica_set: ReplicaSet
+) -> None:
+    for version, data in ((1, {"closeConnection": True}), (2, {"errorCode": 91})):
+        with failing(replica_set, ["commitTransaction"], {"times": 2}, **data):
+            await engine.commit(group(version, f"n{version}", after=version - 1))
+        assert await texts(engine, f"n{version}") == [f"n{version}"]
+
+
+async def test_commit_that_happened_without_an_answer_is_found_by_its_id(
+    engine: MongoEngine, replica_set: ReplicaSet
+) -> None:
+    """The transaction is committed, its concern is reported as failed, and asking again fails."""
+    await engine.commit(group(1, "a"))
+    found = {"code": 64, "codeName": "WriteConcernFailed", "errmsg": "waiting timed out"}
+    with failing(
+        replica_set,
+        ["commitTransaction"],
+        {"times": 1},
+        writeConcernError=found,
+        errorLabels=[],
+    ):
+        await engine.commit(group(2, "b", after=1))
+    assert await texts(engine, "a", "b") == ["a", "b"]
+    assert await version_of(engine) == 2
+
+
+async def test_commit_that_did_not_happen_is_done_again(
+    engine: MongoEngine, replica_set: ReplicaSet
+) -> None:
+    """NoSuchTransaction: a new primary that never saw it."""
+    with failing(replica_set, ["commitTransaction"], {"times": 1}, errorCode=251):
+        await engine.commit(group(1, "a"))
+    assert await texts(engine, "a") == ["a"]
+    snapshot = await engine.open_snapshot()
+    assert [record.version for record in await snapshot.read_log(0, limit=9)] == [1]
+
+
+async def test_outcome_that_cannot_be_found_out_is_said_to_be_unknown(
+    engine: MongoEngine, replica_set: ReplicaSet
+) -> None:
+    with (
+        failing(replica_set, ["commitTransaction"], closeConnection=True),
+        pytest.raises(EngineUnknown),
+    ):
+        await engine.commit(group(1, "a"))
+    # Whatever became of it: once a later commit is there, it is settled.
+    version = await version_of(engine)
+    assert version in (0, 1)
+    await engine.commit(group(version + 10, "b", after=version))
+    assert await texts(engine, "a", "b") == ["a" if version else None, "b"]
+
+
+@pytest.mark.parametrize("command", ["update", "insert", "find"])
+async def test_failures_that_pass_are_not_seen(
+    engine: MongoEngine, replica_set: ReplicaSet, command: str
+) -> None:
+    """Dropped, not primary, stepping down."""
+    failures = ({"closeConnection": True}, {"errorCode": 10107}, {"errorCode": 11602})
+    for version, data in enumerate(failures):
+        with failing(replica_set, [command], {"times": 2}, **data):
+            await engine.commit(group(version + 1, f"n{version}", after=version))
+            assert await texts(engine, f"n{version}") == [f"n{version}"]
+
+
+async def test_dead_time_ends_in_unavailable(engine: MongoEngine, replica_set: ReplicaSet) -> None:
+    await engine.commit(group(1, "a"))
+    with failing(replica_set, ["update", "find"], closeConnection=True):
+        outcomes = await asyncio.gather(
+            engine.read_head(),
+            engine.open_snapshot(),
+            engine.get_documents([key("a")]),
+            engine.find_request("x"),
+            engine.commit(group(2, "b", after=1)),
+            engine.claim_turn(1),
+            return_exceptions=True,
+        )
+    assert [type(outcome) for outcome in outcomes] == [EngineUnavailable] * 6
+    assert await texts(engine, "a", "b") == ["a", None]
+
+
+async def test_lock_of_a_lost_server_is_taken_away(
+    open_node: OpenAgain, replica_set: ReplicaSet, name: StoreName
+) -> None:
+    """Killed in the middle of a transaction, it would hold the head for a minute."""
+    engine = await open_node()
+    await engine.commit(group(1, "a"))
+    lost: MongoClient[dict[str, Any]] = MongoClient(replica_set.uri, appname="baas")
+    with lost, lost.start_session() as session:
+        session.start_transaction()
+        lost[NAME].heads.update_one({"_id": str(name)}, {"$set": {"x": 1}}, session=session)
+        await engine.commit(group(2, "b", after=1))
+        with pytest.raises(OperationFailure, match="aborted"):
+            session.commit_transaction()
+    assert await texts(engine, "b") == ["b"]
+
+
+# Long and large -----------------------------------------------------------------------------------
+
+
+async def test_snapshot_that_is_too_old_ends(engine: MongoEngine, replica_set: ReplicaSet) -> None:
+    await engine.commit(group(1, "a"))
+    snapshot = await engine.open_snapshot()
+    with (
+        failing(replica_set, ["find"], {"times": 1}, errorCode=239),  # SnapshotTooOld
+        pytest.raises(EngineUnavailable, match="too long"),
+    ):
+        await snapshot.get_documents([key("a")])
+
+
+async def test_servers_forget_old_states_and_snapshots_say_so(
+    engine: MongoEngine, replica_set: ReplicaSet
+) -> None:
+    """Without a failpoint: the window is set to nothing."""
+    writer = Writer(engine)
+    await writer.write(1, {"a": "one"})
+    snapshot = await engine.open_snapshot()
+
+    async def read_until_forgotten() -> None:
+        for version in range(2, 10_000):
+            await writer.write(version, {"a": str(version)})
+            await snapshot.get_documents([key("a")])
+
+    with replica_set.client(replica_set.wait_primary()) as client:
+        set_window = {"setParameter": 1, "minSnapshotHistoryWindowInSeconds": 0}
+        client.admin.command(set_window)
+        try:
+            with pytest.raises(EngineUnavailable, match="too long"):
+                await read_until_forgotten()
+        finally:
+            client.admin.command(set_window | {"minSnapshotHistoryWindowInSeconds": 300})
+
+
+async def test_group_of_many_large_documents_is_one_step(engine: MongoEngine) -> None:
+    """Far above what one message holds, and each document as large as JSON text can make it."""
+    large = '"' + "\\u0001" * 1_048_000 + '"'
+    writer = Writer(engine)
+    await writer.commit(
+        *[writer.record(version, {f"n{version}": large}) for version in range(1, 3)],
+        writer.record(9, {f"m{number:04}": "x" * 1_000 for number in range(3_000)}),
+    )
+    assert await version_of(engine) == 9
+    snapshot = await engine.open_snapshot()
+    assert await snapshot.count_documents(ALL) == 3_002
+    await writer.commit(
+        *[writer.record(version + 10, {f"n{version}": large[:-1]}) for version in range(1, 3)]
+    )
+    for version in range(1, 3):
+        assert await texts(engine, f"n{version}") == [large[:-1]]
+        (old,) = await snapshot.get_documents_at([key(f"n{version}")], 9)
+        assert old is not None
+        assert len(old.data) == len(large)
+    assert await engine.read_history_bytes() == 2 * len(large)
+
+
+async def test_document_that_mongodb_cannot_hold_is_refused_whole(engine: MongoEngine) -> None:
+    writer = Writer(engine)
+    with pytest.raises(EngineUnavailable, match=r"size|large"):
+        await writer.write(1, {"a": "x" * 17_000_000, "b": "b"})
+    assert await version_of(engine) == 0
+    assert await texts(engine, "a", "b") == [None, None]
+
+
+async def test_history_bytes_are_counted_up_and_down(engine: MongoEngine) -> None:
+    writer = Writer(engine)
+    for version in range(1, 11):
+        await writer.write(version, {"a": "x" * version})
+    assert await engine.read_history_bytes() == sum(range(1, 10))
+    await engine.trim(6, limit=1_000)
+    assert await engine.read_history_bytes() == sum(range(5, 10))
+
+
+async def test_log_of_a_group_that_was_cut_in_the_middle_begins_at_the_cut(
+    engine: MongoEngine,
+) -> None:
+    writer = Writer(engine)
+    await writer.commit(*[writer.record(version, {"a": str(version)}) for version in range(1, 9)])
+    await engine.trim(5, limit=100)
+    snapshot = await engine.open_snapshot()
+    for after in (0, 4, 6):
+        versions = [record.version for record in await snapshot.read_log(after, limit=99)]
+        assert versions == list(range(max(5, after + 1), 9))
+
+
+async def test_backfill_of_a_document_that_others_change_meanwhile(open_node: OpenAgain) -> None:
+    """However they meet, no entry of an old image is left."""
+    one, two = await open_node(), await open_node()
+    writer = Writer(one)
+    await writer.write(1, {"a": "1"})
+
+    async def fill() -> None:
+        for version in range(1, 21):
+            await two.backfill([BackfillRow(key("a"), version, [Entry(1, b"%d" % version)])])
+
+    filling = asyncio.create_task(fill())
+    for version in range(2, 21):
+        old = writer.images["a"]
+        new = document("a", str(version), version=version, created=1)
+        removed = [Entry(1, b"%d" % (version - 1))]
+        record = CommitRecord(version, [change("a", old, new, removed=removed)])
+        while True:
+            try:
+                await writer.commit(record)
+                break
+            except EngineConflict:
+                await asyncio.sleep(0)
+        writer.images["a"] = new
+    await filling
+    snapshot = await one.open_snapshot()
+    rows = await snapshot.scan_entries(1, ALL, limit=99)
+    assert {row.key for row in rows} <= {b"20"}
+
+
+# Reads --------------------------------------------------------------------------------------------
+
+
+async def test_reads_that_are_asked_for_at_once_share_a_find(
+    engine: MongoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    read = engine._connection.read_latest
+
+    async def counted(command: dict[str, Any]) -> Any:
+        sent.append(1)
+        return await read(command)
+
+    await engine.commit(group(1, "a"))
+    monkeypatch.setattr(engine._connection, "read_latest", counted)
+    found = await asyncio.gather(*[texts(engine, "a", f"n{number}") for number in range(300)])
+    assert found == [["a", None]] * 300
+    assert len(sent) == 1
+    monkeypatch.setattr(mongo_reads, "BATCH_IDS_MAX", 10)
+    found = await asyncio.gather(*[texts(engine, "a", f"n{number}") for number in range(30)])
+    assert found == [["a", None]] * 30
+    assert len(sent) == 1 + 4  # the first name is common to all
+
+
+async def test_cancelled_reader_leaves_the_others_theirs(engine: MongoEngine) -> None:
+    await engine.commit(group(1, "a"))
+    readers = [asyncio.create_task(texts(engine, "a")) for _ in range(4)]
+    await asyncio.sleep(0)
+    readers[0].cancel()
+    assert await asyncio.gather(*readers[1:]) == [["a"]] * 3
