@@ -28,7 +28,7 @@ from starlette.types import Receive, Scope, Send
 from baas import __version__
 from baas.accounts.accounts import Accounts
 from baas.accounts.passwords import PasswordPool
-from baas.accounts.sealing import ServerSecret
+from baas.accounts.sealing import ServerSecret, check_secret
 from baas.buckets.blobs import BlobStore
 from baas.buckets.collector import Collector
 from baas.buckets.local_blobs import LocalBlobs
@@ -163,19 +163,23 @@ class App:
         stack.push_async_callback(store.close)
         databases = Databases(store, settings, clock)
         stack.push_async_callback(databases.close)
-        await databases.system(None, create=True)
+        await check_secret(secret, await databases.system(None, create=True), clock)
+        node = load_node(settings.data, clock)
         passwords = PasswordPool(
             threads=settings.password_threads, queue_max=settings.limits.password_queue_max
         )
         stack.callback(passwords.close)
-        projects = Projects(databases, settings=settings, clock=clock)
+        projects = Projects(databases, settings=settings, clock=clock, node=node)
+        stack.push_async_callback(projects.close)
         accounts = Accounts(
             databases, secret=secret, passwords=passwords, settings=settings, clock=clock
         )
         projects.watch_deletions(accounts.forget_project)
         for project in await projects.finish_deletions():
             _log.info("deletion finished", project=project)
-        self.setup_token = await accounts.admins.make_setup_token()
+        if store.is_shared:
+            projects.start_finishing()
+        self.setup_token = await accounts.admins.make_setup_token(node)
         blobs = make_blobs(settings)
         stack.push_async_callback(blobs.close)
         await blobs.check()
@@ -241,6 +245,14 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def load_node(data: Path, clock: Clock) -> str:
+    """What tells this server from others on the same store: kept in `<data>/node`."""
+    file = data / "node"
+    if not file.exists():
+        file.write_text(clock.random_bytes(8).hex() + "\n", encoding="ascii")
+    return file.read_text(encoding="ascii").strip()
 
 
 def make_store(settings: Settings, clock: Clock) -> Store:

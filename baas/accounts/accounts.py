@@ -38,6 +38,7 @@ from baas.accounts.throttle import Throttle, sign_in_charges, sign_up_charges
 from baas.accounts.tokens import (
     TokenCache,
     VerifiedToken,
+    has_known_key,
     invalid_token,
     sign_id_token,
     verify_signature,
@@ -54,8 +55,9 @@ from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.settings import Settings
 
-RevocationWatcher = Callable[[str, str], None]
-"""Called with (project, uid) when tokens of that user may have lost their validity."""
+RevocationWatcher = Callable[[str, str | None], None]
+"""Called with (project, uid) when tokens of that user may have lost their validity; None: those of
+any user of the project."""
 
 _KEPT_AFTER_RETIREMENT_SECONDS = 2 * 3_600
 
@@ -90,8 +92,10 @@ class Accounts:
         self._refresh_tokens = RefreshTokens(secret.derive("refresh-tokens"))
         self._cache = TokenCache()
         self._keys: dict[str, SigningKeys] = {}
+        self._keys_epoch = 0
+        self._reloaded: dict[str, float] = {}  # keys of a project, because of one that is unknown
         self._watchers: list[RevocationWatcher] = []
-        self._store = SystemStore(databases, clock, self._observe)
+        self._store = SystemStore(databases, clock, self._observe, self._forget)
         self.users = Users(self._store, passwords, clock)
         self.admins = Admins(databases, passwords, self._throttle, settings, clock)
 
@@ -235,7 +239,7 @@ class Accounts:
         if verified is not None:
             return verified
         epoch = self._cache.epoch
-        keys = await self._load_keys(project)
+        keys = await self._load_keys_for(project, token)
         now = self._clock.now_microseconds() // 1_000_000
         verified = verify_signature(token, keys, project=project, now=now)
         database = await self._store.open(project)
@@ -276,11 +280,22 @@ class Accounts:
 
     def forget_project(self, project: str) -> None:
         """The project is gone: nothing of it is answered from memory."""
-        self._cache.evict_project(project)
-        self._keys.pop(project, None)
+        self._forget(project)
         self._store.forget(project)
 
     # Within
+
+    def _forget(self, project: str | None) -> None:
+        """Nothing of the project is answered from memory, until it is read again."""
+        assert project is not None
+        self._cache.evict_project(project)
+        self._forget_keys(project)
+        for watcher in tuple(self._watchers):
+            watcher(project, None)
+
+    def _forget_keys(self, project: str) -> None:
+        self._keys.pop(project, None)
+        self._keys_epoch += 1
 
     def _observe(self, project: str | None, event: CommitEvent) -> None:
         """Keeps what is in memory true to a commit."""
@@ -289,7 +304,7 @@ class Accounts:
         for change in event.changes:
             segments = change.path.segments
             if segments[0] == COLLECTION:
-                self._keys.pop(project, None)
+                self._forget_keys(project)
             elif segments[0] == "users" and (len(segments) == 2 or change.new is None):
                 affected.add(segments[1])
         for uid in affected:
@@ -336,13 +351,27 @@ class Accounts:
     async def _load_keys(self, project: str) -> SigningKeys:
         keys = self._keys.get(project)
         while keys is None:
+            epoch = self._keys_epoch
             database = await self._store.open(project)
             result = await database.run_query(signing_keys_query())
             keys = open_signing_keys(list(result.documents), self._secret, project)
             if keys is None:
                 await self._store.run(project, self._make_first_key(project))
-            else:
+            elif epoch == self._keys_epoch:
                 self._keys[project] = keys
+        return keys
+
+    async def _load_keys_for(self, project: str, token: str) -> SigningKeys:
+        """The keys, read again if the token names another one: it may have been made a moment ago,
+        on another node. Not more than once a second, whatever strangers send."""
+        keys = await self._load_keys(project)
+        if has_known_key(token, keys):
+            return keys
+        now = self._clock.monotonic_seconds()
+        if now - self._reloaded.get(project, -1.0) >= 1.0:
+            self._reloaded[project] = now
+            self._forget_keys(project)
+            keys = await self._load_keys(project)
         return keys
 
     def _make_first_key(self, project: str) -> Callable[[Transaction], Awaitable[None]]:

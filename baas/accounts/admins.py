@@ -37,6 +37,7 @@ from baas.settings import Settings
 
 SESSION_PREFIX = "baas_as_"
 SETUP_PREFIX = "baas_setup_"
+SETUP_LINK_SECONDS = 600
 ADMINS = CollectionPath(("admins",))
 _SETUP = DocumentPath(("setup", "link"))
 _SESSIONS = "admin_sessions"
@@ -73,7 +74,7 @@ class Admins:
         settings: Settings,
         clock: Clock,
     ) -> None:
-        self._store = SystemStore(databases, clock, self._observe)
+        self._store = SystemStore(databases, clock, self._observe, self._forget)
         self._passwords = passwords
         self._throttle = throttle
         self._settings = settings
@@ -83,17 +84,26 @@ class Admins:
 
     # The first administrator
 
-    async def make_setup_token(self) -> str | None:
+    async def make_setup_token(self, node: str = "") -> str | None:
         """A new one-time token that makes the first administrator, or None if there is one.
 
-        Earlier tokens end: only the one that was printed last is good.
+        Earlier tokens end: only the one that was printed last is good. Of several nodes that start
+        together, the first prints one; another's is replaced only after SETUP_LINK_SECONDS.
         """
         token = self._new_token(SETUP_PREFIX)
 
         async def body(transaction: Transaction) -> bool:
             if await _has_admins(transaction):
                 return False
-            await transaction.write([SetWrite(_SETUP, {"hash": _hash(token)})])
+            (link,) = await transaction.get_documents([_SETUP])
+            now = self._clock.now_microseconds()
+            if link is not None and link.fields.get("node", node) != node:
+                made = link.fields["made"]
+                assert isinstance(made, int)
+                if now - made < SETUP_LINK_SECONDS * 1_000_000:
+                    return False
+            fields: Fields = {"hash": _hash(token), "node": node, "made": now}
+            await transaction.write([SetWrite(_SETUP, fields)])
             return True
 
         return token if await self._store.run(None, body) else None
@@ -216,8 +226,11 @@ class Admins:
 
     def _observe(self, project: str | None, event: CommitEvent) -> None:
         if any(change.path.segments[0] in (_SESSIONS, "admins") for change in event.changes):
-            self._sessions.clear()
-            self._epoch += 1
+            self._forget(project)
+
+    def _forget(self, project: str | None) -> None:
+        self._sessions.clear()
+        self._epoch += 1
 
     def _new_admin(
         self, email: str, password_hash: str, now: Timestamp

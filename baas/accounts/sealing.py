@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import hmac
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,13 +19,21 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from baas.clock import Clock
-from baas.errors import DataLoss, InvalidArgument
+from baas.clock import Clock, milliseconds_only
+from baas.database.database import Database
+from baas.database.transaction import Transaction
+from baas.errors import DataLoss, FailedPrecondition, InvalidArgument
+from baas.model.paths import DocumentPath
+from baas.model.timestamps import Timestamp
+from baas.model.writes import SetWrite
 
 SECRET_VARIABLE = "BAAS_SECRET_KEY"
 SECRET_FILE = "secret.key"
 SECRET_BYTES = 32
 _NONCE_BYTES = 12
+
+
+_CHECK = DocumentPath(("setup", "secret"))
 
 
 class ServerSecret:
@@ -77,6 +86,27 @@ class ServerSecret:
                 "was written, or the data was changed",
                 reason="SealBroken",
             ) from error
+
+
+async def check_secret(secret: ServerSecret, database: Database, clock: Clock) -> None:
+    """Raises FailedPrecondition (`SecretKeyMismatch`) unless this is the secret that the server's
+    own database was first used with."""
+    mine = secret.derive("check").hex()
+
+    async def body(transaction: Transaction) -> None:
+        (document,) = await transaction.get_documents([_CHECK])
+        if document is None:
+            await transaction.write([SetWrite(_CHECK, {"check": mine})])
+        elif not hmac.compare_digest(str(document.fields["check"]), mine):
+            raise FailedPrecondition(
+                f"the secret key is another one than this server's data was made with; take it over"
+                f" from a server that works, in `{SECRET_VARIABLE}` or as `{SECRET_FILE}` in the"
+                " data folder",
+                reason="SecretKeyMismatch",
+            )
+
+    now = Timestamp(milliseconds_only(clock.now_microseconds()))
+    await database.run_transaction(body, request_time=now)
 
 
 def _write_new(file: Path, content: bytes) -> None:

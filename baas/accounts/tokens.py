@@ -106,6 +106,17 @@ def verify_signature(token: str, keys: SigningKeys, *, project: str, now: int) -
     raise invalid_token()
 
 
+def has_known_key(token: str, keys: SigningKeys) -> bool:
+    """Whether the key that the token names is among these. True for what is no token at all."""
+    if len(token) > TOKEN_CHARACTERS_MAX:
+        return True
+    try:
+        kid = jwt.get_unverified_header(token).get("kid")
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        return True
+    return not isinstance(kid, str) or kid in keys.by_id
+
+
 def check_expiry(expires_at: int, now: int) -> None:
     """Raises TokenExpired from the very second of `expires_at` on."""
     if now >= expires_at:

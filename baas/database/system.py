@@ -15,16 +15,26 @@ from baas.model.timestamps import Timestamp
 
 T = TypeVar("T")
 Observer = Callable[[str | None, CommitEvent], None]
+LostProject = Callable[[str | None], None]
 
 
 class SystemStore:
     """Opens system databases; project None is the server's own. `observer` sees every commit of
-    each one that was opened here, before whoever made the commit gets its answer."""
+    each one that was opened here, before whoever made the commit gets its answer. What other nodes
+    commit it sees soon after; `on_lost` is called where it will not see it, or has not: whatever
+    is kept in memory of that database has to be forgotten then."""
 
-    def __init__(self, databases: Databases, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self,
+        databases: Databases,
+        clock: Clock,
+        observer: Observer,
+        on_lost: LostProject = lambda project: None,
+    ) -> None:
         self._databases = databases
         self._clock = clock
         self._observer = observer
+        self._on_lost = on_lost
         # The object whose commits are watched: a database that was closed when idle comes back as
         # another object, and is watched anew.
         self._watched: WeakValueDictionary[str | None, Database] = WeakValueDictionary()
@@ -35,8 +45,13 @@ class SystemStore:
         database = await self._databases.system(project)
         if self._watched.get(project) is not database:
             self._watched[project] = database
-            # Watching keeps no idle database open: what is closed does not change.
-            database.subscribe(lambda event: self._observer(project, event), keep_open=False)
+            # Watching keeps no idle database open: what is closed does not change, or if others
+            # may change it, it is lost.
+            database.subscribe(
+                lambda event: self._observer(project, event),
+                keep_open=False,
+                on_lost=lambda: self._on_lost(project),
+            )
         return database
 
     async def run(self, project: str | None, body: Callable[[Transaction], Awaitable[T]]) -> T:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+import structlog
 from baas_rules import Ruleset
 
 from baas.clock import Clock, new_document_id
@@ -19,8 +22,9 @@ from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
-from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from baas.errors import AlreadyExists, BaasError, FailedPrecondition, InvalidArgument, NotFound
 from baas.model.queries import Query
+from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, Precondition, SetWrite, Write
 from baas.projects.keys import ApiKeys, hash_path_of
 from baas.projects.records import (
@@ -38,7 +42,9 @@ from baas.projects.rulesets import CACHED_RELEASES_MAX, Rulesets
 from baas.settings import Settings
 
 DATABASES_PER_PROJECT_MAX = 100
+DELETION_SECONDS = 60  # without a sign of life, until another node goes on with a deletion
 _DELETIONS_PER_COMMIT = 400
+_log = structlog.get_logger("baas.projects")
 
 
 class Projects:
@@ -48,11 +54,17 @@ class Projects:
     database commit by commit.
     """
 
-    def __init__(self, databases: Databases, *, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, databases: Databases, *, settings: Settings, clock: Clock, node: str = ""
+    ) -> None:
+        self._node = node
         self._databases = databases
         self._settings = settings
         self._clock = clock
-        self._store = SystemStore(databases, clock, self._observe)
+        self._store = SystemStore(databases, clock, self._observe, self._forget)
+        self._deletions: dict[str, asyncio.Task[None]] = {}
+        self._finishing: asyncio.Task[None] | None = None
+        self._closings: set[asyncio.Task[None]] = set()
         self._cache: dict[str, Project] = {}
         self._in_force: dict[DatabaseName, Ruleset] = {}
         self._epoch = 0
@@ -138,29 +150,50 @@ class Projects:
     async def delete_project(self, identifier: str) -> None:
         """Deletes the project with databases, users, keys and rules. Not atomic, but the project is
         gone for everybody from the first step on, and a deletion that was cut off is finished by
-        the next one or at the next start. Raises NotFound (`ProjectNotFound`)."""
-
-        async def mark(transaction: Transaction) -> None:
-            (document,) = await transaction.get_documents([project_path(identifier)])
-            if document is None:
-                raise project_not_found(identifier)
-            fields = {**document.fields, "deleting": True}
-            await transaction.write([SetWrite(document.path, fields)])
-
-        await self._store.run(None, mark)
-        for watcher in tuple(self._watchers):
-            watcher(identifier)
-        await self._databases.delete_project(identifier)
-        await self._delete_documents(identifier)
+        the next one or at the next start. Raises NotFound (`ProjectNotFound`), FailedPrecondition
+        (`ProjectBeingDeleted`) while another node is at it."""
+        # Twice at a time, one of them might still delete when the id is in use again.
+        deletion = self._deletions.get(identifier)
+        if deletion is None:
+            deletion = asyncio.create_task(self._delete(identifier), name=f"delete {identifier}")
+            self._deletions[identifier] = deletion
+            deletion.add_done_callback(lambda task: self._note_deleted(identifier, task))
+        await asyncio.shield(deletion)
 
     async def finish_deletions(self) -> Sequence[str]:
-        """Deletes what a crash left of projects that were being deleted; their ids."""
+        """Deletes what a crash left of projects that were being deleted; their ids. Leaves those
+        alone that another node is deleting."""
         database = await self._store.open(None)
         documents = (await database.run_query(Query(PROJECTS))).documents
-        unfinished = [one.path.segments[-1] for one in documents if is_deleting(one)]
-        for identifier in unfinished:
-            await self.delete_project(identifier)
-        return unfinished
+        finished = []
+        for identifier in [one.path.segments[-1] for one in documents if is_deleting(one)]:
+            with contextlib.suppress(NotFound, FailedPrecondition):
+                await self.delete_project(identifier)
+                finished.append(identifier)
+        return finished
+
+    def start_finishing(self) -> None:
+        """Goes on, from time to time, with deletions of nodes that died."""
+        if self._finishing is None:
+            self._finishing = asyncio.create_task(self._finish_repeatedly(), name="deletions")
+
+    async def _finish_repeatedly(self) -> None:
+        while True:
+            await asyncio.sleep(DELETION_SECONDS)
+            try:
+                await self.finish_deletions()
+            except BaasError as error:
+                _log.warning("deletions not finished", error=error.message)
+
+    async def close(self) -> None:
+        """Stops deletions, which go on at the next start."""
+        if self._finishing is not None:
+            self._finishing.cancel()
+            await asyncio.wait([self._finishing])
+        for deletion in self._deletions.values():
+            deletion.cancel()
+        while tasks := [*self._deletions.values(), *self._closings]:
+            await asyncio.wait(tasks)
 
     def watch_deletions(self, watcher: Callable[[str], None]) -> None:
         """Calls `watcher` with the id of each project whose deletion begins."""
@@ -236,9 +269,32 @@ class Projects:
                 if change.new is None or is_deleting(change.new):
                     self.keys.forget()
                     self.rulesets.forget(identifier)
+                if change.new is not None and is_deleting(change.new):
+                    self._note_deletion(identifier)
             elif collection == PROJECTS.id and below[0] == "releases":
                 self.rulesets.forget(identifier)
                 self._forget_rulesets()
+
+    def _note_deleted(self, identifier: str, deletion: asyncio.Task[None]) -> None:
+        self._deletions.pop(identifier, None)
+        if not deletion.cancelled():
+            deletion.exception()  # those who waited may be gone
+
+    def _note_deletion(self, identifier: str) -> None:
+        """The project is gone, for whichever node deletes it: the others close what they have."""
+        for watcher in tuple(self._watchers):
+            watcher(identifier)
+        if identifier not in self._deletions:
+            closing = asyncio.create_task(self._databases.close_project(identifier))
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
+
+    def _forget(self, project: str | None) -> None:
+        """Commits of the server's own database were missed."""
+        self._cache.clear()
+        self.keys.forget()
+        self.rulesets.forget_all()
+        self._forget_rulesets()
 
     def _forget_rulesets(self) -> None:
         self._in_force.clear()
@@ -259,6 +315,45 @@ class Projects:
             return project
 
         return await self._store.run(None, body)
+
+    async def _delete(self, identifier: str) -> None:
+        await self._take_deletion(identifier)
+        renewing = asyncio.create_task(self._keep_deletion(identifier))
+        try:
+            await self._databases.delete_project(identifier)
+            await self._delete_documents(identifier)
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
+
+    async def _take_deletion(self, identifier: str) -> None:
+        """Marks the project, for this node to delete. A node that was cut off loses its turn to the
+        next one after DELETION_SECONDS."""
+
+        async def mark(transaction: Transaction) -> None:
+            (document,) = await transaction.get_documents([project_path(identifier)])
+            if document is None:
+                raise project_not_found(identifier)
+            now = self._clock.now_microseconds()
+            until = document.fields.get("deleting_until", 0)
+            assert isinstance(until, int)
+            if document.fields.get("deleting_by", self._node) != self._node and now < until:
+                raise _being_deleted(identifier)
+            fields: Fields = {
+                **document.fields,
+                "deleting": True,
+                "deleting_by": self._node,
+                "deleting_until": now + DELETION_SECONDS * 1_000_000,
+            }
+            await transaction.write([SetWrite(document.path, fields)])
+
+        await self._store.run(None, mark)
+
+    async def _keep_deletion(self, identifier: str) -> None:
+        while True:
+            await asyncio.sleep(DELETION_SECONDS / 4)
+            with contextlib.suppress(BaasError):
+                await self._take_deletion(identifier)
 
     async def _delete_documents(self, identifier: str) -> None:
         """Everything below the project first, the project last: its id is free only when nothing
@@ -287,11 +382,15 @@ def _check_absent(identifier: str, document: StoredDocument | None) -> None:
     if document is None:
         return
     if is_deleting(document):
-        raise FailedPrecondition(
-            f"project `{identifier}` is being deleted; delete it once more if that stopped",
-            reason="ProjectBeingDeleted",
-        )
+        raise _being_deleted(identifier)
     raise AlreadyExists(f"project `{identifier}` exists", reason="ProjectExists")
+
+
+def _being_deleted(identifier: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"project `{identifier}` is being deleted; delete it once more if that stopped",
+        reason="ProjectBeingDeleted",
+    )
 
 
 def _check_text(value: object, field: str) -> str:

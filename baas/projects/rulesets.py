@@ -141,6 +141,11 @@ class Rulesets:
             return list(check(text))
         return list(await asyncio.to_thread(check, text))
 
+    def forget_all(self) -> None:
+        """What is in force is read again, everywhere."""
+        self._cache.clear()
+        self._epoch += 1
+
     def forget(self, project: str) -> None:
         """Another ruleset is in force, or the project is gone."""
         self._cache.pop(project, None)

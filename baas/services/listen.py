@@ -100,6 +100,8 @@ class ListenHub:
         self._sessions: dict[str, set[ListenSession]] = {}
         self._is_watching = False
         self._unwatch: list[Callable[[], None]] = []
+        # A project's users may be changed by other nodes: while somebody listens, that is heard.
+        self._kept_open: dict[str, Callable[[], None]] = {}
         self._drained: BaasError | None = None
 
     @property
@@ -123,6 +125,7 @@ class ListenHub:
             )
         sessions.add(session)
         try:
+            await self._keep_open(name.project)
             await session.authenticate(token)
         except BaseException:
             await session.close()
@@ -136,6 +139,7 @@ class ListenHub:
         sessions.discard(session)
         if not sessions:
             self._sessions.pop(project, None)
+            self._let_go(project)
 
     def drain(self) -> None:
         """Ends every session with a word that says why, and refuses newcomers."""
@@ -149,6 +153,20 @@ class ListenHub:
     def _all(self) -> list[ListenSession]:
         return [session for sessions in self._sessions.values() for session in sessions]
 
+    async def _keep_open(self, project: str) -> None:
+        if project in self._kept_open:
+            return
+        database = await self.context.databases.system(project)
+        if database.is_shared and project not in self._kept_open:
+            self._kept_open[project] = database.subscribe(
+                lambda event: None, on_lost=lambda: self._let_go(project)
+            )
+
+    def _let_go(self, project: str) -> None:
+        let_go = self._kept_open.pop(project, None)
+        if let_go is not None:
+            let_go()
+
     async def _watch(self) -> None:
         if self._is_watching:
             return
@@ -156,7 +174,7 @@ class ListenHub:
         if not self._is_watching:
             self._is_watching = True
             self._unwatch = [
-                database.subscribe(self._on_system_commit),
+                database.subscribe(self._on_system_commit, on_lost=self._on_system_lost),
                 self.context.accounts.watch_revocations(self._on_revocation),
             ]
 
@@ -178,9 +196,14 @@ class ListenHub:
                 if session.caller.bypasses_rules:
                     session.recheck(rules=False)
 
-    def _on_revocation(self, project: str, uid: str) -> None:
+    def _on_system_lost(self) -> None:
+        """Whatever may have happened: all look again."""
+        for session in self._all():
+            session.recheck(rules=True)
+
+    def _on_revocation(self, project: str, uid: str | None) -> None:
         for session in tuple(self._sessions.get(project, ())):
-            if session.caller.uid == uid:
+            if uid is None or session.caller.uid == uid:
                 session.recheck(rules=False)
 
 

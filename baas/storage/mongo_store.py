@@ -42,6 +42,10 @@ class MongoStore:
         self._sweeping: asyncio.Task[None] | None = None
         self._is_closed = False
 
+    @property
+    def is_shared(self) -> bool:
+        return True
+
     async def open(self, name: StoreName, *, create: bool) -> MongoEngine:
         shared = await self._connect()
         row_id = head_id(name)

@@ -23,6 +23,10 @@ class SqliteStore:
         self._clock = clock
         self._synchronous = synchronous
 
+    @property
+    def is_shared(self) -> bool:
+        return False
+
     async def open(self, name: StoreName, *, create: bool) -> SqliteEngine:
         path = self.path(name)
         if not create and not await asyncio.to_thread(path.exists):

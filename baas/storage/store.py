@@ -29,7 +29,12 @@ class StoreName:
 
 class Store(Protocol):
     """All databases of a server. Every method may raise StorageError. Safe to use from one event
-    loop; where engines are shared, other servers use the same databases."""
+    loop."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may use the same databases, as its engines say, too."""
+        ...
 
     async def open(self, name: StoreName, *, create: bool) -> StorageEngine:
         """Opens a database that is not open here. Raises StoreMissing unless it exists or `create`

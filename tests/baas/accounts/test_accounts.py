@@ -350,7 +350,7 @@ async def test_changes_of_the_user_end_tokens_and_sessions(
     signed_in = await sign_up(accounts)
     uid = signed_in.user.uid
     await accounts.verify_id_token(PROJECT, signed_in.id_token)
-    told: list[tuple[str, str]] = []
+    told: list[tuple[str, str | None]] = []
     stop = accounts.watch_revocations(lambda project, user: told.append((project, user)))
     match change:
         case "disable":
