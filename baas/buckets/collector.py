@@ -101,8 +101,12 @@ class Collector:
         query = Query(GARBAGE, order_by=(Order(NAME),), end=end, limit=_BATCH)
         found = (await database.run_query(query)).documents
         keys: list[str] = []
-        for document in found:
-            content = str(document.fields["content"])
+        contents = [str(document.fields["content"]) for document in found]
+        live = await database.get_documents([CONTENTS.document(one) for one in contents])
+        for document, content, alive in zip(found, contents, live, strict=True):
+            if alive is not None:
+                _log.error("bytes on the garbage list are in use", content=content)
+                continue
             keys += part_keys(project, content, decode_parts(document.fields["parts"]))
             keys += [f"{project}/{content}/{identifier}" for identifier in THUMBNAIL_IDS]
         await self._objects.store.delete(keys)

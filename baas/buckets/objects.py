@@ -379,11 +379,11 @@ class Objects:
                 metageneration=1,
             )
             await self._replace(transaction, target, exists, old, new, condition, check_target)
+            if old is not None and old.content == found.content:
+                return new  # as many references as before
             path = CONTENTS.document(found.content)
-            shared = transaction.after(path) if path.segments in transaction.read_set else None
-            if shared is None:
-                (document,) = await transaction.get_documents([path])
-                shared = _content(found, 1) if document is None else document.fields
+            (document,) = await transaction.get_documents([path])
+            shared = _content(found, 1) if document is None else document.fields
             references = shared["references"]
             assert isinstance(references, int)
             await transaction.write([SetWrite(path, {**shared, "references": references + 1})])
@@ -451,7 +451,7 @@ class Objects:
             raise bucket_not_found(bucket.bucket)
         condition.check(old)
         writes: list[Write] = [SetWrite(bucket.object_path(new.name), new.to_fields())]
-        if old is not None:
+        if old is not None and old.content != new.content:
             writes += await release(transaction, [old])
         await transaction.write(writes)
 
