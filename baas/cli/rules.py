@@ -14,6 +14,7 @@ from baas.cli.client import path_of, run
 from baas.cli.failures import CommandFailed, Refused
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import note, print_json
+from baas.cli.rules_tests import lint_rules, run_tests
 from baas.projects.rulesets import diagnostic_details, open_access_details
 
 _file = click.argument(
@@ -23,7 +24,11 @@ _file = click.argument(
 
 @click.group("rules")
 def rules_group() -> None:
-    """Check and deploy security rules."""
+    """Check, test and deploy security rules."""
+
+
+rules_group.add_command(run_tests)
+rules_group.add_command(lint_rules)
 
 
 @rules_group.command("check")
