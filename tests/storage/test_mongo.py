@@ -251,13 +251,18 @@ async def test_outcome_that_cannot_be_found_out_is_said_to_be_unknown(
     assert await texts(engine, "a", "b") == ["a" if version else None, "b"]
 
 
+_PASSING: list[dict[str, Any]] = [
+    {"closeConnection": True},
+    {"errorCode": 10107},  # not primary
+    {"errorCode": 11602},  # stepping down
+]
+
+
 @pytest.mark.parametrize("command", ["update", "insert", "find"])
 async def test_failures_that_pass_are_not_seen(
     engine: MongoEngine, replica_set: ReplicaSet, command: str
 ) -> None:
-    """Dropped, not primary, stepping down."""
-    failures = ({"closeConnection": True}, {"errorCode": 10107}, {"errorCode": 11602})
-    for version, data in enumerate(failures):
+    for version, data in enumerate(_PASSING):
         with failing(replica_set, [command], {"times": 2}, **data):
             await engine.commit(group(version + 1, f"n{version}", after=version))
             assert await texts(engine, f"n{version}") == [f"n{version}"]
