@@ -351,7 +351,7 @@ function DeleteSelected({
   const what = names.length === 1 ? baseName(names[0] as string) : `${names.length} items`;
   return (
     <Confirm
-      title={names.length === 1 ? `Delete ${what}?` : `Delete ${what}?`}
+      title={`Delete ${what}?`}
       action="Delete"
       danger
       onClose={onClose}

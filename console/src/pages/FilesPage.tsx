@@ -6,6 +6,7 @@ import {
   IconChevronDown,
   IconFolderPlus,
   IconFolderUp,
+  IconHome,
   IconRefresh,
   IconUpload,
 } from "@tabler/icons-react";
@@ -38,7 +39,9 @@ export function FilesPage({ route }: { route: FilesRoute }): ReactNode {
   const first = buckets.data?.includes("default") ? "default" : buckets.data?.[0];
   const depth = object !== null ? "document" : bucket !== null ? "collection" : "root";
   useEffect(() => {
-    if (bucket === null && first !== undefined) replaceHash(filesHash(project, first));
+    // One pane at a time: there the list of buckets is a page of its own.
+    const isNarrow = window.matchMedia("(max-width: 860px)").matches;
+    if (bucket === null && first !== undefined && !isNarrow) replaceHash(filesHash(project, first));
   }, [project, bucket, first]);
 
   function upload(chosen: readonly Dropped[]): void {
@@ -158,13 +161,16 @@ function Crumbs({ route }: { route: FilesRoute }): ReactNode {
     <nav className="crumbs" aria-label="Folder" ref={end}>
       <ol>
         <li>
+          <a href={filesHash(project, null)} aria-label="Buckets">
+            <IconHome size={15} style={{ display: "block" }} />
+          </a>
+        </li>
+        <li>
           <a
             href={filesHash(project, bucket)}
-            className="row"
-            style={{ gap: 5 }}
             aria-current={folder.length === 0 ? "page" : undefined}
           >
-            <IconBucket size={15} aria-hidden /> {bucket}
+            {bucket}
           </a>
         </li>
         {folder.map((part, index) => (

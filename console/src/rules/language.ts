@@ -10,19 +10,21 @@ interface State {
   path: boolean;
   /** After `allow`, up to the colon. */
   methods: boolean;
+  /** After `service`, up to its name. */
+  service: boolean;
 }
 
 const KEYWORDS = /^(?:service|match|allow|function|return|let|if|in|is|import|as)\b/;
 const METHODS = /^(?:read|write|get|list|create|update|delete)\b/;
 const ATOMS = /^(?:true|false|null)\b/;
 const GLOBALS =
-  /^(?:request|resource|math|timestamp|duration|latlng|hashing|exists|get|getAfter|existsAfter|debug|path|rules_version)\b/;
+  /^(?:request|resource|math|timestamp|duration|latlng|hashing|firestore|exists|get|getAfter|existsAfter|debug|path|rules_version)\b/;
 const TYPES =
   /^(?:bool|bytes|constraint|duration|float|int|latlng|list|map|number|path|set|string|timestamp)\b/;
 
 export const parser: StreamParser<State> = {
   name: "rules",
-  startState: () => ({ comment: false, path: false, methods: false }),
+  startState: () => ({ comment: false, path: false, methods: false, service: false }),
   token(stream, state) {
     if (state.comment) {
       state.comment = !stream.match(/^.*?\*\//);
@@ -44,6 +46,10 @@ export const parser: StreamParser<State> = {
       if (stream.match(/^[^\s{}]+/)) return "path";
       state.path = false;
     }
+    if (state.service) {
+      state.service = false;
+      if (stream.match(/^(?:cloud\.firestore|firebase\.storage)\b/)) return "service";
+    }
     if (stream.match(/^\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/)) return "number";
     if (state.methods && stream.match(METHODS)) return "method";
     const before = stream.string.slice(0, stream.start).trimEnd();
@@ -54,6 +60,7 @@ export const parser: StreamParser<State> = {
       if (word !== null && word !== false) {
         const text = stream.current();
         state.path = text === "match";
+        state.service = text === "service";
         if (text === "allow") state.methods = true;
         return "keyword";
       }
@@ -73,6 +80,7 @@ export const parser: StreamParser<State> = {
     wildcard: tags.special(tags.string),
     path: tags.string,
     method: tags.typeName,
+    service: tags.typeName,
     type: tags.typeName,
     atom: tags.bool,
     global: tags.standard(tags.variableName),

@@ -45,6 +45,25 @@ describe("the rules language", () => {
     ]);
   });
 
+  test("knows both services, and what one asks of the other", () => {
+    expect(tokens("service firebase.storage { match /b/{bucket}/o {")).toEqual([
+      "keyword service",
+      "service firebase.storage",
+      "operator {",
+      "keyword match",
+      "path /b/",
+      "wildcard {bucket}",
+      "path /o",
+      "operator {",
+    ]);
+    expect(tokens("service cloud.firestore {")[1]).toBe("service cloud.firestore");
+    expect(tokens("service other.thing")[1]).toBe("name other");
+    expect(tokens("firestore.get(/databases/(default)/documents/a/b).data.n > 1")[0]).toBe(
+      "global firestore",
+    );
+    expect(tokens("resource.firestore")[2]).toBe("member firestore");
+  });
+
   test("knows strings, comments over lines, types and calls", () => {
     expect(tokens("/* a\n b */ x is string && f('it''s') // end")).toEqual([
       "comment /*",
