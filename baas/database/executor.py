@@ -35,6 +35,7 @@ from baas.storage.engine import EntryRow, KeyRange, Snapshot
 
 BATCH_FIRST = 64
 BATCH_MAX = 500
+AT_ONCE_MAX = 128  # documents of a first page that one scan reads
 SCAN_SLICE = 250  # documents of a collection that are looked at on the loop; more go to a thread
 SORT_ON_LOOP_MAX = 2_000
 INDEX_AFTER_SCANNED = 100  # a collection that is read faster than an index is kept needs none
@@ -92,7 +93,10 @@ class QueryExecutor:
     async def read_first(self, query: Query, *, bytes_max: int) -> tuple[Documents, bool]:
         """The first documents of the answer, at least one, as many as fit into `bytes_max`; and
         whether more were left out because of their size."""
-        found: Documents = []
+        found = await self._read_at_once(query)
+        if found is not None and sum([len(document.data) for document in found]) <= bytes_max:
+            return found, False
+        found = []
         size = 0
         async with aclosing(self._answer(query)) as answer:
             while (batch := await answer.next_batch()) is not None:
@@ -102,6 +106,27 @@ class QueryExecutor:
                         return found, True
                     found.append(document)
         return found, False
+
+    async def _read_at_once(self, query: Query) -> Documents | None:
+        """The answer, if one scan of one span is all of it and small: most lists are, and need
+        neither sources nor batches. None for all others."""
+        plan, limit = self._plan(query), query.limit
+        if limit is None or limit > AT_ONCE_MAX or query.offset or query.select is not None:
+            return None
+        if isinstance(plan, CollectionScan) or len(plan) != 1:
+            return None
+        scan = plan[0]
+        if isinstance(scan, PointGet) or not scan.exact or len(scan.spans) != 1:
+            return None
+        span, descending = scan.spans[0], scan.descending
+        if isinstance(scan, NameScan):
+            return await self._snapshot.scan_documents(span, limit=limit, descending=descending)
+        rows = await self._snapshot.scan_entries(
+            scan.index.number, span, limit=limit, descending=descending
+        )
+        if max(map(len, [row.key for row in rows]), default=0) >= keys.KEY_BYTES_MAX:
+            return None  # a key that was cut does not say it all
+        return [row.document for row in rows]
 
     def _answer(self, query: Query) -> _Answer:
         wanted = None if query.limit is None else query.limit + query.offset

@@ -88,6 +88,10 @@ def plan_query(query: Query, indexes: Indexes, generation: int) -> Plan:
     """The plan for a checked query, on indexes that were ready at `generation`. No scans at all:
     nothing can match."""
     orders = effective_orders(query)
+    if _is_all_by_name(query, orders):
+        prefix = collection_prefix(query.collection.segments)
+        span = KeyRange(prefix, keys.prefix_end(prefix))
+        return (NameScan((span,), orders[0].descending, True),)
     if query.all_descendants and not query.collection.id:
         return CollectionScan(_whole_span(query), False, ())
     scans: list[Scan] = []
@@ -106,6 +110,17 @@ def plan_query(query: Query, indexes: Indexes, generation: int) -> Plan:
             tuple(dict.fromkeys(missing)),
         )
     return tuple(scans)
+
+
+def _is_all_by_name(query: Query, orders: tuple[Order, ...]) -> bool:
+    """The commonest query of all: the documents of one collection, from its start or its end."""
+    return (
+        query.where is None
+        and len(orders) == 1
+        and query.start is None
+        and query.end is None
+        and not query.all_descendants
+    )
 
 
 def is_countable(query: Query, plan: Plan) -> bool:

@@ -53,6 +53,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "signature": ("of a signed URL, in place of a token", {"type": "string"}),
     "recursive": ("with all objects in it", {"type": "boolean"}),
+    "total": ("say also how many there are in all", {"type": "boolean"}),
     "parent": ("a document's path; none for the root", {"type": "string"}),
 }
 _SECURITY: dict[Access, list[dict[str, list[str]]]] = {

@@ -27,7 +27,7 @@ from baas.wire.writes import (
 )
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
-_LIST_PARAMETERS = frozenset({"page_size", "page_token"})
+_LIST_PARAMETERS = frozenset({"page_size", "page_token", "total"})
 _DELETE_PARAMETERS = frozenset({"update_time", "exists"})
 _CREATE_PARAMETERS = frozenset({"id"})
 _COMMIT = frozenset({"writes", "request_id"})
@@ -60,13 +60,14 @@ async def list_documents(request: Request) -> Answer:
             query, "page_size", PAGE_SIZE_DEFAULT, minimum=1, maximum=maximum
         ),
         page_token=query.get("page_token"),
+        with_total=boolean_parameter(query, "total") is True,
     )
-    token = (
-        b"" if page.next_token is None else b',"next_page_token":"%b"' % page.next_token.encode()
-    )
+    rest = b"" if page.total is None else b',"total":%d' % page.total
+    if page.next_token is not None:
+        rest += b',"next_page_token":"%b"' % page.next_token.encode()
     return Answer(
         b'{"documents":%b,"read_time":%b%b}'
-        % (encode_documents(page.documents), encode_time(page.read_time.microseconds), token)
+        % (encode_documents(page.documents), encode_time(page.read_time.microseconds), rest)
     )
 
 

@@ -43,7 +43,7 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", _D + "/{collection}/{id}", documents.set_document, _CALLER, "Set a document: replace it, or merge", "SetBody", "Written"),
     Route("PATCH", _D + "/{collection}/{id}", documents.update_document, _CALLER, "Update fields of a document that exists", "UpdateBody", "Written"),
     Route("DELETE", _D + "/{collection}/{id}", documents.delete_document, _CALLER, "Delete a document", None, "Deleted", ("exists", "update_time")),
-    Route("GET", _D + "/{collection}", documents.list_documents, _CALLER, "List documents by name", None, "DocumentList", ("page_size", "page_token")),
+    Route("GET", _D + "/{collection}", documents.list_documents, _CALLER, "List documents by name", None, "DocumentList", ("page_size", "page_token", "total")),
     Route("POST", _D + "/{collection}", documents.create_document, _CALLER, "Create a document", "CreateBody", "Written", ("id",), 201),
     Route("POST", _D + ":batch-get", documents.batch_get, _CALLER, "Get documents of one instant", "BatchGetBody", "BatchGetAnswer"),
     Route("POST", _D + ":commit", documents.commit, _CALLER, "Commit writes, all or none", "CommitBody", "CommitAnswer"),

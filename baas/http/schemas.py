@@ -68,7 +68,14 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
     ),
     "DocumentList": _object(
         {"documents": _list(_ref("Document")), "read_time": _READ_TIME},
-        {"next_page_token": {**_TEXT, "description": "absent on the last page"}},
+        {
+            "next_page_token": {**_TEXT, "description": "absent on the last page"},
+            "total": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "documents of the collection; with `total=true` only",
+            },
+        },
     ),
     "Precondition": _object(
         {},

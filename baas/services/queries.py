@@ -4,9 +4,10 @@ from its constraints; its results are never filtered by rules."""
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from baas.database.database import ReadSnapshot
 from baas.database.names import DatabaseName
@@ -21,6 +22,9 @@ from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import make_authorizer, open_database, read_time
 
+T = TypeVar("T")
+_BY_NAME = (Order(NAME),)
+
 
 @dataclass(frozen=True, slots=True)
 class QueryPage:
@@ -30,6 +34,7 @@ class QueryPage:
     read_time: Timestamp
     more: bool = False
     next_token: str | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +63,13 @@ async def run_query(
     if query.limit is None or query.limit > maximum:
         # One more than fits tells whether there is more.
         bounded = replace(query, limit=maximum + 1)
-    async with _allowed_snapshot(context, caller, name, query) as snapshot:
+
+    async def read(snapshot: ReadSnapshot) -> QueryPage:
         found, is_cut = await snapshot.read_first(bounded, bytes_max=limits.answer_bytes_max)
         time = read_time(context, snapshot.version)
-    return QueryPage(found[:maximum], time, more=is_cut or len(found) > maximum)
+        return QueryPage(found[:maximum], time, more=is_cut or len(found) > maximum)
+
+    return await _read_allowed(context, caller, name, query, read)
 
 
 async def stream_query(
@@ -71,16 +79,19 @@ async def stream_query(
     closed. The caller is checked before this returns."""
     check_query(query, context.settings.limits)
     stack = AsyncExitStack()
-    snapshot = await stack.enter_async_context(_allowed_snapshot(context, caller, name, query))
+    snapshot = await _open_allowed(context, caller, name, query)
+    stack.push_async_callback(snapshot.close)
     return DocumentStream(_batches(stack, snapshot, query), read_time(context, snapshot.version))
 
 
 async def count(context: Context, caller: Caller, name: DatabaseName, query: Query) -> QueryCount:
     """How many documents the query has. It takes the same right as listing them."""
     check_query(query, context.settings.limits)
-    async with _allowed_snapshot(context, caller, name, query) as snapshot:
-        number = await snapshot.count(query)
-        return QueryCount(number, read_time(context, snapshot.version))
+
+    async def read(snapshot: ReadSnapshot) -> QueryCount:
+        return QueryCount(await snapshot.count(query), read_time(context, snapshot.version))
+
+    return await _read_allowed(context, caller, name, query, read)
 
 
 async def list_documents(
@@ -91,46 +102,69 @@ async def list_documents(
     *,
     page_size: int,
     page_token: str | None = None,
+    with_total: bool = False,
 ) -> QueryPage:
     """A page of a collection by name. Pages are of different instants: `next_token` names the last
-    document, and the next page starts behind it. Raises InvalidArgument for a bad token."""
-    query = Query(
-        collection=collection,
-        order_by=(Order(NAME),),
-        start=None if page_token is None else _after(collection, page_token),
-        limit=page_size + 1,
-    )
-    # What the rules see as the limit is what the caller asked for.
-    asked = replace(query, limit=page_size)
+    document, and the next page starts behind it. `with_total` also says how many documents the
+    collection has, which takes the right to list all of them. Raises InvalidArgument for a bad
+    token."""
+    start = None if page_token is None else _after(collection, page_token)
+    # What the rules see as the limit is what the caller asked for; one more tells whether there
+    # is more.
+    asked = Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size)
+    query = Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size + 1)
+    total = None
     database = await open_database(context, name)
     async with database.snapshot() as snapshot:
         await _check_list(context, caller, name, asked, snapshot)
+        if with_total:
+            whole = Query(collection=collection)
+            await _check_list(context, caller, name, whole, snapshot)
+            total = await snapshot.count(whole)
         found, is_cut = await snapshot.read_first(
             query, bytes_max=context.settings.limits.answer_bytes_max
         )
         time = read_time(context, snapshot.version)
     documents = found[:page_size]
     token = _page_token(documents[-1].path) if is_cut or len(found) > page_size else None
-    return QueryPage(documents, time, next_token=token)
+    return QueryPage(documents, time, next_token=token, total=total)
 
 
-@asynccontextmanager
-async def _allowed_snapshot(
+async def _read_allowed(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    query: Query,
+    read: Callable[[ReadSnapshot], Awaitable[T]],
+) -> T:
+    """What `read` gives, in a snapshot in which the caller may run the query."""
+    snapshot = await _open_allowed(context, caller, name, query)
+    try:
+        return await read(snapshot)
+    finally:
+        await snapshot.close()
+
+
+async def _open_allowed(
     context: Context, caller: Caller, name: DatabaseName, query: Query
-) -> AsyncGenerator[ReadSnapshot]:
+) -> ReadSnapshot:
     """A snapshot in which the caller may run the query, and in which it is cheap: an index that it
-    lacks is waited for. Nothing is made for callers who may not ask."""
+    lacks is waited for. Nothing is made for callers who may not ask. To be closed."""
     database = await open_database(context, name)
-    async with database.snapshot() as snapshot:
-        await _check_list(context, caller, name, query, snapshot)
-        missing = await snapshot.find_missing(query)
+    waited = False
+    while True:
+        snapshot = await database.snapshot().open()
+        try:
+            await _check_list(context, caller, name, query, snapshot)
+            missing = () if waited else await snapshot.find_missing(query)
+        except BaseException:
+            await snapshot.close()
+            raise
         if not missing:
-            yield snapshot
-            return
-    await database.wait_indexed(missing)
-    async with database.snapshot() as snapshot:
-        await _check_list(context, caller, name, query, snapshot)
-        yield snapshot
+            return snapshot
+        await snapshot.close()
+        await database.wait_indexed(missing)
+        waited = True
 
 
 async def _check_list(

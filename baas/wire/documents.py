@@ -28,6 +28,12 @@ def encode_time(microseconds: int) -> bytes:
     return b'"%b%06dZ"' % (_encode_seconds(seconds), fraction)
 
 
+@lru_cache(maxsize=8192)
+def _encode_times(created: int, updated: int) -> bytes:
+    """The members that follow `fields`, and the end of the document."""
+    return b',"create_time":%b,"update_time":%b}' % (encode_time(created), encode_time(updated))
+
+
 def time_text(microseconds: int) -> str:
     """The same time as text."""
     return encode_time(microseconds)[1:-1].decode()
@@ -35,13 +41,10 @@ def time_text(microseconds: int) -> str:
 
 def encode_document(document: StoredDocument) -> bytes:
     """`{"path","fields","create_time","update_time"}` around the canonical bytes, not decoded."""
-    updated = encode_time(document.version)
-    is_as_created = document.created == document.version
-    return b'{"path":%b,"fields":%b,"create_time":%b,"update_time":%b}' % (
+    return b'{"path":%b,"fields":%b%b' % (
         orjson.dumps(document.name),
         document.data,
-        updated if is_as_created else encode_time(document.created),
-        updated,
+        _encode_times(document.created, document.version),
     )
 
 

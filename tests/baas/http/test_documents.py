@@ -214,6 +214,16 @@ async def test_a_collection_is_listed_page_by_page(world: World) -> None:
     assert paths == [f"cities/c{n:03}" for n in range(5)]
 
 
+async def test_a_list_says_how_many_there_are_in_all(world: World) -> None:
+    await _fill(world.secret, 5)
+    answer = await world.secret.get(f"{BASE}/cities", params={"page_size": "2", "total": "true"})
+    assert (len(answer.json()["documents"]), answer.json()["total"]) == (2, 5)
+    answer = await world.secret.get(f"{BASE}/cities", params={"page_size": "2", "total": "false"})
+    assert "total" not in answer.json()
+    answer = await world.secret.get(f"{BASE}/cities", params={"total": "yes"})
+    assert answer.status_code == 400
+
+
 @pytest.mark.parametrize("token", ["!", "AAAA!", "", "Li4", "_w"])
 async def test_a_made_up_page_token_is_refused(world: World, token: str) -> None:
     answer = await world.secret.get(f"{BASE}/cities", params={"page_token": token})

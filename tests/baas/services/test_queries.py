@@ -81,6 +81,10 @@ async def test_listing_asks_for_the_same_right(world: World) -> None:
     assert [str(document.path) for document in page.documents] == ["a/1", "a/2"]
     with pytest.raises(PermissionDenied):
         await queries.list_documents(world.context, ADA, NAME, collection, page_size=3)
+    with pytest.raises(PermissionDenied):  # a total is of all, and all may not be listed
+        await queries.list_documents(
+            world.context, ADA, NAME, collection, page_size=2, with_total=True
+        )
 
 
 async def test_pages_of_a_list_miss_and_repeat_nothing(world: World) -> None:
