@@ -137,18 +137,15 @@ class ProductTarget:
                 return [self.update()]
             case "delete":
                 return [Call("DELETE", path + "/{id}", {})]
-        page = Call("GET", f"{path}?page_size={PAGE}", {})
-        if row.total is None:
-            return [page]
-        body = json.dumps({"query": {"collection": row.collection}})
-        return [page, Call("POST", f"{_DOCUMENTS}:count", _JSON, body)]
+        total = "" if row.total is None else "&total=true"
+        return [Call("GET", f"{path}?page_size={PAGE}{total}", {})]
 
     def update(self) -> Call:
         return Call("PATCH", f"{_DOCUMENTS}/small/{{id}}", _JSON, '{"fields":{"score":{n}}}')
 
     def read_page(self, bodies: Sequence[Any]) -> Page:
         documents = [document["fields"] for document in bodies[0]["documents"]]
-        return Page(documents, bodies[1]["count"] if len(bodies) > 1 else None)
+        return Page(documents, bodies[0].get("total"))
 
     def read_document(self, body: Any) -> Mapping[str, Any]:
         fields: Mapping[str, Any] = body["fields"]
