@@ -1,17 +1,30 @@
-"""What the tests with faults share: a seed that is told, and rules that allow everything."""
+"""What the tests with faults share: how long they go on, a seed that is told, open rules."""
 
 from __future__ import annotations
 
 import os
 import random
 
+IS_LONG = bool(os.environ.get("BAAS_CRASH"))  # `make crash`
 RULES = """rules_version = '2';
 service cloud.firestore {
   match /databases/{database}/documents {
     match /{document=**} { allow read, write: if true; }
   }
 }
+service firebase.storage {
+  match /b/{bucket}/o {
+    match /{path=**} { allow read, write: if true; }
+  }
+}
 """
+
+
+def rounds(short: int, long: int) -> int:
+    """`short` in `make test`, `long` in `make crash`; BAAS_CRASH_ROUNDS bounds both."""
+    wanted = long if IS_LONG else short
+    given = os.environ.get("BAAS_CRASH_ROUNDS")
+    return wanted if given is None else min(wanted, int(given))
 
 
 def new_seed() -> int:

@@ -20,10 +20,9 @@ from baas.settings import Settings
 from baas.storage import sqlite
 from baas.storage.engine import EngineUnavailable
 from baas.storage.sqlite import SqliteEngine
-from tests.effort import examples
 from tests.faults.crash_load import Acknowledged, check_file, commit_step
 from tests.faults.disk import Disk
-from tests.faults.seeds import new_seed
+from tests.faults.seeds import new_seed, rounds
 
 STEPS = 30
 KINDS = {"open": 3, "write": 120, "sync": 40, "truncate": 4, "delete": 2}  # how late they may fail
@@ -85,7 +84,7 @@ async def test_one_failure_refuses_what_it_hits_and_nothing_later(
 ) -> None:
     chance = random.Random(new_seed())
     hit = 0
-    for number in range(examples(12)):
+    for number in range(rounds(12, 300)):
         root = tmp_path / str(number)
         root.mkdir()
         disk = Disk(root, chance.randrange(1 << 32))
