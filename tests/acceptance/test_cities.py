@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from baas_sdk import Client, FieldFilter, GeoPoint, PermissionDenied, Query
@@ -44,9 +45,16 @@ def command(server: ServerProcess, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    server = ServerProcess(tmp_path_factory.mktemp("cities") / "data")
+@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    flags: tuple[str, ...] = ()
+    if request.param == "mongodb":
+        uri = request.getfixturevalue("mongodb_uri")
+        name = f"baas_cities_{uuid4().hex[:8]}"
+        flags = ("--engine", "mongodb", "--mongodb-uri", uri, "--mongodb-database", name)
+    server = ServerProcess(tmp_path_factory.mktemp("cities") / "data", *flags)
     try:
         server.start()
         yield server
