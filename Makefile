@@ -9,10 +9,10 @@ UV_VERSION := 0.13.9
 RUN := .venv/bin/python
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup run test check format build bench bench-peers crash fuzz rules-corpus console browser clean
+.PHONY: help setup run test check format build bench bench-peers objects-5g crash fuzz rules-corpus console browser clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
@@ -65,12 +65,19 @@ bench: .venv/.ready  ## Measure every hot path beside its floor
 bench-peers: .venv/.ready  ## The same loads against PocketBase and Parse Server (PEERS="--rounds 1 …")
 	@$(RUN) -m bench.peers $(PEERS)
 
-crash: .venv/.ready  ## Kill the server at random moments under load, 50 rounds
-	@BAAS_CRASH_ROUNDS=50 .venv/bin/pytest tests/faults -x -q --timeout 3600
+objects-5g: .venv/.ready  ## 5 GB up, down and resumed after a kill, at constant memory (GB=…)
+	@$(RUN) -m tests.baas.buckets.large $(or $(GB),5)
 
-fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…)
+crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the long forms (ONLY=word)
+	@BAAS_CRASH=1 .venv/bin/pytest tests/faults -q --timeout 7200 $(if $(ONLY),-k "$(ONLY)")
+
+fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…), then fuzz-model
 	@BAAS_EFFORT=$(or $(EFFORT),50) .venv/bin/pytest -q -n $(PYTEST_WORKERS) --timeout 7200 \
 		tests/baas/model tests/baas/encoding tests/baas/database tests/conformance tests/rules tests/storage
+	@$(MAKE) --no-print-directory fuzz-model
+
+fuzz-model: .venv/.ready  ## Random runs against the model, without end (ENGINE=mongodb SEED=… SECONDS=…)
+	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) -m tests.model_based $(ENGINE)
 
 rules-corpus: .venv/.ready  ## Hold the rules engine to real files: make rules-corpus DIR=… CASES=…
 	@$(RUN) -m tests.rules.corpus "$(DIR)" $(if $(CASES),"$(CASES)")
