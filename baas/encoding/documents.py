@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import orjson
 
 from baas.encoding import json_values
@@ -12,10 +10,6 @@ from baas.model.documents import Document
 from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
-
-# A key with `$`, a whole double, a double with an exponent, an integer of 16 digits; or a text that
-# looks alike.
-_MAY_NEED_TAG = re.compile(rb'"\$|\.0[],}]|[0-9]e[-+0-9]|[0-9]{16}')
 
 
 def encode_fields(fields: Fields) -> bytes:
@@ -31,10 +25,8 @@ def encode_fields(fields: Fields) -> bytes:
 
 
 def encode_plain_fields(fields: Fields) -> bytes:
-    """As `encode_fields`, for fields that a JSON parser gave and in which no tag was found."""
-    data = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
-    # Whole doubles and large integers are plain to a parser, and stored with a tag.
-    return data if _MAY_NEED_TAG.search(data) is None else encode_fields(fields)
+    """As `encode_fields`, for fields that `decode_fields_tree` found to be their own encoding."""
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
 def decode_fields(data: bytes) -> Fields:

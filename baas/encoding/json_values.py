@@ -40,6 +40,7 @@ from baas.model.values import (
 SAFE_INTEGER_MAX = 2**53 - 1  # the largest that JavaScript's numbers keep apart from its neighbours
 DEPTH_MAX = 20  # nested maps and arrays, as in a document
 
+_NUMBERS = frozenset({int, float})
 _PLAIN_ENOUGH = 340  # characters: no text of this length can pass a limit of 1,500 bytes
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 
@@ -147,7 +148,8 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
 
 def decode_fields_tree(tree: Any, at: str = "", *, depth_max: int = DEPTH_MAX) -> Fields:
     """A document's fields from a client's object, checked in full: types, integer range, field
-    names, depth, no array directly in an array. Returns `tree` itself where nothing is tagged.
+    names, depth, no array directly in an array. Returns `tree` itself if that is also how the
+    fields are encoded, and a copy if not.
 
     Raises InvalidValue with the field path in `details["field"]`, behind `at` if given.
     """
@@ -244,11 +246,13 @@ def _decode_map(tree: dict[str, Any], depth: int) -> Fields:
                 if len(value) > _PLAIN_ENOUGH or not value.isascii():
                     _check_text(value)
                 continue
-            if kind is int:
-                if not INT64_MIN <= value <= INT64_MAX:
-                    raise _Flaw("is no 64-bit integer", "IntegerOutOfRange")
+            if kind is bool or value is None:
                 continue
-            if kind is bool or kind is float or value is None:
+            if kind is int and -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
+                continue
+            if kind is int or kind is float:
+                if not _is_encoded_plain(value) and result is tree:
+                    result = tree.copy()
                 continue
             decoded = _decode(value, depth)
             if decoded is not value:
@@ -263,6 +267,17 @@ def _decode_map(tree: dict[str, Any], depth: int) -> Fields:
     return result
 
 
+def _is_encoded_plain(number: Any) -> bool:
+    """Whether a plain number is also stored as one. Raises _Flaw for an integer out of range."""
+    if type(number) is float:
+        return not number.is_integer() and math.isfinite(number)
+    if -SAFE_INTEGER_MAX <= number <= SAFE_INTEGER_MAX:
+        return True
+    if INT64_MIN <= number <= INT64_MAX:
+        return False
+    raise _Flaw("is no 64-bit integer", "IntegerOutOfRange")
+
+
 def _decode_array(tree: list[Any], depth: int) -> list[Value]:
     result: list[Value] = tree
     index = 0
@@ -275,6 +290,8 @@ def _decode_array(tree: list[Any], depth: int) -> list[Value]:
                 if result is tree:
                     result = tree.copy()
                 result[index] = decoded
+            elif type(item) in _NUMBERS and not _is_encoded_plain(item) and result is tree:
+                result = tree.copy()
     except _Flaw as flaw:
         flaw.steps.append(index)
         raise
@@ -287,8 +304,7 @@ def _decode(tree: Any, depth: int) -> Value:
         _check_text(tree)
         return tree  # type: ignore[no-any-return]
     if kind is int:
-        if not INT64_MIN <= tree <= INT64_MAX:
-            raise _Flaw("is no 64-bit integer", "IntegerOutOfRange")
+        _is_encoded_plain(tree)  # for its range
         return tree  # type: ignore[no-any-return]
     if kind is float or kind is bool or tree is None:
         return tree  # type: ignore[no-any-return]

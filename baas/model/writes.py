@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, InvalidValue, NotFound
@@ -83,7 +83,7 @@ class SetWrite:
     mask: tuple[FieldPath, ...] | None = None
     transforms: tuple[FieldTransform, ...] = ()
     precondition: Precondition = NO_PRECONDITION
-    is_plain: bool = False
+    is_plain: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

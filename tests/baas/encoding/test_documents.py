@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import orjson
 import pytest
@@ -16,6 +17,7 @@ from baas.encoding.documents import (
     encode_fields,
     encode_plain_fields,
 )
+from baas.encoding.json_values import decode_fields_tree
 from baas.errors import DataLoss, InvalidValue
 from baas.model.documents import Document
 from baas.model.paths import DocumentPath
@@ -119,5 +121,18 @@ PLAIN_SCALARS = (
         max_size=5,
     )
 )
-def test_plain_fields_are_encoded_as_all_others_are(fields: Fields) -> None:
-    assert encode_plain_fields(fields) == encode_fields(fields)
+def test_a_tree_is_taken_for_its_encoding_only_where_it_is(tree: dict[str, Any]) -> None:
+    try:
+        fields = decode_fields_tree(tree)
+    except InvalidValue:
+        return
+    if fields is tree:
+        assert encode_plain_fields(fields) == encode_fields(fields)
+
+
+@pytest.mark.parametrize("value", [1.0, 1e300, -0.0, 2**53, -(2**63)])
+def test_a_number_that_is_stored_with_a_tag_is_not_its_own_encoding(value: Any) -> None:
+    for tree in ({"a": value}, {"a": [value]}, {"a": [{"b": value}]}):
+        fields = decode_fields_tree(tree)
+        assert fields == tree
+        assert fields is not tree
