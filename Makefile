@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 RUN := .venv/bin/python
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup run test check format build bench bench-peers objects-5g crash fuzz rules-corpus console browser clean
+.PHONY: help setup run test check format build bench bench-peers objects-5g crash fuzz fuzz-model rules-corpus console browser clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
