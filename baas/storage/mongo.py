@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pymongo.errors import OperationFailure
+
 from baas.clock import Clock
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
@@ -19,15 +21,14 @@ from baas.storage.engine import (
     Head,
     KeyRange,
 )
-from baas.storage.mongo_client import Document, MongoConnection, Session
+from baas.storage.mongo_client import Document, MongoConnection, Session, is_duplicate
 from baas.storage.mongo_layout import Row, Rows, as_document
 from baas.storage.mongo_reads import Lookups, MongoSnapshot
-from baas.storage.mongo_transactions import HeadMoved, Transactions
+from baas.storage.mongo_transactions import HeadMoved, Repeat, Transactions
 from baas.storage.mongo_watch import HeadWatcher
 from baas.storage.mongo_writes import (
     GroupCommands,
-    entry_upsert,
-    entry_upserts,
+    entry_inserts,
     run_group,
     run_write,
 )
@@ -227,12 +228,20 @@ class MongoEngine:
         written = list(commands)
 
         async def body(session: Session) -> None:
+            nonlocal written
             await self._change_head(
                 session,
                 update,
                 {"version": group.expected_version, "$or": [_UNCLAIMED, {"claim.by": self._id}]},
             )
-            await run_group(self._connection.database, written, session)
+            try:
+                await run_group(self._connection.database, written, session)
+            except OperationFailure as error:
+                if not is_duplicate(error) or commands.replaces_entries:
+                    raise
+                commands.replaces_entries = True
+                written = list(commands)
+                raise Repeat from error
 
         async def was_written(session: Session) -> bool:
             await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
@@ -278,18 +287,20 @@ class MongoEngine:
         cursor = database.documents.find(
             {"_id": {"$in": list(wanted)}}, {"version": 1}, session=session
         )
-        updates: list[Document] = []
+        entries: dict[str, Document] = {}
         taken = 0
         for found in await cursor.to_list():
             row = wanted[found["_id"]]
             if found["version"] != row.version:
                 continue
             taken += 1
-            updates += [
-                entry_upsert(self._rows.entry(entry.index, entry.key), found["_id"])
-                for entry in row.entries
-            ]
-        for command in entry_upserts(updates):
+            for entry in row.entries:
+                row_id = self._rows.entry(entry.index, entry.key)
+                entries[row_id] = {"_id": row_id, "document": found["_id"]}
+        cursor = database.entries.find({"_id": {"$in": list(entries)}}, {"_id": 1}, session=session)
+        for found in await cursor.to_list():
+            del entries[found["_id"]]
+        for command in entry_inserts(list(entries.values())):
             await run_write(database, command, session)
         return taken
 

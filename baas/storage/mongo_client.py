@@ -52,6 +52,11 @@ def is_conflict(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT
 
 
+def is_duplicate(error: PyMongoError) -> bool:
+    """A row that was to be new exists already."""
+    return isinstance(error, OperationFailure) and error.code == _DUPLICATE_KEY
+
+
 def is_passing(error: PyMongoError) -> bool:
     """Whether the same call may go through a little later: the primary was lost or changed."""
     if isinstance(error, ConnectionFailure | ExecutionTimeout):
@@ -64,7 +69,7 @@ def as_storage_error(error: PyMongoError | BSONError) -> StorageError:
     if isinstance(error, OperationFailure):
         if error.code in _TOO_OLD:
             return EngineUnavailable("the snapshot was held for too long; read in smaller steps")
-        if error.code == _DUPLICATE_KEY:
+        if is_duplicate(error):
             return EngineCorrupt(f"a row that was to be new exists already: {text}")
     if isinstance(error, DocumentTooLarge):
         return EngineUnavailable(f"MongoDB takes no document of that size: {text}")

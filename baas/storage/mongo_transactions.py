@@ -43,6 +43,10 @@ class HeadMoved(Exception):
     """The head is not where the transaction expects it; nothing was written."""
 
 
+class Repeat(Exception):
+    """The body has learned something, and wants to be run again from the beginning."""
+
+
 class _Doubtful(Exception):
     """The commit was asked for, and it is not known whether it happened."""
 
@@ -64,6 +68,8 @@ class Transactions:
             while True:
                 try:
                     return await self._attempt(session, body, deadline, seconds)
+                except Repeat:
+                    continue
                 except _Doubtful as doubt:
                     # Past the deadline, too: better late than not known.
                     if await self._find_out(session, was_written, deadline):

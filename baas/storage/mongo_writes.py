@@ -47,6 +47,9 @@ class GroupCommands:
     image reaches history, the last one documents."""
 
     def __init__(self, rows: Rows, group: CommitGroup, commit_id: str) -> None:
+        # While an index is filled, an entry may be there already: then, and once that has shown
+        # itself, entries are replaced, which takes several times as long.
+        self.replaces_entries = False
         self.history_bytes = 0
         self.bytes = 0  # of images and responses, roughly
         self._rows = rows
@@ -161,26 +164,22 @@ class GroupCommands:
                 deleted.add(row_id, size)
                 continue
             size += 2 * len(key)
-            if key in created:
-                inserted.add({"_id": row_id, "document": self._rows.document(key)}, size)
+            row = {"_id": row_id, "document": self._rows.document(key)}
+            if self.replaces_entries and key not in created:
+                replaced.add({"q": {"_id": row_id}, "u": row, "upsert": True}, 2 * size)
             else:
-                # While an index is filled, its entry may be there already.
-                replaced.add(entry_upsert(row_id, self._rows.document(key)), 2 * size)
+                inserted.add(row, size)
         yield from _deletes("entries", deleted)
         yield from _updates("entries", replaced)
         yield from _inserts("entries", inserted)
 
 
-def entry_upsert(row_id: str, document_id: str) -> Document:
-    return {"q": {"_id": row_id}, "u": {"_id": row_id, "document": document_id}, "upsert": True}
-
-
-def entry_upserts(updates: Sequence[Document]) -> Iterator[Document]:
-    """Commands that add entries whether or not they are there."""
+def entry_inserts(rows: Sequence[Document]) -> Iterator[Document]:
+    """Commands that add entries that are not there."""
     batches = _Batches()
-    for update in updates:
-        batches.add(update, 4 * len(update["u"]["_id"]))
-    yield from _updates("entries", batches)
+    for row in rows:
+        batches.add(row, 4 * len(row["_id"]))
+    yield from _inserts("entries", batches)
 
 
 async def run_write(

@@ -449,6 +449,18 @@ async def test_backfill_takes_only_documents_at_their_version(engine: StorageEng
         assert await entry_keys(snapshot, 1) == [b"a", b"aa"]
 
 
+async def test_commit_adds_entries_that_filling_has_added_already(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(1, {"a": "1"})
+    await engine.backfill([BackfillRow(key("a"), 1, [Entry(1, b"x"), Entry(1, b"y")])])
+    old, new = writer.images["a"], document("a", "2", version=2, created=1)
+    entries = {"removed": [Entry(1, b"y")], "added": [Entry(1, b"x"), Entry(1, b"z")]}
+    await engine.commit(CommitGroup(1, [CommitRecord(2, [change("a", old, new, **entries)])]))
+    async with snapshot_of(engine) as snapshot:
+        rows = await snapshot.scan_entries(1, ALL, limit=10)
+        assert [(row.key, row.document.data) for row in rows] == [(b"x", b"2"), (b"z", b"2")]
+
+
 async def test_drop_index_goes_in_steps_and_leaves_others(engine: StorageEngine) -> None:
     await Writer(engine).write(1, {"a": "1"})
     entries = [Entry(1, bytes([number])) for number in range(25)]
