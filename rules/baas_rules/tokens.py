@@ -3,15 +3,19 @@ behind a broken statement."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
 from baas_rules.errors import Diagnostic, Severity
 from baas_rules.lexer import NEVER_ENDS, Kind, Lexer, Token
-from baas_rules.limits import ERRORS_MAX, SOURCE_BYTES_MAX
+from baas_rules.limits import COMPILED_BYTES_MAX, ERRORS_MAX, SOURCE_BYTES_MAX
 from baas_rules.source import Source, Span
 
+_LEFT_OUT: Final = re.compile(
+    r"""(?P<text>'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/|\s+""", re.DOTALL
+)
 STATEMENT_WORDS: Final = frozenset({"match", "allow", "function", "service", "let", "return"})
 
 
@@ -45,7 +49,15 @@ class TokenStream:
             message = f"the file has {size} bytes; at most {SOURCE_BYTES_MAX} are allowed"
             self._report(message, start, None)
             return False
+        if size > COMPILED_BYTES_MAX and self._compiled_size() > COMPILED_BYTES_MAX:
+            message = f"without comments the file has more than {COMPILED_BYTES_MAX} bytes"
+            self._report(message, start, "move what conditions share into functions")
+            return False
         return True
+
+    def _compiled_size(self) -> int:
+        kept = _LEFT_OUT.sub(lambda found: found.group("text") or "", self._source.text)
+        return len(kept.encode())
 
     def _report(self, message: str, span: Span, hint: str | None = None) -> None:
         self._note(Severity.ERROR, message, span, hint)
