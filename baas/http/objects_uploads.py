@@ -32,7 +32,12 @@ async def start_upload(request: Request) -> Answer:
     )
     bucket = await named_bucket(request)
     upload = await uploads.start_upload(
-        request.context, request.caller, bucket, request.params["name"], declared
+        request.context,
+        request.caller,
+        bucket,
+        request.params["name"],
+        declared,
+        write_condition(request),
     )
     return json_answer(_encode_upload(upload))
 

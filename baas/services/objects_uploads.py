@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from baas.buckets.names import BucketName, check_object_name
-from baas.buckets.objects import NO_CONDITION, Check, Condition, Declared
+from baas.buckets.objects import Check, Condition, Declared
 from baas.buckets.records import StoredObject, Upload
 from baas.errors import InvalidArgument, NotFound
 from baas.services.caller import Caller, CallerKind
@@ -16,10 +16,16 @@ from baas.services.objects_authorizer import make_object_authorizer
 
 
 async def start_upload(
-    context: Context, caller: Caller, bucket: BucketName, name: str, declared: Declared
+    context: Context,
+    caller: Caller,
+    bucket: BucketName,
+    name: str,
+    declared: Declared,
+    condition: Condition,
 ) -> Upload:
-    """Raises PermissionDenied unless the rules allow `create` or `update` with what is declared;
-    InvalidArgument (`SizeMissing`), ResourceExhausted (`TooManyUploads`)."""
+    """The condition is asked for now, so that nobody sends bytes in vain, and is not kept: who
+    finishes the upload says it again. Raises PermissionDenied unless the rules allow `create` or
+    `update` with what is declared; FailedPrecondition (`ConditionFailed`); InvalidArgument (`SizeMissing`), ResourceExhausted (`TooManyUploads`)."""
     check_object_name(name)
     checked = check_declared(context, declared)
     authorizer = await make_object_authorizer(context, caller, bucket)
@@ -27,7 +33,7 @@ async def start_upload(
         raise InvalidArgument(
             "this upload needs `size`", reason="SizeMissing", details={"field": "size"}
         )
-    await check_upload(context, authorizer, bucket, name, checked, NO_CONDITION)
+    await check_upload(context, authorizer, bucket, name, checked, condition)
     return await context.uploads.start(bucket, name, _owner(caller), checked)
 
 
