@@ -64,7 +64,6 @@ from baas.storage.store import StoreMissing
 GROUP_BYTES_MAX = 16 * 1024 * 1024  # of new images; a single commit may be larger
 REEVALUATION_SECONDS_MAX = 10.0  # all other commits wait meanwhile
 CLOCK_AHEAD_MICROSECONDS_MAX = 60_000_000
-CLAIM_AFTER_CONFLICTS = 3
 TURN_SECONDS = 1.0  # a node that has died holds up the others for no longer
 CONFLICTS_MAX = 100  # with other nodes, of one commit; each is followed by a pause
 PAUSE_SECONDS_MIN = 0.001
@@ -432,10 +431,9 @@ class Committer:
         self._outrun += 1
         longest = min(PAUSE_SECONDS_MIN * 2**self._outrun, PAUSE_SECONDS_MAX)
         await asyncio.sleep(self._draw(longest))
-        if self._outrun >= CLAIM_AFTER_CONFLICTS:
-            # A node that never pauses would be ahead of this one for ever.
-            with suppress(StorageError):
-                await self._engine.claim_turn(TURN_SECONDS)
+        # A node that never pauses would be ahead of this one for ever.
+        with suppress(StorageError):
+            await self._engine.claim_turn(TURN_SECONDS)
 
     async def _pause_for_others(self, seconds: float) -> None:
         """Who commits without a break is always the first to know the head. Where others commit too

@@ -7,6 +7,7 @@ turn first, so that nodes interleave as they would over a network.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ from baas.storage.engine import (
     KeyRange,
     LogRecord,
 )
-from baas.storage.store import StoreMissing
+from baas.storage.store import StoreMissing, StoreName
 
 
 @dataclass
@@ -76,6 +77,50 @@ class SharedState:
         for engine in self.engines:
             if engine is not maker and not engine.is_cut_off:
                 engine.wake()
+
+
+class SharedStore:
+    """One node's view of databases that several nodes share. `states` is what they share."""
+
+    is_shared = True
+
+    def __init__(self, states: dict[StoreName, SharedState]) -> None:
+        self.states = states
+        self.engines: list[SharedEngine] = []
+
+    async def open(self, name: StoreName, *, create: bool) -> SharedEngine:
+        await asyncio.sleep(0)
+        if name not in self.states:
+            if not create:
+                raise StoreMissing(str(name))
+            self.states[name] = SharedState(incarnation=secrets.token_hex(4))
+        engine = self.states[name].open()
+        self.engines.append(engine)
+        return engine
+
+    async def list_databases(self, project: str) -> list[str]:
+        return sorted(
+            [name.database for name in self.states if name.project == project and name.database]
+        )
+
+    async def delete_project(self, project: str) -> None:
+        await asyncio.sleep(0)
+        for name in [name for name in self.states if name.project == project]:
+            gone = self.states.pop(name)
+            gone.incarnation = "gone"
+            for engine in gone.engines:
+                engine.wake()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def cut_off(self) -> None:
+        for engine in self.engines:
+            engine.is_cut_off = True
+
+    def rejoin(self) -> None:
+        for engine in self.engines:
+            engine.rejoin()
 
 
 class SharedEngine:
