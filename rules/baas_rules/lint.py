@@ -109,7 +109,7 @@ class _Linter:
             seen = self._seen.setdefault(id(found.node), _Seen(found.node))
             value = found.result.value
             if value is None:
-                seen.error = found.result.error or seen.error
+                seen.error = seen.error or found.result.error
             else:
                 seen.has_value = True
             if parent is not None:
