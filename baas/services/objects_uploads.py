@@ -25,7 +25,8 @@ async def start_upload(
 ) -> Upload:
     """The condition is asked for now, so that nobody sends bytes in vain, and is not kept: who
     finishes the upload says it again. Raises PermissionDenied unless the rules allow `create` or
-    `update` with what is declared; FailedPrecondition (`ConditionFailed`); InvalidArgument (`SizeMissing`), ResourceExhausted (`TooManyUploads`)."""
+    `update` with what is declared; FailedPrecondition (`ConditionFailed`); InvalidArgument
+    (`SizeMissing`), ResourceExhausted (`TooManyUploads`)."""
     check_object_name(name)
     checked = check_declared(context, declared)
     authorizer = await make_object_authorizer(context, caller, bucket)
