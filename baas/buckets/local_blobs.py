@@ -163,11 +163,13 @@ class LocalBlobs:
         """The folder, and the names of the new ones above it, durably."""
         if folder in self._folders:
             return
-        missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._synced:
-            for one in missing:
-                _sync_folder(one.parent)
+            # Those that were there too: whoever made them may not have come to syncing their names.
+            for one in folder.parents:
+                _sync_folder(one)
+                if one == self._root.parent:
+                    break
         self._folders.add(folder)
 
     def _walk(self, prefix: str) -> Iterator[BlobInfo]:

@@ -303,8 +303,13 @@ def _read_at_once(
 def _sync_folders(folder: Path) -> None:
     """Makes a new file's name durable: in its folder, and the folder's in its parents'."""
     for place in (folder, *list(folder.parents)[:3]):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(place)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable, and that others are gone."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from baas.clock import Clock
 from baas.storage.engine import EngineUnavailable
-from baas.storage.sqlite import SqliteEngine
+from baas.storage.sqlite import SqliteEngine, sync_folder
 from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
 
 _SUFFIX = ".sqlite"
@@ -73,4 +73,6 @@ def _remove_folder(folder: Path) -> None:
     if not folder.exists():
         return
     folder.rename(doomed)
+    # Before the project's record goes: a project of the same id must never find this one's files.
+    sync_folder(folder.parent)
     shutil.rmtree(doomed)
