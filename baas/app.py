@@ -192,7 +192,13 @@ class App:
 
         self.collector = Collector(objects, project_ids)
         stack.push_async_callback(self.collector.close)
+        projects.watch_deletions(self.collector.forget_project)
         self.collector.start()
+        if store.is_shared and settings.objects == "local":
+            _log.warning(
+                "objects are on the local disk of this node, where no other node can read them; "
+                "the setting `objects` takes a store that all nodes share"
+            )
         return Context(
             settings=settings,
             clock=clock,

@@ -50,6 +50,13 @@ class Collector:
         self._objects = objects
         self._list_projects = list_projects
         self._task: asyncio.Task[None] | None = None
+        self._deleted: dict[str, float] = {}
+
+    def forget_project(self, project: str) -> None:
+        """Its deletion has begun. Its bytes are deleted once the grace time is over, unless they
+        are of a project that was made again under its id."""
+        wait = self._objects.settings.object_grace_seconds + ROUND_SECONDS
+        self._deleted[project] = self._objects.clock.monotonic_seconds() + wait
 
     def start(self) -> None:
         if self._objects.settings.object_sweep_seconds:
@@ -69,6 +76,10 @@ class Collector:
             try:
                 for project in tuple(self._objects.touched):
                     await self.collect(project)
+                now = clock.monotonic_seconds()
+                for project in [one for one, due in self._deleted.items() if due < now]:
+                    del self._deleted[project]
+                    await self.sweep(project)
                 since = clock.monotonic_seconds() - swept_at
                 if since >= self._objects.settings.object_sweep_seconds:
                     swept_at = clock.monotonic_seconds()
@@ -143,14 +154,14 @@ class Collector:
 
     # The sweep ------------------------------------------------------------------------------------
 
-    async def sweep(self) -> Swept:
-        """Looks at every blob in the store once."""
+    async def sweep(self, only: str | None = None) -> Swept:
+        """Looks once at every blob in the store, or at those of one project."""
         swept = Swept()
-        for project in await self._list_projects():
+        for project in await self._list_projects() if only is None else ():
             await self.collect(project)
         if not await self._objects.owns_store():
             return swept
-        async for batch in self._objects.store.list(""):
+        async for batch in self._objects.store.list(f"{only}/" if only else ""):
             swept.seen += len(batch)
             old = self._objects.clock.now_microseconds() - self._grace_microseconds
             aged = [info for info in batch if info.modified_microseconds < old]
