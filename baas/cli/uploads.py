@@ -84,7 +84,9 @@ async def put(
     finish = _upload_path(place, upload) + ":finish"
     body = {"sha256": digest.hexdigest()}
     try:
-        made = await client.call("POST", finish, api=APPS_API, json=body)
+        made = await _attempt(
+            lambda: client.call("POST", finish, api=APPS_API, json=body, headers=said.condition)
+        )
     except Refused:
         memory.forget()  # what was refused once is not gone on with
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import secrets
 from collections.abc import Mapping
@@ -203,6 +204,20 @@ def as_bytes(data: bytes | str) -> bytes:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise InvalidArgument(f"upload_from_string() takes bytes or a string, not `{data!r}`")
+
+
+def size_of(source: Any) -> int | None:
+    """How many bytes follow in a file, None if nobody can tell: rules may ask for the size before
+    the first byte is sent."""
+    try:
+        if inspect.iscoroutinefunction(source.seek) or not source.seekable():
+            return None
+        at: int = source.tell()
+        end: int = source.seek(0, os.SEEK_END)
+        source.seek(at)
+    except (AttributeError, OSError, ValueError):
+        return None
+    return max(0, end - at) if isinstance(end, int) else None
 
 
 def check_mode(mode: str) -> None:

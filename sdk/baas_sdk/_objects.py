@@ -344,11 +344,17 @@ def upload_status(home: BucketName, upload: str) -> Call[UploadStatus]:
     return Call(request, lambda tree: UploadStatus(int(tree["offset"]), tree.get("size")))
 
 
-def finish_upload(home: BucketName, upload: str, sha256: str | None) -> Call[ObjectInfo]:
-    """Makes the bytes the object, if they are those of the checksum."""
-    body = {} if sha256 is None else {"sha256": sha256}
+def finish_upload(
+    home: BucketName, upload: str, sha256: str, condition: Precondition
+) -> Call[ObjectInfo]:
+    """Makes the bytes the object, if they are those of the checksum. Repeated, the server answers
+    as it did."""
     request = Request(
-        "POST", f"{home.upload_url(upload)}:finish", body=dumps(body), is_idempotent=True
+        "POST",
+        f"{home.upload_url(upload)}:finish",
+        body=dumps({"sha256": sha256}),
+        headers=condition.headers,
+        is_idempotent=True,
     )
     return Call(request, parse_object)
 

@@ -106,12 +106,17 @@ class BlobWriter(io.BufferedIOBase):
     `with` by an exception, makes none; nor does one that is never closed."""
 
     def __init__(
-        self, mover: SyncMover, target: Target, stored: Stored, timeout: float | None
+        self,
+        mover: SyncMover,
+        target: Target,
+        stored: Stored,
+        size: int | None,
+        timeout: float | None,
     ) -> None:
         self._mover = mover
         self._stored = stored
         self._timeout = timeout
-        self._work = _Written(target)
+        self._work = _Written(target, size)
 
     def writable(self) -> bool:
         return True
@@ -220,12 +225,17 @@ class AsyncBlobWriter:
     `async with` by an exception, makes none; nor does one that is never closed."""
 
     def __init__(
-        self, mover: AsyncMover, target: Target, stored: Stored, timeout: float | None
+        self,
+        mover: AsyncMover,
+        target: Target,
+        stored: Stored,
+        size: int | None,
+        timeout: float | None,
     ) -> None:
         self._mover = mover
         self._stored = stored
         self._timeout = timeout
-        self._work = _Written(target)
+        self._work = _Written(target, size)
         self.closed = False
 
     def tell(self) -> int:
@@ -264,8 +274,9 @@ class AsyncBlobWriter:
 class _Written:
     """What was written and is not sent yet: less than a chunk, between two writes."""
 
-    def __init__(self, target: Target) -> None:
-        self._upload = Upload(target, None)
+    def __init__(self, target: Target, size: int | None) -> None:
+        self._upload = Upload(target, size)
+        self._size = size
         self._target = target
         self._held = bytearray()
         self.position = 0
@@ -293,6 +304,7 @@ class _Written:
         yield from self._upload.append(data)
 
     def last(self) -> _transfers.Flow[ObjectInfo]:
+        _transfers.check_whole(self.position, self._size)
         rest = bytes(self._held)
         if self._upload.id is not None:
             yield from self._send(rest)

@@ -201,11 +201,19 @@ class Upload:
         self.id: str | None = None
         self.offset = 0
         self.digest: Digest = hashlib.sha256()
+        self._condition: Precondition | None = None
+
+    def condition(self) -> Flow[Precondition]:
+        """What must hold when the object is made, found out once, before the first byte is sent."""
+        if self._condition is None:
+            target = self.target
+            self._condition = yield from condition(target.home, target.name, target.wanted)
+        return self._condition
 
     def put(self, data: bytes) -> Flow[ObjectInfo]:
         """All of it in one request."""
         target = self.target
-        where = yield from condition(target.home, target.name, target.wanted)
+        where = yield from self.condition()
         sha256 = self.digest.hexdigest()
         self.total = len(data)
         yield self._report()
@@ -218,7 +226,7 @@ class Upload:
     def begin(self) -> Flow[None]:
         """Gets an id from the server, to send parts to."""
         target = self.target
-        where = yield from condition(target.home, target.name, target.wanted)
+        where = yield from self.condition()
         self.id = yield Send(
             _objects.begin_upload(target.home, target.name, target.about, where, self.total)
         )
@@ -251,10 +259,12 @@ class Upload:
         """Makes the bytes the object."""
         assert self.id is not None
         sha256 = self.digest.hexdigest()
+        where = yield from self.condition()
+        call = _objects.finish_upload(self.target.home, self.id, sha256, where)
         try:
-            info: ObjectInfo = yield Send(_objects.finish_upload(self.target.home, self.id, sha256))
+            info: ObjectInfo = yield Send(call)
         except NotFound as error:
-            # Repeated after an answer that was lost: the object is there, and the upload is not.
+            # After an answer that was lost long ago: the object is there, and the upload is not.
             found = yield Send(_objects.find_metadata(self.target.home, self.target.name))
             if found is None or found.sha256 != sha256:
                 raise self._named(error) from None
@@ -278,7 +288,7 @@ def upload(target: Target, size: int | None) -> Flow[ObjectInfo]:
     work = Upload(target, size)
     data: bytes = yield Read(_next_size(work), work.digest)
     if len(data) < target.chunk_bytes or len(data) == size:
-        _check_whole(len(data), size)
+        check_whole(len(data), size)
         return (yield from work.put(data))
     yield from work.begin()
     return (yield from _send_rest(work, data))
@@ -295,6 +305,7 @@ def resume(target: Target, upload_id: str, size: int | None) -> Flow[ObjectInfo]
         )
     work = Upload(target, total)
     work.id = upload_id
+    yield from work.condition()
     while work.offset < status.offset:
         wanted = min(target.chunk_bytes, status.offset - work.offset)
         data: bytes = yield Read(wanted, work.digest)
@@ -312,7 +323,7 @@ def _send_rest(work: Upload, data: bytes) -> Flow[ObjectInfo]:
     while data:
         yield from work.append(data)
         data = yield Read(_next_size(work), work.digest)
-    _check_whole(work.offset, work.total)
+    check_whole(work.offset, work.total)
     return (yield from work.finish())
 
 
@@ -321,7 +332,8 @@ def _next_size(work: Upload) -> int:
     return chunk if work.total is None else min(chunk, work.total - work.offset)
 
 
-def _check_whole(found: int, size: int | None) -> None:
+def check_whole(found: int, size: int | None) -> None:
+    """Raises InvalidArgument."""
     if size is not None and found != size:
         raise InvalidArgument(f"the source ended after {found} of {size} bytes")
 

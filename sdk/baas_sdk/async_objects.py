@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, overload
 
 from baas_sdk import _objects, _transfers
-from baas_sdk._blobs import BaseBlob, BaseBucket, as_bytes, check_mode, partial_path
+from baas_sdk._blobs import BaseBlob, BaseBucket, as_bytes, check_mode, partial_path, size_of
 from baas_sdk._moving import AsyncMover, Readable
 from baas_sdk._objects import Listing
 from baas_sdk._streams import AsyncBlobReader, AsyncBlobWriter
@@ -204,14 +204,15 @@ class AsyncBlob(BaseBlob):
         timeout: float | None = None,
     ) -> None:
         """Uploads what a binary file holds from where it stands: `size` bytes of it, else all. It
-        need not be seekable. Longer than a chunk, it goes in parts, each sent again after a lost
+        need not be seekable; but whoever the rules bind must say the `size` of a pipe that is
+        longer than a chunk. Longer than a chunk, it goes in parts, each sent again after a lost
         connection; progress then tells the upload's id, and so do the `details` of an error, for
         `resume_upload`."""
         if rewind:
             file_obj.seek(0)  # type: ignore[attr-defined]
         wanted = self._wanted(if_generation_match, if_etag_match)
         target = self._target(content_type, metadata, wanted, guess_from=self.name)
-        flow = _transfers.upload(target, size)
+        flow = _transfers.upload(target, size_of(file_obj) if size is None else size)
         info = await self._mover().run(flow, source=file_obj, progress=progress, timeout=timeout)
         self._load(info)
 
@@ -259,14 +260,16 @@ class AsyncBlob(BaseBlob):
         upload: str,
         filename: str | os.PathLike[str],
         *,
+        if_generation_match: int | None = None,
+        if_etag_match: str | None = None,
         progress: Callable[[TransferProgress], object] | None = None,
         timeout: float | None = None,
     ) -> None:
         """Goes on with an upload of the same file that was cut off, in this process or another:
-        only what the server does not have is sent. Raises NotFound for one that has ended or
-        expired."""
+        only what the server does not have is sent. A condition is said again. Raises NotFound for
+        one that has ended or expired."""
         upload = _objects.check_upload(upload)
-        target = self._target(None, None, self._wanted(None, None))
+        target = self._target(None, None, self._wanted(if_generation_match, if_etag_match))
         with open(filename, "rb") as file:
             flow = _transfers.resume(target, upload, os.fstat(file.fileno()).st_size)
             info = await self._mover().run(flow, source=file, progress=progress, timeout=timeout)
@@ -382,6 +385,7 @@ class AsyncBlob(BaseBlob):
         self,
         mode: Literal["wb"],
         *,
+        size: int | None = None,
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
         if_generation_match: int | None = None,
@@ -393,6 +397,7 @@ class AsyncBlob(BaseBlob):
         self,
         mode: str = "rb",
         *,
+        size: int | None = None,
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
         if_generation_match: int | None = None,
@@ -401,12 +406,13 @@ class AsyncBlob(BaseBlob):
     ) -> AsyncBlobReader | AsyncBlobWriter:
         """The object as a binary file. One opened to read is seekable, fetches what is read, and
         is of one generation. One opened to write makes the object when it is closed, and makes none
-        if its `with` is left by an exception."""
+        if its `with` is left by an exception. Whoever the rules bind must say the `size` of what
+        will be longer than a chunk."""
         check_mode(mode)
         wanted = self._wanted(if_generation_match, if_etag_match)
         if mode == "wb":
             target = self._target(content_type, metadata, wanted, guess_from=self.name)
-            return AsyncBlobWriter(self._mover(), target, self._load, timeout)
+            return AsyncBlobWriter(self._mover(), target, self._load, size, timeout)
         if self._info is None or if_generation_match != self.generation:
             await self.reload(timeout=timeout)
         assert self._info is not None

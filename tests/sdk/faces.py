@@ -20,7 +20,7 @@ class Face:
         self.is_async = is_async
         self.client: Any = AsyncClient(url, **settings) if is_async else Client(url, **settings)
 
-    async def call(self, method: Callable[..., Any], *args: Any, **rest: Any) -> Any:
+    async def call(self, method: Callable[..., Any], /, *args: Any, **rest: Any) -> Any:
         """Calls a method that sends something."""
         if self.is_async:
             return await method(*args, **rest)

@@ -64,7 +64,7 @@ async def test_a_large_one_goes_in_parts_and_tells_how_far_it_is(
     assert blob.metadata == {"k": "v"}
     assert [item.transferred for item in told] == [0, 1000, 2000, 3000, 3500]
     assert {item.upload for item in told} == {"u0"}
-    assert {item.total for item in told} == {None}  # the source has no size
+    assert {item.total for item in told} == {3500}
     assert len([line for line in fake.seen if line.startswith("PATCH")]) == 4
 
 
@@ -191,6 +191,11 @@ async def test_a_source_that_lies_about_its_size_makes_no_object(
     with pytest.raises(InvalidArgument, match="gave str instead of bytes; open files as `rb`"):
         await face.call(blob.upload_from_file, io.StringIO("text"))
     assert fake.objects == {}
+    source = io.BytesIO(DATA)
+    source.seekable = lambda: False  # type: ignore[method-assign]
+    told: list[TransferProgress] = []
+    await face.call(blob.upload_from_file, source, progress=told.append)
+    assert {item.total for item in told} == {None}
     await upload(face, blob, size=2500)
     assert fake.bytes["a/ü b.bin"] == DATA[:2500]
 
