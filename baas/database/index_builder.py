@@ -51,6 +51,7 @@ SLICE_FIRST = 100
 SLICE_MIN = 10
 SLICE_MAX = 1_000
 SLICE_SECONDS = 0.005
+SHARED_SLICE_SECONDS = 0.05  # of an engine that is away: half of it is waiting for answers
 TAKE_OVER_SECONDS = 30.0  # what another node has begun is left to it for so long
 _DEFINITIONS_MAX = 100_000
 _COUNTER = INDEXES.document("next")  # of numbers; who defines an index changes it
@@ -246,6 +247,7 @@ class IndexBuilder:
             by_collection.setdefault(index.definition.collection_id, []).append(index)
         last = b""
         size = SLICE_FIRST
+        aim = SHARED_SLICE_SECONDS if self._engine.is_shared else SLICE_SECONDS
         while True:
             started = self._clock.monotonic_seconds()
             documents = await self._read(last, size)
@@ -260,7 +262,7 @@ class IndexBuilder:
                 return
             last = keys.document_key(documents[-1].path) + b"\x00"
             seconds = self._clock.monotonic_seconds() - started
-            size = _next_size(size, seconds)
+            size = _next_size(size, seconds, aim)
             await asyncio.sleep(0)
 
     async def _read(self, start: bytes, limit: int) -> list[StoredDocument]:
@@ -292,9 +294,9 @@ def _row(document: StoredDocument, indexes: Sequence[Index]) -> BackfillRow | No
     return BackfillRow(keys.document_key(document.path), document.version, entries)
 
 
-def _next_size(size: int, seconds: float) -> int:
-    if seconds > SLICE_SECONDS:
+def _next_size(size: int, seconds: float, aim: float) -> int:
+    if seconds > aim:
         return max(SLICE_MIN, size // 2)
-    if seconds < SLICE_SECONDS / 2:
+    if seconds < aim / 2:
         return min(SLICE_MAX, size * 2)
     return size
