@@ -16,7 +16,15 @@ from pathlib import Path
 
 from bench import loads, sdk
 from bench.loads import Figure
-from bench.servers import Target, floor, measured_fsync_ms, product, sync_delay_library
+from bench.servers import (
+    Target,
+    floor,
+    measured_fsync_ms,
+    mongodb_floor,
+    product,
+    sync_delay_library,
+)
+from tests.mongo import ReplicaSet
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,12 @@ def main() -> None:
     parser.add_argument(
         "--servers", default="uvicorn,granian", help="HTTP servers, comma separated"
     )
+    parser.add_argument(
+        "--engine",
+        default="sqlite",
+        choices=("sqlite", "mongodb"),
+        help="mongodb: beside the bare driver, on a replica set of one that is started for it",
+    )
     parser.add_argument("--only", default="", help="only loads whose name contains this")
     parser.add_argument("--sockets", type=int, default=300, help="listeners of the fan-out load")
     parser.add_argument(
@@ -53,6 +67,9 @@ def main() -> None:
             f"one fdatasync of 4 KiB: {fsync:.2f} ms\n",
             flush=True,
         )
+        if options.engine == "mongodb":
+            compare_on_mongodb(root, options, fsync)
+            return
         for server in options.servers.split(","):
             compare(server, root / server, options, delay=(None, 0), fsync=fsync)
         library = None if options.no_delay else sync_delay_library(root)
@@ -119,14 +136,7 @@ def compare(
 ) -> None:
     """Floor and product, both up, measured in turn; a table of ratios."""
     folder.mkdir()
-    chosen = loads_for(options, only_durable=delay[1] > 0)
-    title = f"{server}, 2 ms added to each sync" if delay[1] else server
-    print(
-        f"## {title} (fdatasync {fsync:.2f} ms)\n\n| load | floor/s | baas/s | **ratio** "
-        "| CPU us floor / baas: ratio "
-        "| floor p50 / p99 ms | baas p50 / p99 ms | failed |\n|---|---|---|---|---|---|---|---|",
-        flush=True,
-    )
+    print_heading(f"{server}, 2 ms added to each sync" if delay[1] else server, fsync)
     with (
         floor(server, folder, documents=options.documents, delay=delay) as bare,
         product(server, folder, documents=options.documents, delay=delay) as whole,
@@ -134,15 +144,52 @@ def compare(
         if not delay[1] and options.only in "fan-out":
             # First: afterwards, memory that other loads gave back would serve the sockets.
             fan_out_rows(bare, whole, options)
-        for load in chosen:
-            load.run(whole)  # warms caches and indexes; not counted
-            rounds = [(load.run(bare), load.run(whole)) for _ in range(options.rounds)]
-            print(row(load.name, rounds), flush=True)
-        print(
-            f"\nserver memory after the loads: floor {bare.memory_mib():.0f} MiB, "
-            f"baas {whole.memory_mib():.0f} MiB\n",
-            flush=True,
-        )
+        measure(loads_for(options, only_durable=delay[1] > 0), bare, whole, options)
+
+
+def compare_on_mongodb(folder: Path, options: argparse.Namespace, fsync: float) -> None:
+    """The bare driver behind the same HTTP server, and the product, on one mongod."""
+    mongod = ReplicaSet(folder / "mongod").start()
+    try:
+        engine = ("--engine", "mongodb", "--mongodb-uri", mongod.uri)
+        for server in options.servers.split(","):
+            (folder / server).mkdir()
+            print_heading(f"{server}, MongoDB; the floor is the bare driver", fsync)
+            flags = (*engine, "--mongodb-database", f"bench_{server}")
+            with (
+                mongodb_floor(server, mongod.uri, documents=options.documents) as bare,
+                product(
+                    server,
+                    folder / server,
+                    documents=options.documents,
+                    delay=(None, 0),
+                    flags=flags,
+                ) as whole,
+            ):
+                measure(loads_for(options, only_durable=False), bare, whole, options)
+    finally:
+        mongod.stop()
+
+
+def print_heading(title: str, fsync: float) -> None:
+    print(
+        f"## {title} (fdatasync {fsync:.2f} ms)\n\n| load | floor/s | baas/s | **ratio** "
+        "| CPU us floor / baas: ratio "
+        "| floor p50 / p99 ms | baas p50 / p99 ms | failed |\n|---|---|---|---|---|---|---|---|",
+        flush=True,
+    )
+
+
+def measure(chosen: list[Load], bare: Target, whole: Target, options: argparse.Namespace) -> None:
+    for load in chosen:
+        load.run(whole)  # warms caches and indexes; not counted
+        rounds = [(load.run(bare), load.run(whole)) for _ in range(options.rounds)]
+        print(row(load.name, rounds), flush=True)
+    print(
+        f"\nserver memory after the loads: floor {bare.memory_mib():.0f} MiB, "
+        f"baas {whole.memory_mib():.0f} MiB\n",
+        flush=True,
+    )
 
 
 def row(name: str, rounds: list[tuple[Figure, Figure]]) -> str:

@@ -23,6 +23,7 @@ from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
 from baas.storage.engine import Change, CommitGroup, CommitRecord, Entry
 from baas.storage.sqlite import SqliteEngine
+from bench import floor_mongo_seed
 from bench.processes import cpu_seconds, free_port, memory_mib, running
 
 HERE = Path(__file__).parent
@@ -148,12 +149,29 @@ def floor(
     server: str, folder: Path, *, documents: int, delay: tuple[Path | None, int]
 ) -> Iterator[Target]:
     """The bare app of bench/floor.py, with its seed."""
-    port = free_port()
     data = folder / "floor.sqlite"
     asyncio.run(seed_floor(data, documents))
-    environment = _environment(*delay) | {"BENCH_DATA": str(data)}
+    with _bare_app("bench.floor:app", server, _environment(*delay) | {"BENCH_DATA": str(data)}) as (
+        target
+    ):
+        yield target
+
+
+@contextlib.contextmanager
+def mongodb_floor(server: str, uri: str, *, documents: int) -> Iterator[Target]:
+    """The bare app of bench/floor_mongo.py, with its seed."""
+    rows = [{"_id": f"seed{number}", **seed_fields(number, "me")} for number in range(documents)]
+    floor_mongo_seed.seed(uri, rows)
+    environment = dict(os.environ) | {"BENCH_MONGODB_URI": uri}
+    with _bare_app("bench.floor_mongo:app", server, environment) as target:
+        yield target
+
+
+@contextlib.contextmanager
+def _bare_app(app: str, server: str, environment: dict[str, str]) -> Iterator[Target]:
+    port = free_port()
     if server == "uvicorn":
-        command = [sys.executable, "-m", "uvicorn", "bench.floor:app", "--port", str(port)]
+        command = [sys.executable, "-m", "uvicorn", app, "--port", str(port)]
         command += ["--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio"]
         command += [
             "--ws-per-message-deflate",
@@ -164,7 +182,7 @@ def floor(
         ]
     else:
         command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port)]
-        command += ["--log-level", "warning", "--loop", "uvloop", "bench.floor:app"]
+        command += ["--log-level", "warning", "--loop", "uvloop", app]
     url = f"http://127.0.0.1:{port}"
     with running(command, environment, url + "/list") as process:
         yield Target(
@@ -185,7 +203,12 @@ def floor(
 
 @contextlib.contextmanager
 def product(
-    server: str, folder: Path, *, documents: int, delay: tuple[Path | None, int]
+    server: str,
+    folder: Path,
+    *,
+    documents: int,
+    delay: tuple[Path | None, int],
+    flags: tuple[str, ...] = (),
 ) -> Iterator[Target]:
     """The product as `baas serve` starts it: rules deployed, a signed-in user, the same seed."""
     port = free_port()
@@ -201,6 +224,7 @@ def product(
         str(port),
         "--server",
         server,
+        *flags,
     ]
     url = f"http://127.0.0.1:{port}"
     with running(command, _environment(*delay), url + "/readyz") as process:
