@@ -25,6 +25,15 @@ T = TypeVar("T")
 BATCHES_AT_ONCE = 4
 BATCH_IDS_MAX = 1_000
 _HISTORY_KEYS = 100  # of which one find asks for old images
+_JOINED_ROWS_MAX = 200
+_JOIN = {
+    "$lookup": {
+        "from": "documents",
+        "localField": "document",
+        "foreignField": "_id",
+        "as": "found",
+    }
+}
 _LOG_ROWS = 16  # of up to two MiB
 
 Found = tuple[dict[str, T], Timestamp]
@@ -168,6 +177,31 @@ class MongoSnapshot:
         self, index: int, span: KeyRange, *, limit: int, descending: bool = False
     ) -> list[EntryRow]:
         rows = self._rows
+        if limit > _JOINED_ROWS_MAX:
+            return await self._scan_in_two(index, span, limit, descending)
+        if limit <= 0:
+            self._check_open()
+            return []
+        pipeline: list[Document] = [
+            {"$match": {"_id": rows.entry_span(index, span)}},
+            {"$sort": {"_id": -1 if descending else 1}},
+            {"$limit": limit},
+            _JOIN,
+        ]
+        found = await self._aggregate("entries", pipeline)
+        try:
+            return [
+                EntryRow(rows.entry_key(index, row["_id"]), as_document(row["found"][0]))
+                for row in found
+            ]
+        except IndexError as error:
+            raise EngineCorrupt("an entry leads to no document") from error
+
+    async def _scan_in_two(
+        self, index: int, span: KeyRange, limit: int, descending: bool
+    ) -> list[EntryRow]:
+        """For many rows: the servers join them slower than two finds do."""
+        rows = self._rows
         where = rows.entry_span(index, span)
         found = await self._scan("entries", where, limit, descending, None)
         documents = await self._get([row["document"] for row in found])
@@ -177,7 +211,7 @@ class MongoSnapshot:
                 for row in found
             ]
         except KeyError as error:
-            raise EngineCorrupt(f"an entry leads to no document: {error}") from error
+            raise EngineCorrupt("an entry leads to no document") from error
 
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:
         return await self._count("documents", self._rows.document_span(span), limit)
@@ -257,18 +291,21 @@ class MongoSnapshot:
         if limit is not None:
             pipeline.append({"$limit": limit})
         pipeline.append({"$count": "count"})
-        self._check_open()
-        rows = await self._connection.read(
-            {
-                "aggregate": collection,
-                "pipeline": pipeline,
-                "cursor": {},
-                "hint": {"_id": 1},
-                "readConcern": self._concern,
-            },
-            is_slow=True,
-        )
+        rows = await self._aggregate(collection, pipeline, is_slow=True)
         return rows[0]["count"] if rows else 0
+
+    async def _aggregate(
+        self, collection: str, pipeline: list[Document], *, is_slow: bool = False
+    ) -> list[Document]:
+        self._check_open()
+        command: Document = {
+            "aggregate": collection,
+            "pipeline": pipeline,
+            "cursor": {"batchSize": BATCH_ROWS},
+            "hint": {"_id": 1},
+            "readConcern": self._concern,
+        }
+        return await self._connection.read(command, is_slow=is_slow)
 
     async def _find(self, command: Document) -> list[Document]:
         self._check_open()
