@@ -33,7 +33,7 @@ from baas.buckets.blobs import BlobStore
 from baas.buckets.collector import Collector
 from baas.buckets.local_blobs import LocalBlobs
 from baas.buckets.objects import Objects
-from baas.buckets.remote_blobs import RemoteBlobs
+from baas.buckets.remote_blobs import STORE_KINDS, RemoteBlobs
 from baas.buckets.signing import UrlSigner
 from baas.buckets.thumbnails import Thumbnails
 from baas.buckets.uploads import Uploads
@@ -293,11 +293,11 @@ def check_settings(settings: Settings) -> None:
             "the engine `mongodb` needs `mongodb_uri`, as in mongodb://host,host/?replicaSet=name",
             reason="InvalidSettings",
         )
-    if settings.objects != "local" and not settings.objects.removeprefix("s3://").strip("/"):
-        raise InvalidArgument("`objects` names no bucket", reason="InvalidSettings")
-    if settings.objects != "local" and not settings.objects.startswith("s3://"):
+    kind, _, place = settings.objects.partition("://")
+    if settings.objects != "local" and not (f"{kind}://" in STORE_KINDS and place.strip("/")):
         raise InvalidArgument(
-            f"`objects` is `{settings.objects}`; it takes `local` or `s3://bucket/prefix`",
+            f"`objects` is `{settings.objects}`; it takes `local`, or a bucket as in "
+            "`s3://bucket/prefix`",
             reason="InvalidSettings",
         )
 

@@ -21,7 +21,7 @@ from baas.errors import InvalidArgument
 PIECE_BYTES = 8 * 1024 * 1024  # of a multipart upload; two are in memory per writer
 READ_BYTES = 4 * 1024 * 1024  # fetched at a time; two are in memory per reader
 _OWNER = ".owner"
-_ALLOWED = ("s3://", "gs://", "az://")
+STORE_KINDS = ("s3://", "gs://", "az://")
 
 
 class RemoteBlobs:
@@ -31,7 +31,7 @@ class RemoteBlobs:
     part_bytes_max = 4 * 1024 * 1024 * 1024
 
     def __init__(self, url: str) -> None:
-        if not url.startswith(_ALLOWED):
+        if not url.startswith(STORE_KINDS):
             raise InvalidArgument(
                 f"`objects` is `{url}`; it takes `local` or a URL such as `s3://bucket/prefix`",
                 reason="InvalidSettings",
