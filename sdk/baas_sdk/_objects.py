@@ -273,7 +273,12 @@ def copy_object(home: BucketName, name: str, bucket: str, to: str) -> Call[Objec
 
 
 def sign(
-    home: BucketName, name: str, method: str, seconds: int, content_type: str | None
+    home: BucketName,
+    name: str,
+    method: str,
+    seconds: int,
+    content_type: str | None,
+    size: int | None,
 ) -> Call[str]:
     """A path with a signature that lets anybody make this one request."""
     if method not in SIGNED_METHODS:
@@ -281,6 +286,8 @@ def sign(
     body: dict[str, Any] = {"method": method, "expires_in": seconds}
     if content_type is not None:
         body["content_type"] = _content_type(content_type)
+    if size is not None:
+        body["size"] = size
     return Call(
         _verb(home, name, "sign", body, is_idempotent=True), lambda tree: _text(tree, "url")
     )

@@ -424,13 +424,15 @@ class AsyncBlob(BaseBlob):
         *,
         method: str = "GET",
         content_type: str | None = None,
+        size: int | None = None,
         timeout: float | None = None,
     ) -> str:
         """An address by which anybody may make this one request until it expires, in at most seven
-        days: for a link, an `<img>`, or an upload by somebody without an account. Only what this
-        client may do itself is signed."""
+        days: for a link, an `<img>`, or an upload (`method="PUT"`) by somebody without an account,
+        which then has to be of the `content_type` and `size` given here. Only what this client may
+        do itself is signed; for whom the rules bind, for the object as it is now only."""
         seconds = _objects.expires_in_seconds(expiration)
-        call = _objects.sign(self._bucket._home, self.name, method, seconds, content_type)
+        call = _objects.sign(self._bucket._home, self.name, method, seconds, content_type, size)
         client = self._bucket._client
         return str(client._options.base_url + await client._http.run(call, timeout))
 

@@ -40,7 +40,7 @@ from baas_sdk import (
 )
 from baas_sdk._paths import new_document_id
 
-from tests.processes import ROOT, ServerProcess
+from tests.processes import ROOT, ServerProcess, checked
 from tests.sdk.faces import Face
 
 pytestmark = pytest.mark.slow
@@ -765,12 +765,19 @@ service cloud.firestore {
     match /cities/{city} { allow read, write: if request.auth != null; }
   }
 }
+service firebase.storage {
+  match /b/{bucket}/o {
+    match /photos/{photo=**} { allow read, write: if request.auth != null; }
+  }
+}
 """
 
 
 def test_the_readme_runs(world: World, tmp_path: Path) -> None:
     """Its Python blocks are one program; what it prints stands in its comments."""
     key = world.server.create_project("readme", README_RULES, allow_open=True)
+    with world.server.admin() as admin:
+        checked(admin.post("/projects/readme/buckets", json={"id": "default"}))
     page = (ROOT / "sdk" / "README.md").read_text(encoding="utf-8")
     program = "\n".join(BLOCK.findall(page))
     expected = re.findall(r"# -> (.*)$", program, re.MULTILINE)
@@ -781,7 +788,11 @@ def test_the_readme_runs(world: World, tmp_path: Path) -> None:
     script.write_text(program, encoding="utf-8")
 
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
 
     assert done.returncode == 0, done.stderr
