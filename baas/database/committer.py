@@ -250,7 +250,7 @@ class Committer:
     def check_queue(self) -> None:
         """Raises ResourceExhausted if too many commits wait, Unavailable after `close`."""
         if self._is_closed:
-            raise Unavailable("the database is closed", reason="DatabaseClosed")
+            raise _closed()
         if len(self._queue) >= self._limits.commit_queue_max:
             raise ResourceExhausted(
                 f"{len(self._queue)} commits wait already; try again later",
@@ -295,7 +295,7 @@ class Committer:
         if not self._is_shared:
             return
         if self._is_closed:
-            raise Unavailable("the database is closed", reason="DatabaseClosed")
+            raise _closed()
         following: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._following.append(following)
         self._must_follow = True
@@ -320,10 +320,13 @@ class Committer:
             if self._wakeup is not None and not self._wakeup.done():
                 self._wakeup.set_result(None)
             await asyncio.wait([task])
+        for following in self._following:
+            if not following.done():
+                following.set_exception(_closed())
 
     async def _run(self) -> None:
         while True:
-            while self._queue or self._is_behind:
+            while self._queue or (self._is_behind and not self._is_closed):
                 if self._must_follow or not self._queue:
                     await self._follow()
                 if self._queue:
@@ -677,6 +680,10 @@ class Committer:
     def _refuse(self, group: _Group, error: Exception) -> None:
         for attempt in group.taken:
             _settle(attempt, as_baas_error(error))
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the database is closed", reason="DatabaseClosed")
 
 
 def _settle(attempt: Attempt, outcome: CommitResult[Any] | BaseException) -> None:

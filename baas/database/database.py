@@ -252,8 +252,8 @@ class Database:
         self._users = 0  # open snapshots and running transactions
         self._is_closed = False
         self._unwatch: Callable[[], None] | None = None
-        self.on_removed: Callable[[], None] | None = None
-        """Called once if others removed the database from the store: it is of no more use."""
+        self.is_removed = False  # from the store, by another node: it is of no more use
+        self.on_removed: Callable[[], None] = lambda: None
 
     @classmethod
     async def open(
@@ -332,6 +332,13 @@ class Database:
         """The ids of the collections directly below a document, or of the root for None, sorted."""
         async with ReadSnapshot(self) as snapshot:
             return await snapshot.list_collection_ids(parent)
+
+    async def check_reachable(self) -> None:
+        """Raises Unavailable unless the store answers."""
+        try:
+            await self._engine.read_head()
+        except StorageError as error:
+            raise as_baas_error(error) from error
 
     async def read_oldest_version(self) -> int:
         """Versions below it cannot be resumed from."""
@@ -511,5 +518,5 @@ class Database:
         await self._builder.load(snapshot)
 
     def _note_removed(self) -> None:
-        if self.on_removed is not None:
-            self.on_removed()
+        self.is_removed = True
+        self.on_removed()

@@ -151,6 +151,8 @@ class Databases:
             raise
         self._open[name] = database
         database.on_removed = lambda: self._note_removed(name, database)
+        if database.is_removed:
+            self._note_removed(name, database)
         if self._trimming is None:
             self._trimming = asyncio.create_task(self._trim_repeatedly(), name="retention")
         self._close_idle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from baas.accounts.accounts import Accounts
@@ -12,8 +13,11 @@ from baas.buckets.thumbnails import Thumbnails
 from baas.buckets.uploads import Uploads
 from baas.clock import Clock
 from baas.database.registry import Databases
+from baas.errors import BaasError
 from baas.projects.projects import Projects
 from baas.settings import Settings
+
+READY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,12 @@ class Context:
     operator_token: str = field(repr=False)
 
     async def is_ready(self) -> bool:
-        """Whether requests can be served: the server's own database answers."""
-        system = await self.databases.system(None)
-        await system.get_documents(())
+        """Whether requests can be served: the server's own database answers, and soon."""
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await (await self.databases.system(None)).check_reachable()
+        except (TimeoutError, BaasError):
+            return False
         return True
 
     @property
