@@ -1,0 +1,125 @@
+"""Objects over real sockets, on both HTTP servers."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.processes import ServerProcess, checked
+
+BASE = "/api/v1/projects/demo/buckets/default/objects"
+CONTENT = os.urandom(3_000_000)
+RULES = """rules_version = '2';
+service cloud.firestore {
+  match /databases/{d}/documents { match /{x=**} { allow read, write: if false; } }
+}"""
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=["uvicorn", "granian"], scope="module")
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    data = tmp_path_factory.mktemp("objects") / "data"
+    made = ServerProcess(data, "--server", request.param)
+    # Granian's worker says so itself once it serves; the pid in the file is the parent's.
+    made.start()
+    made.create_project("demo", RULES)
+    with made.admin() as admin:
+        checked(admin.post("/projects/demo/buckets", json={"id": "default"}))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {server.operator_token}"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as made:
+        yield made
+
+
+def test_up_and_down(client: httpx.Client) -> None:
+    def pieces() -> Iterator[bytes]:
+        for at in range(0, len(CONTENT), 70_000):
+            yield CONTENT[at : at + 70_000]
+
+    checked(client.put(f"{BASE}/a%2Fb%3Ac.bin", content=pieces()))
+    assert client.get(f"{BASE}/a/b%3Ac.bin").content == CONTENT
+    part = client.get(f"{BASE}/a/b%3Ac.bin", headers={"range": "bytes=1000-2999999"})
+    assert (206, CONTENT[1000:]) == (part.status_code, part.content)
+    head = client.head(f"{BASE}/a/b%3Ac.bin")
+    assert (str(len(CONTENT)), b"") == (head.headers["content-length"], head.content)
+    empty = client.put(f"{BASE}/empty", content=b"")
+    assert checked(empty)["size"] == 0
+    assert client.get(f"{BASE}/empty").content == b""
+
+
+def test_a_client_sees_that_damaged_bytes_are_not_whole(
+    server: ServerProcess, client: httpx.Client
+) -> None:
+    checked(client.put(f"{BASE}/damaged", content=CONTENT))
+    folder = server.data / "objects" / "demo"
+    file = max((one for one in folder.rglob("*.*")), key=lambda one: one.stat().st_mtime_ns)
+    with file.open("r+b") as out:
+        out.seek(2_000_000)
+        out.write(b"damage")
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(f"{BASE}/damaged")
+    assert "stored bytes are damaged" in server.output()
+    # The server goes on.
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_cut_upload_leaves_no_object(server: ServerProcess, client: httpx.Client) -> None:
+    head = (
+        f"PUT {BASE}/cut HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n"
+        f"authorization: Bearer {server.operator_token}\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(head + b"x" * 500_000)
+    assert client.get(f"{BASE}/cut").status_code == 404
+    for _ in range(100):
+        if not any((server.data / "objects" / ".partial").iterdir()):
+            break
+        client.get("/healthz")
+    assert list((server.data / "objects" / ".partial").iterdir()) == []
+    assert client.get(f"{BASE}/cut").status_code == 404
+
+
+def test_a_denied_upload_is_answered_before_its_body(server: ServerProcess) -> None:
+    head = f"PUT {BASE}/denied HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        with suppress(OSError):
+            connection.sendall(head + b"x" * 1_000)
+        assert b" 403 " in connection.recv(4_096)
+
+
+def test_a_reader_that_leaves_is_let_go(server: ServerProcess, client: httpx.Client) -> None:
+    """Its file is closed, whatever was left to send."""
+    checked(client.put(f"{BASE}/left", content=CONTENT * 5))
+    with client.stream("GET", f"{BASE}/left") as answer:
+        next(answer.iter_bytes())
+    folder = str(server.data / "objects")
+    for _ in range(200):
+        if not any(folder in one for one in _open_files(server)):
+            return
+        client.get("/healthz")
+    raise AssertionError("an object's file stays open")
+
+
+def _open_files(server: ServerProcess) -> list[str]:
+    assert server.process is not None
+    pids = [server.process.pid]
+    children = Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()
+    found: list[str] = []
+    for pid in [*pids, *map(int, children)]:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(os.readlink(link))
+    return found
