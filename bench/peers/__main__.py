@@ -28,6 +28,8 @@ from bench.peers.pocketbase import PocketBase
 from bench.servers import measured_fsync_ms
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peers.json"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "peers.md"
+MARKS = ("<!-- figures -->", "<!-- end of figures -->")
 PEERS = ("baas", "pocketbase", "baas-granian", "baas-mongodb", "parse", "driver")
 ON_MONGODB = frozenset({"baas-mongodb", "parse", "driver"})
 POCKETBASE_WANTED = 2.0
@@ -69,7 +71,10 @@ def main() -> None:
         for name, table in bench.results.items()
     }
     RESULTS.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    print(_text(bench, rows, fsync, options, time.monotonic() - began))
+    text = _text(bench, rows, fsync, options, time.monotonic() - began)
+    print(text)
+    if options.docs:
+        _keep_in_docs(text)
 
 
 def _options() -> argparse.Namespace:
@@ -79,7 +84,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", default="", help=f"of {', '.join(row.name for row in ROWS)}")
     parser.add_argument("--peers", default="", help=f"of {', '.join(PEERS)}")
     parser.add_argument("--folder", help="where the servers keep their data (default: /tmp)")
+    parser.add_argument(
+        "--docs", action="store_true", help="also put the tables into docs/peers.md"
+    )
     return parser.parse_args()
+
+
+def _keep_in_docs(text: str) -> None:
+    """Between the marks, in place of the figures before."""
+    head, mark, rest = DOCS.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, tail = rest.partition(MARKS[1])
+    if not mark or not end:
+        sys.exit(f"{DOCS} lacks `{MARKS[0]}` or `{MARKS[1]}`")
+    # The page has its own title; what the run says of itself comes first.
+    body = text.partition("\n")[2]
+    DOCS.write_text(f"{head}{mark}\n\n{body.strip()}\n\n{end}{tail}", encoding="utf-8")
 
 
 def _chosen(known: Sequence[T], wanted: str, name: Callable[[T], str]) -> list[T]:
