@@ -23,7 +23,7 @@ from baas.errors import BaasError
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="baas")
 def cli() -> None:
-    """A self-hosted backend: documents with live queries, rules, accounts.
+    """A self-hosted backend: documents with live queries, rules, accounts, files.
 
     Start with `baas init`, then `baas serve`.
     """

@@ -196,7 +196,7 @@ async function sendInParts(upload: Upload, work: Work): Promise<void> {
       }
       change(upload.id, { sent: offset });
     }
-    await call("POST", `${path}:finish`, { body: {}, signal });
+    await call("POST", `${path}:finish`, { body: {}, headers, signal });
   } catch (error) {
     // What was given up, or refused, is not kept for anybody.
     call("DELETE", path).catch(() => undefined);
