@@ -35,10 +35,15 @@ def main() -> int:
     parser.add_argument(
         "--min-city-population", type=int, default=15_000, choices=(500, 1000, 5000, 15_000)
     )
+    parser.add_argument(
+        "--mongodb-uri", help="keep documents in this replica set, instead of in the data folder"
+    )
     parser.add_argument("--fill-only", action="store_true", help="fill the project, then stop")
     options = parser.parse_args()
     command = [sys.executable, "-m", "baas", "serve", "--dev"]
     command += ["--data", str(options.data), "--port", str(options.port)]
+    if options.mongodb_uri:
+        command += ["--engine", "mongodb", "--mongodb-uri", options.mongodb_uri]
     server = subprocess.Popen(command)
     try:
         running = wait_until_running(options.data, server)
