@@ -85,7 +85,10 @@ class Settings:
         "", "replica set of the engine mongodb: mongodb://host,host/?replicaSet=name"
     )
     mongodb_database: str = _setting(
-        "baas", "the server's database on the replica set, and what the names of others start with"
+        "baas", "the database on the replica set that holds everything, of all projects"
+    )
+    mongodb_timeout_seconds: float = _setting(
+        20.0, "how long a call may wait for MongoDB to have a primary; elections take about twelve"
     )
     objects: str = _setting("local", "where objects' bytes are kept: local or s3://bucket/prefix")
     object_upload_lifetime_seconds: int = _setting(
