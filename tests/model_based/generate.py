@@ -95,13 +95,20 @@ class Generator:
     """Everything that is drawn comes from one seed. Each run has few places, fields and values of
     all that there are: what is rare over all is frequent in some run."""
 
-    def __init__(self, chance: random.Random, limits: Limits) -> None:
+    def __init__(
+        self,
+        chance: random.Random,
+        limits: Limits,
+        *,
+        long_texts: bool = False,
+        places: int | None = None,
+    ) -> None:
         self._chance = chance
         self._limits = limits
-        self._collections = chance.sample(COLLECTIONS, chance.randint(1, 4))
+        self._collections = chance.sample(COLLECTIONS, places or chance.randint(1, 4))
         self._ids = chance.sample(IDS, chance.randint(3, len(IDS)))
         self._fields = chance.sample(_FIELDS, chance.randint(1, len(_FIELDS)))
-        pool = _LONG if chance.random() < 0.15 else _SCALARS
+        pool = _LONG if long_texts or chance.random() < 0.15 else _SCALARS
         self._scalars = chance.sample(pool, chance.randint(3, min(20, len(pool))))
         self._flat = chance.random()  # how often a value is a scalar of the run's own
 

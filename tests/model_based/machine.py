@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from baas.clock import VirtualClock
@@ -54,10 +54,21 @@ class _Attempt:
     error: BaasError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """What a run does more of than chance would have it."""
+
+    weights: Mapping[str, float] = field(default_factory=dict)  # by the name of the step
+    long_texts: bool = False
+    time_stands_still: bool = False
+    places: int | None = None  # collections
+    windows: float = 0.3  # of the listeners, those to the first few documents of a collection
+
+
 class Machine:
     """One run. `cases` counts what was compared, by kind of step."""
 
-    def __init__(self, open_engine: OpenEngine, seed: int) -> None:
+    def __init__(self, open_engine: OpenEngine, seed: int, focus: Focus | None = None) -> None:
         self.seed = seed
         self.cases: Counter[str] = Counter()
         self._chance = random.Random(seed)
@@ -67,10 +78,19 @@ class Machine:
         limits = Limits(collection_indexes_max=self._chance.choice((2, 64)))
         self._settings = Settings(limits=limits)
         self._oracle = Oracle(limits)
-        self._make = Generator(self._chance, limits)
+        focus = focus or Focus()
+        self._make = Generator(
+            self._chance, limits, long_texts=focus.long_texts, places=focus.places
+        )
         # Some runs do little of one thing and much of another; in some, time stands still.
-        self._weights = [weight * self._chance.choice((0.3, 1, 3)) for weight in _WEIGHTS]
+        self._weights = [
+            weight * focus.weights.get(name, self._chance.choice((0.3, 1, 3)))
+            for name, weight, _ in _TABLE
+        ]
         self._ticks = self._chance.choice(((0.0,), (0.0, 0.000001, 0.001, 1.5, -0.3)))
+        self._windows = focus.windows
+        if focus.time_stands_still:
+            self._ticks = (0.0,)
         self._engine: StorageEngine
         self._database: Database
         self._snapshots: list[ReadSnapshot] = []
@@ -365,7 +385,7 @@ class Machine:
         if self._chance.random() < 0.2:
             paths = tuple(self._make.path() for _ in range(self._chance.randint(1, 4)))
             mirror = Mirror(DocumentsTarget(paths))
-        elif self._chance.random() < 0.3:
+        elif self._chance.random() < self._windows:
             mirror = Mirror(QueryTarget(self._make.window()))
         else:
             mirror = Mirror(QueryTarget(self._make.query(self._now)))
@@ -374,7 +394,10 @@ class Machine:
 
     async def _pause(self) -> None:
         if self._mirrors:
-            self._chance.choice(self._mirrors).stop()
+            mirror = self._chance.choice(self._mirrors)
+            if self._chance.random() < 0.6:
+                await mirror.settle(self._oracle)  # it has heard of the latest version
+            mirror.stop()
 
     async def _settle(self) -> None:
         for mirror in self._mirrors:
@@ -424,4 +447,3 @@ _TABLE: tuple[tuple[str, int, _Step], ...] = (
     ("forget", 1, Machine._forget),
 )
 _STEPS = [(name, step) for name, _, step in _TABLE]
-_WEIGHTS = [weight for _, weight, _ in _TABLE]
