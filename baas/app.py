@@ -264,7 +264,12 @@ def load_node(data: Path, clock: Clock) -> str:
 def make_store(settings: Settings, clock: Clock) -> Store:
     """Where the databases live. Nothing is opened yet."""
     if settings.engine == "mongodb":
-        return MongoStore(settings.mongodb_uri, settings.mongodb_database, clock)
+        return MongoStore(
+            settings.mongodb_uri,
+            settings.mongodb_database,
+            clock,
+            timeout_seconds=settings.mongodb_timeout_seconds,
+        )
     return SqliteStore(settings.data, clock, synchronous=settings.synchronous)
 
 
