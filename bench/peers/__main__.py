@@ -79,7 +79,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; medians count")
     parser.add_argument("--rows", default="", help=f"of {', '.join(row.name for row in ROWS)}")
     parser.add_argument("--peers", default="", help=f"of {', '.join(PEERS)}")
