@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TypeVar
 
 from baas.clock import Clock
-from baas.database.committer import Committer, as_baas_error
+from baas.database.committer import Committer
 from baas.database.executor import QueryExecutor
+from baas.database.failures import as_baas_error
 from baas.database.index_builder import IndexBuilder
 from baas.database.indexes import IndexDefinition, Indexes, is_reserved
 from baas.database.listeners import Listeners

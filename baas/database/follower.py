@@ -6,14 +6,21 @@ that it knows. So a wake-up may be doubled or late: the log tells everything, on
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
+import structlog
+
+from baas.database.failures import as_baas_error
 from baas.database.log import CommitEvent, read_commits
-from baas.storage.engine import EngineUnavailable, Snapshot, StorageEngine
+from baas.errors import BaasError
+from baas.storage.engine import EngineUnavailable, Snapshot, StorageEngine, StorageError
 from baas.storage.store import StoreMissing
 
+FOLLOW_RETRY_SECONDS = 0.5
 PAGE_RECORDS = 200  # each with two images
 
+_log = structlog.get_logger("baas.follower")
 Take = Callable[[CommitEvent], None]
 Skip = Callable[[Snapshot], Awaitable[None]]
 
@@ -27,6 +34,47 @@ class Follower:
         self._incarnation = incarnation
         self._take = take
         self._skip = skip
+        self._waiting: list[asyncio.Future[None]] = []
+        self._again: asyncio.TimerHandle | None = None
+        self._is_failing = False
+
+    def wait(self) -> asyncio.Future[None]:
+        """Done when a catching up that begins after this call has ended; raises what ended it."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        return waiting
+
+    async def follow(self, version: int) -> int:
+        """As `catch_up`, for all who wait."""
+        waiting, self._waiting = self._waiting, []
+        try:
+            version = await self.catch_up(version)
+        except (StorageError, BaasError) as error:
+            _refuse(waiting, as_baas_error(error))
+            raise
+        self._is_failing = False
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+        return version
+
+    def repeat(self, error: Exception, notice: Callable[[], None]) -> None:
+        """Calls `notice` soon, since catching up failed, and nobody may ever ask again."""
+        if not self._is_failing:
+            _log.warning("what others committed cannot be read now", error=str(error))
+        self._is_failing = True
+        self.stop()
+        self._again = asyncio.get_running_loop().call_later(FOLLOW_RETRY_SECONDS, notice)
+
+    def stop(self) -> None:
+        """Nothing is repeated from now on."""
+        if self._again is not None:
+            self._again.cancel()
+
+    def refuse(self, error: BaasError) -> None:
+        """Tells all who wait that nothing more will come."""
+        waiting, self._waiting = self._waiting, []
+        _refuse(waiting, error)
 
     async def catch_up(self, version: int) -> int:
         """Tells all commits above `version` that were visible when it was called; the version that
@@ -57,3 +105,9 @@ class Follower:
             return version
         finally:
             await snapshot.close()
+
+
+def _refuse(waiting: Sequence[asyncio.Future[None]], error: BaasError) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_exception(error)

@@ -9,8 +9,8 @@ from collections import OrderedDict
 import structlog
 
 from baas.clock import Clock
-from baas.database.committer import as_baas_error
 from baas.database.database import Database
+from baas.database.failures import as_baas_error
 from baas.database.names import DatabaseName, check_database_id, check_project_id
 from baas.errors import BaasError, NotFound, Unavailable
 from baas.settings import Settings

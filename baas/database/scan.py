@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from baas.database.committer import as_baas_error
 from baas.database.database import Database
+from baas.database.failures import as_baas_error
 from baas.database.indexes import is_reserved
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument

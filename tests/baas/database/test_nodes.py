@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from baas.clock import VirtualClock
-from baas.database import committer as committer_module
+from baas.database import follower as follower_module
+from baas.database import turns as turns_module
 from baas.database.committer import Committer
 from baas.database.database import Database
+from baas.database.groups import CONFLICTS_MAX
 from baas.database.listeners import DocumentsTarget, QueryTarget, Update
 from baas.database.log import CommitEvent
 from baas.database.names import DatabaseName
@@ -63,9 +65,9 @@ StartNode = Callable[[], Awaitable[Node]]
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that are there, and take no time."""
-    monkeypatch.setattr(committer_module, "PAUSE_SECONDS_MAX", 0.0)
-    monkeypatch.setattr(committer_module, "COURTESY_PAUSE_SECONDS_MAX", 0.0)
-    monkeypatch.setattr(committer_module, "FOLLOW_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(turns_module, "PAUSE_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(turns_module, "COURTESY_PAUSE_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(follower_module, "FOLLOW_RETRY_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -286,7 +288,7 @@ async def test_endless_conflict_is_aborted(start: StartNode) -> None:
     with pytest.raises(Aborted) as caught:
         await write(node.database, put("c/a", {}))
     assert caught.value.reason == "CommitConflict"
-    assert node.engine.conflicts == committer_module.CONFLICTS_MAX + 1
+    assert node.engine.conflicts == CONFLICTS_MAX + 1
     node.engine.before_commit = lambda: None
     await write(node.database, put("c/a", {}))
 

@@ -1,0 +1,38 @@
+"""What callers are told of a failing engine."""
+
+from __future__ import annotations
+
+from baas.errors import Aborted, BaasError, DataLoss, Internal, Unavailable
+from baas.storage.engine import (
+    EngineConflict,
+    EngineCorrupt,
+    EngineFull,
+    EngineUnknown,
+    StorageError,
+)
+from baas.storage.store import StoreMissing
+
+
+def as_baas_error(error: Exception) -> BaasError:
+    """What a caller is told of a failing engine."""
+    told: BaasError
+    if isinstance(error, BaasError):
+        return error
+    if isinstance(error, EngineCorrupt):
+        told = DataLoss("stored data is damaged", reason="StoredDataDamaged")
+    elif isinstance(error, EngineConflict):
+        told = Aborted("another server committed first; repeat the call", reason="CommitConflict")
+    elif isinstance(error, EngineUnknown):
+        told = Unavailable(
+            "whether the commit happened could not be found out", reason="CommitOutcomeUnknown"
+        )
+    elif isinstance(error, StoreMissing):
+        told = Unavailable("the database was removed", reason="DatabaseClosed")
+    elif isinstance(error, EngineFull):
+        told = Unavailable("the server's disk is full; nothing was written", reason="StorageFull")
+    elif isinstance(error, StorageError):
+        told = Unavailable("the database cannot be reached now", reason="StorageUnavailable")
+    else:
+        told = Internal("the commit failed")
+    told.__cause__ = error
+    return told

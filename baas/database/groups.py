@@ -1,0 +1,222 @@
+"""What the committer works with: transactions on their way, and groups of them on the head."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+
+from baas.database.failures import as_baas_error
+from baas.database.indexes import Indexes
+from baas.database.optimistic import ReadSnapshot
+from baas.database.requests import encode_response
+from baas.database.transaction import (
+    CommitResult,
+    QueryResult,
+    Segments,
+    StagedChange,
+    Transaction,
+)
+from baas.encoding import keys
+from baas.encoding.documents import StoredDocument
+from baas.errors import Cancelled, TransactionConflict
+from baas.model.paths import DocumentPath
+from baas.model.queries import Query, matches
+from baas.storage.engine import (
+    Change,
+    CommitRecord,
+    EngineConflict,
+    StorageEngine,
+    StorageError,
+)
+
+CONFLICTS_MAX = 100  # with other nodes, of one commit; each is followed by a pause
+
+Body = Callable[[Transaction], Awaitable[Any]]
+_log = structlog.get_logger("baas.committer")
+
+
+class QueryRunner(Protocol):
+    """Runs a query on the latest committed state."""
+
+    async def __call__(self, query: Query) -> QueryResult: ...
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """A transaction on its way: evaluated, and to be evaluated again if need be."""
+
+    body: Body
+    transaction: Transaction
+    read_at: int
+    staged: list[StagedChange]
+    value: Any
+    request_id: str | None
+    future: asyncio.Future[CommitResult[Any]]
+    ends_group: bool = False  # later commits depend on what its event changes in memory
+    is_tentative: bool = False  # evaluated on what its group wrote before it
+    conflicts: int = 0
+
+
+class TouchedByGroup(Exception):
+    """A query met changes of its own group, which no engine can see yet."""
+
+
+class Outrun(Exception):
+    """Another node committed since the group was begun: nothing of it is written."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Commits that are being gathered. `answered` were answered by what may never become durable,
+    so their answers wait for the group's outcome. `taken` are all, in the order of the queue."""
+
+    version: int
+    next_version: int
+    taken: list[Attempt] = field(default_factory=list)
+    records: list[CommitRecord] = field(default_factory=list)
+    committed: list[tuple[Attempt, CommitResult[Any]]] = field(default_factory=list)
+    answered: list[tuple[Attempt, CommitResult[Any] | BaseException]] = field(default_factory=list)
+    images: dict[Segments, StoredDocument | None] = field(default_factory=dict)
+    request_ids: set[str] = field(default_factory=set)
+    bytes: int = 0
+    snapshot: ReadSnapshot | None = None  # of `version`, where others may commit meanwhile
+
+    def touches(self, query: Query) -> bool:
+        return any(
+            touches_query(query, change) for record in self.records for change in record.changes
+        )
+
+    def answer(self, attempt: Attempt, outcome: CommitResult[Any] | BaseException) -> None:
+        """At once, unless it may rest on what the group wrote so far."""
+        if self.records:
+            self.answered.append((attempt, outcome))
+        else:
+            settle(attempt, outcome)
+
+    def add(self, attempt: Attempt, indexes: Indexes) -> None:
+        """Makes the attempt's commit ready to be written."""
+        version = self.next_version
+        request_id = attempt.request_id
+        try:
+            changes = [_finish(change, version, indexes) for change in attempt.staged]
+            results = attempt.transaction.write_results(version, attempt.staged)
+            response = b"" if request_id is None else encode_response(results)
+        except Exception as error:
+            _log.exception("a commit cannot be written")
+            self.answer(attempt, as_baas_error(error))
+            return
+        self.next_version += 1
+        images = self.images
+        for change in changes:
+            images[change.path.segments] = change.new
+            if change.new is not None:
+                self.bytes += len(change.new.data)
+        if request_id is not None:
+            self.request_ids.add(request_id)
+        self.records.append(CommitRecord(version, changes, request_id, response))
+        self.committed.append((attempt, CommitResult(version, results, attempt.value)))
+
+    def refuse(self, error: Exception) -> None:
+        """All of it that has no answer yet."""
+        for attempt in self.taken:
+            settle(attempt, as_baas_error(error))
+
+    def put_back(self, queue: deque[Attempt], *, only_requests: bool = False) -> None:
+        """Whoever was outrun is tried again, in the same order, before those who came later.
+        `only_requests`: those that a request id keeps from being done twice."""
+        for attempt in reversed(self.taken):
+            if attempt.future.done() or (only_requests and attempt.request_id is None):
+                continue
+            attempt.conflicts += 1
+            if attempt.conflicts > CONFLICTS_MAX:
+                settle(attempt, as_baas_error(EngineConflict()))
+                continue
+            if attempt.is_tentative:
+                attempt.read_at = -1  # what it read may never have been
+            queue.appendleft(attempt)
+        self.taken = [one for one in self.taken if only_requests and one.request_id is None]
+
+
+class Latest:
+    """The latest state, which is the head: nobody commits while a group is gathered."""
+
+    def __init__(self, engine: StorageEngine, run_query: QueryRunner) -> None:
+        self._engine = engine
+        self.run_query = run_query
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
+        return await self._engine.get_documents([keys.document_key(path) for path in paths])
+
+
+class GroupView:
+    """The head with the changes of a group over it."""
+
+    def __init__(self, head: Latest | ReadSnapshot, group: Group) -> None:
+        self.met_group = False  # a query did; whatever the body makes of it is void
+        self._head = head
+        self._group = group
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
+        images = self._group.images
+        missing = [path for path in paths if path.segments not in images]
+        if not missing:
+            return [images[path.segments] for path in paths]
+        found = iter(await self._head.get_documents(missing))
+        return [images[path.segments] if path.segments in images else next(found) for path in paths]
+
+    async def run_query(self, query: Query) -> QueryResult:
+        if self._group.touches(query):
+            self.met_group = True
+            raise TouchedByGroup
+        return await self._head.run_query(query)
+
+
+def touches_query(query: Query, change: Change) -> bool:
+    """Whether a change may alter the query's answer: the document matches before or after."""
+    old, new = change.old, change.new
+    return (old is not None and matches(query, old)) or (new is not None and matches(query, new))
+
+
+def as_refusal(error: BaseException, *, timed_out: bool) -> BaseException:
+    """What the caller of a transaction is told of what its body raised in its turn."""
+    if timed_out:
+        return TransactionConflict(
+            "the transaction took too long while other commits waited for it"
+        )
+    if isinstance(error, StorageError):
+        return as_baas_error(error)
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise error
+        return Cancelled("the transaction was cancelled")
+    if not isinstance(error, Exception):
+        raise error
+    return error
+
+
+def _finish(staged: StagedChange, version: int, indexes: Indexes) -> Change:
+    path, old, fields = staged.path, staged.old, staged.fields
+    new: StoredDocument | None = None
+    if fields is not None:
+        created = version if old is None else old.created
+        new = StoredDocument(path, staged.data, created=created, version=version, fields=fields)
+    if not indexes.of_collection(path.segments[-2]):
+        return Change(staged.key, path, old, new)
+    removed, added = indexes.entries_for(path, None if old is None else old.fields, fields)
+    return Change(staged.key, path, old, new, removed, added)
+
+
+def settle(attempt: Attempt, outcome: CommitResult[Any] | BaseException) -> None:
+    future = attempt.future
+    if future.done():
+        return  # whoever waited has gone
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
