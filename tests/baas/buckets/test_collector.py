@@ -125,6 +125,15 @@ async def test_the_sweep_leaves_what_an_upload_in_progress_owns(place: Place) ->
     assert await place.count() == 2
 
 
+async def test_the_sweep_leaves_old_bytes_that_were_deleted_just_now(place: Place) -> None:
+    """Somebody may still be reading them."""
+    await place.put("a")
+    place.clock.advance(5 * HOUR)
+    await place.objects.delete(BUCKET, "a", NO_CONDITION, allow)
+    assert 0 == (await place.collector.sweep()).orphans
+    assert 1 == await place.count()
+
+
 async def test_an_unfinished_blob_is_removed_once_it_is_old(place: Place) -> None:
     writer = await place.objects.store.open_writer("demo/content/part")
     await writer.write(b"x" * 1000)
