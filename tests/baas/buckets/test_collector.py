@@ -130,8 +130,8 @@ async def test_the_sweep_leaves_old_bytes_that_were_deleted_just_now(place: Plac
     await place.put("a")
     place.clock.advance(5 * HOUR)
     await place.objects.delete(BUCKET, "a", NO_CONDITION, allow)
-    assert 0 == (await place.collector.sweep()).orphans
-    assert 1 == await place.count()
+    assert (await place.collector.sweep()).orphans == 0
+    assert await place.count() == 1
 
 
 async def test_an_unfinished_blob_is_removed_once_it_is_old(place: Place) -> None:
