@@ -1,0 +1,171 @@
+"""Databases on a replica set: how they come and go, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pymongo import AsyncMongoClient, MongoClient
+
+from baas.clock import SystemClock
+from baas.storage import mongo_store
+from baas.storage.engine import BackfillRow, EngineUnavailable, Entry
+from baas.storage.mongo_store import MongoStore
+from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
+from scripts.find_mongod import find_mongod
+from tests.mongo import check_mongod
+from tests.processes import free_port
+from tests.storage.commits import Writer, key, texts
+
+ROWS = ("documents", "entries", "history", "log")
+
+
+@pytest.fixture
+async def store(mongodb_uri: str) -> AsyncIterator[MongoStore]:
+    """A Mongo database of its own."""
+    name = f"baas_store_{SystemClock().random_bytes(4).hex()}"
+    store = MongoStore(mongodb_uri, name, SystemClock(), timeout_seconds=3)
+    yield store
+    await store.close()
+    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(mongodb_uri)
+    await client.drop_database(name)
+    await client.close()
+
+
+def second(store: MongoStore) -> MongoStore:
+    """Another server on the same data."""
+    return MongoStore(store._uri, store._database, SystemClock(), timeout_seconds=3)
+
+
+async def row_counts(store: MongoStore) -> list[int]:
+    database = (await store._connect()).connection.database
+    return [await database[name].count_documents({}) for name in ROWS]
+
+
+async def test_missing_database_is_told_and_not_made(store: MongoStore) -> None:
+    name = StoreName("demo", DEFAULT_DATABASE)
+    for _ in range(2):
+        with pytest.raises(StoreMissing):
+            await store.open(name, create=False)
+    await (await store.open(name, create=True)).close()
+    await (await store.open(name, create=False)).close()
+
+
+async def test_databases_are_listed_without_the_system_database(store: MongoStore) -> None:
+    names = [StoreName("demo", database) for database in ("zeta", DEFAULT_DATABASE, "able", None)]
+    for name in (*names, StoreName(None, None), StoreName("other", "able")):
+        await (await store.open(name, create=True)).close()
+    assert await store.list_databases("demo") == [DEFAULT_DATABASE, "able", "zeta"]
+    assert await store.list_databases("none") == []
+
+
+async def test_all_that_make_a_database_at_once_open_the_same_one(store: MongoStore) -> None:
+    stores = [store, second(store), second(store)]
+    name = StoreName("demo", "able")
+    engines = await asyncio.gather(
+        *[one.open(name, create=True) for one in stores for _ in range(5)]
+    )
+    heads = {(await engine.read_head()).incarnation for engine in engines}
+    assert len(heads) == 1
+    for one in stores[1:]:
+        await one.close()
+
+
+async def test_databases_do_not_see_each_other(store: MongoStore) -> None:
+    """Thirty-seven: their numbers have one digit, then two."""
+    engines = [
+        await store.open(StoreName("demo", f"name{number}"), create=True) for number in range(37)
+    ]
+    for number, engine in enumerate(engines):
+        await Writer(engine).write(1, {"a": str(number)})
+    assert [await texts(engine, "a") for engine in engines] == [[str(n)] for n in range(37)]
+    for engine in engines:
+        snapshot = await engine.open_snapshot()
+        assert len(await snapshot.read_log(0, limit=99)) == 1
+
+
+async def test_deleted_project_leaves_no_row_and_others_alone(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongo_store, "_SWEEP_ROWS", 7)
+    for project in ("doomed", "other"):
+        engine = await store.open(StoreName(project, "able"), create=True)
+        writer = Writer(engine)
+        await writer.write(1, {f"n{number}": "x" for number in range(40)})
+        await writer.write(2, {f"n{number}": "y" for number in range(40)})
+        await engine.backfill([BackfillRow(key("n1"), 2, [Entry(1, b"x")])])
+    assert await row_counts(store) == [80, 2, 80, 4]
+    await store.delete_project("doomed")
+    await store.delete_project("doomed")
+    assert await row_counts(store) == [40, 1, 40, 2]
+    assert await store.list_databases("doomed") == []
+    again = await store.open(StoreName("doomed", "able"), create=True)
+    assert await texts(again, "n1") == [None]
+    assert await texts(await store.open(StoreName("other", "able"), create=False), "n1") == ["y"]
+
+
+async def test_deletion_that_was_cut_off_is_finished_by_the_next_start(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(*arguments: object) -> None:
+        raise EngineUnavailable("the server was killed")
+
+    engine = await store.open(StoreName("doomed", "able"), create=True)
+    await Writer(engine).write(1, {"a": "x"})
+    with monkeypatch.context() as patch:
+        patch.setattr(mongo_store, "_delete_rows", cut_off)
+        with pytest.raises(EngineUnavailable):
+            await store.delete_project("doomed")
+    assert await row_counts(store) == [1, 0, 0, 1]
+    other = second(store)
+    assert await other.list_databases("doomed") == []
+    assert other._sweeping is not None
+    await other._sweeping
+    assert await row_counts(store) == [0, 0, 0, 0]
+    await other.close()
+
+
+async def test_data_of_another_format_is_refused(store: MongoStore, mongodb_uri: str) -> None:
+    with MongoClient[dict[str, object]](mongodb_uri) as client:
+        client[store._database].store.insert_one({"_id": "format", "format": 2})
+    with pytest.raises(EngineUnavailable, match="format 2"):
+        await store.list_databases("demo")
+
+
+async def test_server_that_runs_alone_is_refused(tmp_path: Path) -> None:
+    check_mongod()
+    port = free_port()
+    command = [str(find_mongod()), "--dbpath", str(tmp_path), "--port", str(port)]
+    alone = subprocess.Popen(
+        [*command, "--bind_ip", "127.0.0.1", "--nounixsocket"], stdout=subprocess.DEVNULL
+    )
+    try:
+        store = MongoStore(f"mongodb://127.0.0.1:{port}", "x", SystemClock(), timeout_seconds=30)
+        with pytest.raises(EngineUnavailable, match="needs? a replica set"):
+            await store.list_databases("demo")
+        await store.close()
+    finally:
+        alone.kill()
+        alone.wait()
+
+
+async def test_unreachable_and_closed_stores_say_so() -> None:
+    store = MongoStore(f"mongodb://127.0.0.1:{free_port()}", "x", SystemClock(), timeout_seconds=0)
+    with pytest.raises(EngineUnavailable):
+        await asyncio.wait_for(store.list_databases("demo"), 30)
+    await store.close()
+    await store.close()
+    with pytest.raises(EngineUnavailable, match="closed"):
+        await store.list_databases("demo")
+
+
+@pytest.mark.parametrize("uri", ["http://host", "mongodb://ada:pa:ss@host", "mongodb://"])
+async def test_bad_uri_is_told_without_its_password(uri: str) -> None:
+    store = MongoStore(uri, "x", SystemClock(), timeout_seconds=0)
+    with pytest.raises(EngineUnavailable, match="URI") as raised:
+        await store.list_databases("demo")
+    assert "pa:ss" not in str(raised.value)
+    await store.close()
