@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import random
 from pathlib import Path
@@ -387,3 +388,73 @@ def only_parts_until(count: int) -> Any:
         return None if left[0] >= 0 else error_reply(503, "UNAVAILABLE", "Unavailable")
 
     return fault
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_run_of_faults_is_outlived(
+    face: Face, fake: FakeBucket, blob: Any, seed: int
+) -> None:
+    luck = random.Random(seed)
+    data = luck.randbytes(luck.randrange(1, 9_000))
+
+    def fault(received: Received) -> Reply | None:
+        chance = luck.random()
+        if chance > 0.4:
+            return None
+        if chance < 0.1:
+            return error_reply(503, "UNAVAILABLE", "Unavailable")
+        if received.method == "PUT" or (chance < 0.2 and received.method != "GET"):
+            return Reply(cut=True, chunks=[b""])  # never done
+        upload = fake.uploads.get(received.path.rpartition("/")[2])
+        if received.method == "PATCH" and upload is not None and chance < 0.3:
+            if int(received.headers["upload-offset"]) == len(upload["data"]):
+                upload["data"] += received.body[: luck.randrange(len(received.body) + 1)]
+            return Reply(cut=True, chunks=[b""])
+        fake.faults.clear()
+        reply = fake(received)
+        fake.faults.append(fault)
+        if reply.chunks is None:
+            return Reply(cut=True, chunks=[b""])  # done, and its answer lost
+        reply.chunks = [reply.chunks[0][: luck.randrange(len(reply.chunks[0]) + 1)]]
+        reply.cut = True
+        return reply
+
+    fake.faults.append(fault)
+    for _ in range(3):
+        await patiently(face, blob.upload_from_file, io.BytesIO(data), rewind=True)
+        assert fake.bytes["a/ü b.bin"] == data
+        assert await patiently(face, blob.download_as_bytes) == data
+
+
+async def patiently(face: Face, work: Any, *args: Any, **rest: Any) -> Any:
+    """Again where even all attempts of one request failed; any other error is a defect."""
+    for _ in range(20):
+        try:
+            return await face.call(work, *args, **rest)
+        except Unavailable:
+            continue
+    raise AssertionError("no luck in 20 attempts")
+
+
+async def test_a_cancelled_upload_can_be_resumed(
+    peer: Peer, fake: FakeBucket, tmp_path: Path
+) -> None:
+    file = tmp_path / "data.bin"
+    file.write_bytes(DATA)
+    arrived = asyncio.Event()
+    face = Face(peer.url, is_async=True)
+    blob = face.client.bucket("default").blob("x", chunk_size=CHUNK)
+
+    async def stand_still(progress: TransferProgress) -> None:
+        if progress.transferred == 2000:
+            arrived.set()
+            await asyncio.Event().wait()
+
+    running = asyncio.create_task(blob.upload_from_filename(file, progress=stand_still))
+    await arrived.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await blob.resume_upload("u0", file)
+    assert fake.bytes["x"] == DATA
+    await face.close()
