@@ -47,11 +47,13 @@ NO_FACTS: Final = Facts()
 @dataclass(frozen=True, slots=True)
 class Anything:
     """Some value, of one of these types (None: of any). `origin` says where it is from: a field
-    path of the document, or a word for the rest."""
+    path of the document, or a word for the rest. It is that field's own value, unless it may be a
+    default (not `is_field`)."""
 
     kinds: frozenset[str] | None = None
     facts: Facts = NO_FACTS
     origin: Segments | str | None = None
+    is_field: bool = True
 
 
 @dataclass(frozen=True, slots=True)

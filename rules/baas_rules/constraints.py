@@ -77,6 +77,7 @@ class _Field:
 
     children: dict[str, _Field] = field(default_factory=dict)
     equal: list[Any] | None = None
+    entries: Mapping[str, Any] | None = None  # of a map that it equals
     kinds: frozenset[str] | None = None
     lower: tuple[Any, bool] | None = None
     upper: tuple[Any, bool] | None = None
@@ -149,7 +150,8 @@ def _gather(found: _Field, constraint: FieldConstraint) -> None:
     value = constraint.value
     match constraint.operator:
         case "==":
-            found.equal = _variants(value)
+            found.equal = variants(value)
+            found.entries = value if isinstance(value, Mapping) else None
             found.kinds = frozenset(map(type_name, found.equal or [value]))
         case "!=":
             found.unequal += [value, None]
@@ -184,6 +186,8 @@ def _range_kinds(value: Any) -> frozenset[str]:
 def _abstract(found: _Field, path: Segments) -> Abstract:
     if found.equal is not None and found.equal and path:
         return Known(tuple(found.equal))
+    if found.entries is not None and path:
+        return _map(found.entries, path)
     if found.children or not path:
         entries = {name: _abstract(child, (*path, name)) for name, child in found.children.items()}
         return PartialMap(entries, path=path)
@@ -191,29 +195,45 @@ def _abstract(found: _Field, path: Segments) -> Abstract:
     return Anything(found.kinds, facts, path)
 
 
-def _variants(value: Any) -> list[Any]:
+def _map(value: Mapping[str, Any], path: Segments) -> PartialMap:
+    """A map that equals this one, with its keys in any order."""
+    entries: dict[str, Abstract] = {}
+    for name, item in value.items():
+        inner = (*path, name)
+        equal = variants(item)
+        if equal:
+            entries[name] = Known(tuple(equal))
+        elif isinstance(item, Mapping):
+            entries[name] = _map(item, inner)
+        else:
+            entries[name] = Anything(frozenset({type_name(item)}), origin=inner)
+    return PartialMap(entries, complete=True, path=path)
+
+
+def variants(value: Any) -> list[Any]:
     """Every value that a filter takes to be equal to this one, as far as a rule could tell them
     apart: 3 and 3.0, 0.0 and -0.0. Empty if there are too many."""
     kind = value.__class__
     if kind is int or kind is float:
-        return _number_variants(value)
+        return _numbervariants(value)
     if kind is list:
-        return _product([_variants(item) for item in value], list)
+        return _product([variants(item) for item in value], list)
     if kind is LatLng:
-        parts = [_zero_variants(value.latitude), _zero_variants(value.longitude)]
+        parts = [_zerovariants(value.latitude), _zerovariants(value.longitude)]
         return _product(parts, lambda both: LatLng(*both))
     if isinstance(value, Mapping):
-        keys = list(value)
-        items = [_variants(item) for item in value.values()]
-        return _product(items, lambda parts: dict(zip(keys, parts, strict=True)))
+        if len(value) > 1:
+            return []  # equal maps may have their keys in another order
+        items = [variants(item) for item in value.values()]
+        return _product(items, lambda parts: dict(zip(value, parts, strict=True)))
     return [value]
 
 
-def _zero_variants(value: float) -> list[float]:
+def _zerovariants(value: float) -> list[float]:
     return [0.0, -0.0] if value == 0 else [value]
 
 
-def _number_variants(value: float) -> list[Any]:
+def _numbervariants(value: float) -> list[Any]:
     if value == 0:
         return [0, 0.0, -0.0]
     found: list[Any] = [value]

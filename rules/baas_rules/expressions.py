@@ -110,7 +110,8 @@ class ExpressionParser(TokenStream):
         else:
             node = self._postfix(self._primary())
         for operator in reversed(operators):
-            node = self._made(ast.Unary(operator.text, node, operator.span.to(node.span)))
+            span = Span(operator.span.start, self._end)
+            node = self._made(ast.Unary(operator.text, node, span))
         return node
 
     def _postfix(self, node: ast.Expression) -> ast.Expression:

@@ -8,7 +8,7 @@ all of them. Where nothing is known the answer is "anything, or an error", which
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from baas_rules import ast
@@ -50,6 +50,7 @@ from baas_rules.functions import (
 from baas_rules.kinds import FUNCTION_KINDS, are_ordered, binary_kinds, method_kinds
 from baas_rules.limits import EXPRESSIONS_MAX
 from baas_rules.lookups import cross_lookup_of, lookup_of
+from baas_rules.narrowing import facts, with_fact
 from baas_rules.operators import (
     BINARY,
     TYPE_TESTS,
@@ -121,6 +122,7 @@ class Prover:
         self._world = world
         self._captures = captures
         self._budget = EXPRESSIONS_MAX
+        self._spare = EXPRESSIONS_MAX
         self._traced = traced
         self._parents: list[Proof] = []
         self.proof: Proof | None = None
@@ -146,6 +148,39 @@ class Prover:
         finally:
             self._parents.pop()
         return proof.result
+
+    def _evaluate_in(
+        self, world: World, node: ast.Expression, scope: Scope, names: _Names
+    ) -> Result:
+        outer, self._world = self._world, world
+        try:
+            return self._evaluate(node, scope, names)
+        finally:
+            self._world = outer
+
+    def _assuming(self, node: ast.Expression, wanted: bool, scope: Scope, names: _Names) -> World:
+        """The world in which an expression came out so."""
+        world = self._world
+        resource = world.resource
+        if not isinstance(resource, PartialMap) or "data" not in resource.entries:
+            return world
+        # It has a budget of its own: knowing less is sound, and must not cost a proof.
+        traced, budget = self._traced, self._budget
+        self._traced, self._budget = False, self._spare
+        try:
+            found = list(facts(node, wanted, lambda part: self._evaluate(part, scope, names)))
+        except LimitExceeded:
+            return world
+        finally:
+            self._spare = max(0, self._budget)
+            self._traced, self._budget = traced, budget
+        data = resource.entries["data"]
+        for path, value in found:
+            data = with_fact(data, path, value)
+        if data is resource.entries["data"]:
+            return world
+        entries = {**resource.entries, "data": data}
+        return replace(world, resource=replace(resource, entries=entries))
 
     def _dispatch(self, node: ast.Expression, scope: Scope, names: _Names) -> Result:
         match node:
@@ -213,7 +248,8 @@ class Prover:
         if isinstance(value, PartialMap):
             return _entry(value, name, target)
         if isinstance(value, Anything) and isinstance(value.origin, tuple):
-            return Result(Anything(origin=(*value.origin, name)), True, target.pending)
+            inner = Anything(origin=(*value.origin, name), is_field=value.is_field)
+            return Result(inner, True, target.pending)
         return apply(lambda one: member(self._plain(one), name), [target])
 
     def _index(self, target: Result, at: Result) -> Result:
@@ -258,7 +294,8 @@ class Prover:
         shown = node
         if isinstance(node, ast.Name) and node.name in names:
             shown = names[node.name].node
-        return _Cell(shown, lambda: self._evaluate(node, scope, names))
+        world = self._world  # what is assumed where it is first used must not outlive that
+        return _Cell(shown, lambda: self._evaluate_in(world, node, scope, names))
 
     def _look_up(self, path: Result, after: bool, existence: bool) -> Result:
         value = path.value
@@ -339,8 +376,22 @@ class Prover:
         scope: Scope,
         names: _Names,
     ) -> Result:
-        """`&&` as it stands; `||` is its mirror image: true and false change places."""
-        mirrored = operator == "||"
+        """`&&` as it stands; `||` is its mirror image: true and false change places. Each operand
+        is evaluated in the world in which those before it passed, if they cannot fail: where one of
+        them stops, it decides anyway."""
+        outer = self._world
+        try:
+            return self._operands(operator == "||", operands, scope, names)
+        finally:
+            self._world = outer
+
+    def _operands(
+        self,
+        mirrored: bool,
+        operands: tuple[ast.Expression, ...],
+        scope: Scope,
+        names: _Names,
+    ) -> Result:
         all_pass, some_stop, may_fail, none_stops = True, False, False, True
         pending = frozenset[Lookup]()
         error = ""
@@ -356,6 +407,8 @@ class Prover:
             some_stop = some_stop or stops
             may_fail = may_fail or told.error
             none_stops = none_stops and (passes or told.error)
+            if stops and passes and not told.error and operand is not operands[-1]:
+                self._world = self._assuming(operand, not mirrored, scope, names)
         # It fails if no operand stops it and one of them fails.
         whole_fails = may_fail and none_stops
         if mirrored:
@@ -367,9 +420,11 @@ class Prover:
         told = truth(test)
         branches: list[Result] = []
         if told.true:
-            branches.append(self._evaluate(node.then, scope, names))
+            world = self._assuming(node.test, True, scope, names)
+            branches.append(self._evaluate_in(world, node.then, scope, names))
         if told.false:
-            branches.append(self._evaluate(node.otherwise, scope, names))
+            world = self._assuming(node.test, False, scope, names)
+            branches.append(self._evaluate_in(world, node.otherwise, scope, names))
         whole = join(branches) if branches else failed(test.error)
         return Result(
             whole.value,
@@ -593,13 +648,13 @@ def _get_steps(value: Abstract, steps: list[str], default: Abstract) -> list[Res
                     else Result(Anything())
                     for one in found.values
                 ]
-            return [Result(Anything(origin=_origin(found, steps[at:])))]
+            return [Result(Anything(origin=_origin(found, steps[at:]), is_field=False))]
         entry = found.entries.get(step)
         if entry is None:
             if found.complete:
                 return [Result(default)]
             origin = None if found.path is None else (*found.path, *steps[at:])
-            return [Result(Anything(origin=origin))]
+            return [Result(Anything(origin=origin, is_field=False))]
         found = entry
     return [Result(found)]
 
