@@ -18,14 +18,14 @@ from baas.settings import Settings
 from baas.storage.engine import StorageEngine
 from baas.storage.sqlite import SqliteEngine
 from tests.baas.database.engines import SteeredEngine
-from tests.faults.history import History, Unknown, Verdict, check_history
+from tests.faults.history import Acknowledged, History, Unknown, Verdict, check_history
 from tests.faults.history_clients import (
     DatabaseClient,
     HttpClient,
     find_witnesses,
     read_witnesses,
 )
-from tests.faults.history_load import step, work
+from tests.faults.history_load import bump, step, work
 from tests.faults.seeds import RULES, new_seed, rounds
 from tests.processes import ServerProcess
 from tests.storage.conftest import ENGINES
@@ -133,6 +133,9 @@ async def run_against(server: ServerProcess, rounds: int, seed: int) -> tuple[Hi
         )
         for number in range(CLIENTS)
     ]
+    # An empty database tells the clock's time as that of a read, which is nobody's version.
+    while not isinstance((await clients[0].commit([bump("counters/c0")])), Acknowledged):
+        pass
     tasks = [
         asyncio.create_task(work(client, random.Random(chance.random()), stopped, pause=0.002))
         for client in clients
