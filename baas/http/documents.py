@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from baas.errors import InvalidArgument, InvalidPath, NotFound
 from baas.http.answers import JSON_LINES, Answer, AnyAnswer, StreamAnswer, json_answer
-from baas.http.requests import Request, boolean_parameter, integer_parameter
+from baas.http.requests import Request, boolean_parameter, integer_parameter, parse_body
 from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.queries import Query
 from baas.model.writes import NO_PRECONDITION, DeleteWrite, Precondition, Write
 from baas.services import documents, queries
 from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
@@ -35,6 +37,8 @@ _BATCH_GET = frozenset({"documents"})
 _QUERY = frozenset({"query"})
 PAGE_SIZE_DEFAULT = 100
 STREAM_CHUNK_BYTES = 32 * 1024
+QUERIES_KEPT = 1_024
+QUERY_BYTES_KEPT_MAX = 2_048
 
 
 async def get_document(request: Request) -> Answer:
@@ -160,7 +164,7 @@ async def batch_get(request: Request) -> Answer:
 
 
 async def run_query(request: Request) -> AnyAnswer:
-    query = decode_query(await _query_member(request))
+    query = await _read_query(request)
     name = request.database_name
     if request.accepts(JSON_LINES):
         stream = await queries.stream_query(request.context, request.caller, name, query)
@@ -177,17 +181,30 @@ async def run_query(request: Request) -> AnyAnswer:
 
 
 async def count(request: Request) -> Answer:
-    query = decode_query(await _query_member(request))
+    query = await _read_query(request)
     result = await queries.count(request.context, request.caller, request.database_name, query)
     return Answer(
         b'{"count":%d,"read_time":%b}' % (result.count, encode_time(result.read_time.microseconds))
     )
 
 
-async def _query_member(request: Request) -> Any:
+async def _read_query(request: Request) -> Query:
+    """The body's query. Callers ask the same again and again, so small ones are read once."""
     request.query(_NO_PARAMETERS)
-    members = check_object(await request.read_json(), "", allowed=_QUERY, required=("query",))
-    return members["query"]
+    body = await request.read_body()
+    if 0 < len(body) <= QUERY_BYTES_KEPT_MAX:
+        return _parse_kept_query(body)
+    return _parse_query(parse_body(body))
+
+
+@lru_cache(maxsize=QUERIES_KEPT)
+def _parse_kept_query(body: bytes) -> Query:
+    return _parse_query(parse_body(body))
+
+
+def _parse_query(tree: Any) -> Query:
+    members = check_object(tree, "", allowed=_QUERY, required=("query",))
+    return decode_query(members["query"])
 
 
 async def _commit_one(

@@ -128,10 +128,7 @@ class Request:
 
     async def read_json(self) -> Any:
         """The body as a JSON tree. Raises InvalidArgument with the offset of what is malformed."""
-        body = await self.read_body()
-        if not body:
-            raise InvalidArgument("the body is empty; a JSON object is needed", reason="EmptyBody")
-        return parse_json(body)
+        return parse_body(await self.read_body())
 
     async def stream_lines(self, *, line_bytes_max: int) -> AsyncIterator[bytes]:
         """The body's lines as they arrive; the body may be of any length, a line may not."""
@@ -225,6 +222,13 @@ class Request:
                 "a compressed body is not accepted; send it without Content-Encoding",
                 reason="UnsupportedMediaType",
             )
+
+
+def parse_body(body: bytes) -> Any:
+    """A whole body as a JSON tree. Raises InvalidArgument, also for none at all."""
+    if not body:
+        raise InvalidArgument("the body is empty; a JSON object is needed", reason="EmptyBody")
+    return parse_json(body)
 
 
 def parse_json(body: bytes) -> Any:
