@@ -95,6 +95,7 @@ class HttpClient:
         *,
         project: str,
         token: Callable[[], str] | None = None,
+        timeout_seconds: float = 20,
     ) -> None:
         self.name = name
         self._history = history
@@ -102,7 +103,7 @@ class HttpClient:
         self._chance = chance
         self._token = token
         self._base = f"/api/v1/projects/{project}/documents"
-        self._http = httpx.AsyncClient(timeout=20)
+        self._http = httpx.AsyncClient(timeout=timeout_seconds)
         self._commits = 0
         self.is_ending = False  # from now on an unknown outcome is left unknown
 

@@ -55,15 +55,15 @@ async def step(client: Client, chance: random.Random) -> None:
     elif kind <= 5:
         await _transfer(client, chance)
     elif kind == 6:
-        await client.transact([], _members(group), lambda _, members: _tally(group, members))
+        await client.transact([], members(group), lambda _, members: _tally(group, members))
     elif kind == 7:
         await client.read(f"pairs/left{group}", f"pairs/right{group}", "counters/c0")
     elif kind == 8:
         await client.read(item)
     elif chance.random() < 0.7:
-        await client.query(_members(group, limit=chance.choice((None, 2, 4))))
+        await client.query(members(group, limit=chance.choice((None, 2, 4))))
     else:
-        await client.count(_members(group))
+        await client.count(members(group))
 
 
 async def _transfer(client: Client, chance: random.Random) -> None:
@@ -90,7 +90,7 @@ def _tally(group: int, members: Sequence[Image]) -> Sequence[Write]:
     return writes
 
 
-def _members(group: int, limit: int | None = None) -> Query:
+def members(group: int, limit: int | None = None) -> Query:
     return Query(
         CollectionPath(("items",)),
         where=FieldFilter(_GROUP, Operator.EQUAL, group),

@@ -1,0 +1,28 @@
+"""The server, whose connections to MongoDB go through other ports: those of wires that a test can
+cut. The members of a replica set tell clients their addresses, so this is done where they connect.
+
+    BAAS_TEST_WIRES='{"27017": 40001, …}' python -m tests.faults.rerouted_server serve …
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from pymongo import pool_shared
+
+from baas.cli.main import main
+
+_NAME = "_getaddrinfo"
+_resolve = getattr(pool_shared, _NAME)
+_wires: dict[str, int] = json.loads(os.environ["BAAS_TEST_WIRES"])
+
+
+async def _resolve_rerouted(host: Any, port: Any, **options: Any) -> Any:
+    return await _resolve(host, _wires.get(str(port), port), **options)
+
+
+if __name__ == "__main__":
+    setattr(pool_shared, _NAME, _resolve_rerouted)
+    main()
