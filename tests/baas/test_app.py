@@ -110,6 +110,32 @@ def test_development_mode_listens_on_loopback_only(tmp_path: Path, host: str) ->
     check_settings(make_settings(tmp_path, host=host))
 
 
+def test_the_engine_mongodb_needs_to_know_where(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="mongodb_uri"):
+        check_settings(make_settings(tmp_path, engine="mongodb"))
+    uri = "mongodb://localhost/?replicaSet=rs"
+    check_settings(make_settings(tmp_path, engine="mongodb", mongodb_uri=uri))
+
+
+@pytest.mark.parametrize("objects", ["", "s3", "s3://", "s3:///", "ftp://x", "/data/objects"])
+def test_objects_are_kept_somewhere_that_exists(tmp_path: Path, objects: str) -> None:
+    with pytest.raises(InvalidArgument, match="objects"):
+        check_settings(make_settings(tmp_path, objects=objects))
+    check_settings(make_settings(tmp_path, objects="s3://bucket/prefix"))
+
+
+async def test_data_of_another_secret_is_not_served(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "data")
+    async with started_app(settings):
+        node = (settings.data / "node").read_text()
+    async with started_app(settings):
+        assert (settings.data / "node").read_text() == node
+    (settings.data / "secret.key").unlink()
+    with pytest.raises(FailedPrecondition) as caught:
+        await create_app(settings).start()
+    assert caught.value.reason == "SecretKeyMismatch"
+
+
 def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
     with contextlib.closing(bind(make_settings(tmp_path, port=0))) as taken:
         port = taken.getsockname()[1]
