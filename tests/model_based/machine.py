@@ -269,7 +269,9 @@ class Machine:
             except BaasError as wanted:
                 if type(wanted) is type(error):
                     return
-        raise AssertionError(f"{attempt.writes} refused for nothing: {error!r}")
+        raise AssertionError(
+            f"{attempt.writes} refused for nothing: {error!r} ({error.__cause__!r})"
+        )
 
     def _check_results(self, result: CommitResult[None], wanted: Sequence[WriteResult]) -> None:
         # repr: NaN is no NaN's equal, and 1 is 1.0's.
