@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import httpx
+
 from bench.peers import install, report
 from bench.peers.driver import READS, Driver
 from bench.peers.loads import ROWS, Row, Seed
@@ -143,7 +145,7 @@ class Bench:
                     peer = makers[name]()
                     peer.seed(self._seed)
                     self._peers.append(peer)
-            except (install.NotRun, RuntimeError, Wrong) as error:
+            except (install.NotRun, RuntimeError, Wrong, httpx.HTTPError) as error:
                 self._note(f"{name}: NOT RUN: {error}")
                 continue
             install.say(f"{name}: ready after {time.monotonic() - began:.0f} s")
@@ -153,14 +155,20 @@ class Bench:
         for peer in self._peers:
             if peer.name not in ON_MONGODB and self._mongod is not None:
                 self._mongod.rest()
-            with peer.serve() as target:
-                for row in self._rows:
-                    take = partial(measure, target, row, seconds=self._seconds, turn=turn)
-                    self._keep(peer.name, row, take)
+            try:
+                self._measure_all(peer, turn)
+            except (RuntimeError, Wrong, httpx.HTTPError) as error:
+                self._note(f"{peer.name}, round {turn + 1}: FAILED: {error}")
         if self._driver is not None:
             for row in self._rows:
                 if row.name in READS:
                     self._keep("driver", row, partial(self._driver.measure, row, self._seconds))
+
+    def _measure_all(self, peer: Peer, turn: int) -> None:
+        with peer.serve() as target:
+            for row in self._rows:
+                take = partial(measure, target, row, seconds=self._seconds, turn=turn)
+                self._keep(peer.name, row, take)
 
     def stop(self) -> None:
         if self._mongod is not None:
@@ -172,7 +180,7 @@ class Bench:
     def _keep(self, name: str, row: Row, take: Callable[[], Figure]) -> None:
         try:
             figure = take()
-        except (RuntimeError, Wrong) as error:
+        except (RuntimeError, Wrong, httpx.HTTPError) as error:
             self._note(f"{name}, {row.title}: FAILED: {error}")
             return
         beside = f", {figure.beside_rate:.0f} updates/s" if row.beside else ""
