@@ -18,7 +18,7 @@ from tests.processes import ServerProcess, checked
 from tests.s3 import S3Server, s3_server
 
 __all__ = ["s3_server"]
-ROUNDS = rounds(3, 40)
+ROUNDS = rounds(2, 40)
 UPLOADERS = 3
 PIECE_BYTES_MAX = 400_000
 SIZE_MAX = 2_000_000

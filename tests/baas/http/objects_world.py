@@ -53,7 +53,8 @@ UPLOADS = f"{BUCKET}/uploads"
 
 @dataclass
 class ObjectWorld:
-    """`user` is ada, `other` is bob; `uid` is ada's."""
+    """`user` is ada, `other` is bob; `uid` is ada's. Without users, which cost the time of hashing
+    passwords, both are strangers."""
 
     app: App
     operator: httpx.AsyncClient
@@ -71,7 +72,12 @@ class ObjectWorld:
 
 @asynccontextmanager
 async def object_world(
-    data: Path, *, clock: Clock | None = None, rules: str = RULES, **settings: Any
+    data: Path,
+    *,
+    clock: Clock | None = None,
+    rules: str = RULES,
+    users: bool = True,
+    **settings: Any,
 ) -> AsyncIterator[ObjectWorld]:
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(started_app(make_settings(data, **settings), clock))
@@ -93,8 +99,13 @@ async def object_world(
                     headers={"x-api-key": key},
                 )
             )
-            for name in ("ada", "bob")
+            for name in (("ada", "bob") if users else ())
         ]
+        if not users:
+            yield ObjectWorld(
+                app, operator, anonymous, anonymous, anonymous, await client(secret), uid=""
+            )
+            return
         yield ObjectWorld(
             app=app,
             operator=operator,

@@ -31,12 +31,24 @@ from tests.s3 import S3Server, s3_server
 __all__ = ["s3_server"]
 
 
-@pytest_asyncio.fixture(params=["local", "s3"])
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectWorld]:
-    objects = "local"
-    if request.param == "s3":
-        server: S3Server = request.getfixturevalue("s3_server")
-        objects = f"{server.url}/{uuid4().hex}"
+@pytest.fixture(params=["local", "s3"])
+def objects(request: pytest.FixtureRequest) -> str:
+    """Where the bytes are."""
+    if request.param == "local":
+        return "local"
+    server: S3Server = request.getfixturevalue("s3_server")
+    return f"{server.url}/{uuid4().hex}"
+
+
+@pytest_asyncio.fixture
+async def world(objects: str, tmp_path: Path) -> AsyncIterator[ObjectWorld]:
+    async with object_world(tmp_path / "data", objects=objects, users=False) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def people(objects: str, tmp_path: Path) -> AsyncIterator[ObjectWorld]:
+    """With users."""
     async with object_world(tmp_path / "data", objects=objects) as made:
         yield made
 
@@ -396,13 +408,13 @@ async def test_custom_metadata_have_a_limit(world: ObjectWorld) -> None:
 # Rules
 
 
-async def test_rules_decide_on_every_path(world: ObjectWorld) -> None:
+async def test_rules_decide_on_every_path(people: ObjectWorld) -> None:
     """What bob and a stranger may not do to ada's objects; the same whether they exist or not."""
-    path = f"{world.mine}/a.txt"
-    ok(await world.user.put(path, content=b"hello"))
-    for client in (world.other, world.anonymous):
+    path = f"{people.mine}/a.txt"
+    ok(await people.user.put(path, content=b"hello"))
+    for client in (people.other, people.anonymous):
         for name in ("a.txt", "missing.txt"):
-            target = f"{world.mine}/{name}"
+            target = f"{people.mine}/{name}"
             tried = [
                 await client.get(target),
                 await client.get(target, params={"thumbnail": "64"}),
@@ -419,39 +431,39 @@ async def test_rules_decide_on_every_path(world: ObjectWorld) -> None:
                 await client.post(f"{target}:sign", json={"method": "GET", "expires_in": 9}),
                 await client.post(f"{target}:sign", json={"method": "PUT", "expires_in": 9}),
                 await client.post(f"{target}:upload", json={"size": 1}),
-                await client.get(OBJECTS, params={"prefix": f"users/{world.uid}/"}),
+                await client.get(OBJECTS, params={"prefix": f"users/{people.uid}/"}),
                 await client.get(
-                    OBJECTS, params={"prefix": f"users/{world.uid}/", "delimiter": "/"}
+                    OBJECTS, params={"prefix": f"users/{people.uid}/", "delimiter": "/"}
                 ),
-                await client.get(OBJECTS, params={"prefix": f"users/{world.uid}/a"}),
+                await client.get(OBJECTS, params={"prefix": f"users/{people.uid}/a"}),
             ]
             assert {DENIED} == {reason(answer) for answer in tried}
         assert (await client.head(path)).status_code == 403
         for params in ({}, {"delimiter": "/"}, {"prefix": "users/"}, {"prefix": "u"}):
             assert reason(await client.get(OBJECTS, params=params)) == DENIED
-    copied = await world.user.post(f"{path}:copy", json={"to": "public/stolen"})
+    copied = await people.user.post(f"{path}:copy", json={"to": "public/stolen"})
     assert reason(copied) == DENIED
-    assert (await world.user.get(path)).content == b"hello"
+    assert (await people.user.get(path)).content == b"hello"
 
 
-async def test_who_may_may(world: ObjectWorld) -> None:
-    path = f"{world.mine}/a.txt"
-    ok(await world.user.put(path, content=b"hello"))
-    assert (await world.user.get(path)).content == b"hello"
+async def test_who_may_may(people: ObjectWorld) -> None:
+    path = f"{people.mine}/a.txt"
+    ok(await people.user.put(path, content=b"hello"))
+    assert (await people.user.get(path)).content == b"hello"
     for params in ({}, {"delimiter": "/"}):
-        sent = {"prefix": f"users/{world.uid}/", **params}
-        assert len(ok(await world.user.get(OBJECTS, params=sent))["objects"]) == 1
-    ok(await world.user.post(f"{path}:copy", json={"to": f"users/{world.uid}/b"}))
-    ok(await world.user.delete(path))
-    assert reason(await world.user.get(path)) == (404, "ObjectNotFound")
-    assert reason(await world.anonymous.get(f"{OBJECTS}/public/x")) == (404, "ObjectNotFound")
-    for client in (world.operator, world.secret):
+        sent = {"prefix": f"users/{people.uid}/", **params}
+        assert len(ok(await people.user.get(OBJECTS, params=sent))["objects"]) == 1
+    ok(await people.user.post(f"{path}:copy", json={"to": f"users/{people.uid}/b"}))
+    ok(await people.user.delete(path))
+    assert reason(await people.user.get(path)) == (404, "ObjectNotFound")
+    assert reason(await people.anonymous.get(f"{OBJECTS}/public/x")) == (404, "ObjectNotFound")
+    for client in (people.operator, people.secret):
         ok(await client.put(f"{OBJECTS}/anywhere", content=b"x"))
         ok(await client.get(OBJECTS))
 
 
-async def test_rules_see_sizes_types_and_metadata_before_and_after(world: ObjectWorld) -> None:
-    client, path = world.user, f"{world.mine}/a.txt"
+async def test_rules_see_sizes_types_and_metadata_before_and_after(people: ObjectWorld) -> None:
+    client, path = people.user, f"{people.mine}/a.txt"
     assert reason(await client.put(path, content=b"x" * 1000)) == DENIED
     assert reason(await client.put(path, content=_pieces())) == (411, "LengthRequired")
     ok(await client.put(path, content=b"x" * 999, headers={"content-type": "text/a"}))
@@ -466,36 +478,36 @@ async def _pieces() -> AsyncIterator[bytes]:
     yield b"hello"
 
 
-async def test_rules_see_the_declared_checksum(world: ObjectWorld) -> None:
+async def test_rules_see_the_declared_checksum(people: ObjectWorld) -> None:
     headers = {
         "content-type": "text/plain",
         "content-md5": "XUFAKrxLKna5cZ2REBfFkg==",
-        "x-baas-meta": f'{{"owner":"{world.uid}"}}',
+        "x-baas-meta": f'{{"owner":"{people.uid}"}}',
     }
-    ok(await world.user.put(f"{OBJECTS}/checked/a", content=b"hello", headers=headers))
+    ok(await people.user.put(f"{OBJECTS}/checked/a", content=b"hello", headers=headers))
     for name in headers:
         without = {key: value for key, value in headers.items() if key != name}
-        answer = await world.user.put(f"{OBJECTS}/checked/b", content=b"hello", headers=without)
+        answer = await people.user.put(f"{OBJECTS}/checked/b", content=b"hello", headers=without)
         assert reason(answer) == DENIED
 
 
-async def test_rules_look_up_documents(world: ObjectWorld) -> None:
-    await put(world, "members/a")
-    assert reason(await world.user.get(f"{OBJECTS}/members/a")) == DENIED
-    member = f"/api/v1/projects/demo/documents/members/{world.uid}"
-    ok(await world.operator.put(member, json={"fields": {}}))
-    assert (await world.user.get(f"{OBJECTS}/members/a")).content == b"hello"
-    assert reason(await world.other.get(f"{OBJECTS}/members/a")) == DENIED
+async def test_rules_look_up_documents(people: ObjectWorld) -> None:
+    await put(people, "members/a")
+    assert reason(await people.user.get(f"{OBJECTS}/members/a")) == DENIED
+    member = f"/api/v1/projects/demo/documents/members/{people.uid}"
+    ok(await people.operator.put(member, json={"fields": {}}))
+    assert (await people.user.get(f"{OBJECTS}/members/a")).content == b"hello"
+    assert reason(await people.other.get(f"{OBJECTS}/members/a")) == DENIED
 
 
-async def test_a_list_by_folder_asks_for_the_folder(world: ObjectWorld) -> None:
+async def test_a_list_by_folder_asks_for_the_folder(people: ObjectWorld) -> None:
     """As Firebase does: `list` of `/listed` shows what is directly in it."""
-    await put(world, "listed/a")
+    await put(people, "listed/a")
     sent = {"prefix": "listed/", "delimiter": "/"}
-    assert len(ok(await world.user.get(OBJECTS, params=sent))["objects"]) == 1
-    assert reason(await world.anonymous.get(OBJECTS, params=sent)) == DENIED
+    assert len(ok(await people.user.get(OBJECTS, params=sent))["objects"]) == 1
+    assert reason(await people.anonymous.get(OBJECTS, params=sent)) == DENIED
     # Without a delimiter it would show what lies deeper too, which no rule allows.
-    assert reason(await world.user.get(OBJECTS, params={"prefix": "listed/"})) == DENIED
+    assert reason(await people.user.get(OBJECTS, params={"prefix": "listed/"})) == DENIED
 
 
 async def test_without_rules_of_objects_everything_is_denied(tmp_path: Path) -> None:
