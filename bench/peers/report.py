@@ -76,8 +76,9 @@ def table(
 def _line(one: Compared) -> str:
     failed = sum(figure.failed for figure in [*one.ours, *one.theirs])
     wanted = "" if one.wanted is None else f"{one.wanted:g}"
+    beside = f" (made: {_pair(one, 'beside_rate', '.0f')})" if one.row.beside else ""
     return (
-        f"| {one.row.title}, {one.row.connections} connections | {one.verdict}"
+        f"| {one.row.title}{beside}, {one.row.connections} connections | {one.verdict}"
         f" | {_median(one.ours, 'rate'):,.0f} | {_median(one.theirs, 'rate'):,.0f}"
         f" | **{one.ratio:.2f}** | {min(one.ratios):.2f}-{max(one.ratios):.2f} | {wanted}"
         f" | {_pair(one, 'p50_ms', '.1f')} | {_pair(one, 'p99_ms', '.0f')}"
