@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from scripts.find_chromium import find_chromium
 from tests.processes import ROOT, ServerProcess, checked
@@ -28,6 +28,8 @@ CHROMIUM_FLAGS = [
 EMAIL = "ada@example.com"
 PASSWORD = "correct horse battery"
 WIDE = (1360, 820)
+# How long a page may take to show something: long enough for a machine that others use too.
+expect.set_options(timeout=20_000)
 # What a 401, 404, 409 or 412 leaves in the browser's log is no fault of the page.
 _EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
 

@@ -21,6 +21,7 @@ from tests.processes import ServerProcess, checked
 pytestmark = pytest.mark.browser
 
 PART_BYTES = 8 * 1024 * 1024
+WAIT_MS = 60_000
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_the_first_bucket_and_the_first_files(
     dialog.get_by_role("button", name="Create bucket").click()
     expect(page.get_by_text("No files yet")).to_be_visible()
     pick(page, ("a.txt", "text/plain", b"one"), ("b c.txt", "text/plain", b"two"))
-    expect(tray(page)).to_contain_text("2 of 2 uploaded")
+    expect(tray(page)).to_contain_text("2 of 2 uploaded", timeout=WAIT_MS)
     expect(rows(page)).to_have_count(2)
     assert operator.get(url("f-first", "b c.txt")).content == b"two"
     tray(page).get_by_role("button", name="Close the list of uploads").click()
@@ -147,7 +148,7 @@ def test_a_large_file_survives_a_lost_connection(
 
     page.route("**/uploads/*", lose, times=3)
     page.locator("input[type=file]").first.set_input_files(tmp_path / "large.bin")
-    expect(tray(page)).to_contain_text("1 of 1 uploaded")
+    expect(tray(page)).to_contain_text("1 of 1 uploaded", timeout=WAIT_MS)
     assert lost == ["PATCH", "GET", "PATCH"]
     assert operator.get(url(project, "large.bin")).content == data
 
@@ -183,7 +184,7 @@ def test_nothing_is_replaced_unasked(
     expect(tray(page)).to_contain_text("There is a file of this name.")
     assert operator.get(url(project, "a.txt")).content == b"before"
     tray(page).get_by_role("button", name="Replace it").click()
-    expect(tray(page)).to_contain_text("1 of 1 uploaded")
+    expect(tray(page)).to_contain_text("1 of 1 uploaded", timeout=WAIT_MS)
     assert operator.get(url(project, "a.txt")).content == b"after"
 
 
