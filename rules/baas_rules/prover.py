@@ -271,7 +271,7 @@ class Prover:
         arguments = [self._evaluate(item, scope, names) for item in node.arguments]
         kind = LOOKUPS.get(node.name)
         if kind is not None and len(arguments) == 1 and not self._world.is_object_service:
-            return self._look_up(arguments[0], *kind)
+            return _looked_up(self._world, arguments[0], *kind)
         builtin = FUNCTIONS.get(node.name)
         if builtin is None or builtin.arity != len(arguments):
             return failed(f"unknown function `{node.name}` of {len(arguments)} arguments")
@@ -296,32 +296,6 @@ class Prover:
             shown = names[node.name].node
         world = self._world  # what is assumed where it is first used must not outlive that
         return _Cell(shown, lambda: self._evaluate_in(world, node, scope, names))
-
-    def _look_up(self, path: Result, after: bool, existence: bool) -> Result:
-        value = path.value
-        if value is None:
-            return path
-        if not isinstance(value, Known):
-            found = EITHER if existence else Anything(origin="a document that is looked up")
-            return Result(found, True, path.pending)
-        results: list[Result] = []
-        for one in value.values:
-            try:
-                if self._world.is_object_service:
-                    lookup = cross_lookup_of(one)
-                else:
-                    lookup = lookup_of(one, self._world.database, after=after)
-            except EvaluationError as error:
-                results.append(failed(str(error)))
-                continue
-            found_result = self._world.look_up(lookup)
-            if existence:
-                found_result = apply(lambda document: document is not None, [found_result])
-            results.append(found_result)
-        whole = join(results)
-        return Result(
-            whole.value, whole.fault or path.fault, whole.pending | path.pending, whole.error
-        )
 
     def _method_call(self, node: ast.MethodCall, scope: Scope, names: _Names) -> Result:
         if isinstance(node.target, ast.Name) and self._is_free(node.target.name, scope, names):
@@ -356,7 +330,7 @@ class Prover:
         if space == "firestore" and self._world.is_object_service:
             if node.name in CROSS_SERVICE_LOOKUPS and len(node.arguments) == 1:
                 path = self._evaluate(node.arguments[0], scope, names)
-                return self._look_up(path, False, CROSS_SERVICE_LOOKUPS[node.name])
+                return _looked_up(self._world, path, False, CROSS_SERVICE_LOOKUPS[node.name])
             return failed(f"`firestore` has no function `{node.name}`")
         members = NAMESPACES.get(space)
         if members is None:
@@ -483,6 +457,32 @@ class Prover:
 
 
 # --- the parts that need no world --------------------------------------------------------------
+
+
+def _looked_up(world: World, path: Result, after: bool, existence: bool) -> Result:
+    """`get`, `exists` and the like: of each document that the path may name."""
+    value = path.value
+    if value is None:
+        return path
+    if not isinstance(value, Known):
+        found = EITHER if existence else Anything(origin="a document that is looked up")
+        return Result(found, True, path.pending)
+    results: list[Result] = []
+    for one in value.values:
+        try:
+            if world.is_object_service:
+                lookup = cross_lookup_of(one)
+            else:
+                lookup = lookup_of(one, world.database, after=after)
+        except EvaluationError as error:
+            results.append(failed(str(error)))
+            continue
+        found_result = world.look_up(lookup)
+        if existence:
+            found_result = apply(lambda document: document is not None, [found_result])
+        results.append(found_result)
+    whole = join(results)
+    return Result(whole.value, whole.fault or path.fault, whole.pending | path.pending, whole.error)
 
 
 def _pending(parts: list[Result]) -> frozenset[Lookup]:
