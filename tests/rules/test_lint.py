@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from baas_rules import Severity, lint
+from baas_rules import Request, Ruleset, Severity, lint
+from hypothesis import HealthCheck, given, settings
 
+from tests.effort import examples
+from tests.rules.test_soundness import ADA, DOCUMENTS, FUNCTIONS, NOW, ROLES, conditions
 from tests.rules.worlds import wrapped
 
 OWNER = "request.auth.uid == id"
@@ -107,3 +110,18 @@ def test_what_is_too_large_to_be_judged_is_left_alone() -> None:
     for n in range(1, 12):
         functions += f"function f{n}(x) {{ return f{n - 1}(x) || f{n - 1}(x); }}"
     assert of("allow get: if f11(id) && 'a' < 1;", functions) == []
+
+
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(conditions)
+def test_what_can_never_hold_never_does(condition: str) -> None:
+    """Held against each of the documents of the soundness test, and one that there is not."""
+    rules = wrapped(f"match /things/{{id}} {{ {FUNCTIONS} allow get: if {condition}; }}")
+    if "never-holds" not in [one.code for one in lint(rules)]:
+        return
+    made = Ruleset.parse(rules)
+    for stored in [None, *DOCUMENTS[::3]]:
+        path = ("things", "ada") if stored is None else stored.path
+        for auth in (ADA, None):
+            request = Request("get", path, auth, NOW, stored)
+            assert not made.decide(request, ROLES).allowed
