@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 RUN := .venv/bin/python
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup run test check format build bench bench-peers objects-5g crash fuzz fuzz-model rules-corpus console browser clean
+.PHONY: help setup run test check format build bench bench-peers objects-5g cluster cluster-check crash fuzz fuzz-model rules-corpus console browser clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -67,6 +67,15 @@ bench-peers: .venv/.ready  ## The same loads against PocketBase and Parse Server
 
 objects-5g: .venv/.ready  ## 5 GB up, down and resumed after a kill, at constant memory (GB=…)
 	@$(RUN) -m tests.baas.buckets.large $(or $(GB),5)
+
+cluster: .venv/.ready  ## docker-compose.yml as plain processes, with the demo and a load on it
+	@$(RUN) scripts/build_console.py --optional
+	@$(RUN) scripts/find_s3.py --install
+	@$(RUN) -m cluster
+
+cluster-check: .venv/.ready  ## The same, every member killed in turn (ROUNDS=…)
+	@$(RUN) scripts/find_s3.py --install
+	@$(RUN) -m cluster --check --rounds $(or $(ROUNDS),1)
 
 crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the long forms (ONLY=word)
 	@BAAS_CRASH=1 .venv/bin/pytest tests/faults -q --timeout 7200 $(if $(ONLY),-k "$(ONLY)")
