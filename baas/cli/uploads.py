@@ -20,6 +20,7 @@ from baas.cli.failures import UNREACHABLE, CommandFailed, Refused
 from baas.cli.progress import Bar
 
 PART_BYTES = 8 * 1024 * 1024
+SLICE_BYTES = 64 * 1024
 ATTEMPTS_MAX = 6
 PAUSE_SECONDS_FIRST = 0.2
 CHECKSUM = "X-Baas-Sha256"
@@ -98,7 +99,7 @@ async def _put_at_once(
     client: Client, place: Place, name: str, body: bytes, said: Said, bar: Bar
 ) -> dict[str, Any]:
     sha256 = hashlib.sha256(body).hexdigest()
-    headers = {CHECKSUM: sha256, **said.condition}
+    headers = {CHECKSUM: sha256, "Content-Length": str(len(body)), **said.condition}
     if said.content_type is not None:
         headers["Content-Type"] = said.content_type
     if said.metadata:
@@ -106,7 +107,8 @@ async def _put_at_once(
     path = place.object(name)
 
     async def send() -> dict[str, Any]:
-        return await client.call("PUT", path, api=APPS_API, content=body, headers=headers)
+        content = _slices(body)
+        return await client.call("PUT", path, api=APPS_API, content=content, headers=headers)
 
     made = await (send() if said.must_be_new else _attempt(send))
     bar.advance(len(body))
@@ -147,11 +149,15 @@ async def _offset(client: Client, place: Place, upload: str) -> int:
 
 
 async def _append(client: Client, place: Place, upload: str, offset: int, data: bytes) -> int:
-    headers = {"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
+    headers = {
+        "Upload-Offset": str(offset),
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(len(data)),
+    }
     path = _upload_path(place, upload)
     try:
         answer = await _attempt(
-            lambda: client.call("PATCH", path, api=APPS_API, content=data, headers=headers)
+            lambda: client.call("PATCH", path, api=APPS_API, content=_slices(data), headers=headers)
         )
     except Refused as refused:
         # The answer to an earlier attempt was lost: the server says where it is.
@@ -159,6 +165,12 @@ async def _append(client: Client, place: Place, upload: str, offset: int, data: 
             return int(str(refused.details["offset"]))
         raise
     return int(answer["offset"])
+
+
+async def _slices(data: bytes) -> AsyncIterator[bytes]:
+    # Given whole, a part would live as long as httpx's answer to it, which refers to itself.
+    for start in range(0, len(data), SLICE_BYTES):
+        yield data[start : start + SLICE_BYTES]
 
 
 def _checked(made: dict[str, Any], sha256: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from baas_sdk.errors import DeadlineExceeded, FailedPrecondition, Internal, SdkE
 
 T = TypeVar("T")
 CONNECTIONS_MAX = 100
+PIECE_BYTES = 64 * 1024
 
 
 class SyncHttp:
@@ -79,7 +80,7 @@ class SyncHttp:
         opened: list[SyncBody] = []
 
         def begin(attempt: Attempt) -> Answer | SdkError:
-            asked = self._http.build_request(**_http_request(self._options, attempt))
+            asked = self._http.build_request(**_http_request(self._options, attempt, _pieces))
             try:
                 response = self._http.send(asked, stream=True)
                 if not response.is_success:
@@ -137,7 +138,7 @@ class SyncHttp:
     def _send(self, attempt: Attempt) -> Answer | SdkError:
         deadline = time.monotonic() + attempt.timeout_seconds
         try:
-            with self._http.stream(**_http_request(self._options, attempt)) as response:
+            with self._http.stream(**_http_request(self._options, attempt, _pieces)) as response:
                 parts = []
                 for part in response.iter_bytes():
                     parts.append(part)
@@ -163,7 +164,7 @@ class SyncHttp:
         return Answer(200, b"")
 
     def _lines(self, attempt: Attempt, call: StreamCall[Any]) -> Iterator[QueryLine | Answer]:
-        with self._http.stream(**_http_request(self._options, attempt)) as response:
+        with self._http.stream(**_http_request(self._options, attempt, _pieces)) as response:
             if not response.is_success:
                 yield _answer(response, response.read())
                 return
@@ -280,7 +281,7 @@ class AsyncHttp:
         opened: list[AsyncBody] = []
 
         async def begin(attempt: Attempt) -> Answer | SdkError:
-            asked = self._http.build_request(**_http_request(self._options, attempt))
+            asked = self._http.build_request(**_http_request(self._options, attempt, _pieces_async))
             try:
                 response = await self._http.send(asked, stream=True)
                 if not response.is_success:
@@ -341,7 +342,9 @@ class AsyncHttp:
     async def _send(self, attempt: Attempt) -> Answer | SdkError:
         try:
             async with asyncio.timeout(attempt.timeout_seconds):
-                async with self._http.stream(**_http_request(self._options, attempt)) as response:
+                async with self._http.stream(
+                    **_http_request(self._options, attempt, _pieces_async)
+                ) as response:
                     return _answer(response, await response.aread())
         except TimeoutError:
             return timed_out(attempt.timeout_seconds)
@@ -366,7 +369,9 @@ class AsyncHttp:
     async def _lines(
         self, attempt: Attempt, call: StreamCall[Any]
     ) -> AsyncIterator[QueryLine | Answer]:
-        async with self._http.stream(**_http_request(self._options, attempt)) as response:
+        async with self._http.stream(
+            **_http_request(self._options, attempt, _pieces_async)
+        ) as response:
             if not response.is_success:
                 yield _answer(response, await response.aread())
                 return
@@ -424,16 +429,35 @@ def _attempts(options: Options, request: Request, timeout: float | None) -> Flow
     )
 
 
-def _http_request(options: Options, attempt: Attempt) -> dict[str, Any]:
+def _pieces(body: bytes) -> Iterator[bytes]:
+    """A large body. Given whole, it would live as long as httpx's answer to it, which refers to
+    itself: until the garbage is collected, which may be never."""
+    for start in range(0, len(body), PIECE_BYTES):
+        yield body[start : start + PIECE_BYTES]
+
+
+async def _pieces_async(body: bytes) -> AsyncIterator[bytes]:
+    """The same for asyncio."""
+    for piece in _pieces(body):
+        yield piece
+
+
+def _http_request(
+    options: Options, attempt: Attempt, pieces: Callable[[bytes], Any]
+) -> dict[str, Any]:
     request = attempt.request
     headers = {"Accept": request.accept, **options.headers(attempt.token), **dict(request.headers)}
     if request.body is not None and request.content_type:
         headers["Content-Type"] = request.content_type
+    content: Any = request.body
+    if content is not None and len(content) > PIECE_BYTES:
+        headers["Content-Length"] = str(len(content))
+        content = pieces(content)
     return {
         "method": request.method,
         "url": request.path,
         "params": request.params or None,
-        "content": request.body,
+        "content": content,
         "headers": headers,
         "timeout": httpx.Timeout(
             attempt.timeout_seconds, connect=min(CONNECT_SECONDS_MAX, attempt.timeout_seconds)
