@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
 import pymongo
@@ -80,6 +80,11 @@ def as_storage_error(error: PyMongoError | BSONError) -> StorageError:
 
 class _Stale(AutoReconnect):
     """A server that is primary no longer, and does not know it yet, answered."""
+
+
+def _count_cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 class Deadline:
@@ -188,14 +193,18 @@ class MongoConnection:
         """Calls until it goes through or the time is over, while there is no primary. `seconds` is
         for one call, instead of ANSWER_SECONDS for each of its commands."""
         deadline = Deadline(self.timeout_seconds)
+        cancellations = _count_cancellations()
         while True:
             async with self.operation():
                 try:
-                    if seconds is None:
-                        return await call()
-                    with pymongo.timeout(seconds):
-                        return await call()
+                    with nullcontext() if seconds is None else pymongo.timeout(seconds):
+                        result = await call()
+                    if _count_cancellations() > cancellations:
+                        raise asyncio.CancelledError  # the driver swallows some
+                    return result
                 except PyMongoError as error:
+                    if _count_cancellations() > cancellations:
+                        raise asyncio.CancelledError from error
                     may_pass = is_passing(error) or is_conflict(error)
                     if not may_pass or deadline.is_over or self.is_closed:
                         raise
