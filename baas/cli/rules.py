@@ -10,10 +10,24 @@ from typing import Any
 import baas_rules
 import click
 
-from baas.cli.client import path_of, run
+from baas.cli.client import path_of
 from baas.cli.failures import CommandFailed, Refused
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import note, print_json
+from baas.cli.rules_releases import (
+    OPEN_NOTE,
+    allow_open_option,
+    deploy,
+    deployment_body,
+    describe_open,
+    diff_releases,
+    if_release_option,
+    listed,
+    message_option,
+    roll_back,
+    show_history,
+    show_release,
+)
 from baas.cli.rules_tests import lint_rules, run_tests
 from baas.projects.rulesets import diagnostic_details, open_access_details
 
@@ -27,8 +41,8 @@ def rules_group() -> None:
     """Check, test and deploy security rules."""
 
 
-rules_group.add_command(run_tests)
-rules_group.add_command(lint_rules)
+for _command in (run_tests, lint_rules, show_history, show_release, diff_releases, roll_back):
+    rules_group.add_command(_command)
 
 
 @rules_group.command("check")
@@ -49,7 +63,7 @@ def check_rules(file: Path, as_json: bool) -> None:
         if places:
             click.echo("Open to everybody, signed in or not:")
         for place in places:
-            click.echo("  " + _describe_open(place))
+            click.echo("  " + describe_open(place))
         warnings = len(findings) - errors
         click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
     if errors:
@@ -59,27 +73,31 @@ def check_rules(file: Path, as_json: bool) -> None:
 @rules_group.command("deploy")
 @_file
 @project_option
-@click.option(
-    "--allow-open", is_flag=True, help="Deploy even if anybody may read or write some path."
-)
+@message_option
+@allow_open_option
+@if_release_option
 @json_option
 @with_target
-def deploy_rules(file: Path, project: str, allow_open: bool, as_json: bool, target: Target) -> None:
+def deploy_rules(
+    file: Path,
+    project: str,
+    message: str,
+    allow_open: bool,
+    if_release: str | None,
+    as_json: bool,
+    target: Target,
+) -> None:
     """Put the rules in FILE in force for a project, at once."""
-    body = {"source": _read(file), "allow_open": allow_open}
-    path = path_of("projects", project, "rules")
+    source = _read(file)
+    body = {"source": source, **deployment_body(message, allow_open, if_release)}
     try:
-        made = run(target, lambda client: client.call("PUT", path, json=body))
+        made = deploy(target, "PUT", path_of("projects", project, "rules"), body)
     except Refused as refused:
-        for finding in _listed(refused.details, "diagnostics"):
+        for finding in listed(refused.details, "diagnostics"):
             note(_describe(file, finding))
-        for place in _listed(refused.details, "open"):
-            note("  " + _describe_open(place))
-        if refused.reason == "OpenRules":
-            raise CommandFailed(
-                f"{refused}; deploy them with --allow-open if you mean it"
-            ) from None
         raise
+    if allow_open and baas_rules.Ruleset.parse(source).open_access():
+        note(OPEN_NOTE)
     if as_json:
         print_json({name: value for name, value in made.items() if name != "source"})
     else:
@@ -104,17 +122,6 @@ def _describe(file: Path, finding: Mapping[str, Any]) -> str:
     if finding.get("hint"):
         text += f"\n  hint: {finding['hint']}"
     return text
-
-
-def _describe_open(place: Mapping[str, Any]) -> str:
-    methods = ", ".join(place["methods"])
-    until = " (bounded by time only)" if place["time_bound"] else ""
-    return f"line {place['line']}: {place['path']}: {methods}{until}"
-
-
-def _listed(details: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    found = details.get(name)
-    return found if isinstance(found, list) else []
 
 
 def _count(number: int, noun: str) -> str:

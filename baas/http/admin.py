@@ -1,4 +1,4 @@
-"""Administration over HTTP: administrators, projects, keys, databases, rules, users."""
+"""Administration over HTTP: administrators, projects, keys, databases, users."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from baas.http.answers import Answer, json_answer
 from baas.http.requests import Request, integer_parameter
 from baas.model.paths import DocumentPath
 from baas.projects.records import ApiKey, Project
-from baas.projects.rulesets import Release
-from baas.services import accounts, admins, documents, projects, rulesets
+from baas.services import accounts, admins, documents, projects
 from baas.wire.documents import time_text
-from baas.wire.objects import check_boolean, check_object, check_string
+from baas.wire.objects import check_boolean, check_object
 
 _SETUP = frozenset({"token", "email", "password"})
 _PROJECT = frozenset({"id", "name", "origins"})
 _PROJECT_CHANGE = frozenset({"name", "origins"})
 _KEY = frozenset({"kind", "name"})
 _DATABASE = frozenset({"id"})
-_RULES = frozenset({"source", "allow_open"})
-_SOURCE = frozenset({"source"})
 _USER_CHANGE = frozenset({"disabled", "email_verified", "password", "claims"})
 _PAGE = frozenset({"page_size", "page_token"})
 _PARENT = frozenset({"parent"})
@@ -168,38 +165,6 @@ async def list_collections(request: Request) -> Answer:
     return json_answer({"collections": found})
 
 
-# Rules
-
-
-async def get_rules(request: Request) -> Answer:
-    request.query(NO_PARAMETERS)
-    release = await rulesets.get_rules(request.context, request.caller, request.params["project"])
-    return json_answer(_encode_release(release))
-
-
-async def deploy_rules(request: Request) -> Answer:
-    members = await _body(request, _RULES, ("source",))
-    release = await rulesets.deploy_rules(
-        request.context,
-        request.caller,
-        request.params["project"],
-        check_string(members["source"], "source"),
-        allow_open=check_boolean(members.get("allow_open", False), "allow_open"),
-    )
-    return json_answer(_encode_release(release))
-
-
-async def check_rules(request: Request) -> Answer:
-    members = await _body(request, _SOURCE, ("source",))
-    found = await rulesets.check_rules(
-        request.context,
-        request.caller,
-        request.params["project"],
-        check_string(members["source"], "source"),
-    )
-    return json_answer({"diagnostics": found})
-
-
 # Users
 
 
@@ -304,12 +269,4 @@ def _encode_key(key: ApiKey, text: str | None) -> dict[str, Any]:
         "key": text,
         "created": encode_moment(key.created),
         "revoked": encode_moment(key.revoked),
-    }
-
-
-def _encode_release(release: Release) -> dict[str, Any]:
-    return {
-        "source": release.source,
-        "ruleset": release.ruleset_id,
-        "deployed_at": encode_moment(release.deployed),
     }

@@ -55,6 +55,8 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "recursive": ("with all objects in it", {"type": "boolean"}),
     "total": ("say also how many there are in all", {"type": "boolean"}),
     "parent": ("a document's path; none for the root", {"type": "string"}),
+    "from": ("the id of the older release", {"type": "string"}),
+    "to": ("the id of the newer release; none for what is in force", {"type": "string"}),
 }
 _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.PUBLIC: [],

@@ -14,7 +14,7 @@ from functools import cache
 
 import orjson
 
-from baas.http import accounts, admin, documents, objects, objects_uploads, pages, transfer
+from baas.http import accounts, admin, documents, objects, objects_uploads, pages, rules, transfer
 from baas.http.answers import Answer
 from baas.http.authentication import Access
 from baas.http.description import describe
@@ -96,9 +96,13 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _M + "/buckets:revoke-signed-urls", objects.revoke_signed_urls, _ADMIN, "End all signed URLs of the project", None, "Empty"),
     Route("DELETE", _M + "/buckets/{bucket}", objects.delete_bucket, _ADMIN, "Delete a bucket, empty or with its objects", None, "Empty", ("recursive",)),
     # Administration: rules and users
-    Route("GET", _M + "/rules", admin.get_rules, _ADMIN, "The rules in force", None, "Rules"),
-    Route("PUT", _M + "/rules", admin.deploy_rules, _ADMIN, "Deploy rules", "RulesBody", "Rules"),
-    Route("POST", _M + "/rules:check", admin.check_rules, _ADMIN, "Check rules without deploying them", "RulesSource", "RulesDiagnostics"),
+    Route("GET", _M + "/rules", rules.get_rules, _ADMIN, "The rules in force", None, "Rules"),
+    Route("PUT", _M + "/rules", rules.deploy_rules, _ADMIN, "Deploy rules", "RulesBody", "Rules"),
+    Route("POST", _M + "/rules:check", rules.check_rules, _ADMIN, "Check rules without deploying them", "RulesSource", "RulesDiagnostics"),
+    Route("POST", _M + "/rules:rollback", rules.roll_back_rules, _ADMIN, "Deploy the rules of an old release again", "RulesRollback", "Rules"),
+    Route("GET", _M + "/rules:diff", rules.diff_releases, _ADMIN, "What changed between two releases", None, "RulesDiff", ("from", "to")),
+    Route("GET", _M + "/rules/releases", rules.list_releases, _ADMIN, "Releases of rules, newest first", None, "ReleaseList", ("page_size", "page_token")),
+    Route("GET", _M + "/rules/releases/{id}", rules.get_release, _ADMIN, "A release of rules, with its source", None, "PastRelease"),
     Route("GET", _M + "/users", admin.list_users, _ADMIN, "List users", None, "UserList", ("page_size", "page_token")),
     Route("POST", _M + "/users", admin.create_user, _ADMIN, "Make a user", "Credentials", "User", (), 201),
     Route("GET", _M + "/users/{uid}", admin.get_user, _ADMIN, "One user", None, "User"),

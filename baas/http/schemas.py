@@ -318,6 +318,22 @@ _DIAGNOSTIC: Schema = _object(
         "snippet": _TEXT,
     }
 )
+_RELEASE_NOTE: Schema = {
+    "deployed_at": _MOMENT,
+    "author": {**_or_null(_TEXT), "description": "an administrator's e-mail, or `operator`"},
+    "message": _TEXT,
+    "rollback_of": {**_or_null(_TEXT), "description": "the release whose rules were taken"},
+}
+_RELEASE: Schema = _object({"release": _TEXT, **_RELEASE_NOTE, "in_force": {"type": "boolean"}})
+_DEPLOYMENT: Schema = {
+    "message": {"type": "string", "maxLength": 1_000, "description": "kept with the release"},
+    "allow_open": {
+        "type": "boolean",
+        "default": False,
+        "description": "deploy even rules that let everybody in",
+    },
+    "if_release": {**_TEXT, "description": "only if this release is the one in force"},
+}
 _PROJECTS: dict[str, Schema] = {
     "Project": _object(
         {
@@ -350,18 +366,16 @@ _PROJECTS: dict[str, Schema] = {
     "DatabaseBody": _object({"id": {"type": "string", "examples": ["archive"]}}),
     "DatabaseList": _object({"databases": _list(_ref("Database"))}),
     "CollectionList": _object({"collections": _list(_TEXT)}),
-    "Rules": _object({"source": _TEXT, "ruleset": _TEXT, "deployed_at": _MOMENT}),
+    "Rules": _object({"source": _TEXT, "ruleset": _TEXT, **_RELEASE_NOTE}),
     "RulesSource": _object({"source": _TEXT}),
-    "RulesBody": _object(
-        {"source": _TEXT},
-        {
-            "allow_open": {
-                "type": "boolean",
-                "default": False,
-                "description": "deploy even rules that let everybody in",
-            }
-        },
+    "RulesBody": _object({"source": _TEXT}, _DEPLOYMENT),
+    "RulesRollback": _object({"release": _TEXT}, _DEPLOYMENT),
+    "RulesDiff": _object(
+        {"from": _TEXT, "to": _TEXT, "diff": {**_TEXT, "description": "unified; empty if alike"}}
     ),
+    "ReleaseItem": _RELEASE,
+    "ReleaseList": _object({"releases": _list(_ref("ReleaseItem"))}, {"next_page_token": _TEXT}),
+    "PastRelease": _object({**_RELEASE["properties"], "source": _TEXT}),
     "RulesDiagnostics": _object({"diagnostics": _list(_DIAGNOSTIC)}),
 }
 

@@ -1,28 +1,33 @@
-"""Rules of projects: a history of rulesets, and the release that says which one is in force.
+"""Rules of projects: a history of releases, and a document that says which one is in force.
 
 Before the first deployment everything is denied. Rules that open a path to everybody without a
 condition are refused unless that is asked for by name: such rules, forgotten, are how the data of
 many apps ended up public.
+
+A release is never changed. To roll back is one more release, with the source of an old one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
 from baas_rules import Diagnostic, OpenAccess, RulesCheckError, Ruleset, RulesSyntaxError, check
 
 from baas.clock import Clock, new_document_id
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
-from baas.errors import DataLoss, FailedPrecondition, InvalidArgument, RulesetRejected
-from baas.model.paths import DocumentPath
+from baas.encoding.documents import StoredDocument
+from baas.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, RulesetRejected
+from baas.model.paths import DocumentPath, FieldPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.projects.records import (
     is_deleting,
+    is_id,
     project_collection,
     project_document,
     project_not_found,
@@ -42,21 +47,74 @@ service cloud.firestore {
 """
 RULESETS_KEPT_MAX = 100
 CACHED_RELEASES_MAX = 1_000
+MESSAGE_CHARACTERS_MAX = 1_000
+DEFAULT_RELEASE = "default"  # the id of what is in force before the first deployment
 _SERVICE = "cloud.firestore"
 # Compiling a larger source is left to a thread: the loop has others to serve.
 _INLINE_CHARACTERS_MAX = 8_192
+_NOTED = tuple(FieldPath((name,)) for name in ("author", "message", "rollback_of"))
+_log = structlog.get_logger("baas.rules")
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseNote:
+    """What is told of a release beside its source. `deployed` None: before the first deployment.
+    `author` is an administrator's e-mail address or "operator"; None where it was not kept."""
+
+    id: str
+    deployed: Timestamp | None
+    author: str | None = None
+    message: str = ""
+    rollback_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The rules of a project in force. `ruleset_id` is "default" and `deployed` None before the
-    first deployment; `version` is the commit that released it, 0 then."""
+    """The rules of a project in force. `version` is the commit that released it, 0 before the
+    first deployment. What was deployed once and is not valid any more (`is_broken`: an earlier
+    version of this server took it) denies everything."""
 
-    ruleset_id: str
+    note: ReleaseNote
     source: str
-    deployed: Timestamp | None
     version: int
     ruleset: Ruleset
+    is_broken: bool = False
+
+    @property
+    def ruleset_id(self) -> str:
+        return self.note.id
+
+
+@dataclass(frozen=True, slots=True)
+class PastRelease:
+    """One of the history."""
+
+    note: ReleaseNote
+    source: str
+    is_in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePage:
+    """Newest first."""
+
+    notes: list[ReleaseNote]
+    in_force: str
+    next_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """How a deployment is made. With `if_release`, only if that one is in force."""
+
+    author: str | None = None
+    message: object = ""
+    allow_open: bool = False
+    if_release: str | None = None
+    rollback_of: str | None = None
+
+
+PLAIN_DEPLOYMENT = Deployment()
 
 
 class Rulesets:
@@ -68,7 +126,8 @@ class Rulesets:
         self._clock = clock
         self._cache: dict[str, Release] = {}
         self._epoch = 0
-        self._default = Release("default", DENY_ALL, None, 0, Ruleset.parse(DENY_ALL))
+        default = ReleaseNote(DEFAULT_RELEASE, None)
+        self._default = Release(default, DENY_ALL, 0, Ruleset.parse(DENY_ALL))
 
     async def get_release(self, project: str) -> Release:
         """What is in force now; from the commit of a deployment on, the new one."""
@@ -90,42 +149,75 @@ class Rulesets:
                         f"the ruleset `{ruleset_id}` of project `{project}` is missing",
                         reason="RulesetMissing",
                     )
-                source = str(stored.fields["source"])
-                release = Release(
-                    ruleset_id,
-                    source,
-                    document.update_time,
-                    document.version,
-                    await _compile(source),
-                )
+                release = await self._open(project, stored, document.version)
         if epoch == self._epoch:
             if len(self._cache) >= CACHED_RELEASES_MAX:
                 self._cache.clear()
             self._cache[project] = release
         return release
 
-    async def deploy(self, project: str, source: object, *, allow_open: bool = False) -> Release:
+    async def _open(self, project: str, stored: StoredDocument, version: int) -> Release:
+        source = str(stored.fields["source"])
+        try:
+            return Release(_note(stored), source, version, await _compile(source))
+        except RulesetRejected as error:
+            # Callers of the app must neither get in nor read why, which quotes the rules.
+            _log.error(
+                "the rules in force are not valid any more: everything is denied",
+                project=project,
+                release=stored.path.segments[-1],
+                error=error.message,
+            )
+            denied = self._default.ruleset
+            return Release(_note(stored), source, version, denied, is_broken=True)
+
+    def find_release_id(self, project: str, ruleset: Ruleset) -> str | None:
+        """The id of a compiled ruleset, if it is the one in force; from memory."""
+        release = self._cache.get(project)
+        return None if release is None or release.ruleset is not ruleset else release.ruleset_id
+
+    async def deploy(
+        self,
+        project: str,
+        source: object,
+        deployment: Deployment = PLAIN_DEPLOYMENT,
+        *,
+        allow_open: bool = False,
+    ) -> Release:
         """Puts rules in force; they apply from the return on, to open listeners too.
 
-        Raises RulesetRejected (`details["diagnostics"]`), FailedPrecondition (`OpenRules`;
-        `details["open"]` lists what anybody could do where), NotFound (`ProjectNotFound`).
+        Raises RulesetRejected (`details["diagnostics"]`), FailedPrecondition (`OpenRules`:
+        `details["open"]` lists what anybody could do where; `ReleaseChanged`: `details["release"]`
+        is in force, and not `if_release`), NotFound (`ProjectNotFound`), InvalidArgument.
         """
         text = self._check_source(source)
+        message = _check_message(deployment.message)
         ruleset = await _compile(text)
         _check_service(ruleset)
-        if not allow_open:
+        if not (allow_open or deployment.allow_open):
             _check_closed(ruleset)
         ruleset_id = new_document_id(self._clock)
 
         async def body(transaction: Transaction) -> None:
-            (document,) = await transaction.get_documents([project_path(project)])
+            release = _release_path(project)
+            paths = [project_path(project), release]
+            (document, current) = await transaction.get_documents(paths)
             if document is None or is_deleting(document):
                 raise project_not_found(project)
+            _check_current(current, deployment.if_release)
             stored = project_document(project, "rulesets", ruleset_id)
-            release = _release_path(project)
             await transaction.write(
                 [
-                    SetWrite(stored, {"source": text, "created": transaction.request_time}),
+                    SetWrite(
+                        stored,
+                        {
+                            "source": text,
+                            "created": transaction.request_time,
+                            "author": deployment.author,
+                            "message": message,
+                            "rollback_of": deployment.rollback_of,
+                        },
+                    ),
                     SetWrite(release, {"ruleset": ruleset_id}),
                 ]
             )
@@ -133,6 +225,45 @@ class Rulesets:
         await self._store.run(None, body)
         await self._drop_old(project)
         return await self.get_release(project)
+
+    async def roll_back(self, project: str, release: str, deployment: Deployment) -> Release:
+        """Deploys the source of an old release, as one more. Raises what `deploy` raises, and
+        NotFound (`ReleaseNotFound`)."""
+        old = await self.get_past(project, release)
+        return await self.deploy(project, old.source, replace(deployment, rollback_of=old.note.id))
+
+    async def get_past(self, project: str, release: str) -> PastRelease:
+        """A release of the history. Raises NotFound (`ReleaseNotFound`)."""
+        in_force = await self.get_release(project)
+        if release == in_force.ruleset_id:
+            return PastRelease(in_force.note, in_force.source, is_in_force=True)
+        if release == DEFAULT_RELEASE:
+            return PastRelease(self._default.note, DENY_ALL, is_in_force=False)
+        if not is_id(release):
+            raise _release_not_found(release)
+        database = await self._store.open(None)
+        path = project_document(project, "rulesets", release)
+        (stored,) = await database.get_documents([path])
+        if stored is None:
+            raise _release_not_found(release)
+        return PastRelease(_note(stored), str(stored.fields["source"]), is_in_force=False)
+
+    async def list_releases(self, project: str, *, size: int, token: str | None) -> ReleasePage:
+        """The history, newest first. Raises InvalidArgument (`InvalidPageToken`)."""
+        before = _decode_token(token)
+        in_force = await self.get_release(project)
+        database = await self._store.open(None)
+        query = Query(project_collection(project, "rulesets"), select=_NOTED)
+        documents = [
+            document
+            for document in (await database.run_query(query)).documents
+            if document.created < before
+        ]
+        documents.sort(key=lambda document: -document.created)
+        notes = [_note(document) for document in documents[:size]]
+        more = len(documents) > size
+        next_token = str(documents[size - 1].created) if more else None
+        return ReleasePage(notes, in_force.ruleset_id, next_token)
 
     async def check(self, source: object) -> list[Diagnostic]:
         """What a deployment would say about the source, warnings included; nothing is stored."""
@@ -248,6 +379,64 @@ def _check_closed(ruleset: Ruleset) -> None:
             reason="OpenRules",
             details={"open": found},
         )
+
+
+def _check_current(current: StoredDocument | None, if_release: str | None) -> None:
+    if if_release is None:
+        return
+    release = DEFAULT_RELEASE if current is None else str(current.fields["ruleset"])
+    if release != if_release:
+        raise FailedPrecondition(
+            f"the release `{release}` is in force, not `{if_release[:80]}`: somebody else has "
+            "deployed meanwhile",
+            reason="ReleaseChanged",
+            details={"release": release},
+        )
+
+
+def _check_message(message: object) -> str:
+    if not isinstance(message, str) or len(message) > MESSAGE_CHARACTERS_MAX:
+        raise _invalid_message()
+    text = message.strip()
+    if not text.replace("\n", "").isprintable():
+        raise _invalid_message()
+    return text
+
+
+def _invalid_message() -> InvalidArgument:
+    return InvalidArgument(
+        f"`message` must be a string of at most {MESSAGE_CHARACTERS_MAX} printable characters",
+        reason="InvalidMessage",
+        details={"field": "message"},
+    )
+
+
+def _decode_token(token: str | None) -> int:
+    if token is None:
+        return 2**63
+    if not (token.isascii() and token.isdigit() and len(token) <= 18):
+        raise InvalidArgument("`page_token` is none of this list", reason="InvalidPageToken")
+    return int(token)
+
+
+def _release_not_found(release: str) -> NotFound:
+    return NotFound(
+        f"there is no release `{release[:80]}`; the last {RULESETS_KEPT_MAX} are kept",
+        reason="ReleaseNotFound",
+    )
+
+
+def _note(stored: StoredDocument) -> ReleaseNote:
+    """Releases of earlier versions of this server have no author and no message."""
+    fields = stored.fields
+    author, rollback_of = fields.get("author"), fields.get("rollback_of")
+    return ReleaseNote(
+        id=stored.path.segments[-1],
+        deployed=stored.create_time,
+        author=None if author is None else str(author),
+        message=str(fields.get("message", "")),
+        rollback_of=None if rollback_of is None else str(rollback_of),
+    )
 
 
 def _release_path(project: str) -> DocumentPath:

@@ -78,7 +78,7 @@ def test_deploy(baas: Command, file: Path) -> None:
     assert outcome.code == 0
     assert outcome.out.startswith("deployed ruleset ")
     shown = baas("rules", "deploy", str(file), "-p", "chat", "--json").json
-    assert set(shown) == {"ruleset", "deployed_at"}
+    assert set(shown) == {"ruleset", "deployed_at", "author", "message", "rollback_of"}
 
 
 def test_deploying_broken_rules_shows_the_carets(baas: Command, file: Path) -> None:
@@ -100,6 +100,57 @@ def test_deploying_open_rules_has_to_be_meant(baas: Command, file: Path) -> None
     assert "get, list" in outcome.err
     assert "--allow-open" in outcome.err.splitlines()[-1]
     assert baas("rules", "deploy", str(file), "-p", "chat", "--allow-open").code == 0
+
+
+def test_history_diff_and_rollback(baas: Command, file: Path) -> None:
+    baas("project", "create", "chat")
+    assert baas("rules", "history", "-p", "chat").out == "no rules have been deployed\n"
+    assert "if false" in baas("rules", "show", "-p", "chat").out
+    file.write_text(GOOD, encoding="utf-8")
+    first = baas("rules", "deploy", str(file), "-p", "chat", "-m", "first", "--json").json
+    file.write_text(GOOD.replace("allow read", "allow get"), encoding="utf-8")
+    deploy = ("rules", "deploy", str(file), "-p", "chat")
+    second = baas(*deploy, "--if-release", first["ruleset"], "--json").json
+    stale = baas(*deploy, "--if-release", first["ruleset"])
+    assert stale.code == 1
+    assert f"the release `{second['ruleset']}` is in force" in stale.err
+
+    diff = baas("rules", "diff", first["ruleset"], "-p", "chat").out.splitlines()
+    assert diff[:2] == [f"--- {first['ruleset']}", f"+++ {second['ruleset']}"]
+    assert diff[2] == "@@ -2,7 +2,7 @@"
+    assert "-      allow read: if request.auth != null;" in diff
+    assert "+      allow get: if request.auth != null;" in diff
+    assert baas("rules", "diff", "default", "default", "-p", "chat").err == "no difference\n"
+
+    outcome = baas("rules", "rollback", first["ruleset"], "-p", "chat", "-m", "too strict")
+    assert outcome.out.startswith(f"rolled chat back to {first['ruleset']}, as release ")
+    assert baas("rules", "show", "-p", "chat").out == GOOD
+    assert baas("rules", "show", second["ruleset"], "-p", "chat").out == file.read_text()
+    newest, *older = baas("rules", "history", "-p", "chat", "--json").json["releases"]
+    assert [one["release"] for one in older] == [second["ruleset"], first["ruleset"]]
+    assert (newest["rollback_of"], newest["message"]) == (first["ruleset"], "too strict")
+    assert (newest["author"], newest["in_force"]) == ("operator", True)
+    table = baas("rules", "history", "-p", "chat", "--limit", "1").out
+    assert f"rollback to {first['ruleset']}: too strict" in table
+    assert len(table.splitlines()) == 2
+    missing = baas("rules", "rollback", "nothing", "-p", "chat")
+    assert missing.code == 1
+    assert "there is no release `nothing`" in missing.err
+
+
+def test_rolling_back_to_open_rules_has_to_be_meant(baas: Command, file: Path) -> None:
+    baas("project", "create", "chat")
+    file.write_text(OPEN, encoding="utf-8")
+    told = baas("rules", "deploy", str(file), "-p", "chat", "--allow-open", "--json")
+    assert "setting `open_rules`" in told.err
+    opened = told.json["ruleset"]
+    file.write_text(GOOD, encoding="utf-8")
+    baas("rules", "deploy", str(file), "-p", "chat")
+    refused = baas("rules", "rollback", opened, "-p", "chat")
+    assert refused.code == 1
+    assert "line 5: " in refused.err
+    assert "--allow-open" in refused.err
+    assert baas("rules", "rollback", opened, "-p", "chat", "--allow-open").code == 0
 
 
 def test_init_lays_out_rules_that_can_be_deployed(baas: Command) -> None:

@@ -188,7 +188,13 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await use_objects(world, described)
     rules = await send(operator, "GET", f"{ADMIN}/rules")
     source = {"source": rules["source"]}
-    await send(operator, "PUT", f"{ADMIN}/rules", json={**source, "allow_open": True})
+    deployed = await send(operator, "PUT", f"{ADMIN}/rules", json={**source, "allow_open": True})
+    old = {"release": deployed["ruleset"], "message": "as before", "allow_open": True}
+    await send(operator, "POST", f"{ADMIN}/rules:rollback", json=old)
+    await send(operator, "GET", f"{ADMIN}/rules/releases?page_size=1")
+    await send(operator, "GET", f"{ADMIN}/rules/releases/{deployed['ruleset']}")
+    await send(operator, "GET", f"{ADMIN}/rules:diff?from=default")
+    await send(operator, "GET", f"{ADMIN}/rules:diff")
     await send(operator, "POST", f"{ADMIN}/rules:check", json=source)
     await send(operator, "POST", f"{ADMIN}/rules:check", json={"source": "service"})
     user = await send(operator, "POST", f"{ADMIN}/users", json={**body, "email": "z@example.com"})

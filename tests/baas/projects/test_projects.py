@@ -41,7 +41,7 @@ async def test_a_project_has_a_default_database_and_denies_everything(world: Wor
         assert await projects.get_project("chat") == made
         assert await projects.list_projects() == (made,)
         release = await projects.rulesets.get_release("chat")
-        assert (release.ruleset_id, release.deployed, release.version) == ("default", None, 0)
+        assert (release.ruleset_id, release.note.deployed, release.version) == ("default", None, 0)
         assert "allow read, write: if false" in release.source
     await world.databases.open(DatabaseName("chat"))
 

@@ -9,12 +9,22 @@ import pytest
 from baas_rules import Auth, Request, Timestamp
 
 from baas.database.names import DatabaseName
+from baas.database.transaction import Transaction
 from baas.errors import BaasError, FailedPrecondition, InvalidArgument, RulesetRejected
 from baas.model.queries import Query
+from baas.model.timestamps import Timestamp as Timestamp_
+from baas.model.writes import SetWrite
 from baas.projects import rulesets
 from baas.projects.projects import Projects
-from baas.projects.records import project_collection
-from baas.projects.rulesets import RULESETS_KEPT_MAX, diagnostic_details
+from baas.projects.records import project_collection, project_document
+from baas.projects.rules_diff import COMPARED_LINES_MAX, diff_sources
+from baas.projects.rulesets import (
+    DENY_ALL,
+    MESSAGE_CHARACTERS_MAX,
+    RULESETS_KEPT_MAX,
+    Deployment,
+    diagnostic_details,
+)
 from tests.baas.projects.conftest import World
 
 
@@ -68,7 +78,7 @@ async def test_a_deployment_is_in_force_at_its_return(world: World) -> None:
     await projects.ruleset(DatabaseName("chat"))
     release = await projects.rulesets.deploy("chat", SIGNED_IN)
     assert release.source == SIGNED_IN
-    assert release.deployed is not None
+    assert release.note.deployed is not None
     assert release.version > 0
     for one in (projects, world.another()):
         assert (await one.ruleset(DatabaseName("chat"))).decide(request(), {}).allowed
@@ -163,3 +173,137 @@ async def test_history_is_kept_and_bounded(world: World, monkeypatch: pytest.Mon
     assert len(kept) == 3
     assert release.ruleset_id in kept
     assert (await world.another().rulesets.get_release("chat")).ruleset_id == release.ruleset_id
+
+
+async def history(projects: Projects, size: int = 100) -> list[str]:
+    return [
+        note.id
+        for note in (await projects.rulesets.list_releases("chat", size=size, token=None)).notes
+    ]
+
+
+async def test_history_tells_who_why_and_when(projects: Projects) -> None:
+    rulesets = projects.rulesets
+    told = Deployment(author="ada@example.com", message=" opened for users \n")
+    first = await rulesets.deploy("chat", SIGNED_IN, told)
+    second = await rulesets.deploy("chat", NOBODY)
+    page = await rulesets.list_releases("chat", size=10, token=None)
+    assert page.next_token is None
+    assert page.in_force == second.ruleset_id
+    assert page.notes == [second.note, first.note]
+    assert (first.note.author, first.note.message) == ("ada@example.com", "opened for users")
+    past = await rulesets.get_past("chat", first.ruleset_id)
+    assert (past.source, past.note, past.is_in_force) == (SIGNED_IN, first.note, False)
+    assert (await rulesets.get_past("chat", second.ruleset_id)).is_in_force
+    assert (await rulesets.get_past("chat", "default")).source == DENY_ALL
+    for release in ("nothing", "", "a/b", "x" * 100):
+        assert await reason_of(rulesets.get_past("chat", release)) == "ReleaseNotFound"
+    assert await reason_of(rulesets.get_past("other", first.ruleset_id)) == "ReleaseNotFound"
+
+
+async def test_history_comes_in_pages(projects: Projects) -> None:
+    rulesets = projects.rulesets
+    made = [(await rulesets.deploy("chat", SIGNED_IN)).ruleset_id for _ in range(5)]
+    found: list[str] = []
+    token = None
+    while True:
+        page = await rulesets.list_releases("chat", size=2, token=token)
+        found += [note.id for note in page.notes]
+        token = page.next_token
+        if token is None:
+            break
+    assert found == made[::-1]
+    for token in ("x", "-1", "9" * 19, "\u0661"):
+        listing = rulesets.list_releases("chat", size=2, token=token)
+        assert await reason_of(listing) == "InvalidPageToken"
+
+
+async def test_a_rollback_is_one_more_release(projects: Projects) -> None:
+    rulesets = projects.rulesets
+    first = await rulesets.deploy("chat", SIGNED_IN)
+    second = await rulesets.deploy("chat", NOBODY)
+    back = await rulesets.roll_back("chat", first.ruleset_id, Deployment(message="back"))
+    assert back.source == SIGNED_IN
+    assert back.note.rollback_of == first.ruleset_id
+    assert await history(projects) == [back.ruleset_id, second.ruleset_id, first.ruleset_id]
+    assert (await projects.ruleset(DatabaseName("chat"))).decide(request(), {}).allowed
+    missing = rulesets.roll_back("chat", "nothing", Deployment())
+    assert await reason_of(missing) == "ReleaseNotFound"
+
+
+async def test_a_rollback_to_open_rules_is_refused_unless_told_by_name(projects: Projects) -> None:
+    rulesets = projects.rulesets
+    opened = await rulesets.deploy("chat", OPEN, allow_open=True)
+    await rulesets.deploy("chat", NOBODY)
+    assert await reason_of(rulesets.roll_back("chat", opened.ruleset_id, Deployment())) == (
+        "OpenRules"
+    )
+    assert (await rulesets.get_release("chat")).source == NOBODY
+    await rulesets.roll_back("chat", opened.ruleset_id, Deployment(allow_open=True))
+
+
+async def test_whoever_did_not_see_the_latest_release_is_refused(projects: Projects) -> None:
+    rulesets = projects.rulesets
+    first = await rulesets.deploy("chat", SIGNED_IN, Deployment(if_release="default"))
+    second = await rulesets.deploy("chat", NOBODY, Deployment(if_release=first.ruleset_id))
+    for stale in ("default", first.ruleset_id, "nothing"):
+        with pytest.raises(FailedPrecondition) as caught:
+            await rulesets.deploy("chat", SIGNED_IN, Deployment(if_release=stale))
+        assert caught.value.reason == "ReleaseChanged"
+        assert caught.value.details == {"release": second.ruleset_id}
+    assert (await rulesets.get_release("chat")).note == second.note
+
+
+@pytest.mark.parametrize("message", ["x" * (MESSAGE_CHARACTERS_MAX + 1), "\x1b[31m", None, 7])
+async def test_messages_are_short_plain_text(projects: Projects, message: object) -> None:
+    deployment = Deployment(message=message)
+    assert await reason_of(projects.rulesets.deploy("chat", NOBODY, deployment)) == (
+        "InvalidMessage"
+    )
+    await projects.rulesets.deploy("chat", NOBODY, Deployment(message="é" * MESSAGE_CHARACTERS_MAX))
+
+
+async def test_releases_without_author_and_rules_that_are_not_valid_any_more(world: World) -> None:
+    """What an earlier version of this server has left."""
+    database = await world.databases.system(None)
+
+    async def body(transaction: Transaction) -> None:
+        await transaction.write(
+            [
+                SetWrite(project_document("chat", "rulesets", "old"), {"source": "service {"}),
+                SetWrite(
+                    project_document("chat", "releases", "cloud.firestore"), {"ruleset": "old"}
+                ),
+            ]
+        )
+
+    await database.run_transaction(body, request_time=Timestamp_(0))
+    projects = world.another()
+    release = await projects.rulesets.get_release("chat")
+    assert release.is_broken
+    assert (release.source, release.note.author, release.note.message) == ("service {", None, "")
+    assert not (await projects.ruleset(DatabaseName("chat"))).decide(request(), {}).allowed
+    assert await history(projects) == ["old"]
+
+
+def test_a_diff_is_unified() -> None:
+    old = "".join(f"line {number}\n" for number in range(100))
+    new = old.replace("line 50\n", "line fifty\nmore\n").replace("line 99\n", "")
+    assert diff_sources(old, new, old_name="a", new_name="b") == (
+        "--- a\n+++ b\n"
+        "@@ -48,7 +48,8 @@\n line 47\n line 48\n line 49\n-line 50\n+line fifty\n+more\n"
+        " line 51\n line 52\n line 53\n"
+        "@@ -97,4 +98,3 @@\n line 96\n line 97\n line 98\n-line 99\n"
+    )
+    assert diff_sources(old, old, old_name="a", new_name="b") == ""
+    assert (
+        diff_sources("", "x", old_name="a", new_name="b") == "--- a\n+++ b\n@@ -0,0 +1,1 @@\n+x\n"
+    )
+
+
+def test_a_diff_of_hostile_sources_is_bounded() -> None:
+    lines = int(COMPARED_LINES_MAX**0.5) + 1
+    old, new = "a\nb\n" * lines, "b\nc\n" * lines
+    told = diff_sources(old, new, old_name="a", new_name="b").splitlines()
+    assert told[2] == f"@@ -1,{2 * lines} +1,{2 * lines} @@"
+    assert len(told) == 3 + 4 * lines

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from baas.errors import FailedPrecondition, NotFound, PermissionDenied
+from baas.projects.rulesets import Deployment
 from baas.services import projects, rulesets
 from baas.services.caller import ANONYMOUS, Caller, CallerKind
 from baas.services.context import Context
@@ -32,7 +33,7 @@ async def context(tmp_path: Path) -> AsyncIterator[Context]:
 
 async def test_deploy_and_get(context: Context) -> None:
     before = await rulesets.get_rules(context, ADMIN, "chat")
-    assert before.deployed is None
+    assert before.note.deployed is None
     release = await rulesets.deploy_rules(context, ADMIN, "chat", RULES)
     assert await rulesets.get_rules(context, ADMIN, "chat") == release
     with pytest.raises(FailedPrecondition):
@@ -51,6 +52,26 @@ async def test_check(context: Context) -> None:
     }
 
 
+async def test_the_author_is_the_administrator_or_the_operator(context: Context) -> None:
+    release = await rulesets.deploy_rules(
+        context, ADMIN, "chat", RULES, Deployment(author="somebody else", message="first")
+    )
+    assert (release.note.author, release.note.message) == ("operator", "first")
+    ada = Caller(
+        CallerKind.ADMIN, uid="1", claims={"email": "ada@example.com"}, session="baas_session"
+    )
+    back = await rulesets.roll_back_rules(
+        context, ada, "chat", release.ruleset_id, Deployment(author="somebody else")
+    )
+    assert back.note.author == "ada@example.com"
+    diff = await rulesets.diff_releases(context, ADMIN, "chat", release.ruleset_id, None)
+    assert (diff.old, diff.new, diff.diff) == (release.ruleset_id, back.ruleset_id, "")
+    assert (
+        "+    match /notes/{note}"
+        in (await rulesets.diff_releases(context, ADMIN, "chat", "default", back.ruleset_id)).diff
+    )
+
+
 async def test_only_administrators_and_only_projects_that_exist(context: Context) -> None:
     for caller, project, error in (
         (ANONYMOUS, "chat", PermissionDenied),
@@ -62,6 +83,10 @@ async def test_only_administrators_and_only_projects_that_exist(context: Context
             rulesets.get_rules(context, caller, project),
             rulesets.deploy_rules(context, caller, project, RULES),
             rulesets.check_rules(context, caller, project, RULES),
+            rulesets.roll_back_rules(context, caller, project, "default", Deployment()),
+            rulesets.list_releases(context, caller, project, page_size=1, page_token=None),
+            rulesets.get_past_release(context, caller, project, "default"),
+            rulesets.diff_releases(context, caller, project, "default", None),
         ):
             with pytest.raises(error):
                 await work
