@@ -194,7 +194,11 @@ class Committer:
                 if self._must_follow or not self._queue:
                     await self._follow()
                 if self._queue:
-                    await self._serve_group()
+                    try:
+                        await self._serve_group()
+                    except Exception:
+                        # A defect. Without this task, all who commit would wait for ever.
+                        _log.exception("the committer goes on")
             if self._is_closed:
                 return
             self._wakeup = asyncio.get_running_loop().create_future()
@@ -230,7 +234,7 @@ class Committer:
             self._must_follow = False
         except StoreMissing as error:
             self._give_up(as_baas_error(error))
-        except (StorageError, BaasError) as error:
+        except Exception as error:
             self._must_follow = True
             if self._is_shared and not self._is_closed:
                 self._follower.repeat(error, self.notice_others)
@@ -330,15 +334,7 @@ class Committer:
                     for change in event.changes:
                         if touches_query(query, change):
                             return True
-        images = group.images
-        if images:
-            for segments in transaction.read_set:
-                if segments in images:
-                    return True
-            for query in transaction.queries:
-                if group.touches(query):
-                    return True
-        return False
+        return group.overlaps(transaction)
 
     async def _evaluate_again(self, attempt: Attempt, group: Group) -> bool:
         """Runs the body on the head with the group's changes. False: there is nothing to commit,

@@ -49,7 +49,7 @@ class Follower:
         waiting, self._waiting = self._waiting, []
         try:
             version = await self.catch_up(version)
-        except (StorageError, BaasError) as error:
+        except Exception as error:
             _refuse(waiting, as_baas_error(error))
             raise
         self._is_failing = False
@@ -61,7 +61,10 @@ class Follower:
     def repeat(self, error: Exception, notice: Callable[[], None]) -> None:
         """Calls `notice` soon, since catching up failed, and nobody may ever ask again."""
         if not self._is_failing:
-            _log.warning("what others committed cannot be read now", error=str(error))
+            is_defect = not isinstance(error, StorageError | BaasError)
+            _log.warning(
+                "what others committed cannot be read now", error=str(error), exc_info=is_defect
+            )
         self._is_failing = True
         self.stop()
         self._again = asyncio.get_running_loop().call_later(FOLLOW_RETRY_SECONDS, notice)

@@ -91,6 +91,18 @@ class Group:
             touches_query(query, change) for record in self.records for change in record.changes
         )
 
+    def overlaps(self, transaction: Transaction) -> bool:
+        """Whether anything that the transaction read is changed by the group so far."""
+        images = self.images
+        if images:
+            for segments in transaction.read_set:
+                if segments in images:
+                    return True
+            for query in transaction.queries:
+                if self.touches(query):
+                    return True
+        return False
+
     def answer(self, attempt: Attempt, outcome: CommitResult[Any] | BaseException) -> None:
         """At once, unless it may rest on what the group wrote so far."""
         if self.records:

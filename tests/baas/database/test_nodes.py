@@ -22,6 +22,7 @@ from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
 from baas.errors import Aborted, BaasError, FailedPrecondition, Unavailable
 from baas.settings import Settings
+from baas.storage.engine import Head
 from tests.baas.database.acts import create, doc, fields, increment, put, run, where, write
 from tests.baas.database.shared import SharedEngine, SharedState
 from tests.effort import FACTOR
@@ -373,6 +374,41 @@ async def test_failed_reading_of_what_others_did_is_repeated_unasked(start: Star
         await asyncio.sleep(0)
     two.engine.is_cut_off = False  # nobody wakes it
     await until(lambda: len(two.events) == 1)
+
+
+async def test_defect_while_following_refuses_those_who_wait_and_ends_nothing(
+    start: StartNode,
+) -> None:
+    one, two = await start(), await start()
+    read_head = two.engine.read_head
+
+    async def defect() -> Head:
+        raise ValueError("a defect")
+
+    two.engine.read_head = defect  # type: ignore[method-assign]
+    async with asyncio.timeout(10):
+        with pytest.raises(BaasError):
+            await two.database.catch_up()
+        two.engine.read_head = read_head  # type: ignore[method-assign]
+        await write(one.database, put("c/a", {}))
+        await write(two.database, put("c/b", {}))
+    await even(one, two)
+    assert one.told() == two.told()
+
+
+async def test_defect_while_giving_way_ends_nothing(start: StartNode, state: SharedState) -> None:
+    one, two = await start(), await start()
+
+    async def defect(seconds: float) -> None:
+        raise ValueError("a defect")
+
+    two.engine.claim_turn = defect  # type: ignore[method-assign]
+    two.engine.watchers.clear()
+    async with asyncio.timeout(10):
+        await write(one.database, put("c/a", {}))
+        await write(two.database, put("c/b", {}))
+    assert two.engine.conflicts
+    assert await fields(one.database, "c/a", "c/b") == [{}, {}]
 
 
 # Listeners ----------------------------------------------------------------------------------------
