@@ -113,6 +113,10 @@ class App:
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(lock_folder(data))
             context = await self._open(stack)
+            if self._url is not None and not self.settings.dev:
+                # A command may still open the folder: to deploy others.
+                found = await context.projects.list_projects()
+                await context.projects.rulesets.check_none_open(one.id for one in found)
             self._http.context = context
             self._ws.hub = ListenHub(context)
             if self._url is not None:

@@ -101,6 +101,9 @@ class Settings:
         6 * 3_600, "time between two looks for bytes that belong to no object; 0 never looks"
     )
     thumbnail_processes: int = _setting(2, "processes that make thumbnails at the same time")
+    open_rules: str = _setting(
+        "", "projects served in production though their rules let anybody in: ids and commas; * all"
+    )
     synchronous: str = _setting(
         "full", "SQLite durability: full survives a power cut, normal a crash"
     )
@@ -121,6 +124,12 @@ class Settings:
     limits: Limits = field(
         default_factory=Limits, metadata={"help": "bounds on request size and work"}
     )
+
+
+def may_be_open(settings: Settings, project: str) -> bool:
+    """Whether the project may be served in production with rules that let anybody in."""
+    named = {name.strip() for name in settings.open_rules.split(",")}
+    return project in named or "*" in named
 
 
 def setting_fields() -> tuple[Field[Any], ...]:

@@ -105,7 +105,7 @@ def measured_fsync_ms(folder: Path, rounds: int = 200) -> float:
 
 
 def _environment(delay_library: Path | None, delay_us: int) -> dict[str, str]:
-    environment = dict(os.environ)
+    environment = {**os.environ, "BAAS_OPEN_RULES": "bench"}
     if delay_us and delay_library:
         environment |= {"LD_PRELOAD": str(delay_library), "BENCH_SYNC_DELAY_US": str(delay_us)}
     return environment

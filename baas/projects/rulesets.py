@@ -10,6 +10,7 @@ A release is never changed. To roll back is one more release, with the source of
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +34,7 @@ from baas.projects.records import (
     project_not_found,
     project_path,
 )
-from baas.settings import Settings
+from baas.settings import Settings, may_be_open
 
 DENY_ALL = """rules_version = '2';
 
@@ -224,7 +225,41 @@ class Rulesets:
 
         await self._store.run(None, body)
         await self._drop_old(project)
+        self._warn_of_open(project, ruleset)
         return await self.get_release(project)
+
+    def _warn_of_open(self, project: str, ruleset: Ruleset) -> None:
+        settings = self._settings
+        if settings.dev or may_be_open(settings, project) or not ruleset.open_access():
+            return
+        _log.warning(
+            "rules that let anybody in were deployed; the server will not start again unless the "
+            "setting `open_rules` names the project",
+            project=project,
+        )
+
+    async def check_none_open(self, projects: Iterable[str]) -> None:
+        """For production: raises FailedPrecondition (`OpenRulesInForce`) if the rules in force of a
+        project let anybody in, unless the setting `open_rules` names it. `details["projects"]` and
+        the message tell the paths."""
+        found = {}
+        for project in projects:
+            if may_be_open(self._settings, project):
+                continue
+            ruleset = (await self.get_release(project)).ruleset
+            opened = await asyncio.to_thread(ruleset.open_access)
+            if opened:
+                found[project] = [open_access_details(access) for access in opened]
+        if found:
+            told = "; ".join(
+                f"project `{project}`: {_places(opened)}" for project, opened in found.items()
+            )
+            raise FailedPrecondition(
+                f"rules in force let everybody in, signed in or not: {told}. Deploy others, or "
+                f"name what is meant to be public: open_rules = {','.join(found)}",
+                reason="OpenRulesInForce",
+                details={"projects": found},
+            )
 
     async def roll_back(self, project: str, release: str, deployment: Deployment) -> Release:
         """Deploys the source of an old release, as one more. Raises what `deploy` raises, and
@@ -372,13 +407,18 @@ def _check_service(ruleset: Ruleset) -> None:
 def _check_closed(ruleset: Ruleset) -> None:
     found = [open_access_details(access) for access in ruleset.open_access()]
     if found:
-        places = ", ".join(f"`{one['path']}` (line {one['line']})" for one in found[:5])
         raise FailedPrecondition(
-            f"the rules let everybody in, signed in or not: {places}"
-            + (f" and {len(found) - 5} more" if len(found) > 5 else ""),
+            f"the rules let everybody in, signed in or not: {_places(found)}",
             reason="OpenRules",
             details={"open": found},
         )
+
+
+def _places(opened: Sequence[dict[str, Any]]) -> str:
+    told = ", ".join(
+        f"`{one['path']}` ({', '.join(one['methods'])}; line {one['line']})" for one in opened[:5]
+    )
+    return told + (f" and {len(opened) - 5} more" if len(opened) > 5 else "")
 
 
 def _check_current(current: StoredDocument | None, if_release: str | None) -> None:

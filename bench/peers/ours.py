@@ -107,7 +107,8 @@ class Product:
             command += ["--engine", "mongodb", "--mongodb-uri", self._mongodb()]
         url = f"http://127.0.0.1:{port}"
         log = self._folder / "log"
-        with running(command, os.environ, url + "/readyz", log=log) as process:
+        environment = {**os.environ, "BAAS_OPEN_RULES": PROJECT}
+        with running(command, environment, url + "/readyz", log=log) as process:
             known = json.loads((self._data / "server.json").read_text(encoding="utf-8"))
             yield url, process.pid, str(known["token"])
 

@@ -249,3 +249,27 @@ def test_a_second_server_on_the_same_data_says_who_has_it(tmp_path: Path) -> Non
         assert "Traceback" not in second.stderr
         with _admin(server) as client:
             assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.slow
+def test_production_does_not_start_on_open_rules_unless_they_are_named(tmp_path: Path) -> None:
+    rules = (
+        "rules_version = '2'; service cloud.firestore { match /databases/{d}/documents {"
+        " match /all/{id} { allow read, write; } } }"
+    )
+    with running_server(tmp_path / "data") as server, _admin(server) as client:
+        assert client.post("/api/v1/admin/projects", json={"id": "wide"}).status_code == 201
+        body = {"source": rules, "allow_open": True}
+        assert client.put("/api/v1/admin/projects/wide/rules", json=body).status_code == 200
+    command = [sys.executable, "-m", "baas", "serve", "--data", str(tmp_path / "data")]
+    refused = subprocess.run(
+        [*command, "--port", "0"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert refused.returncode != 0
+    assert "OpenRulesInForce" in refused.stderr
+    assert "/databases/{d}/documents/all/{id}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    with running_server(tmp_path / "data", "--open-rules", "wide"):
+        pass
+    with running_server(tmp_path / "data", "--dev"):
+        pass

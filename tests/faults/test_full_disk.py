@@ -134,7 +134,8 @@ def test_starting_again_on_a_full_disk_is_refused_in_words_and_loses_nothing(
     taken, _ = write_until_refused(server, "first")
     server.kill()
     fill(small_disk)
-    ended = run_cli("serve", "--data", str(small_disk / "data"), "--port", "0")
+    data = str(small_disk / "data")
+    ended = run_cli("serve", "--data", data, "--port", "0", "--open-rules", "full")
     told = ended.stdout + ended.stderr
     assert ended.returncode != 0
     assert "Traceback" not in told

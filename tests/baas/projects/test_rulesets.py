@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -252,6 +253,25 @@ async def test_whoever_did_not_see_the_latest_release_is_refused(projects: Proje
         assert caught.value.reason == "ReleaseChanged"
         assert caught.value.details == {"release": second.ruleset_id}
     assert (await rulesets.get_release("chat")).note == second.note
+
+
+async def test_open_rules_in_force_are_told_with_their_paths(world: World) -> None:
+    rulesets = world.projects.rulesets
+    await rulesets.deploy("chat", SIGNED_IN)
+    await rulesets.deploy("other", OPEN, allow_open=True)
+    with pytest.raises(FailedPrecondition) as caught:
+        await rulesets.check_none_open(["chat", "other"])
+    assert caught.value.reason == "OpenRulesInForce"
+    for told in ("`other`", "/notes/{note}`", "get, list", "line 4", "open_rules = other"):
+        assert told in caught.value.message
+    assert "chat" not in caught.value.message
+    for named in ("other", " chat , other ", "*"):
+        settings = replace(world.settings, open_rules=named)
+        projects = Projects(world.databases, settings=settings, clock=world.clock)
+        await projects.rulesets.check_none_open(["chat", "other"])
+    settings = replace(world.settings, open_rules="oth,others")
+    projects = Projects(world.databases, settings=settings, clock=world.clock)
+    assert await reason_of(projects.rulesets.check_none_open(["other"])) == "OpenRulesInForce"
 
 
 @pytest.mark.parametrize("message", ["x" * (MESSAGE_CHARACTERS_MAX + 1), "\x1b[31m", None, 7])
