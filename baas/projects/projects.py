@@ -317,23 +317,25 @@ class Projects:
         return await self._store.run(None, body)
 
     async def _delete(self, identifier: str) -> None:
-        await self._take_deletion(identifier)
-        renewing = asyncio.create_task(self._keep_deletion(identifier))
+        made = await self._take_deletion(identifier)
+        renewing = asyncio.create_task(self._keep_deletion(identifier, made))
         try:
+            await self._databases.close_project(identifier)
+            # Who was away for too long stops here: the id may be another project's by now.
+            await self._take_deletion(identifier, made)
             await self._databases.delete_project(identifier)
-            await self._delete_documents(identifier)
+            await self._delete_documents(identifier, made)
         finally:
             renewing.cancel()
             await asyncio.wait([renewing])
 
-    async def _take_deletion(self, identifier: str) -> None:
-        """Marks the project, for this node to delete. A node that was cut off loses its turn to the
-        next one after DELETION_SECONDS."""
+    async def _take_deletion(self, identifier: str, made: int | None = None) -> int:
+        """Marks the project, for this node to delete; the version that made it, by which the mark
+        is renewed. A node that was cut off loses its turn to the next one after DELETION_SECONDS.
+        """
 
-        async def mark(transaction: Transaction) -> None:
-            (document,) = await transaction.get_documents([project_path(identifier)])
-            if document is None:
-                raise project_not_found(identifier)
+        async def mark(transaction: Transaction) -> int:
+            document = await _get_made(transaction, identifier, made)
             now = self._clock.now_microseconds()
             until = document.fields.get("deleting_until", 0)
             assert isinstance(until, int)
@@ -346,16 +348,17 @@ class Projects:
                 "deleting_until": now + DELETION_SECONDS * 1_000_000,
             }
             await transaction.write([SetWrite(document.path, fields)])
+            return document.created
 
-        await self._store.run(None, mark)
+        return await self._store.run(None, mark)
 
-    async def _keep_deletion(self, identifier: str) -> None:
+    async def _keep_deletion(self, identifier: str, made: int) -> None:
         while True:
             await asyncio.sleep(DELETION_SECONDS / 4)
             with contextlib.suppress(BaasError):
-                await self._take_deletion(identifier)
+                await self._take_deletion(identifier, made)
 
-    async def _delete_documents(self, identifier: str) -> None:
+    async def _delete_documents(self, identifier: str, made: int) -> None:
         """Everything below the project first, the project last: its id is free only when nothing
         of it is left."""
         while True:
@@ -373,7 +376,7 @@ class Projects:
             writes = doomed[:_DELETIONS_PER_COMMIT]
             if last:
                 writes.append(DeleteWrite(project_path(identifier)))
-            await self._store.run(None, _writing(writes))
+            await self._store.run(None, _deleting(identifier, made, writes))
             if last:
                 return
 
@@ -401,8 +404,20 @@ def _check_text(value: object, field: str) -> str:
     return value
 
 
-def _writing(writes: Sequence[Write]) -> Callable[[Transaction], Awaitable[None]]:
+async def _get_made(transaction: Transaction, identifier: str, made: int | None) -> StoredDocument:
+    """The project's document; `made` is its first version, if it has to be a certain one. Raises
+    NotFound (`ProjectNotFound`)."""
+    (document,) = await transaction.get_documents([project_path(identifier)])
+    if document is None or made not in (None, document.created):
+        raise project_not_found(identifier)
+    return document
+
+
+def _deleting(
+    identifier: str, made: int, writes: Sequence[Write]
+) -> Callable[[Transaction], Awaitable[None]]:
     async def body(transaction: Transaction) -> None:
+        await _get_made(transaction, identifier, made)
         await transaction.write(writes)
 
     return body

@@ -219,6 +219,33 @@ async def test_deletion_that_another_node_is_at_is_left_to_it(nodes: list[Node])
     await two.projects.create_project(PROJECT)
 
 
+async def test_node_that_slept_while_deleting_leaves_the_next_project_of_the_id_alone(
+    nodes: list[Node],
+) -> None:
+    one, two = nodes
+    asleep, wake = asyncio.Event(), asyncio.Event()
+    close_project = one.databases.close_project
+
+    async def fall_asleep(project: str) -> None:
+        asleep.set()
+        await wake.wait()
+        await close_project(project)
+
+    one.databases.close_project = fall_asleep  # type: ignore[method-assign]
+    deletion = asyncio.ensure_future(one.projects.delete_project(PROJECT))
+    await asleep.wait()
+    for node in nodes:
+        node.clock.advance(DELETION_SECONDS + 1)
+    await two.projects.delete_project(PROJECT)
+    await two.projects.create_project(PROJECT)
+    await write(await two.databases.open(DatabaseName(PROJECT)), put("c/a", {}))
+    wake.set()
+    with pytest.raises(NotFound):
+        await deletion
+    await two.projects.get_project(PROJECT)
+    assert await fields(await two.databases.open(DatabaseName(PROJECT)), "c/a") == [{}]
+
+
 async def test_two_who_delete_at_once_delete_once(nodes: list[Node]) -> None:
     one, _ = nodes
     await asyncio.gather(*[one.projects.delete_project(PROJECT) for _ in range(3)])
