@@ -90,7 +90,7 @@ async def _serve(options: argparse.Namespace) -> int:
         mending = asyncio.create_task(_mend(cluster))
         telling = asyncio.create_task(_tell(load))
         await ended.wait()
-        print("cluster: ending", flush=True)
+        print("cluster: ending; mongods take a quarter of a minute for it", flush=True)
         mending.cancel()
         telling.cancel()
         await asyncio.gather(mending, telling, return_exceptions=True)
@@ -122,6 +122,9 @@ def _greet(cluster: Cluster, balancer: Balancer, load: Load) -> None:
             print(f"  {name:8} {host}:{port:<6} kill -9 {member.process.pid:<8} {member.log}")
     for name in cluster.nodes:
         print(f"  {name:8} {cluster.url(name)}/console/")
+    for line in cluster.members[cluster.nodes[0]].output().splitlines():
+        if "set-up" in line:
+            print(f"  {line.strip()}  (once, for the first administrator)")
     print(f"  both     {balancer.url}  (one address for all nodes, while this runs)")
     print(f"  the demo's user is {EMAIL} with the password `{PASSWORD}`")
     print(f"  the load is in the project `{load.project}`\n", flush=True)
