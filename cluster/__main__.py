@@ -122,9 +122,10 @@ def _greet(cluster: Cluster, balancer: Balancer, load: Load) -> None:
             print(f"  {name:8} {host}:{port:<6} kill -9 {member.process.pid:<8} {member.log}")
     for name in cluster.nodes:
         print(f"  {name:8} {cluster.url(name)}/console/")
-    for line in cluster.members[cluster.nodes[0]].output().splitlines():
-        if "set-up" in line:
-            print(f"  {line.strip()}  (once, for the first administrator)")
+    log = cluster.members[cluster.nodes[0]].output()
+    links = [line.strip() for line in log.splitlines() if "/#/setup?token=" in line]
+    if links:
+        print(f"  {links[-1]}  (once, for the first administrator)")
     print(f"  both     {balancer.url}  (one address for all nodes, while this runs)")
     print(f"  the demo's user is {EMAIL} with the password `{PASSWORD}`")
     print(f"  the load is in the project `{load.project}`\n", flush=True)

@@ -24,7 +24,7 @@ from tests.mongo import check_mongod
 
 ROUNDS = rounds(3, 50)
 CLIENTS = 8
-COMMITS_BETWEEN = 25  # acknowledged before, during and after each fault
+COMMITS_BETWEEN = 15  # acknowledged before, during and after each fault
 PATIENCE_SECONDS = 3.0  # of a client, who then asks another node
 GOES_ON_SECONDS = 60.0  # far above what is wanted: it tells a pause from a standstill
 PRIMARY_FAULTS = ("kill_primary", "pause_primary")
