@@ -321,6 +321,8 @@ class Committer:
     def _is_stale(self, attempt: Attempt, group: Group) -> bool:
         """Whether anything that the transaction read was changed since."""
         transaction = attempt.transaction
+        if not transaction.conditions_hold:
+            return True
         read_at = attempt.read_at
         if read_at < self.version:
             recent = self._recent

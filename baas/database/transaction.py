@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -104,7 +104,16 @@ class Transaction:
     transaction's own writes; `after` shows it with them.
     """
 
-    __slots__ = ("_documents", "_limits", "_pending", "_view", "queries", "request_time", "results")
+    __slots__ = (
+        "_conditions",
+        "_documents",
+        "_limits",
+        "_pending",
+        "_view",
+        "queries",
+        "request_time",
+        "results",
+    )
 
     def __init__(self, view: View, request_time: Timestamp, limits: Limits) -> None:
         self.request_time = request_time
@@ -115,6 +124,7 @@ class Transaction:
         # By segments: a path's own hash is a Python function, and there are many look-ups.
         self._documents: dict[Segments, StoredDocument | None] = {}
         self._pending: dict[Segments, PendingChange] = {}
+        self._conditions: list[Callable[[], bool]] = []
 
     @property
     def read_set(self) -> Collection[Segments]:
@@ -139,6 +149,15 @@ class Transaction:
         """These documents are taken as read and missing: their ids have just been drawn."""
         for path in paths:
             self._documents[path.segments] = None
+
+    def rest_on(self, condition: Callable[[], bool]) -> None:
+        """What else has to be as it was when the body ran, asked right before the commit: if it is
+        not, the body runs again."""
+        self._conditions.append(condition)
+
+    @property
+    def conditions_hold(self) -> bool:
+        return all(condition() for condition in self._conditions)
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         known = self._documents

@@ -130,6 +130,8 @@ async def commit(
             await transaction.write(writes)
             return
         ruleset = context.projects.find_ruleset(name) or await context.projects.ruleset(name)
+        # They may be replaced while the commit waits for its turn.
+        transaction.rest_on(lambda: context.projects.find_ruleset(name) is ruleset)
         authorizer = Authorizer(context, caller, name, ruleset, time)
         try:
             await transaction.write(writes)

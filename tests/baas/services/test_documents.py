@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from baas.database.names import DatabaseName
+from baas.database.transaction import Transaction
 from baas.errors import NotFound, PermissionDenied
 from baas.model.paths import CollectionPath
+from baas.model.timestamps import Timestamp
 from baas.model.writes import SetWrite
 from baas.services import documents
 from tests.baas.services.worlds import ADA, EVE, NAME, OPERATOR, World, path
@@ -45,6 +49,37 @@ async def test_a_request_id_belongs_to_its_caller(world: World) -> None:
     other = await commit(world.context, EVE, NAME, [SetWrite(path("a/c"), {})], request_id="r")
     assert again.version == first.version
     assert other.version > first.version
+
+
+async def test_rules_that_are_replaced_while_a_commit_waits_decide_it(world: World) -> None:
+    await world.deploy("match /{all=**} { allow read, write; }")
+    await world.put(c__n={"n": 1})
+    database = await world.context.databases.open(NAME)
+    is_in_turn, may_go_on = asyncio.Event(), asyncio.Event()
+    runs = 0
+
+    async def hold_up(transaction: Transaction) -> None:
+        nonlocal runs
+        await transaction.get_documents([path("c/n")])
+        runs += 1
+        if runs == 1:
+            await world.put(c__n={"n": 2})  # so that it runs again, in its turn
+        else:
+            is_in_turn.set()
+            await may_go_on.wait()
+        await transaction.write([SetWrite(path("c/n"), {"n": 3})])
+
+    holding = asyncio.ensure_future(database.run_transaction(hold_up, request_time=Timestamp(0)))
+    await is_in_turn.wait()
+    waiting = asyncio.ensure_future(
+        documents.commit(world.context, EVE, NAME, [SetWrite(path("c/eve"), {})])
+    )
+    await asyncio.sleep(0.05)
+    await world.deploy("match /{all=**} { allow read; }")
+    may_go_on.set()
+    await holding
+    with pytest.raises(PermissionDenied):
+        await waiting
 
 
 async def test_unknown_projects_and_databases(world: World) -> None:
