@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -191,25 +192,36 @@ class LocalBlobs:
 
 
 class LocalWriter:
-    """A BlobWriter."""
+    """A BlobWriter. A write goes on in its thread when whoever waited for it was cancelled, so the
+    file is never closed under it: its number may be another file's by then."""
 
     def __init__(self, store: LocalBlobs, key: str, descriptor: int) -> None:
         self._store = store
         self._key = key
-        self._descriptor = descriptor
+        self._descriptor = descriptor  # -1: closed, or about to be
+        self._lock = threading.Lock()
 
     async def write(self, chunk: bytes) -> None:
-        await self._store._run(lambda: _write_all(self._descriptor, chunk))
+        await self._store._run(lambda: self._write(chunk))
 
     async def finish(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        await self._store._run(lambda: self._store._place(self._key, descriptor))
+        await self._store._run(lambda: self._store._place(self._key, self._take()))
 
     async def abort(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor = self._take()
         if descriptor >= 0:
             os.close(descriptor)
         self._store._partial(self._key).unlink(missing_ok=True)
+
+    def _write(self, chunk: bytes) -> None:
+        with self._lock:
+            if self._descriptor >= 0:
+                _write_all(self._descriptor, chunk)
+
+    def _take(self) -> int:
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            return descriptor
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:

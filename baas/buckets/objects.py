@@ -59,11 +59,11 @@ class Bucket:
 @dataclass(frozen=True, slots=True)
 class Condition:
     """What must be true of the object as it is. `etags` empty: anything; `*`: that there is one.
-    `generation` 0: that there is none."""
+    `state`: the etag it has, "" that there is none; beside what `etags` says."""
 
     etags: tuple[str, ...] = ()
     is_absent: bool = False
-    generation: int | None = None
+    state: str | None = None
 
     def check(self, stored: StoredObject | None) -> None:
         """Raises FailedPrecondition (`ConditionFailed`)."""
@@ -71,8 +71,8 @@ class Condition:
             raise _condition_failed("the object exists")
         if self.etags and (stored is None or not {"*", stored.etag} & set(self.etags)):
             raise _condition_failed("the object is not the one that the condition names")
-        found = 0 if stored is None else stored.generation
-        if self.generation not in (None, found):
+        found = "" if stored is None else stored.etag
+        if self.state not in (None, found):
             raise _condition_failed("the object was changed since")
 
 

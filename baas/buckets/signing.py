@@ -31,12 +31,12 @@ _PATH = DocumentPath(("object_settings", "signing"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRequest:
-    """What is allowed. `generation` None: of any state of the object; else of this one only, 0 for
-    none. `content_type`, `size` of an upload; None: any."""
+    """What is allowed. `state` None: of any state of the object; else while it has this etag, or is
+    not there (""). `content_type`, `size` of an upload; None: any."""
 
     method: str
     expires_at: int
-    generation: int | None = None
+    state: str | None = None
     content_type: str | None = None
     size: int | None = None
 

@@ -217,6 +217,8 @@ class Uploads:
         digests = self._take_digests(upload)
         if digests is None:
             digests = await self._read_digests(project, upload)
+        # Until it is finished: whoever is refused must not have all bytes read again each time.
+        self._put_digests(identifier, digests)
         declared = Declared(
             content_type=upload.content_type,
             size=upload.size,
@@ -251,7 +253,9 @@ class Uploads:
             return stored
 
         try:
-            return await self._objects.system.run(project, body)
+            stored = await self._objects.system.run(project, body)
+            self._digests.pop(identifier, None)
+            return stored
         except NotFound as error:
             if error.reason != "UploadNotFound":
                 raise
@@ -315,8 +319,11 @@ class Uploads:
     def _keep_digests(self, receiver: _Receiver) -> None:
         if receiver.digests is None:
             return
-        self._digests[receiver.upload.id] = receiver.digests
-        self._digests.move_to_end(receiver.upload.id)
+        self._put_digests(receiver.upload.id, receiver.digests)
+
+    def _put_digests(self, identifier: str, digests: Digests) -> None:
+        self._digests[identifier] = digests
+        self._digests.move_to_end(identifier)
         if len(self._digests) > DIGESTS_KEPT_MAX:
             self._digests.popitem(last=False)
 

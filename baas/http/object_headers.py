@@ -4,7 +4,6 @@ from running what somebody uploaded."""
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -15,6 +14,7 @@ import orjson
 
 from baas.buckets.objects import Condition, Declared
 from baas.buckets.records import StoredObject, check_content_type
+from baas.buckets.sniffing import DEFAULT_TYPE
 from baas.errors import InvalidArgument, OutOfRange
 from baas.http.extensions import Header
 from baas.http.requests import Request
@@ -29,6 +29,11 @@ _INERT = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "text/plain"}
 )
 _INERT_FAMILIES = ("audio/", "video/")
+# What a page runs or applies from wherever it is allowed to load: were it told as what it is, a
+# stranger's upload would be as good as a file of this server's own to its console (`'self'`).
+_LOADED = re.compile(
+    r"(?:text|application)/(?:x-)?(?:java|ecma|live|j)script(?:1\.[0-5])?|text/css", re.ASCII
+)
 # A sandbox without any permission: should a browser show it after all, nothing in it runs.
 CONTENT_SECURITY = (
     b"content-security-policy",
@@ -70,7 +75,7 @@ def _read_md5(text: str | None) -> str | None:
         return None
     try:
         found = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # of which binascii.Error is one
         found = b""
     if len(found) != 16:
         raise InvalidArgument("`Content-MD5` is 16 bytes in base64", reason="InvalidChecksum")
@@ -156,7 +161,7 @@ def object_headers(stored: StoredObject, download: str | None) -> list[Header]:
     shown = shown_type(stored)
     name = stored.name.rpartition("/")[2] if download is None else download
     kind = "inline" if shown is not None and download is None else "attachment"
-    content_type = shown or stored.content_type
+    content_type = shown or told_type(stored)
     return [
         (b"content-type", content_type.encode("ascii")),
         (b"content-disposition", disposition(kind, name)),
@@ -185,6 +190,12 @@ def shown_type(stored: StoredObject) -> str | None:
         sniffed = stored.sniffed_type or declared
         return declared if sniffed.startswith(_INERT_FAMILIES) else None
     return None
+
+
+def told_type(stored: StoredObject) -> str:
+    """The type of what is downloaded: as declared, but for scripts and style sheets."""
+    declared = stored.content_type.partition(";")[0].strip().lower()
+    return DEFAULT_TYPE if _LOADED.fullmatch(declared) else stored.content_type
 
 
 def disposition(kind: str, name: str) -> bytes:

@@ -102,11 +102,11 @@ async def open_signed(
     context: Context, bucket: BucketName, name: str, signature: str
 ) -> OpenedObject:
     """The same by a signed URL. Raises TokenInvalid, TokenExpired, FailedPrecondition
-    (`ConditionFailed`) if it was signed for another generation."""
+    (`ConditionFailed`) if the object was changed since, where it was signed for one state."""
     check_object_name(name)
     signed = await context.url_signer.verify(bucket, name, "GET", signature)
     stored = await context.objects.find(bucket, name)
-    Condition(generation=signed.generation).check(stored)
+    Condition(state=signed.state).check(stored)
     if stored is None:
         raise object_not_found(name)
     return OpenedObject(stored, context, bucket)
@@ -134,7 +134,7 @@ async def put_signed(
             )
     if declared.metadata is not None:
         raise PermissionDenied("a signed URL takes no custom metadata", reason="SignatureMismatch")
-    bound = replace(condition, generation=signed.generation)
+    bound = replace(condition, state=signed.state)
     return await put_object(context, _SIGNED, bucket, name, chunks, declared, bound)
 
 
@@ -152,8 +152,8 @@ async def sign_url(
     """(signature, expiry in seconds since 1970) for a request that the caller could make now.
 
     Raises PermissionDenied unless the rules allow that request. What rules allowed they allowed for
-    the object as it is: the URL of a caller whom they bind holds for this generation only, so an
-    upload by it happens once. Administrators' and secret keys' are not bound.
+    the object as it is: the URL of a caller whom they bind holds for these bytes and metadata only,
+    so an upload by it happens once. Administrators' and secret keys' are not bound.
     """
     check_object_name(name)
     if method not in METHODS:
@@ -171,11 +171,11 @@ async def sign_url(
             # What the rules saw is what the upload has to be.
             content_type = content_type or guess(name, None)
     expires_at = context.clock.now_microseconds() // 1_000_000 + expires_in
-    generation = 0 if stored is None else stored.generation
+    state = "" if stored is None else stored.etag
     request = SignedRequest(
         method=method,
         expires_at=expires_at,
-        generation=generation if authorizer.is_bound else None,
+        state=state if authorizer.is_bound else None,
         content_type=content_type,
         size=size,
     )
@@ -212,6 +212,8 @@ async def put_object(
     await check_upload(context, authorizer, bucket, name, checked, condition)
     written = await context.objects.write(bucket, chunks, checked)
     try:
+        # The bytes may have taken hours: rules, and documents that they look up, as they are now.
+        authorizer = await make_object_authorizer(context, caller, bucket)
         return await context.objects.publish(
             bucket, name, written, checked, condition, checker(authorizer, name)
         )

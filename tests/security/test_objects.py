@@ -30,6 +30,7 @@ from tests.baas.http.objects_world import (
     ADMIN,
     DENIED,
     OBJECTS,
+    RULES,
     ObjectWorld,
     object_world,
     ok,
@@ -399,3 +400,61 @@ async def test_bytes_of_the_denied_are_not_taken(world: ObjectWorld) -> None:
     answer = await world.anonymous.put(f"{OBJECTS}/a", content=body(), headers=headers)
     assert reason(answer) == DENIED
     assert taken <= 1
+
+
+# Time passes between a question and its use
+
+
+async def test_an_upload_is_decided_by_the_rules_at_its_end(world: ObjectWorld) -> None:
+    """A body that is held back keeps no right that was taken away since."""
+    has_begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        has_begun.set()
+        await goes_on.wait()
+        yield b"x"
+
+    path, headers = f"{world.mine}/slow", {"content-length": "1"}
+    uploading = asyncio.create_task(world.user.put(path, content=body(), headers=headers))
+    await has_begun.wait()
+    closed = RULES.replace("&& request.resource.size < 1000", "&& false")
+    assert closed != RULES
+    ok(await world.operator.put(f"{ADMIN}/rules", json={"source": closed, "allow_open": True}))
+    goes_on.set()
+    assert reason(await uploading) == DENIED
+    assert (await world.operator.get(path)).status_code == 404
+
+
+async def test_a_signed_url_ends_with_the_metadata_that_it_rests_on(world: ObjectWorld) -> None:
+    path = f"{world.mine}/a"
+    ok(await world.user.put(path, content=b"x", headers={"content-type": "text/plain"}))
+    urls = [
+        ok(await world.user.post(f"{path}:sign", json={"expires_in": 60, **one}))["url"]
+        for one in ({"method": "GET"}, {"method": "PUT", "content_type": "text/plain"})
+    ]
+    ok(await world.operator.patch(f"{path}:metadata", json={"metadata": {"locked": "yes"}}))
+    headers = {"content-type": "text/plain"}
+    read = await world.anonymous.get(urls[0])
+    written = await world.anonymous.put(urls[1], content=b"evil", headers=headers)
+    assert reason(read) == reason(written) == (412, "ConditionFailed")
+    assert (await world.operator.get(path)).content == b"x"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["text/javascript", "application/JavaScript; charset=utf-8", "text/ecmascript", "text/css"],
+)
+async def test_no_page_can_load_a_script_or_style(world: ObjectWorld, kind: str) -> None:
+    """The console trusts what its own server sends as a script."""
+    await put(world, "evil", b"alert(1)", kind)
+    answer = await world.operator.get(f"{OBJECTS}/evil")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    told = ok(await world.operator.get(f"{OBJECTS}/evil:metadata"))
+    assert told["content_type"] == kind
+
+
+async def test_checksums_of_no_ascii_are_refused(world: ObjectWorld) -> None:
+    for name, value in (("content-md5", "é"), ("x-baas-sha256", "é" * 32), ("if-match", "é")):
+        headers = {name.encode(): value.encode("latin-1")}
+        answer = await world.operator.put(f"{OBJECTS}/a", content=b"x", headers=headers)
+        assert answer.status_code == 400

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import os
+import threading
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -127,3 +129,34 @@ async def test_a_killed_s3_server_is_unavailable_and_comes_back(
 def test_a_store_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="it takes"):
         RemoteBlobs("ftp://somewhere")
+
+
+async def test_a_cancelled_write_reaches_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread goes on, and the number of its file may be another file's by then."""
+    has_begun, goes_on = threading.Event(), threading.Event()
+    write_really = os.write
+
+    def write_slowly(descriptor: int, data: Any) -> int:
+        has_begun.set()
+        goes_on.wait(30)
+        return write_really(descriptor, data)
+
+    store = LocalBlobs(tmp_path / "objects", synced=False)
+    writer = await store.open_writer(KEY)
+    monkeypatch.setattr(os, "write", write_slowly)
+    writing = asyncio.create_task(writer.write(b"of an upload"))
+    assert await asyncio.to_thread(has_begun.wait, 30)
+    writing.cancel()
+    with suppress(asyncio.CancelledError):
+        await writing
+    threading.Timer(0.3, goes_on.set).start()
+    await writer.abort()
+    others = [(tmp_path / f"other{number}").open("w+b") for number in range(20)]
+    goes_on.set()
+    await store.close()
+    assert [os.fstat(other.fileno()).st_size for other in others] == [0] * 20
+    for other in others:
+        other.close()
+    assert [one for one in (tmp_path / "objects").rglob("*") if one.is_file()] == []
