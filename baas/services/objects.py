@@ -215,7 +215,7 @@ async def put_object(
         # The bytes may have taken hours: rules, and documents that they look up, as they are now.
         authorizer = await make_object_authorizer(context, caller, bucket)
         return await context.objects.publish(
-            bucket, name, written, checked, condition, checker(authorizer, name)
+            bucket, name, written, checked, condition, checker(context, caller, bucket, name)
         )
     except BaseException as error:
         # Where it is not known whether the commit happened, the bytes have to stay.
@@ -230,10 +230,12 @@ def is_refusal(error: BaseException) -> bool:
     return code is not None and code.value in ("FAILED_PRECONDITION", "NOT_FOUND")
 
 
-def checker(authorizer: ObjectAuthorizer, name: str) -> Check:
-    """The question that a transaction asks about one object."""
+def checker(context: Context, caller: Caller, bucket: BucketName, name: str) -> Check:
+    """The question that a transaction asks about one object, each time by what is in force then:
+    the bytes may have taken an hour to come."""
 
     async def check(method: str, old: StoredObject | None, new: StoredObject | None) -> None:
+        authorizer = await make_object_authorizer(context, caller, bucket)
         await authorizer.check_stored(name, method, old, new)
 
     return check
@@ -282,10 +284,8 @@ async def update_object(
     """Changes what is not None. Raises PermissionDenied unless the rules allow `update`."""
     check_object_name(name)
     check_declared(context, Declared(content_type=content_type, metadata=metadata))
-    authorizer = await make_object_authorizer(context, caller, bucket)
-    return await context.objects.update(
-        bucket, name, content_type, metadata, condition, checker(authorizer, name)
-    )
+    check = checker(context, caller, bucket, name)
+    return await context.objects.update(bucket, name, content_type, metadata, condition, check)
 
 
 async def delete_object(
@@ -297,8 +297,7 @@ async def delete_object(
 ) -> None:
     """Raises PermissionDenied unless the rules allow `delete`; NotFound (`ObjectNotFound`)."""
     check_object_name(name)
-    authorizer = await make_object_authorizer(context, caller, bucket)
-    await context.objects.delete(bucket, name, condition, checker(authorizer, name))
+    await context.objects.delete(bucket, name, condition, checker(context, caller, bucket, name))
 
 
 async def copy_object(
@@ -314,16 +313,14 @@ async def copy_object(
     the other."""
     check_object_name(name)
     check_object_name(target_name)
-    reads = await make_object_authorizer(context, caller, bucket)
-    writes = await make_object_authorizer(context, caller, target)
     return await context.objects.copy(
         bucket,
         name,
         target,
         target_name,
         condition,
-        checker(reads, name),
-        checker(writes, target_name),
+        checker(context, caller, bucket, name),
+        checker(context, caller, target, target_name),
     )
 
 

@@ -75,7 +75,7 @@ async def finish_upload(
     async def make_check(place: BucketName, name: str) -> Check:
         if place != bucket:
             raise NotFound("there is no such upload, or it has expired", reason="UploadNotFound")
-        return checker(await make_object_authorizer(context, caller, place), name)
+        return checker(context, caller, place, name)
 
     return await context.uploads.finish(
         bucket.project, identifier, _owner_wanted(caller), sha256, condition, make_check
