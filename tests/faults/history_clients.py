@@ -59,6 +59,7 @@ _REFUSALS = {
     "FAILED_PRECONDITION": Refused("FailedPrecondition"),
     "ABORTED": Refused(),
     "RESOURCE_EXHAUSTED": Refused(),
+    "DATA_LOSS": Refused("DataLoss"),  # which nothing explains
 }
 # What may have happened, or may yet.
 _UNSURE = frozenset({"UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED", "UNKNOWN", "CANCELLED"})

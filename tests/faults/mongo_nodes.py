@@ -26,7 +26,8 @@ _LOOK_SECONDS = 0.5
 class MongoNodes:
     """The nodes' way to each mongod is a wire of their own. Lives on one event loop."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, module: str = "tests.faults.rerouted_server") -> None:
+        self._module = module
         self.mongods = ReplicaSet(folder / "set", MEMBERS)
         self.nodes: list[ServerProcess] = []
         self.wires: list[list[Wire]] = []
@@ -49,7 +50,7 @@ class MongoNodes:
                     self.mongods.uri,
                     "--no-access-log",
                     port=free_port(),
-                    module="tests.faults.rerouted_server",
+                    module=self._module,
                 )
             )
             await self.start_node(number)

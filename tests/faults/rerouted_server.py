@@ -23,6 +23,10 @@ async def _resolve_rerouted(host: Any, port: Any, **options: Any) -> Any:
     return await _resolve(host, _wires.get(str(port), port), **options)
 
 
-if __name__ == "__main__":
+def reroute() -> None:
     setattr(pool_shared, _NAME, _resolve_rerouted)
+
+
+if __name__ == "__main__":
+    reroute()
     main()

@@ -115,6 +115,16 @@ class Round:
         verdict.violations += violations
         return verdict
 
+    async def abandon(self) -> None:
+        """After a failure: ends what still goes on."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for client in self.clients:
+            await client.close()
+        for listening in self.listening:
+            await listening.close()
+
     def longest_pause_seconds(self) -> float:
         """Between two acknowledgements, whosever."""
         told = sorted(
@@ -154,10 +164,14 @@ async def test_nothing_acknowledged_is_lost_or_doubled_whatever_breaks(
     lines: list[str] = []
     for number in range(ROUNDS):
         current = Round(topology, f"round{number}", chance)
-        await current.start()
-        for kind in (PRIMARY_FAULTS[number % 2], NODE_FAULTS[number % 3]):
-            await break_and_heal(topology, kind, chance.randrange(NODES), current)
-        verdict = await current.finish()
+        try:
+            await current.start()
+            for kind in (PRIMARY_FAULTS[number % 2], NODE_FAULTS[number % 3]):
+                await break_and_heal(topology, kind, chance.randrange(NODES), current)
+            verdict = await current.finish()
+        except BaseException:
+            await current.abandon()
+            raise
         lines.append(
             f"round {number} ({PRIMARY_FAULTS[number % 2]}, {NODE_FAULTS[number % 3]}): "
             f"{current.history.describe()}; {verdict.resolved} of the unknown had happened; "
@@ -167,3 +181,19 @@ async def test_nothing_acknowledged_is_lost_or_doubled_whatever_breaks(
         assert verdict.violations == []
         assert verdict.happened > COMMITS_BETWEEN * 6
     record_property("summary", "MongoDB with faults:\n" + "\n".join(lines) + f"\n(seed {seed})")
+
+
+@pytest.mark.timeout(240)
+async def test_nodes_that_ignore_what_was_read_are_caught(tmp_path: Path) -> None:
+    check_mongod()
+    topology = MongoNodes(tmp_path, module="tests.faults.forgetful_node")
+    try:
+        await topology.start()
+        current = Round(topology, "forgetful", random.Random(new_seed()))
+        await current.start()
+        for _ in range(6):
+            await current.wait_more("without a fault")
+        verdict = await current.finish()
+    finally:
+        await topology.stop()
+    assert verdict.violations
