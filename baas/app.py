@@ -46,6 +46,7 @@ from baas.http.protocol import BoundedHttpProtocol
 from baas.projects.projects import Projects
 from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.context import Context
+from baas.services.denial_traces import DenialTraces
 from baas.services.listen import ListenHub
 from baas.settings import Settings
 from baas.storage.mongo_store import MongoStore
@@ -197,6 +198,8 @@ class App:
         self.collector = Collector(objects, project_ids)
         stack.push_async_callback(self.collector.close)
         projects.watch_deletions(self.collector.forget_project)
+        denials = DenialTraces(settings, clock)
+        projects.watch_deletions(denials.forget_project)
         self.collector.start()
         if store.is_shared and settings.objects == "local":
             _log.warning(
@@ -214,6 +217,7 @@ class App:
             thumbnails=thumbnails,
             url_signer=UrlSigner(objects, secret.derive("object-urls")),
             secret=secret,
+            denials=denials,
             operator_token=self.operator_token,
         )
 

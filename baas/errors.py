@@ -108,9 +108,12 @@ class TransactionConflict(Aborted):
 
 
 class PermissionDenied(BaasError):
-    """The caller may not. The text is the same for every cause."""
+    """The caller may not. The text is the same for every cause.
+
+    `trace` is what the app's developer is told beside; it never reaches the caller."""
 
     code = Code.PERMISSION_DENIED
+    trace: object | None = None
 
     def __init__(
         self,

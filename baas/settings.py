@@ -104,6 +104,13 @@ class Settings:
     open_rules: str = _setting(
         "", "projects served in production though their rules let anybody in: ids and commas; * all"
     )
+    denial_explanations_per_second: int = _setting(
+        20,
+        "denials by rules that are explained to the app's developer, per project; others counted",
+    )
+    redact_denials: bool = _setting(
+        False, "explained denials tell types in place of values, and no ids of documents and users"
+    )
     synchronous: str = _setting(
         "full", "SQLite durability: full survives a power cut, normal a crash"
     )

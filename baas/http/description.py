@@ -55,6 +55,9 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "recursive": ("with all objects in it", {"type": "boolean"}),
     "total": ("say also how many there are in all", {"type": "boolean"}),
     "parent": ("a document's path; none for the root", {"type": "string"}),
+    "request_id": ("the request id that a caller was told", {"type": "string"}),
+    "path": ("a path; what is below it counts", {"type": "string", "examples": ["users/ada"]}),
+    "method": ("what was asked", {"enum": ["get", "list", "create", "update", "delete"]}),
     "from": ("the id of the older release", {"type": "string"}),
     "to": ("the id of the newer release; none for what is in force", {"type": "string"}),
 }

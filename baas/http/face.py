@@ -159,6 +159,7 @@ class HttpFace:
         return routes
 
     def _error(self, request: Request, error: BaasError) -> Answer:
+        request.context.denials.note(request.id, error)
         if error.code.value in ("INTERNAL", "DATA_LOSS"):
             _log.error(
                 "request failed",

@@ -14,7 +14,17 @@ from functools import cache
 
 import orjson
 
-from baas.http import accounts, admin, documents, objects, objects_uploads, pages, rules, transfer
+from baas.http import (
+    accounts,
+    admin,
+    denials,
+    documents,
+    objects,
+    objects_uploads,
+    pages,
+    rules,
+    transfer,
+)
 from baas.http.answers import Answer
 from baas.http.authentication import Access
 from baas.http.description import describe
@@ -103,6 +113,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _M + "/rules:diff", rules.diff_releases, _ADMIN, "What changed between two releases", None, "RulesDiff", ("from", "to")),
     Route("GET", _M + "/rules/releases", rules.list_releases, _ADMIN, "Releases of rules, newest first", None, "ReleaseList", ("page_size", "page_token")),
     Route("GET", _M + "/rules/releases/{id}", rules.get_release, _ADMIN, "A release of rules, with its source", None, "PastRelease"),
+    Route("GET", _M + "/denials", denials.list_denials, _ADMIN, "Denials by rules and why, newest first", None, "DenialList", ("request_id", "path", "uid", "method", "page_size", "page_token")),
     Route("GET", _M + "/users", admin.list_users, _ADMIN, "List users", None, "UserList", ("page_size", "page_token")),
     Route("POST", _M + "/users", admin.create_user, _ADMIN, "Make a user", "Credentials", "User", (), 201),
     Route("GET", _M + "/users/{uid}", admin.get_user, _ADMIN, "One user", None, "User"),

@@ -334,6 +334,33 @@ _DEPLOYMENT: Schema = {
     },
     "if_release": {**_TEXT, "description": "only if this release is the one in force"},
 }
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_DENIAL: Schema = _object(
+    {
+        "request_id": {**_TEXT, "description": "the only thing that the caller was told"},
+        "time": _TIME,
+        "service": {"enum": ["cloud.firestore", "firebase.storage"]},
+        "place": {**_TEXT, "description": "the database or the bucket"},
+        "method": {"enum": ["get", "list", "create", "update", "delete"]},
+        "path": _TEXT,
+        "caller": {"enum": ["anonymous", "user"]},
+        "uid": _or_null(_TEXT),
+        "release": {**_or_null(_TEXT), "description": "the rules that denied"},
+        "reasons": _list(
+            _object(
+                {
+                    "message": _TEXT,
+                    "line": _COUNT,
+                    "column": _COUNT,
+                    "end_column": _COUNT,
+                    "hint": _or_null(_TEXT),
+                }
+            )
+        ),
+        "explanation": {**_TEXT, "description": "every step, for people"},
+        "expressions": {**_COUNT, "description": "what the evaluation cost"},
+    }
+)
 _PROJECTS: dict[str, Schema] = {
     "Project": _object(
         {
@@ -372,6 +399,17 @@ _PROJECTS: dict[str, Schema] = {
     "RulesRollback": _object({"release": _TEXT}, _DEPLOYMENT),
     "RulesDiff": _object(
         {"from": _TEXT, "to": _TEXT, "diff": {**_TEXT, "description": "unified; empty if alike"}}
+    ),
+    "Denial": _DENIAL,
+    "DenialList": _object(
+        {
+            "denials": _list(_ref("Denial")),
+            "counts": _object(
+                {"denied": _COUNT, "unexplained": _COUNT, "dropped": _COUNT},
+                description="since the server's start; unexplained ones were past the budget",
+            ),
+        },
+        {"next_page_token": _TEXT},
     ),
     "ReleaseItem": _RELEASE,
     "ReleaseList": _object({"releases": _list(_ref("ReleaseItem"))}, {"next_page_token": _TEXT}),

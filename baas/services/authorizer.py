@@ -14,8 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-import structlog
-from baas_rules import Decision, Explanation, Lookup, Request, ResourceDocument, Ruleset
+from baas_rules import (
+    Decision,
+    Explanation,
+    ListRequest,
+    Lookup,
+    Request,
+    ResourceDocument,
+    Ruleset,
+)
+from baas_rules.decision import DOCUMENT_SERVICE
 
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
@@ -28,6 +36,7 @@ from baas.model.values import Fields
 from baas.model.writes import VerifyWrite, Write
 from baas.services.caller import Caller
 from baas.services.context import Context
+from baas.services.denial_traces import Asked
 from baas.services.rule_values import (
     list_request,
     new_resource,
@@ -42,7 +51,6 @@ from baas.services.rule_values import (
 ROUNDS_MAX = 20
 BATCH_LOOKUPS_MAX = 20  # get, exists and getAfter over all documents of a batch
 DECISIONS_PER_TURN = 50  # then other requests get theirs
-_log = structlog.get_logger("baas.rules")
 
 
 class DocumentReader(Protocol):
@@ -114,7 +122,7 @@ class Authorizer:
             return True
         if decision.missing:
             return False
-        raise self._denial(lambda: self._ruleset.explain(request, {}))
+        raise self._denial(request)
 
     async def check_list(self, query: Query, reader: DocumentReader) -> Grant:
         """Raises PermissionDenied unless every document that the query could return is allowed."""
@@ -122,7 +130,7 @@ class Authorizer:
         ruleset = self._ruleset
         return await self._settle(
             lambda found: ruleset.prove_list(request, found),
-            lambda: ruleset.explain_list(request, self._documents),
+            request,
             reader,
         )
 
@@ -185,7 +193,7 @@ class Authorizer:
             return NOTHING_LOOKED_UP  # as most: the rules look at no other document
         return await self._settle(
             lambda found: ruleset.decide(request, found),
-            lambda: ruleset.explain(request, self._documents),
+            request,
             reader,
             transaction,
         )
@@ -193,7 +201,7 @@ class Authorizer:
     async def _settle(
         self,
         decide: Callable[[Documents], Decision],
-        explain: Callable[[], Explanation],
+        request: Request | ListRequest,
         reader: DocumentReader,
         transaction: Transaction | None = None,
     ) -> Grant:
@@ -203,17 +211,19 @@ class Authorizer:
         while decision.missing:
             rounds += 1
             if rounds > ROUNDS_MAX:
-                raise self._explained(f"denied: the rules ask for documents {ROUNDS_MAX} times")
+                reason = f"denied: the rules ask for documents {ROUNDS_MAX} times"
+                raise self._denial_because(request, reason)
             await self._read(list(decision.missing), reader, transaction)
             decision = decide(documents)
         if not decision.allowed:
-            raise self._denial(explain)
+            raise self._denial(request)
         if not decision.lookups:
             return NOTHING_LOOKED_UP
         self._used |= decision.lookups
         if len(self._used) > BATCH_LOOKUPS_MAX:
-            raise self._explained(
-                f"denied: the rules look up more than {BATCH_LOOKUPS_MAX} documents for one batch"
+            raise self._denial_because(
+                request,
+                f"denied: the rules look up more than {BATCH_LOOKUPS_MAX} documents for one batch",
             )
         return Grant(frozenset(DocumentPath(lookup.path) for lookup in decision.lookups))
 
@@ -242,24 +252,32 @@ class Authorizer:
                     None if stored is None else stored_resource(stored, self._root, path)
                 )
 
-    def _denial(self, explain: Callable[[], Explanation]) -> PermissionDenied:
-        # Explaining evaluates once more and costs far more than deciding.
-        return self._explained(str(explain())) if self._context.settings.dev else PermissionDenied()
+    def _denial(self, request: Request | ListRequest) -> PermissionDenied:
+        ruleset, documents = self._ruleset, self._documents
 
-    def _explained(self, explanation: str) -> PermissionDenied:
-        """The denial. In development mode, which is on loopback only, it says why, to the log and
-        to the caller; otherwise the caller learns nothing."""
-        if not self._context.settings.dev:
-            return PermissionDenied()
-        _log.warning(
-            "denied by rules",
+        def explain(redact: bool) -> Explanation:
+            if isinstance(request, ListRequest):
+                return ruleset.explain_list(request, documents, redact=redact)
+            return ruleset.explain(request, documents, redact=redact)
+
+        return self._context.denials.deny(self._asked(request), explain)
+
+    def _denial_because(self, request: Request | ListRequest, reason: str) -> PermissionDenied:
+        return self._context.denials.deny_because(self._asked(request), reason)
+
+    def _asked(self, request: Request | ListRequest) -> Asked:
+        return Asked(
             project=self._name.project,
-            database=self._name.database,
+            service=DOCUMENT_SERVICE,
+            place=self._name.database,
+            method="list" if isinstance(request, ListRequest) else request.method,
+            path=request.collection if isinstance(request, ListRequest) else request.path,
             caller=self._caller.kind.value,
             uid=self._caller.uid,
-            explanation=explanation,
+            release=self._context.projects.rulesets.find_release_id(
+                self._name.project, self._ruleset
+            ),
         )
-        return PermissionDenied(details={"explanation": explanation})
 
 
 def lookup_path(lookup: Lookup) -> DocumentPath | None:

@@ -15,6 +15,7 @@ from baas.clock import Clock
 from baas.database.registry import Databases
 from baas.errors import BaasError
 from baas.projects.projects import Projects
+from baas.services.denial_traces import DenialTraces
 from baas.settings import Settings
 
 READY_SECONDS = 2.0
@@ -35,6 +36,7 @@ class Context:
     thumbnails: Thumbnails
     url_signer: UrlSigner
     secret: ServerSecret
+    denials: DenialTraces
     operator_token: str = field(repr=False)
 
     async def is_ready(self) -> bool:

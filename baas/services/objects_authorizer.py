@@ -7,7 +7,6 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
 from baas_rules import (
     Decision,
     Explanation,
@@ -28,11 +27,11 @@ from baas.model.timestamps import Timestamp
 from baas.services.authorizer import lookup_path
 from baas.services.caller import Caller
 from baas.services.context import Context
+from baas.services.denial_traces import Asked
 from baas.services.documents import request_time
 from baas.services.rule_values import rule_auth, rule_root, rule_time, stored_resource
 
 ROUNDS_MAX = 4  # rules of objects may look up two documents
-_log = structlog.get_logger("baas.rules")
 
 
 class ObjectAuthorizer:
@@ -82,7 +81,7 @@ class ObjectAuthorizer:
         ruleset = self._ruleset
         await self._settle(
             lambda: ruleset.decide(request, self._documents),
-            lambda: ruleset.explain(request, self._documents),
+            request,
         )
 
     async def check_stored(
@@ -105,21 +104,23 @@ class ObjectAuthorizer:
             listing = ObjectListRequest(bucket, prefix, self._auth, self._time)
             await self._settle(
                 lambda: ruleset.prove_list(listing, self._documents),
-                lambda: ruleset.explain_list(listing, self._documents),
+                listing,
             )
             return
         folder = prefix.rpartition("/")[0]
         path = ("b", bucket, "o", *(folder.split("/") if folder else ()))
         request = Request("list", path, self._auth, self._time, service=OBJECT_SERVICE)
         if ruleset.version == 1:
-            raise PermissionDenied()
+            raise self._context.denials.deny_because(
+                self._asked(request), "denied: rules_version '1' has no lists of objects"
+            )
         await self._settle(
             lambda: ruleset.decide(request, self._documents),
-            lambda: ruleset.explain(request, self._documents),
+            request,
         )
 
     async def _settle(
-        self, decide: Callable[[], Decision], explain: Callable[[], Explanation]
+        self, decide: Callable[[], Decision], request: Request | ObjectListRequest
     ) -> None:
         decision = decide()
         for _ in range(ROUNDS_MAX):
@@ -129,7 +130,7 @@ class ObjectAuthorizer:
                 self._documents[lookup] = await self._read(lookup)
             decision = decide()
         if not decision.allowed:
-            raise self._denial(explain)
+            raise self._denial(request)
 
     async def _read(self, lookup: Lookup) -> ResourceDocument | None:
         """A document of the project, as last committed."""
@@ -147,19 +148,32 @@ class ObjectAuthorizer:
         (stored,) = await database.get_documents((path,))
         return None if stored is None else stored_resource(stored, rule_root(name))
 
-    def _denial(self, explain: Callable[[], Explanation]) -> PermissionDenied:
-        if not self._context.settings.dev:
-            return PermissionDenied()
-        explanation = str(explain())
-        _log.warning(
-            "denied by rules",
-            project=self._bucket.project,
-            bucket=self._bucket.bucket,
+    def _denial(self, request: Request | ObjectListRequest) -> PermissionDenied:
+        ruleset, documents = self._ruleset, self._documents
+
+        def explain(redact: bool) -> Explanation:
+            if isinstance(request, ObjectListRequest):
+                return ruleset.explain_list(request, documents, redact=redact)
+            return ruleset.explain(request, documents, redact=redact)
+
+        return self._context.denials.deny(self._asked(request), explain)
+
+    def _asked(self, request: Request | ObjectListRequest) -> Asked:
+        project = self._bucket.project
+        if isinstance(request, ObjectListRequest):
+            method, path = "list", tuple(filter(None, request.prefix.split("/")))
+        else:
+            method, path = request.method, tuple(request.path[3:])
+        return Asked(
+            project=project,
+            service=OBJECT_SERVICE,
+            place=self._bucket.bucket,
+            method=method,
+            path=path,
             caller=self._caller.kind.value,
             uid=self._caller.uid,
-            explanation=explanation,
+            release=self._context.projects.rulesets.find_release_id(project, self._ruleset),
         )
-        return PermissionDenied(details={"explanation": explanation})
 
 
 async def make_object_authorizer(

@@ -130,7 +130,9 @@ class _Connection:
         self._receive = receive
         self._send = send
         self._request_id = request_id
-        self._protocol = ListenProtocol(hub.context.settings.limits, request_id=request_id)
+        self._protocol = ListenProtocol(
+            hub.context.settings.limits, request_id=request_id, note=hub.context.denials.note
+        )
         self._answers: deque[str] = deque()
         self._is_sending = False
         self._sent = 0  # messages taken from us

@@ -11,7 +11,7 @@ one target at a time. What is wrong raises, and the connection is of no more use
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias, assert_never
@@ -78,12 +78,20 @@ class Farewell:
 
 
 class ListenProtocol:
-    """One connection. `request_id` stands in every error, for whoever searches the log."""
+    """One connection. `request_id` stands in every error, for whoever searches the log; `note` is
+    told of it and of each error that ends a target."""
 
-    def __init__(self, limits: Limits, *, request_id: str) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        request_id: str,
+        note: Callable[[str, BaasError], None] = lambda request_id, error: None,
+    ) -> None:
         self.phase = Phase.GREETING
         self._limits = limits
         self._request_id = request_id
+        self._note = note
         # Numbers in use on the wire: from `listen` until `removed` is on its way.
         self._targets: set[int] = set()
 
@@ -163,6 +171,8 @@ class ListenProtocol:
 
     def _removed(self, target: int, error: BaasError | None) -> str:
         self._targets.discard(target)
+        if error is not None:
+            self._note(self._request_id, error)
         return wire.encode_removed(target, error, self._request_id).decode()
 
 

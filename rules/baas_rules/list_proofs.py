@@ -117,10 +117,12 @@ class ListProofs:
         """As `Ruleset.explain_list`. Of the alternatives of a query, it tells of the first that is
         not allowed, or else of the last."""
         decision = self.prove(request, documents)
+        subject = describe(request, redact=redact)
         if decision.missing:
-            return Explanation(decision, describe(request))
+            return Explanation(decision, subject)
         if self._is_never(request):
-            return Explanation(because(decision, (self._uncovered(request),)), describe(request))
+            reason = self._uncovered(request, subject)
+            return Explanation(because(decision, (reason,)), subject)
         environment = Environment(as_request(request), documents)
         narrator = Narrator(self._source, redact=redact)
         reasons: list[Reason] = []
@@ -128,20 +130,20 @@ class ListProofs:
         try:
             for listing in listings(request):
                 proved, pending = self._prove(listing, environment)
-                attempts, reasons = self._attempts(narrator, listing, environment)
+                attempts, reasons = self._attempts(narrator, listing, environment, subject)
                 if not proved and not pending:
                     break
         except (LimitExceeded, RecursionError) as error:
             reasons = [Reason(f"evaluation error: {error}")]
         return Explanation(
             decision if decision.allowed else because(decision, tuple(reasons)),
-            describe(request),
+            subject,
             tuple(attempts),
             looked_up(environment, redact=redact),
         )
 
     def _attempts(
-        self, narrator: Narrator, listing: Listing, environment: Environment
+        self, narrator: Narrator, listing: Listing, environment: Environment, subject: str
     ) -> tuple[list[Attempt], list[Reason]]:
         attempts: list[Attempt] = []
         reasons: list[Reason] = []
@@ -155,7 +157,7 @@ class ListProofs:
             attempts.append(attempt(narrator, grant, captures, outcome, narrator.proof(proof)))
             if outcome != "granted":
                 reasons.append(list_reason(narrator, proof, grant.allow.span))
-        return attempts, reasons or [self._uncovered(listing.request)]
+        return attempts, reasons or [self._uncovered(listing.request, subject)]
 
     def cover(self, request: AnyListRequest, documents: Documents, coverage: Coverage) -> None:
         """As `Ruleset.cover_list`."""
@@ -187,9 +189,9 @@ class ListProofs:
                 over = truth(result).is_proved
                 yield grant, captures, prover.proof
 
-    def _uncovered(self, request: AnyListRequest) -> Reason:
+    def _uncovered(self, request: AnyListRequest, subject: str) -> Reason:
         what = "object" if self._service == OBJECT_SERVICE else "document"
-        message = f"no allow statement with list covers every {what} of the {describe(request)}"
+        message = f"no allow statement with list covers every {what} of the {subject}"
         hint = None
         if self._is_never(request):
             what = "list of objects" if self._service == OBJECT_SERVICE else "collection group"

@@ -179,10 +179,18 @@ def auth_map(auth: Auth | None) -> dict[str, Any] | None:
     return None if auth is None else {"uid": auth.uid, "token": auth.token}
 
 
-def describe(request: AnyListRequest) -> str:
+def describe(request: AnyListRequest, *, redact: bool = False) -> str:
+    """Such as `list of /users/ada/notes`; redacted, `list of /users/…/notes`."""
     if isinstance(request, ObjectListRequest):
-        return f"list of objects /{request.prefix} in bucket {request.bucket}"
-    path = "/" + "/".join(request.collection)
+        prefix = "…" if redact and request.prefix else request.prefix
+        return f"list of objects /{prefix} in bucket {request.bucket}"
+    ids = "…" if redact else None
+    # What is listed is a collection, so ids stand at every other place before it.
+    last = len(request.collection) - 1
+    path = "/" + "/".join(
+        ids if ids is not None and at % 2 and at < last else segment
+        for at, segment in enumerate(request.collection)
+    )
     return f"list of collection group {path}" if request.group else f"list of {path}"
 
 

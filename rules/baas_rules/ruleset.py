@@ -126,7 +126,7 @@ class Ruleset:
         filter that would make it so. Only for the app's developer, as `explain`."""
         rules = self._services.get(_service_of(request))
         if rules is None:
-            return self._foreign(_service_of(request), describe(request))
+            return self._foreign(_service_of(request), describe(request, redact=redact))
         return rules.lists.explain(request, documents, redact=redact)
 
     # --- coverage ------------------------------------------------------------------------------

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from baas.cli.folders import RULES_FILE
+from baas.testing import running_server
 from tests.baas.cli.conftest import Command
 
 GOOD = """rules_version = '2';
@@ -136,6 +138,36 @@ def test_history_diff_and_rollback(baas: Command, file: Path) -> None:
     missing = baas("rules", "rollback", "nothing", "-p", "chat")
     assert missing.code == 1
     assert "there is no release `nothing`" in missing.err
+
+
+@pytest.mark.slow
+def test_denials_of_a_running_server_are_listed_and_explained(baas: Command, data: Path) -> None:
+    with running_server(data, "--no-access-log") as server:
+        baas("project", "create", "chat")
+        url = f"{server.url}/api/v1/projects/chat/documents"
+        assert baas("rules", "denials", "-p", "chat").out == "no denial is kept\n"
+        answers = [httpx.get(f"{url}/notes/{name}") for name in ("n1", "n2%1B%5B31m")]
+        assert [answer.status_code for answer in answers] == [403, 403]
+        request_id = answers[0].headers["x-request-id"]
+        listed = baas("rules", "denials", "-p", "chat", "--method", "get")
+        assert len(listed.out.splitlines()) == 3
+        assert "\x1b" not in listed.out
+        assert listed.err == (
+            "since the server's start: 2 denied, 0 of them not explained, 0 dropped\n"
+        )
+        (only,) = baas("rules", "denials", "-p", "chat", "--path", "notes/n1", "--json").json[
+            "denials"
+        ]
+        assert only["request_id"] == request_id
+        told = baas("rules", "explain", request_id, "-p", "chat").out
+        assert "(default):/notes/n1, by anonymous, release default" in told
+        assert "get of /notes/n1 is denied" in told
+        assert baas("rules", "explain", request_id, "-p", "chat", "--json").json["denials"] == [
+            only
+        ]
+        unknown = baas("rules", "explain", "nothing", "-p", "chat")
+        assert unknown.code == 1
+        assert "no denial of `nothing` is kept" in unknown.err
 
 
 def test_rolling_back_to_open_rules_has_to_be_meant(baas: Command, file: Path) -> None:

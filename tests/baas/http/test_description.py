@@ -195,6 +195,8 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "GET", f"{ADMIN}/rules/releases/{deployed['ruleset']}")
     await send(operator, "GET", f"{ADMIN}/rules:diff?from=default")
     await send(operator, "GET", f"{ADMIN}/rules:diff")
+    await send(world.anonymous, "GET", f"{BASE}/denied/x")
+    assert (await send(operator, "GET", f"{ADMIN}/denials?path=denied"))["denials"]
     await send(operator, "POST", f"{ADMIN}/rules:check", json=source)
     await send(operator, "POST", f"{ADMIN}/rules:check", json={"source": "service"})
     user = await send(operator, "POST", f"{ADMIN}/users", json={**body, "email": "z@example.com"})

@@ -67,8 +67,8 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(data: Path, *, dev: bool = False) -> AsyncIterator[World]:
+async def open_world(data: Path, **settings: Any) -> AsyncIterator[World]:
     """A started application with the project `demo`, whose rules deny everything."""
-    async with started_app(make_settings(data, dev=dev)) as app:
+    async with started_app(make_settings(data, **settings)) as app:
         await app.context.projects.create_project("demo")
         yield World(app, app.context)

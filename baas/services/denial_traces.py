@@ -1,0 +1,242 @@
+"""Why rules denied, for the app's developer: traces of denials, in memory, within bounds.
+
+The caller of an app learns nothing but the request id that every answer carries; by it the trace is
+found. Explaining costs more than deciding, so only so many denials a second are explained; the
+others are counted. Nothing here is touched by a request that is allowed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from baas_rules import Explanation
+
+from baas.clock import Clock
+from baas.errors import BaasError, PermissionDenied
+from baas.settings import Settings
+
+TRACES_MAX = 10_000  # per project
+TRACE_BYTES_MAX = 64 * 1024 * 1024  # per project
+ALL_BYTES_MAX = 256 * 1024 * 1024  # of all projects together
+TEXT_CHARACTERS_MAX = 32_000  # of one explanation
+_OVERHEAD_BYTES = 600  # what an entry takes beside its texts
+_REDACTED = "…"
+_log = structlog.get_logger("baas.rules")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was denied to whom. `place` is a database or a bucket; `release` the rules' id."""
+
+    project: str
+    service: str
+    place: str
+    method: str
+    path: tuple[str, ...]
+    caller: str
+    uid: str | None
+    release: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A denial that was explained; `explanation` is a JSON object."""
+
+    asked: Asked
+    time: int  # microseconds since 1970
+    explanation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A trace that is kept: what the developer sees. `number` counts up."""
+
+    number: int
+    request_id: str
+    trace: Trace
+
+    @property
+    def size(self) -> int:
+        asked = self.trace.asked
+        texts = sum(map(len, asked.path)) + len(asked.uid or "") + len(self.request_id)
+        return len(self.trace.explanation) + 4 * texts + _OVERHEAD_BYTES
+
+
+@dataclass(slots=True)
+class Counts:
+    """Since the server's start: `denied` in all, `unexplained` of them for want of time, `dropped`
+    to make room for later ones."""
+
+    denied: int = 0
+    unexplained: int = 0
+    dropped: int = 0
+
+
+class _Ring:
+    """The denials of one project."""
+
+    def __init__(self, clock: Clock, per_second: int) -> None:
+        self.denials: deque[Denial] = deque()
+        self.counts = Counts()
+        self.size = 0
+        self._clock = clock
+        self._per_second = per_second
+        self._left = float(per_second)
+        self._refilled = clock.monotonic_seconds()
+
+    def may_explain(self) -> bool:
+        """Takes one from the budget, of which at most a second's worth is saved up."""
+        now = self._clock.monotonic_seconds()
+        gained = (now - self._refilled) * self._per_second
+        self._left = min(float(self._per_second), self._left + gained)
+        self._refilled = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def add(self, denial: Denial) -> None:
+        self.denials.append(denial)
+        self.size += denial.size
+        while len(self.denials) > TRACES_MAX or self.size > TRACE_BYTES_MAX:
+            self.drop()
+
+    def drop(self) -> None:
+        """Forgets the oldest."""
+        self.size -= self.denials.popleft().size
+        self.counts.dropped += 1
+
+
+class DenialTraces:
+    """The traces of all projects of this process. Bound to one event loop."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._rings: dict[str, _Ring] = {}
+        self._number = 0
+
+    def deny(self, asked: Asked, explain: Callable[[bool], Explanation]) -> PermissionDenied:
+        """The error to raise. `explain(redact)` is called only if the budget allows.
+
+        In development mode, which is on loopback only, the error says why to the caller as well.
+        """
+        ring = self._ring(asked.project)
+        ring.counts.denied += 1
+        dev = self._settings.dev
+        if not dev and not ring.may_explain():
+            ring.counts.unexplained += 1
+            return PermissionDenied()
+        redact = self._settings.redact_denials and not dev
+        try:
+            explanation = explain(redact)
+        except Exception:
+            # What cannot be told is denied all the same.
+            _log.exception("a denial could not be explained", project=asked.project)
+            ring.counts.unexplained += 1
+            return PermissionDenied()
+        return self._error(asked, _encode(explanation), str(explanation), redact=redact)
+
+    def deny_because(self, asked: Asked, reason: str) -> PermissionDenied:
+        """The error to raise where the reason is no matter of a single condition."""
+        self._ring(asked.project).counts.denied += 1
+        told = orjson.dumps({"text": reason, "reasons": [], "expressions": 0})
+        redact = self._settings.redact_denials and not self._settings.dev
+        return self._error(asked, told, reason, redact=redact)
+
+    def note(self, request_id: str, error: BaasError) -> None:
+        """An error goes out to a caller, who is told this request id."""
+        trace = getattr(error, "trace", None)
+        if not isinstance(trace, Trace):
+            return
+        self._number += 1
+        self._ring(trace.asked.project).add(Denial(self._number, request_id, trace))
+        while sum(ring.size for ring in self._rings.values()) > ALL_BYTES_MAX:
+            max(self._rings.values(), key=lambda ring: ring.size).drop()
+
+    def newest(self, project: str) -> Iterator[Denial]:
+        """The denials that are kept, newest first."""
+        ring = self._rings.get(project)
+        return iter(()) if ring is None else reversed(ring.denials)
+
+    def counts(self, project: str) -> Counts:
+        ring = self._rings.get(project)
+        return Counts() if ring is None else ring.counts
+
+    def forget_project(self, project: str) -> None:
+        """The project is gone; one of the same id begins with nothing."""
+        self._rings.pop(project, None)
+
+    def _ring(self, project: str) -> _Ring:
+        ring = self._rings.get(project)
+        if ring is None:
+            per_second = self._settings.denial_explanations_per_second
+            ring = self._rings[project] = _Ring(self._clock, per_second)
+        return ring
+
+    def _error(self, asked: Asked, told: bytes, text: str, *, redact: bool) -> PermissionDenied:
+        details = None
+        if self._settings.dev:
+            details = {"explanation": text}
+            _log.warning(
+                "denied by rules",
+                project=asked.project,
+                place=asked.place,
+                caller=asked.caller,
+                uid=asked.uid,
+                explanation=text,
+            )
+        error = PermissionDenied(details=details)
+        shown = _without_ids(asked) if redact else asked
+        error.trace = Trace(shown, self._clock.now_microseconds(), told)
+        return error
+
+
+def _without_ids(asked: Asked) -> Asked:
+    if asked.service == "cloud.firestore":
+        path = tuple(_REDACTED if at % 2 else one for at, one in enumerate(asked.path))
+    else:
+        path = (_REDACTED,) if asked.path else ()
+    uid = None if asked.uid is None else _REDACTED
+    return Asked(
+        asked.project,
+        asked.service,
+        asked.place,
+        asked.method,
+        path,
+        asked.caller,
+        uid,
+        asked.release,
+    )
+
+
+def _encode(explanation: Explanation) -> bytes:
+    text = explanation.tree()
+    if len(text) > TEXT_CHARACTERS_MAX:
+        text = text[: TEXT_CHARACTERS_MAX - 1] + "…"
+    reasons: list[dict[str, Any]] = [
+        {
+            "message": reason.message,
+            "line": reason.line,
+            "column": reason.column,
+            "end_column": reason.end_column,
+            "hint": reason.hint,
+        }
+        for reason in explanation.reasons[:20]
+    ]
+    tree = {"text": text, "reasons": reasons, "expressions": explanation.expressions}
+    # Of strings in rules and documents, which may hold halves of surrogate pairs.
+    return orjson.dumps(_valid(tree))
+
+
+def _valid(tree: Any) -> Any:
+    if isinstance(tree, str):
+        return tree.encode("utf-8", "replace").decode()
+    if isinstance(tree, dict):
+        return {name: _valid(value) for name, value in tree.items()}
+    return [_valid(value) for value in tree] if isinstance(tree, list) else tree
