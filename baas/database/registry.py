@@ -172,6 +172,8 @@ class Databases:
                     await database.trim()
                 except BaasError as error:
                     _log.warning("retention failed", database=str(database.name), error=str(error))
+                except Exception:  # a defect must not let all the others grow
+                    _log.exception("retention failed", database=str(database.name))
 
     def _close_idle(self) -> None:
         """Closes the longest idle ones past the limit. Those in use stay, however many."""

@@ -153,11 +153,21 @@ class MongoConnection:
         """A place among those that use connections. Turns errors into the engine's own."""
         if self.is_closed:
             raise EngineUnavailable("the store is closed")
-        async with self._operations:
-            try:
-                yield
-            except (PyMongoError, BSONError) as error:
-                raise as_storage_error(error) from error
+        await self._take_place()
+        try:
+            yield
+        except (PyMongoError, BSONError) as error:
+            raise as_storage_error(error) from error
+        finally:
+            self._operations.release()
+
+    async def _take_place(self) -> None:
+        """Those that have one may be waiting for a primary, all of them."""
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                await self._operations.acquire()
+        except TimeoutError as error:
+            raise EngineUnavailable("all connections to the store are in use") from error
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:

@@ -8,12 +8,14 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from pymongo.errors import PyMongoError
 
 from baas.storage.engine import StorageError
 from baas.storage.mongo_client import Document, MongoConnection
 
 POLL_SECONDS = 1.0
+# However well the stream does: it leaves out what this server wrote, and a commit of it whose
+# outcome stayed unknown may become visible later.
+LOOK_SECONDS = 10.0
 _SILENCE_SECONDS = 2.5  # of the stream, which answers every second even if nothing happened
 _AWAIT_MILLISECONDS = 1_000
 
@@ -24,7 +26,7 @@ Notify = Callable[[], None]
 class HeadWatcher:
     """Follows the heads while anybody watches. What the stream tells is only that there is
     something to read, so one that was lost is begun anew, and everybody is woken. Until it is back,
-    the heads are read every second."""
+    the heads are read every second, and now and then in any case."""
 
     def __init__(self, connection: MongoConnection, node: str) -> None:
         self._connection = connection
@@ -78,8 +80,8 @@ class HeadWatcher:
         while True:
             try:
                 await self._read_stream()
-            except (PyMongoError, StorageError) as error:
-                _log.warning("the stream of commits was lost", error=str(error)[:300])
+            except Exception as error:  # a stream on what was removed or renamed ends oddly
+                _log.warning("the stream of commits was lost", error=repr(error)[:300])
             await asyncio.sleep(0.1)
 
     async def _read_stream(self) -> None:
@@ -101,10 +103,14 @@ class HeadWatcher:
 
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
+        looked_at = loop.time()
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if loop.time() - self._heard_at < _SILENCE_SECONDS or not self._watches:
+            now = loop.time()
+            is_due = now - self._heard_at >= _SILENCE_SECONDS or now - looked_at >= LOOK_SECONDS
+            if not is_due or not self._watches:
                 continue
+            looked_at = now
             with suppress(StorageError):
                 await self._compare_heads()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from baas.clock import SystemClock
-from baas.storage import mongo_reads
+from baas.storage import mongo_reads, mongo_watch
 from baas.storage.engine import (
     BackfillRow,
     CommitGroup,
@@ -24,6 +24,7 @@ from baas.storage.engine import (
     StorageError,
 )
 from baas.storage.mongo import MongoEngine
+from baas.storage.mongo_client import OPERATIONS_MAX
 from baas.storage.mongo_store import MongoStore
 from baas.storage.store import StoreName
 from tests.mongo import ReplicaSet
@@ -170,6 +171,36 @@ async def test_lost_stream_begins_anew(open_node: OpenAgain, replica_set: Replic
         await two.commit(group(version, f"n{version}", after=version - 10))
         await asyncio.wait_for(told.wait(), 10)
     stop()
+
+
+async def test_commit_that_becomes_visible_late_is_told_to_its_own_server(
+    open_node: OpenAgain, replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outcome was unknown; the stream leaves out what this server wrote."""
+    monkeypatch.setattr(mongo_watch, "LOOK_SECONDS", 0.5)
+    one = await open_node()
+    await one.commit(group(10, "a"))
+    told = asyncio.Event()
+    stop = one.watch(told.set)
+    await asyncio.wait_for(told.wait(), 10)
+    await asyncio.sleep(2)  # the first look tells of what it did not know
+    told.clear()
+    late = {"version": 20, "touched": {"by": one._shared.node, "id": "late"}}
+    with MongoClient[Any](replica_set.uri) as client:
+        client[NAME].heads.update_one({"_id": one._head_id}, {"$set": late})
+    await asyncio.wait_for(told.wait(), 10)
+    stop()
+
+
+async def test_nobody_waits_for_ever_for_a_connection(engine: MongoEngine) -> None:
+    connection = engine._connection
+    connection.timeout_seconds = 0.2
+    async with AsyncExitStack() as others:
+        for _ in range(OPERATIONS_MAX):
+            await others.enter_async_context(connection.operation())
+        with pytest.raises(EngineUnavailable, match="in use"):
+            await engine.read_head()
+    await engine.read_head()
 
 
 async def test_removed_database_is_told(open_node: OpenAgain, replica_set: ReplicaSet) -> None:
