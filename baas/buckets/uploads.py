@@ -54,6 +54,7 @@ PART_BYTES_MAX = 1024 * 1024 * 1024
 PARTS_AIM = 500
 SMALL_PART_BYTES = 5 * 1024 * 1024  # a smaller last part is joined with what follows
 DIGESTS_KEPT_MAX = 1_000
+PARTS_MAX = 30_000  # of which the upload's document still has room for all
 
 
 class Uploads:
@@ -120,10 +121,16 @@ class Uploads:
         goes away, what has come stays.
 
         Raises Aborted (`WrongOffset`; `details["offset"]` says the right one), InvalidArgument
-        (`SizeMismatch`) for more than was declared, and what `chunks` raises.
+        (`SizeMismatch`) for more than was declared, FailedPrecondition (`TooManyPieces`), and what
+        `chunks` raises.
         """
         if offset != upload.offset:
             raise wrong_offset(upload.offset)
+        if len(upload.parts) >= PARTS_MAX:
+            raise FailedPrecondition(
+                f"an upload has at most {PARTS_MAX} stored pieces; begin again with larger ones",
+                reason="TooManyPieces",
+            )
         receiver = _Receiver(self._objects, project, upload, self._take_digests(upload))
         try:
             async for batch in _batched(chunks, CHUNK_BYTES):

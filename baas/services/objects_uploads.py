@@ -11,7 +11,7 @@ from baas.buckets.records import StoredObject, Upload
 from baas.errors import InvalidArgument, NotFound
 from baas.services.caller import Caller, CallerKind
 from baas.services.context import Context
-from baas.services.objects import check_declared, check_upload, checker
+from baas.services.objects import check_bucket, check_declared, check_upload, checker
 from baas.services.objects_authorizer import make_object_authorizer
 
 
@@ -46,8 +46,10 @@ async def append_upload(
     offset: int,
     chunks: AsyncIterator[bytes],
 ) -> Upload:
-    """Takes bytes at `offset`, durably. Raises Aborted (`WrongOffset`), NotFound."""
+    """Takes bytes at `offset`, durably. Raises Aborted (`WrongOffset`), NotFound,
+    FailedPrecondition (`TooManyPieces`)."""
     upload = await get_upload(context, caller, bucket, identifier)
+    await check_bucket(context, bucket)  # it may have been deleted since
     return await context.uploads.append(bucket.project, upload, offset, chunks)
 
 

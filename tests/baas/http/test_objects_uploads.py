@@ -104,6 +104,19 @@ async def test_a_wrong_offset_is_told_the_right_one(world: ObjectWorld) -> None:
     assert reason(answer) == (400, "OffsetMissing")
 
 
+async def test_pieces_have_an_end_and_bytes_a_bucket(
+    world: ObjectWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused before a byte is taken: what would not fit at last, or has no place any more."""
+    upload = await start(world.operator)
+    ok(await send(world.operator, upload, 0, DIGITS))
+    monkeypatch.setattr(uploads_module, "PARTS_MAX", 1)
+    assert reason(await send(world.operator, upload, 10, b"x")) == (412, "TooManyPieces")
+    monkeypatch.undo()
+    ok(await world.operator.delete(f"{ADMIN}/buckets/default"))
+    assert reason(await send(world.operator, upload, 10, b"x")) == (404, "BucketNotFound")
+
+
 async def test_what_came_before_the_connection_broke_stays(world: ObjectWorld) -> None:
     """The client goes away in the middle of a piece; another process goes on."""
     upload = await start(world.operator, size=2_000_010)
