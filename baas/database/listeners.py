@@ -240,7 +240,7 @@ class Listeners:
         return watch
 
     def on_commit(self, event: CommitEvent) -> None:
-        """Tells watches, then listeners. Does not wait and does not raise."""
+        """Tells watches, then listeners. Does not wait. If it raises, `lose` has to be called."""
         if self._watches:
             self._notify(event)
         if self._shared:

@@ -113,22 +113,28 @@ class CommitFeed:
         return any(keep_open for _, keep_open, _ in self._subscribers.values())
 
     def publish(self, event: CommitEvent) -> None:
-        """A subscriber that raises is a defect: it is logged, and hinders nobody."""
-        for subscriber, _, _ in tuple(self._subscribers.values()):
+        """A subscriber that raises is a defect: it is logged, hinders nobody, and has missed the
+        commit, which it is told."""
+        for subscriber, _, on_lost in tuple(self._subscribers.values()):
             try:
                 subscriber(event)
             except Exception:
                 _log.exception("a subscriber to commits failed", version=event.version)
+                _tell_lost(on_lost)
 
     def lose(self) -> None:
         """Tells subscribers that commits happened, or may from now on, of which they hear nothing:
         what they keep in memory can't be trusted."""
         for _, _, on_lost in tuple(self._subscribers.values()):
-            if on_lost is not None:
-                try:
-                    on_lost()
-                except Exception:
-                    _log.exception("a subscriber to commits failed")
+            _tell_lost(on_lost)
+
+
+def _tell_lost(on_lost: Lost | None) -> None:
+    if on_lost is not None:
+        try:
+            on_lost()
+        except Exception:
+            _log.exception("a subscriber to commits failed")
 
 
 async def read_net_changes(snapshot: Snapshot, after: int, oldest: int) -> list[Change]:

@@ -493,6 +493,23 @@ async def test_watcher_hears_before_anything_newer_is_delivered(start: StartNode
     watch.close()
 
 
+async def test_commit_that_cannot_be_told_has_everything_read_again(
+    start: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await start(), await start()
+    heard: list[Update] = []
+    listeners = two.database.listeners
+    await listeners.listen(QueryTarget(where("c", "n", 1)), heard.append, lambda error: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(listeners, "_concerned", lambda change: 1 / 0)
+        await write(one.database, put("c/a", {"n": 1}))
+        await even(two)
+    await until(lambda: len(heard) == 2)
+    assert (heard[-1].reset, heard[-1].count) == (True, 1)
+    async with asyncio.timeout(10):
+        await listeners.listen(QueryTarget(where("d", "n", 1)), heard.append, lambda error: None)
+
+
 async def test_node_that_was_away_for_too_long_reads_everything_again(start: StartNode) -> None:
     one, two = await start(), await start()
     heard, watched = Heard(), list[int]()
