@@ -221,17 +221,13 @@ class Uploads:
                 reason="UploadIncomplete",
                 details={"offset": upload.offset},
             )
-        digests = self._take_digests(upload)
-        if digests is None:
-            digests = await self._read_digests(project, upload)
-        # Until it is finished: whoever is refused must not have all bytes read again each time.
-        self._put_digests(identifier, digests)
         declared = Declared(
             content_type=upload.content_type,
             size=upload.size,
             sha256=upload.sha256,
             metadata=upload.metadata,
         )
+        digests = await self._all_digests(project, upload)
         declared.check(digests)
         Declared(sha256=sha256).check(digests)
         written = WrittenContent(upload.content, upload.parts, digests)
@@ -333,6 +329,15 @@ class Uploads:
         self._digests.move_to_end(identifier)
         if len(self._digests) > DIGESTS_KEPT_MAX:
             self._digests.popitem(last=False)
+
+    async def _all_digests(self, project: str, upload: Upload) -> Digests:
+        """Those of the whole upload, kept until it is finished: whoever is refused then must not
+        have all bytes read again each time."""
+        digests = self._take_digests(upload)
+        if digests is None:
+            digests = await self._read_digests(project, upload)
+        self._put_digests(upload.id, digests)
+        return digests
 
     async def _read_digests(self, project: str, upload: Upload) -> Digests:
         digests = Digests()
