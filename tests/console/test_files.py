@@ -356,3 +356,34 @@ def test_one_pane_at_a_time_on_a_narrow_screen(
 def test_a_file_that_is_gone_says_so(open_console: NewPage, project: str) -> None:
     page = open_console(f"#/projects/{project}/files/default?object=gone.txt")
     expect(page.get_by_text("There is no such file")).to_be_visible()
+
+
+HOSTILE = (
+    "<img src=x onerror=\"window.__hit='img'\">",
+    "\"'><script>window.__hit='script'<\\script>",
+    "<svg onload=\"window.__hit='svg'\">.svg",
+    "javascript:window.__hit='url'",
+    "__proto__",
+    "\u202egnp.exe",
+)
+ACTIVE = (
+    b"<html><svg onload=\"window.__hit='svg'\"><script>window.__hit='html'</script></svg></html>"
+)
+
+
+def test_hostile_names_metadata_and_contents_are_only_ever_text(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client, project: str
+) -> None:
+    for number, name in enumerate(HOSTILE):
+        kind = ("text/html", "image/svg+xml", "text/plain")[number % 3]
+        put(operator, project, name, ACTIVE, kind)
+        metadata = {text: text for text in HOSTILE}
+        change = {"metadata": metadata, "content_type": f"{kind}; x=<img src=x onerror=1>"}
+        checked(operator.patch(f"{url(project, name)}:metadata", json=change))
+    page = open_console(f"#/projects/{project}/files")
+    expect(rows(page)).to_have_count(len(HOSTILE))
+    for name in HOSTILE:
+        rows(page).filter(has_text=name).get_by_role("link").first.click()
+        expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    assert page.evaluate("window.__hit") is None
+    assert page.locator("main img[src=x], main script, main svg[onload]").count() == 0
