@@ -14,6 +14,7 @@ from baas.cli.client import path_of
 from baas.cli.failures import CommandFailed, Refused
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import note, print_json
+from baas.cli.rules_audit import audit_rules
 from baas.cli.rules_denials import explain_denial, list_denials
 from baas.cli.rules_releases import (
     OPEN_NOTE,
@@ -44,7 +45,7 @@ def rules_group() -> None:
 
 for _command in (
     *(run_tests, lint_rules, show_history, show_release, diff_releases, roll_back),
-    *(list_denials, explain_denial),
+    *(list_denials, explain_denial, audit_rules),
 ):
     rules_group.add_command(_command)
 

@@ -58,6 +58,10 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "request_id": ("the request id that a caller was told", {"type": "string"}),
     "path": ("a path; what is below it counts", {"type": "string", "examples": ["users/ada"]}),
     "method": ("what was asked", {"enum": ["get", "list", "create", "update", "delete"]}),
+    "sample": (
+        "most documents of a collection, and objects of a folder, that are looked at",
+        {"type": "integer", "minimum": 1, "maximum": 500},
+    ),
     "from": ("the id of the older release", {"type": "string"}),
     "to": ("the id of the newer release; none for what is in force", {"type": "string"}),
 }
@@ -147,6 +151,8 @@ def _response(route: Route) -> dict[str, Any]:
         content["application/x-ndjson"] = {"schema": _ref("QueryLine")}
     if route.handler.__name__ == "export_documents":
         content["application/x-ndjson"] = {"schema": _ref("ExportLine")}
+    if route.handler.__name__ == "audit_rules":
+        content["application/x-ndjson"] = {"schema": _ref("AuditLine")}
     response: dict[str, Any] = {"description": "done"}
     if content:
         response["content"] = content

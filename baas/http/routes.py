@@ -111,6 +111,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _M + "/rules:check", rules.check_rules, _ADMIN, "Check rules without deploying them", "RulesSource", "RulesDiagnostics"),
     Route("POST", _M + "/rules:rollback", rules.roll_back_rules, _ADMIN, "Deploy the rules of an old release again", "RulesRollback", "Rules"),
     Route("GET", _M + "/rules:diff", rules.diff_releases, _ADMIN, "What changed between two releases", None, "RulesDiff", ("from", "to")),
+    Route("GET", _M + "/rules:audit", rules.audit_rules, _ADMIN, "What strangers could do to the live data, line by line", None, None, ("sample",)),
     Route("GET", _M + "/rules/releases", rules.list_releases, _ADMIN, "Releases of rules, newest first", None, "ReleaseList", ("page_size", "page_token")),
     Route("GET", _M + "/rules/releases/{id}", rules.get_release, _ADMIN, "A release of rules, with its source", None, "PastRelease"),
     Route("GET", _M + "/denials", denials.list_denials, _ADMIN, "Denials by rules and why, newest first", None, "DenialList", ("request_id", "path", "uid", "method", "page_size", "page_token")),

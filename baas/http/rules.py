@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any, assert_never
+
+import orjson
 
 from baas.errors import InvalidArgument
 from baas.http.accounts import NO_PARAMETERS, encode_moment
-from baas.http.answers import Answer, json_answer
+from baas.http.answers import Answer, StreamAnswer, json_answer
 from baas.http.requests import Request, integer_parameter
 from baas.projects.rulesets import Deployment, Release, ReleaseNote
-from baas.services import rulesets
+from baas.services import rules_audit, rulesets
 from baas.wire.objects import check_boolean, check_object, check_string
 
 _DEPLOYMENT = frozenset({"message", "allow_open", "if_release"})
@@ -17,6 +22,7 @@ _RULES = _DEPLOYMENT | {"source"}
 _ROLLBACK = _DEPLOYMENT | {"release"}
 _SOURCE = frozenset({"source"})
 _PAGE = frozenset({"page_size", "page_token"})
+_AUDIT = frozenset({"sample"})
 _DIFF = frozenset({"from", "to"})
 RELEASES_PAGE_MAX = 100
 
@@ -102,6 +108,41 @@ async def diff_releases(request: Request) -> Answer:
         query.get("to"),
     )
     return json_answer({"from": found.old, "to": found.new, "diff": found.diff})
+
+
+async def audit_rules(request: Request) -> StreamAnswer:
+    query = request.query(_AUDIT)
+    events = await rules_audit.audit_rules(
+        request.context,
+        request.caller,
+        request.params["project"],
+        sample=integer_parameter(
+            query,
+            "sample",
+            rules_audit.SAMPLE_DEFAULT,
+            minimum=1,
+            maximum=rules_audit.SAMPLE_MAX,
+        ),
+    )
+    return StreamAnswer(_audit_lines(events))
+
+
+async def _audit_lines(events: AsyncGenerator[rules_audit.AuditEvent]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for event in events:
+            yield orjson.dumps(_encode_audit(event), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _encode_audit(event: rules_audit.AuditEvent) -> dict[str, Any]:
+    match event:
+        case rules_audit.Finding():
+            return {"finding": asdict(event)}
+        case rules_audit.AuditProgress():
+            return {"progress": asdict(event)}
+        case rules_audit.AuditDone():
+            return {"done": asdict(event)}
+        case _:
+            assert_never(event)
 
 
 async def _body(

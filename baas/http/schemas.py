@@ -335,6 +335,21 @@ _DEPLOYMENT: Schema = {
     "if_release": {**_TEXT, "description": "only if this release is the one in force"},
 }
 _COUNT: Schema = {"type": "integer", "minimum": 0}
+_AUDITED: Schema = {
+    "service": {"enum": ["cloud.firestore", "firebase.storage"]},
+    "place": {**_TEXT, "description": "the database or the bucket"},
+    "path": {**_TEXT, "description": "a pattern", "examples": ["users/{id}/notes/{id}"]},
+}
+_AUDIT_FINDING: Schema = _object(
+    {
+        "caller": {"enum": ["anonymous", "user"]},
+        **_AUDITED,
+        "method": {"enum": ["get", "list", "create", "update", "delete"]},
+        "allowed": {**_COUNT, "description": "of those that were tried"},
+        "tried": _COUNT,
+        "example": _TEXT,
+    }
+)
 _DENIAL: Schema = _object(
     {
         "request_id": {**_TEXT, "description": "the only thing that the caller was told"},
@@ -411,6 +426,21 @@ _PROJECTS: dict[str, Schema] = {
         },
         {"next_page_token": _TEXT},
     ),
+    "AuditLine": {
+        "oneOf": [
+            _object({"progress": _object(_AUDITED)}),
+            _object({"finding": _AUDIT_FINDING}),
+            _object(
+                {
+                    "done": _object(
+                        {"decisions": _COUNT, "findings": _COUNT, "complete": {"type": "boolean"}}
+                    )
+                }
+            ),
+            _ref("Error"),
+        ],
+        "description": "one object per line: what is looked at, what was found, then the end",
+    },
     "ReleaseItem": _RELEASE,
     "ReleaseList": _object({"releases": _list(_ref("ReleaseItem"))}, {"next_page_token": _TEXT}),
     "PastRelease": _object({**_RELEASE["properties"], "source": _TEXT}),

@@ -170,6 +170,35 @@ def test_denials_of_a_running_server_are_listed_and_explained(baas: Command, dat
         assert "no denial of `nothing` is kept" in unknown.err
 
 
+def test_audit_fails_on_what_is_exposed_and_not_meant(baas: Command, file: Path) -> None:
+    baas("project", "create", "chat")
+    file.write_text(GOOD.replace("allow read", "allow get"), encoding="utf-8")
+    baas("rules", "deploy", str(file), "-p", "chat")
+    nothing = baas("rules", "audit", "-p", "chat")
+    assert (nothing.code, nothing.out) == (0, "strangers can do nothing to what is there\n")
+    lines = b'{"path": "notes/n1", "fields": {"x": 1}}\n{"path": "kept/k", "fields": {}}\n'
+    assert baas("import", "-", "-p", "chat", stdin=lines).code == 0
+    exposed = baas("rules", "audit", "-p", "chat")
+    assert exposed.code == 1
+    _, line = exposed.out.splitlines()
+    assert line.split() == [
+        *("user", "get", "(default):/notes/{id}", "1", "of", "1", "notes/n1", "EXPOSED")
+    ]
+    assert exposed.err.endswith("1 exposures that no --allow names\n")
+    for allow in ("user:get:notes/{id}", "*:*:*", "user:get,list:no*"):
+        meant = baas("rules", "audit", "-p", "chat", "--allow", allow)
+        assert (meant.code, "meant" in meant.out) == (0, True)
+    for allow in ("anonymous:get:notes/{id}", "user:list:notes/{id}", "user:get:kept/{id}"):
+        told = baas("rules", "audit", "-p", "chat", "--allow", allow, "--json")
+        assert told.code == 1
+        assert (told.json["exposed"], told.json["complete"]) == (1, True)
+        assert told.json["findings"][0]["meant"] is False
+    for allow in ("user", "user:get", "somebody:get:x", "user:read:x"):
+        wrong = baas("rules", "audit", "-p", "chat", "--allow", allow)
+        assert wrong.code != 0
+        assert "is not CALLER:METHODS:PATH" in wrong.err
+
+
 def test_rolling_back_to_open_rules_has_to_be_meant(baas: Command, file: Path) -> None:
     baas("project", "create", "chat")
     file.write_text(OPEN, encoding="utf-8")

@@ -195,6 +195,7 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "GET", f"{ADMIN}/rules/releases/{deployed['ruleset']}")
     await send(operator, "GET", f"{ADMIN}/rules:diff?from=default")
     await send(operator, "GET", f"{ADMIN}/rules:diff")
+    await send(operator, "GET", f"{ADMIN}/rules:audit?sample=2")
     await send(world.anonymous, "GET", f"{BASE}/denied/x")
     assert (await send(operator, "GET", f"{ADMIN}/denials?path=denied"))["denials"]
     await send(operator, "POST", f"{ADMIN}/rules:check", json=source)
