@@ -126,3 +126,13 @@ for _name, _make in QUERIES.items():
     )
     LISTS[f"{_name} counted"] = _http("POST", "{base}:count", _body)
     LISTS[f"{_name} listened to"] = _listen(_body)
+
+
+class _Names(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return "x"
+
+
+def fill(path: str, **names: str) -> str:
+    """A route's path with these names in it; every other one is `x`."""
+    return path.replace(":path}", "}").format_map(_Names(names))

@@ -12,7 +12,7 @@ import pytest
 from baas.http.authentication import Access
 from baas.http.routes import ROUTES
 from tests.baas.http.conftest import ADMIN, BASE, World, world
-from tests.security.reads import listen, outcome, refusal
+from tests.security.reads import fill, listen, outcome, refusal
 
 __all__ = ["world"]
 
@@ -124,7 +124,7 @@ async def test_a_reserved_database_cannot_be_made(world: World) -> None:
     ids=lambda route: f"{route.method} {route.path}",
 )
 async def test_no_key_and_no_user_administrates(world: World, route: Any) -> None:
-    url = route.path.format(project="demo", database="(default)", uid=world.uid, id="x")
+    url = fill(route.path, project="demo", database="(default)", uid=world.uid)
     for token in (None, world.id_token, world.secret_key, world.api_key, world.refresh_token):
         found = await outcome(world, token, route.method, url)
         assert found[0] == "UNAUTHENTICATED"

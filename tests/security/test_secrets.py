@@ -15,7 +15,7 @@ from baas.testing import app_client, make_settings, started_app
 from tests.baas.http.conftest import ADMIN, BASE, PASSWORD, RULES, World, world
 from tests.baas.ws.client import Client
 from tests.processes import ServerProcess, checked
-from tests.security.reads import outcome, refusal
+from tests.security.reads import fill, outcome, refusal
 
 __all__ = ["world"]
 
@@ -25,10 +25,7 @@ MARKUP = "<img src=x onerror=alert(1)>"
 
 @pytest.mark.parametrize("path", sorted({one.path for one in ROUTES if one.method == "GET"}))
 async def test_every_answer_says_what_it_is(world: World, path: str) -> None:
-    url = path.replace(":path}", "}").format(
-        documents=BASE, collection="a", id="b", project="demo", database="(default)", uid="x",
-        asset="docs.js",
-    )  # fmt: skip
+    url = fill(path, documents=BASE, project="demo", database="(default)", asset="docs.js")
     for token in (None, world.app.operator_token):
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         answer = await world.anonymous.get(url, headers=headers)

@@ -147,7 +147,7 @@ async def test_queries_count_phantoms_included(database: Database, engine: Steer
     tasks = [asyncio.create_task(run(database, book(number))) for number in range(5)]
     await settle()
     engine.release()
-    assert [(await task).value for task in tasks] == [True, False, False, False, False]
+    assert sorted([(await task).value for task in tasks]) == [False, False, False, False, True]
     await first
     assert len((await database.run_query(where("bookings", "room", 7))).documents) == 1
 
