@@ -242,14 +242,17 @@ class Accounts:
         keys = await self._load_keys_for(project, token)
         now = self._clock.now_microseconds() // 1_000_000
         verified = verify_signature(token, keys, project=project, now=now)
-        database = await self._store.open(project)
-        user, session = await database.get_documents(
-            [user_path(verified.uid), session_path(verified.uid, verified.session)]
-        )
-        if user is None or session is None or user.fields["disabled"] is True:
-            raise invalid_token()
+        await self.check_session(project, verified.uid, verified.session)
         self._cache.put(token, verified, epoch=epoch)
         return verified
+
+    async def check_session(self, project: str, uid: str, session: str) -> None:
+        """Raises TokenInvalid (`IdTokenInvalid`) unless the session still stands."""
+        database = await self._store.open(project)
+        paths = [user_path(uid), session_path(uid, session)]
+        user, found = await database.get_documents(paths)
+        if user is None or found is None or user.fields["disabled"] is True:
+            raise invalid_token()
 
     async def get_jwks(self, project: str) -> dict[str, Any]:
         """The public keys that verify the project's id tokens (RFC 7517)."""

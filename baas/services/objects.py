@@ -235,6 +235,8 @@ def checker(context: Context, caller: Caller, bucket: BucketName, name: str) -> 
     the bytes may have taken an hour to come."""
 
     async def check(method: str, old: StoredObject | None, new: StoredObject | None) -> None:
+        if caller.kind is CallerKind.USER and caller.uid and caller.session:
+            await context.accounts.check_session(bucket.project, caller.uid, caller.session)
         authorizer = await make_object_authorizer(context, caller, bucket)
         await authorizer.check_stored(name, method, old, new)
 

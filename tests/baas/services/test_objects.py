@@ -8,9 +8,10 @@ import pytest
 
 from baas.buckets.names import BucketName
 from baas.buckets.objects import Declared
-from baas.errors import PermissionDenied
+from baas.errors import PermissionDenied, TokenInvalid
 from baas.model.writes import DeleteWrite
 from baas.services import documents, objects
+from baas.services.authentication import identify
 from tests.baas.services.worlds import EVE, NAME, OPERATOR, World, path
 
 PLACE = BucketName("demo", "files")
@@ -52,4 +53,21 @@ async def test_right_that_ends_while_bytes_come_is_asked_for_again(
 
     with pytest.raises(PermissionDenied):
         await objects.put_object(world.context, EVE, PLACE, "a", chunks(), Declared(size=8))
+    assert await world.context.objects.find(PLACE, "a") is None
+
+
+async def test_upload_of_a_user_who_is_disabled_meanwhile_is_refused(world: World) -> None:
+    await world.context.objects.create_bucket("demo", "files")
+    await deploy(world, "request.auth != null")
+    accounts = world.context.accounts
+    signed_in = await accounts.sign_up("demo", "eve@example.com", "correct horse")
+    caller = await identify(world.context, "demo", signed_in.id_token)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"half"
+        await accounts.users.update("demo", signed_in.user.uid, disabled=True)
+        yield b"half"
+
+    with pytest.raises(TokenInvalid):
+        await objects.put_object(world.context, caller, PLACE, "a", chunks(), Declared(size=8))
     assert await world.context.objects.find(PLACE, "a") is None
