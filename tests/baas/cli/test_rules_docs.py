@@ -1,0 +1,43 @@
+"""The commands in docs/rules, executed on an empty data folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[3] / "docs" / "rules"
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PAGES = [page for page in sorted(DOCS.glob("*.md")) if BLOCK.search(page.read_text("utf-8"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_of_the_page_succeed(page: Path, tmp_path: Path) -> None:
+    shutil.copy(DOCS / "example" / "firestore.rules", tmp_path)
+    baas = tmp_path / "bin" / "baas"
+    baas.parent.mkdir()
+    baas.write_text(f'#!/bin/sh\nexec {sys.executable} -m baas "$@"\n', encoding="utf-8")
+    baas.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{baas.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}"
+        + os.environ["PATH"],
+        "BAAS_SYNCHRONOUS": "normal",
+    }
+    for text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout
