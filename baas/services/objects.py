@@ -212,8 +212,6 @@ async def put_object(
     await check_upload(context, authorizer, bucket, name, checked, condition)
     written = await context.objects.write(bucket, chunks, checked)
     try:
-        # The bytes may have taken hours: rules, and documents that they look up, as they are now.
-        authorizer = await make_object_authorizer(context, caller, bucket)
         return await context.objects.publish(
             bucket, name, written, checked, condition, checker(context, caller, bucket, name)
         )
@@ -227,7 +225,8 @@ async def put_object(
 def is_refusal(error: BaseException) -> bool:
     """Whether the error says for certain that nothing was committed."""
     code = getattr(error, "code", None)
-    return code is not None and code.value in ("FAILED_PRECONDITION", "NOT_FOUND")
+    refusals = ("FAILED_PRECONDITION", "NOT_FOUND", "UNAUTHENTICATED")
+    return code is not None and code.value in refusals
 
 
 def checker(context: Context, caller: Caller, bucket: BucketName, name: str) -> Check:

@@ -425,6 +425,25 @@ async def test_an_upload_is_decided_by_the_rules_at_its_end(world: ObjectWorld) 
     assert (await world.operator.get(path)).status_code == 404
 
 
+async def test_an_upload_ends_with_its_user(world: ObjectWorld, tmp_path: Path) -> None:
+    """Who is disabled while the body is held back uploads nothing."""
+    has_begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        has_begun.set()
+        await goes_on.wait()
+        yield b"x"
+
+    path, headers = f"{world.mine}/slow", {"content-length": "1"}
+    uploading = asyncio.create_task(world.user.put(path, content=body(), headers=headers))
+    await has_begun.wait()
+    ok(await world.operator.patch(f"{ADMIN}/users/{world.uid}", json={"disabled": True}))
+    goes_on.set()
+    assert (await uploading).status_code == 401
+    assert (await world.operator.get(path)).status_code == 404
+    assert files_below(tmp_path / "data" / "objects") == []
+
+
 async def test_a_signed_url_ends_with_the_metadata_that_it_rests_on(world: ObjectWorld) -> None:
     path = f"{world.mine}/a"
     ok(await world.user.put(path, content=b"x", headers={"content-type": "text/plain"}))
