@@ -246,6 +246,12 @@ class Accounts:
         self._cache.put(token, verified, epoch=epoch)
         return verified
 
+    @property
+    def revocations(self) -> int:
+        """Counts what may have ended the validity of somebody's tokens: while it stays as it is,
+        all that were good are good."""
+        return self._cache.epoch
+
     async def check_session(self, project: str, uid: str, session: str) -> None:
         """Raises TokenInvalid (`IdTokenInvalid`) unless the session still stands."""
         database = await self._store.open(project)

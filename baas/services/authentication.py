@@ -22,7 +22,7 @@ def recognize(context: Context, project: str, token: str) -> Caller | None:
     """As `identify`, for an id token that was verified before; None for all others. Raises
     TokenExpired."""
     verified = context.accounts.recall_id_token(project, token)
-    return None if verified is None else _user(verified)
+    return None if verified is None else _user(verified, context.accounts.revocations)
 
 
 async def identify(context: Context, project: str | None, token: str) -> Caller:
@@ -56,7 +56,7 @@ async def identify(context: Context, project: str | None, token: str) -> Caller:
     raise TokenInvalid("the token is of a kind that gives no rights here", reason="TokenKind")
 
 
-def _user(verified: VerifiedToken) -> Caller:
+def _user(verified: VerifiedToken, revocations: int = -1) -> Caller:
     return Caller(
         CallerKind.USER,
         verified.uid,
@@ -64,6 +64,7 @@ def _user(verified: VerifiedToken) -> Caller:
         verified.expires_at,
         verified.session,
         verified.project,
+        revocations,
     )
 
 

@@ -24,7 +24,8 @@ class Caller:
     """A caller with rights in exactly one project, or (administrators) in all of them.
 
     `expires_at` is in seconds since 1970; a listener of this caller is cut off then. `session` is
-    the id of a user's session, or the token of an administrator's.
+    the id of a user's session, or the token of an administrator's. `revocations` is the count of
+    `Accounts` when a user's session was last known to stand; -1: not known.
     """
 
     kind: CallerKind
@@ -33,6 +34,7 @@ class Caller:
     expires_at: int | None = None
     session: str | None = field(default=None, repr=False)
     project: str | None = None
+    revocations: int = -1
 
     @property
     def bypasses_rules(self) -> bool:

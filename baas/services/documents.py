@@ -119,7 +119,7 @@ async def commit(
 
     Raises PermissionDenied unless the rules allow every single change (a verify counts as a get);
     NotFound, AlreadyExists or FailedPrecondition for a precondition that fails, to callers only
-    that may know so much.
+    that may know so much; TokenInvalid if the user's session has ended meanwhile.
     """
     database = find_database(context, name) or await open_database(context, name)
     time = request_time(context)
@@ -130,8 +130,14 @@ async def commit(
             await transaction.write(writes)
             return
         ruleset = context.projects.find_ruleset(name) or await context.projects.ruleset(name)
-        # They may be replaced while the commit waits for its turn.
-        transaction.rest_on(lambda: context.projects.find_ruleset(name) is ruleset)
+        projects, accounts = context.projects, context.accounts
+        revocations = accounts.revocations
+        if revocations != caller.revocations and caller.uid and caller.session:
+            await accounts.check_session(name.project, caller.uid, caller.session)
+        # Either may end while the commit waits for its turn.
+        transaction.rest_on(
+            lambda: projects.find_ruleset(name) is ruleset and accounts.revocations == revocations
+        )
         authorizer = Authorizer(context, caller, name, ruleset, time)
         try:
             await transaction.write(writes)

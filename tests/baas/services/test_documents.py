@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
-from baas.errors import NotFound, PermissionDenied
+from baas.errors import NotFound, PermissionDenied, TokenInvalid
 from baas.model.paths import CollectionPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import SetWrite
 from baas.services import documents
+from baas.services.authentication import identify, recognize
 from tests.baas.services.worlds import ADA, EVE, NAME, OPERATOR, World, path
 
 
@@ -51,9 +54,9 @@ async def test_a_request_id_belongs_to_its_caller(world: World) -> None:
     assert other.version > first.version
 
 
-async def test_rules_that_are_replaced_while_a_commit_waits_decide_it(world: World) -> None:
-    await world.deploy("match /{all=**} { allow read, write; }")
-    await world.put(c__n={"n": 1})
+@asynccontextmanager
+async def commits_held_up(world: World) -> AsyncIterator[None]:
+    """What is committed in the block waits for its turn, which comes at the block's end."""
     database = await world.context.databases.open(NAME)
     is_in_turn, may_go_on = asyncio.Event(), asyncio.Event()
     runs = 0
@@ -71,15 +74,45 @@ async def test_rules_that_are_replaced_while_a_commit_waits_decide_it(world: Wor
 
     holding = asyncio.ensure_future(database.run_transaction(hold_up, request_time=Timestamp(0)))
     await is_in_turn.wait()
-    waiting = asyncio.ensure_future(
-        documents.commit(world.context, EVE, NAME, [SetWrite(path("c/eve"), {})])
-    )
-    await asyncio.sleep(0.05)
-    await world.deploy("match /{all=**} { allow read; }")
+    yield
     may_go_on.set()
     await holding
+
+
+async def test_rules_that_are_replaced_while_a_commit_waits_decide_it(world: World) -> None:
+    await world.deploy("match /{all=**} { allow read, write; }")
+    async with commits_held_up(world):
+        waiting = asyncio.ensure_future(
+            documents.commit(world.context, EVE, NAME, [SetWrite(path("c/eve"), {})])
+        )
+        await asyncio.sleep(0.05)
+        await world.deploy("match /{all=**} { allow read; }")
     with pytest.raises(PermissionDenied):
         await waiting
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_user_who_is_disabled_while_a_commit_waits_commits_nothing(
+    world: World, is_known: bool
+) -> None:
+    await world.deploy("match /{all=**} { allow read, write; }")
+    context = world.context
+    signed_in = await context.accounts.sign_up("demo", "eve@example.com", "a-long-password")
+    caller = await identify(context, "demo", signed_in.id_token)
+    if is_known:
+        caller = recognize(context, "demo", signed_in.id_token) or caller
+        assert caller.revocations == context.accounts.revocations
+    await documents.commit(context, caller, NAME, [SetWrite(path("c/before"), {})])
+    async with commits_held_up(world):
+        waiting = asyncio.ensure_future(
+            documents.commit(context, caller, NAME, [SetWrite(path("c/eve"), {})])
+        )
+        await asyncio.sleep(0.05)
+        await context.accounts.users.update("demo", signed_in.user.uid, disabled=True)
+    with pytest.raises(TokenInvalid):
+        await waiting
+    with pytest.raises(TokenInvalid):
+        await documents.commit(context, caller, NAME, [SetWrite(path("c/later"), {})])
 
 
 async def test_unknown_projects_and_databases(world: World) -> None:
