@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -148,11 +148,13 @@ class _Audit:
     async def events(self) -> AsyncGenerator[AuditEvent]:
         context = self._context
         for database in (await context.projects.get_project(self._project)).databases:
-            async for event in self._database(DatabaseName(self._project, database)):
-                yield event
+            async with aclosing(self._database(DatabaseName(self._project, database))) as events:
+                async for event in events:
+                    yield event
         for bucket in await context.objects.list_buckets(self._project):
-            async for event in self._bucket(BucketName(self._project, bucket.id)):
-                yield event
+            async with aclosing(self._bucket(BucketName(self._project, bucket.id))) as events:
+                async for event in events:
+                    yield event
         yield AuditDone(self._decisions, self._findings, self._is_complete)
 
     def _tell(self, tally: _Tally) -> list[Finding]:
@@ -163,7 +165,7 @@ class _Audit:
 
     # Documents ------------------------------------------------------------------------------------
 
-    async def _database(self, name: DatabaseName) -> AsyncIterator[AuditEvent]:
+    async def _database(self, name: DatabaseName) -> AsyncGenerator[AuditEvent]:
         database = await self._context.databases.open(name)
         found = await self._below_roots(database)
         pending = deque(found)
@@ -225,20 +227,24 @@ class _Audit:
     async def _some_documents(
         self, snapshot: ReadSnapshot, collections: Sequence[Segments]
     ) -> list[StoredDocument]:
-        """Of each collection the first ones, and as many from a random id on."""
+        """Of each collection the first ones, and as many from a random id on; where ids are not
+        random there may be none, and the first ones have to do."""
         each = max(1, self._sample // max(1, len(collections)))
         found: dict[Segments, StoredDocument] = {}
         for segments in collections:
             collection = CollectionPath(segments)
             somewhere = collection.document(new_document_id(self._context.clock))
-            by_name = Query(collection, order_by=(Order(NAME),))
+            by_name = Query(collection, order_by=(Order(NAME),), limit=each)
+            left = min(each, self._sample - len(found))
             for query in (
                 replace(by_name, limit=(each + 1) // 2),
-                replace(by_name, limit=each, start=Cursor((Reference(somewhere),), before=True)),
+                replace(by_name, start=Cursor((Reference(somewhere),), before=True)),
+                by_name,
             ):
-                for document in (await snapshot.run_query(query)).documents:
-                    if len(found) < self._sample:
-                        found.setdefault(document.path.segments, document)
+                for document in (await snapshot.run_query(query)).documents if left else ():
+                    if left and document.path.segments not in found:
+                        found[document.path.segments] = document
+                        left -= 1
         return list(found.values())
 
     async def _try_lists(
@@ -293,7 +299,7 @@ class _Audit:
 
     # Objects --------------------------------------------------------------------------------------
 
-    async def _bucket(self, bucket: BucketName) -> AsyncIterator[AuditEvent]:
+    async def _bucket(self, bucket: BucketName) -> AsyncGenerator[AuditEvent]:
         database = await self._context.objects.system.open(self._project)
         folders: list[str] = []
         token = None

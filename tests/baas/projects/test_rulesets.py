@@ -304,6 +304,10 @@ async def test_releases_without_author_and_rules_that_are_not_valid_any_more(wor
     assert (release.source, release.note.author, release.note.message) == ("service {", None, "")
     assert not (await projects.ruleset(DatabaseName("chat"))).decide(request(), {}).allowed
     assert await history(projects) == ["old"]
+    await projects.rulesets.deploy("chat", SIGNED_IN)
+    back = projects.rulesets.roll_back("chat", "old", Deployment())
+    assert await reason_of(back) == "RulesetRejected"
+    assert (await projects.ruleset(DatabaseName("chat"))).decide(request(), {}).allowed
 
 
 def test_a_diff_is_unified() -> None:
