@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import functools
 import gc
@@ -61,6 +62,7 @@ KEEP_ALIVE_SECONDS = 65  # longer than the 60 of common proxies, which then are 
 UNREAD_MILLISECONDS = 90_000  # for a client that stands still, with an answer on its way
 LISTENERS_DRAIN_SECONDS = 3.0  # to take in the last word; who does not read is cut off
 DRAIN_SIGNAL = signal.SIGUSR1
+_PR_SET_PDEATHSIG = 1
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _log = structlog.get_logger("baas.app")
 
@@ -471,8 +473,16 @@ def _wait_drained(settings: Settings) -> None:
         time.sleep(0.01)
 
 
+def _die_with_parent() -> None:
+    """A worker whose parent is killed would serve on, and keep the folder locked. Linux only;
+    elsewhere it has to be ended by hand."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _load_worker(settings: Settings, url: str, pid: int) -> App:
     """The application, in Granian's worker process."""
+    _die_with_parent()
     configure_logs(settings.log_level, for_people=settings.dev)
     return _WorkerApp(settings, SystemClock(), url=url, pid=pid)
 

@@ -115,3 +115,9 @@ def test_a_reader_that_stops_holds_nobody_up(server: RunningServer, client: http
             client.put(f"{DOCUMENTS}/cities/a", json={"fields": fields})
             assert hear(quick)["changes"][0]["document"]["fields"]["n"] == number
         stopped.close_socket()
+
+
+def test_a_killed_server_leaves_nobody_who_holds_its_folder(tmp_path: Path) -> None:
+    for _ in range(2):
+        with running_server(tmp_path / "data", "--server", "granian") as running:
+            running.process.kill()
