@@ -15,7 +15,7 @@ from baas.storage.engine import Change, CommitGroup, CommitRecord, Entry, KeyRan
 from baas.storage.sqlite import SqliteEngine
 
 SPANS = {"/list": KeyRange(b"posts/", b"posts0"), "/query": KeyRange(b"", (500_000).to_bytes(8))}
-engine: Any = None
+engine: Any = SqliteEngine.open(Path(os.environ["BENCH_DATA"]), clock=SystemClock())
 waiting: asyncio.Queue[tuple[Change, asyncio.Future[int]]] = asyncio.Queue()
 sockets: set[asyncio.Queue[str]] = set()
 tasks: set[asyncio.Task[None]] = set()
@@ -29,9 +29,8 @@ async def batches() -> None:
         first = max(time.time_ns() // 1000, last + 1)
         records = [CommitRecord(first + n, (change,)) for n, (change, _) in enumerate(group)]
         await engine.commit(CommitGroup(last, records))
-        last = records[-1].version
         for record, (_, future) in zip(records, group, strict=True):
-            future.set_result(record.version)
+            future.set_result(last := record.version)
 
 
 async def create(body: bytes) -> bytes:
@@ -62,19 +61,20 @@ async def read(path: str) -> bytes:
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    global engine
     if scope["type"] == "lifespan":
         await receive()
-        engine = SqliteEngine.open(Path(os.environ["BENCH_DATA"]), clock=SystemClock())
         tasks.add(asyncio.create_task(batches()))
         await send({"type": "lifespan.startup.complete"})
     elif scope["type"] == "websocket":
         await send({"type": "websocket.accept"})
         sockets.add(queue := asyncio.Queue[str]())
-        while True:
-            await send({"type": "websocket.send", "text": await queue.get()})
+        try:
+            while True:
+                await send({"type": "websocket.send", "text": await queue.get()})
+        finally:
+            sockets.discard(queue)
     else:
-        body = await receive()
-        body = await (create(body["body"]) if body["body"] else read(scope["path"]))
+        body = (await receive())["body"]
+        body = await (create(body) if body else read(scope["path"]))
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})

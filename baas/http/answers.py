@@ -49,12 +49,16 @@ class Answer:
             *headers,
         ]
 
+    def send_whole(self, scope: Scope) -> bool:
+        """Sends it in one write, without waiting. False: nothing was sent, and `send` has to."""
+        exchange: Exchange | None = scope.get(EXCHANGE)
+        if exchange is None or scope["method"] == "HEAD":
+            return False
+        return exchange.send_whole(self.status, self.headers, self.body)
+
     async def send(self, scope: Scope, send: Send, receive: Receive) -> int:
         """Sends it; returns the size of the body. An answer to HEAD goes without one."""
         body = b"" if scope["method"] == "HEAD" else self.body
-        exchange: Exchange | None = scope.get(EXCHANGE)
-        if exchange is not None and exchange.send_whole(self.status, self.headers, body):
-            return len(body)
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": body})
         return len(body)

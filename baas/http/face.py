@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from baas.errors import BaasError, Internal, NotFound, Unavailable, Unimplemented
 from baas.http.answers import Answer, AnyAnswer, StreamAnswer, error_answer
-from baas.http.authentication import authenticate
+from baas.http.authentication import authenticate, recognize_caller
 from baas.http.logs import AccessLog
 from baas.http.origins import check_origin, cors_headers, preflight_headers
 from baas.http.paths import (
@@ -85,7 +85,10 @@ class HttpFace:
             answer.headers.append((b"x-request-id", request_id.encode("ascii")))
             if request.allowed_origin is not None:
                 answer.headers.extend(cors_headers(request))
-            size = await answer.send(scope, send, receive)
+            if type(answer) is Answer and answer.send_whole(scope):
+                size = len(answer.body)
+            else:
+                size = await answer.send(scope, send, receive)
         except (ClientGone, OSError, TimeoutError):
             # Nobody is left to answer; the line in the log says 499.
             status = 499
@@ -105,7 +108,10 @@ class HttpFace:
             route = routes.get(request.method)
             if route is None:
                 return _other_method(request, routes)
-            request.caller = await authenticate(request, route.access)
+            access = route.access
+            request.caller = recognize_caller(request, access) or await authenticate(
+                request, access
+            )
             answer = await route.handler(request)
         except BaasError as error:
             return self._error(request, error)

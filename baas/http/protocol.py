@@ -130,13 +130,9 @@ class _Exchange:
         cycle = self._cycle
         if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
             return False
-        lines = [STATUS_LINE[status]]
-        for name, value in cycle.default_headers:
-            lines += (name, b": ", value, b"\r\n")
-        for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != 1 + len(cycle.default_headers) + len(headers):
+        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        head = b"".join((STATUS_LINE[status], *lines))
+        if head.count(b"\n") != 1 + len(lines):
             raise RuntimeError("a header holds a line break")
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
