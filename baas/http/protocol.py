@@ -110,16 +110,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 class _Exchange:
     """See `extensions`. Uvicorn writes the parts of an answer one by one: for a small one a third
-    of its time."""
+    of its time.
+
+    The scope leads here, and the cycle to the scope: once the answer is out the way back is cut,
+    or every request would be left to the cyclic collector.
+    """
 
     __slots__ = ("_cycle",)
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+        self._cycle: RequestResponseCycle | None = cycle
 
     def take_body(self) -> bytes | None:
         cycle = self._cycle
-        if cycle.more_body or cycle.disconnected or cycle.response_complete:
+        if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
             return None
         cycle.flow.resume_reading()
         body = bytes(cycle.body)
@@ -128,7 +132,7 @@ class _Exchange:
 
     def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
         cycle = self._cycle
-        if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+        if cycle is None or cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
             return False
         lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
         head = b"".join((STATUS_LINE[status], *lines))
@@ -143,4 +147,5 @@ class _Exchange:
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
+        self._cycle = None
         return True
