@@ -134,6 +134,7 @@ class Committer:
         value: Any,
         request_id: str | None,
         *,
+        request_digest: bytes = b"",
         ends_group: bool = False,
     ) -> CommitResult[Any]:
         """Queues an evaluated transaction and waits until it is durable or refused.
@@ -146,7 +147,17 @@ class Committer:
             raise Internal("the body of a transaction may not wait for another commit")
         future: asyncio.Future[CommitResult[Any]] = asyncio.get_running_loop().create_future()
         self._queue.append(
-            Attempt(body, transaction, read_at, staged, value, request_id, future, ends_group)
+            Attempt(
+                body,
+                transaction,
+                read_at,
+                staged,
+                value,
+                request_id,
+                request_digest,
+                future,
+                ends_group,
+            )
         )
         self._wake()
         return await future
@@ -315,7 +326,10 @@ class Committer:
             return True
         if found is None:
             return False
-        settle(attempt, decode_response(*found))
+        try:
+            settle(attempt, decode_response(*found, attempt.request_digest))
+        except BaasError as error:
+            settle(attempt, error)
         return True
 
     def _is_stale(self, attempt: Attempt, group: Group) -> bool:

@@ -351,6 +351,7 @@ class Database:
         *,
         request_time: Timestamp,
         request_id: str | None = None,
+        request_digest: bytes = b"",
         ends_group: bool = False,
     ) -> CommitResult[T]:
         """Runs `body` and commits what it wrote, durably and as if nothing happened in between.
@@ -360,7 +361,9 @@ class Database:
         hold up all other commits. What it raises goes to the caller, and nothing is written. A body
         that writes nothing commits nothing; its value was true at the result's version.
 
-        The same `request_id` again, within retention, gives the first result and writes nothing.
+        The same `request_id` again, within retention, gives the first result and writes nothing;
+        with another `request_digest`, which stands for all that is asked, it is refused with
+        FailedPrecondition (`IdempotencyKeyReused`).
         If the caller is cancelled, the commit happens whole or not at all. `ends_group`: no commit
         after it is made ready before subscribers have heard of it.
 
@@ -374,7 +377,7 @@ class Database:
             if request_id is not None:
                 found = await self._engine.find_request(request_id)
                 if found is not None:
-                    return decode_response(*found)
+                    return decode_response(*found, request_digest)
             view = OptimisticView(self._engine, self._read_version, ReadSnapshot(self).open)
             needs_commit = request_id is not None
             try:
@@ -395,6 +398,7 @@ class Database:
                 staged,
                 value,
                 request_id,
+                request_digest=request_digest,
                 ends_group=ends_group,
             )
         except StorageError as error:

@@ -56,6 +56,7 @@ class Attempt:
     staged: list[StagedChange]
     value: Any
     request_id: str | None
+    request_digest: bytes
     future: asyncio.Future[CommitResult[Any]]
     ends_group: bool = False  # later commits depend on what its event changes in memory
     is_tentative: bool = False  # evaluated on what its group wrote before it
@@ -117,7 +118,9 @@ class Group:
         try:
             changes = [_finish(change, version, indexes) for change in attempt.staged]
             results = attempt.transaction.write_results(version, attempt.staged)
-            response = b"" if request_id is None else encode_response(results)
+            response = b""
+            if request_id is not None:
+                response = encode_response(results, attempt.request_digest)
         except Exception as error:
             _log.exception("a commit cannot be written")
             self.answer(attempt, as_baas_error(error))

@@ -1,4 +1,5 @@
-"""What is kept of a commit that carried a request id: enough to give the same answer again."""
+"""What is kept of a commit that carried a request id: enough to give the same answer again, and to
+tell whether it is the same that is asked."""
 
 from __future__ import annotations
 
@@ -9,30 +10,41 @@ import orjson
 
 from baas.database.transaction import CommitResult
 from baas.encoding.json_values import decode_value, encode_value
+from baas.errors import FailedPrecondition
 from baas.model.timestamps import Timestamp
 from baas.model.writes import WriteResult
 
 
-def encode_response(results: Sequence[WriteResult]) -> bytes:
-    """JSON: per write its update time in microseconds or null, and its transform results."""
-    return orjson.dumps(
+def encode_response(results: Sequence[WriteResult], digest: bytes = b"") -> bytes:
+    """JSON: what was asked, and per write its update time in microseconds or null, and its
+    transform results."""
+    listed = [
         [
-            [
-                None if result.update_time is None else result.update_time.microseconds,
-                [encode_value(value) for value in result.transform_results],
-            ]
-            for result in results
+            None if result.update_time is None else result.update_time.microseconds,
+            [encode_value(value) for value in result.transform_results],
         ]
-    )
+        for result in results
+    ]
+    return orjson.dumps({"digest": digest.hex(), "results": listed})
 
 
-def decode_response(version: int, response: bytes) -> CommitResult[Any]:
-    """The inverse; the result is marked as replayed and has no value."""
+def decode_response(version: int, response: bytes, digest: bytes = b"") -> CommitResult[Any]:
+    """The inverse; the result is marked as replayed and has no value. Raises FailedPrecondition
+    (`IdempotencyKeyReused`) if something else was asked under the same id."""
+    tree = orjson.loads(response)
+    if isinstance(tree, list):  # written before digests were kept
+        tree = {"digest": "", "results": tree}
+    if digest and tree["digest"] not in ("", digest.hex()):
+        raise FailedPrecondition(
+            "this idempotency key was used for another request; repeat a request with the same "
+            "method, path and body, or draw a new key for a new one",
+            reason="IdempotencyKeyReused",
+        )
     results = [
         WriteResult(
             None if time is None else Timestamp(time),
             tuple([decode_value(value, "response") for value in values]),
         )
-        for time, values in orjson.loads(response)
+        for time, values in tree["results"]
     ]
     return CommitResult(version, results, None, replayed=True)

@@ -72,6 +72,15 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.USER: [{"bearer": []}],
     Access.ADMIN: [{"bearer": []}],
 }
+_IDEMPOTENT = {"Written", "Deleted", "CommitAnswer", "BulkWriteAnswer"}
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "drawn at random; a repetition is answered as the first request was, for 24 "
+    "hours at least, and writes nothing; with another body it is refused",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+}
 _ERROR = {
     "description": "an error; `code`, `reason` and the HTTP status say which",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
@@ -123,7 +132,8 @@ def _operation(route: Route, path: str, suffix: str) -> dict[str, Any]:
         "tags": [_tag(path)],
         "security": _SECURITY[route.access],
         "parameters": [_parameter(word, "path") for word in re.findall(r"{([a-z_]+)}", path)]
-        + [_parameter(word, "query") for word in route.parameters],
+        + [_parameter(word, "query") for word in route.parameters]
+        + ([_IDEMPOTENCY_KEY] if route.answer in _IDEMPOTENT else []),
         "responses": {str(route.status): _response(route), "default": _ERROR},
     }
     if route.body == BYTES:

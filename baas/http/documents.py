@@ -10,6 +10,7 @@ import orjson
 
 from baas.errors import InvalidArgument, InvalidPath, NotFound
 from baas.http.answers import JSON_LINES, Answer, AnyAnswer, StreamAnswer, json_answer
+from baas.http.idempotency import NO_KEY, RequestKey, digest, read_key
 from baas.http.requests import Request, boolean_parameter, integer_parameter, parse_body
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
@@ -79,27 +80,34 @@ async def create_document(request: Request) -> Answer:
     document_id = request.query(_CREATE_PARAMETERS).get("id")
     new_paths: tuple[DocumentPath, ...] = ()
     collection = CollectionPath.parse(request.document_path)
-    if document_id is None:
+    body = await request.read_body()
+    key = read_key(request, body)
+    if document_id is None and key.id is not None:
+        path = documents.document_path_of(request.caller, key.id, collection)
+    elif document_id is None:
         path = documents.new_document_path(request.context, collection)
         new_paths = (path,)
     else:
         if "/" in document_id:
             raise InvalidPath("a document id cannot contain `/`")
         path = DocumentPath.parse(f"{request.document_path}/{document_id}")
-    write = decode_create(path, await request.read_json())
-    return await _commit_one(request, write, status=201, new_paths=new_paths)
+    write = decode_create(path, parse_body(body))
+    return await _commit_one(request, write, key, status=201, new_paths=new_paths)
 
 
 async def set_document(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     path = DocumentPath.parse(request.document_path)
-    return await _commit_one(request, decode_set(path, await request.read_json()))
+    body = await request.read_body()
+    return await _commit_one(request, decode_set(path, parse_body(body)), read_key(request, body))
 
 
 async def update_document(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     path = DocumentPath.parse(request.document_path)
-    return await _commit_one(request, decode_update(path, await request.read_json()))
+    body = await request.read_body()
+    write = decode_update(path, parse_body(body))
+    return await _commit_one(request, write, read_key(request, body))
 
 
 async def delete_document(request: Request) -> Answer:
@@ -112,19 +120,23 @@ async def delete_document(request: Request) -> Answer:
     elif "exists" in query:
         precondition = Precondition(exists=boolean_parameter(query, "exists"))
     path = DocumentPath.parse(request.document_path)
-    return await _commit_one(request, DeleteWrite(path, precondition))
+    return await _commit_one(request, DeleteWrite(path, precondition), read_key(request, b""))
 
 
 async def commit(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
-    members = check_object(await request.read_json(), "", allowed=_COMMIT, required=("writes",))
+    body = await request.read_body()
+    members = check_object(parse_body(body), "", allowed=_COMMIT, required=("writes",))
     limits = request.context.settings.limits
     writes = decode_commit(members["writes"], writes_max=limits.commit_writes_max)
-    request_id = members.get("request_id")
-    if request_id is not None:
-        check_string(request_id, "request_id", maximum=128)
+    key = read_commit_key(request, members, body)
     result = await documents.commit(
-        request.context, request.caller, request.database_name, writes, request_id=request_id
+        request.context,
+        request.caller,
+        request.database_name,
+        writes,
+        request_id=key.id,
+        request_digest=key.digest,
     )
     return json_answer(
         {
@@ -207,15 +219,37 @@ def _parse_query(tree: Any) -> Query:
     return decode_query(members["query"])
 
 
+def read_commit_key(request: Request, members: dict[str, Any], body: bytes) -> RequestKey:
+    """The key of a request whose body may name it, too."""
+    key = read_key(request, body)
+    request_id = members.get("request_id")
+    if request_id is None:
+        return key
+    check_string(request_id, "request_id", maximum=128)
+    if key is not NO_KEY and key.id != request_id:
+        raise InvalidArgument(
+            "`request_id` and the header `Idempotency-Key` differ; give one of them",
+            reason="InvalidIdempotencyKey",
+        )
+    return RequestKey(request_id, digest(request, body))
+
+
 async def _commit_one(
     request: Request,
     write: Write,
+    key: RequestKey,
     *,
     status: int = 200,
     new_paths: tuple[DocumentPath, ...] = (),
 ) -> Answer:
     result = await documents.commit(
-        request.context, request.caller, request.database_name, (write,), new_paths=new_paths
+        request.context,
+        request.caller,
+        request.database_name,
+        (write,),
+        request_id=key.id,
+        request_digest=key.digest,
+        new_paths=new_paths,
     )
     time = encode_time(result.commit_time.microseconds)
     path = orjson.dumps("/".join(write.path.segments))

@@ -20,7 +20,7 @@ _EXPOSED = (
 _ALLOWED_HEADERS = (
     b"access-control-allow-headers",
     b"authorization, content-type, x-api-key, accept, range, if-match, if-none-match, if-range, "
-    b"content-md5, x-baas-meta, x-baas-sha256, upload-offset",
+    b"content-md5, idempotency-key, x-baas-meta, x-baas-sha256, upload-offset",
 )
 _MAX_AGE = (b"access-control-max-age", b"600")
 _VARY = (b"vary", b"origin")

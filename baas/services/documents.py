@@ -3,11 +3,17 @@ authorizer, and nowhere else."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from baas.clock import milliseconds_only, new_document_id
+from baas.clock import (
+    AUTOMATIC_ID_LENGTH,
+    ID_ALPHABET,
+    milliseconds_only,
+    new_document_id,
+)
 from baas.database.database import Database, ReadSnapshot
 from baas.database.names import DatabaseName
 from baas.database.transaction import CommitResult, Transaction
@@ -46,6 +52,17 @@ def request_time(context: Context) -> Timestamp:
 def new_document_path(context: Context, collection: CollectionPath) -> DocumentPath:
     """A path with an automatic id."""
     return collection.document(new_document_id(context.clock))
+
+
+def document_path_of(caller: Caller, request_id: str, collection: CollectionPath) -> DocumentPath:
+    """A path with an automatic id that is the same whenever the caller repeats the request."""
+    seed = f"{caller_request_id(caller, request_id)}\n{collection}".encode()
+    number = int.from_bytes(hashlib.blake2b(seed, digest_size=32).digest())
+    letters = []
+    for _ in range(AUTOMATIC_ID_LENGTH):
+        number, place = divmod(number, len(ID_ALPHABET))
+        letters.append(ID_ALPHABET[place])
+    return collection.document("".join(letters))
 
 
 def find_database(context: Context, name: DatabaseName) -> Database | None:
@@ -111,10 +128,12 @@ async def commit(
     writes: Sequence[Write],
     *,
     request_id: str | None = None,
+    request_digest: bytes = b"",
     new_paths: Sequence[DocumentPath] = (),
 ) -> CommitResult[None]:
     """Applies all writes or none, durably, as of one commit version. The same `request_id` again
-    answers with the first commit's result and writes nothing. `new_paths`, of `new_document_path`,
+    answers with the first commit's result and writes nothing; with another `request_digest` it is
+    refused (`IdempotencyKeyReused`). `new_paths`, of `new_document_path`,
     are not looked up first: nothing can be there.
 
     Raises PermissionDenied unless the rules allow every single change (a verify counts as a get);
@@ -147,7 +166,10 @@ async def commit(
         await authorizer.check_writes(writes, transaction)
 
     return await database.run_transaction(
-        write, request_time=time, request_id=caller_request_id(caller, request_id)
+        write,
+        request_time=time,
+        request_id=caller_request_id(caller, request_id),
+        request_digest=request_digest,
     )
 
 
