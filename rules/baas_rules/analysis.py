@@ -12,11 +12,13 @@ from baas_rules.scopes import Declared, Outline, Scope
 @dataclass(frozen=True, slots=True)
 class Measure:
     """`weight`: the most sub-expressions that one evaluation can run. `depth`: levels of nesting.
-    `uses_resource`: whether `resource` is looked at; `captures`: which wildcards are."""
+    `uses_resource`: whether `resource` is looked at, `uses_time`: whether `request.time` may be;
+    `captures`: which wildcards are."""
 
     weight: int
     depth: int
     uses_resource: bool
+    uses_time: bool
     captures: frozenset[int]
 
 
@@ -33,6 +35,7 @@ class Analysis:
         weight, depth = 1, 0
         uses_resource, captures = False, frozenset[int]()
         parts = [self._measure(child, scope, names) for child in ast.children(node)]
+        uses_time = any(part.uses_time for part in parts)
         body: Measure | None = None
         if isinstance(node, ast.Name):
             place = scope.capture(node.name)
@@ -42,6 +45,9 @@ class Analysis:
                 captures = frozenset((place,))
             else:
                 uses_resource = node.name == "resource"
+                uses_time = node.name == "request"  # as a whole
+        elif isinstance(node, ast.Member) and _is_request(node.target, scope, names):
+            uses_time = node.name == "time"
         elif isinstance(node, ast.Call):
             declared = scope.function(node.name)
             if declared is not None:
@@ -53,7 +59,9 @@ class Analysis:
             weight += part.weight
             uses_resource = uses_resource or part.uses_resource
             captures |= part.captures
-        return Measure(weight, depth + 1, uses_resource, captures)
+        if body is not None:
+            uses_time = uses_time or body.uses_time
+        return Measure(weight, depth + 1, uses_resource, uses_time, captures)
 
     def _body(self, declared: Declared) -> Measure:
         function = declared.function
@@ -71,10 +79,18 @@ class Analysis:
             weight=sum(part.weight for part in parts),
             depth=parts[-1].depth,
             uses_resource=any(part.uses_resource for part in parts),
+            uses_time=any(part.uses_time for part in parts),
             captures=frozenset[int]().union(*(part.captures for part in parts)),
         )
         self._bodies[id(function)] = made
         return made
+
+
+def _is_request(node: ast.Expression, scope: Scope, names: dict[str, int]) -> bool:
+    """Whether it is the variable `request`, and no parameter or wildcard that is called so."""
+    if not isinstance(node, ast.Name) or node.name != "request":
+        return False
+    return node.name not in names and scope.capture(node.name) is None
 
 
 def calls_of(function: Declared) -> Iterator[tuple[ast.Call, Declared]]:

@@ -177,12 +177,16 @@ class Decision:
     """The answer. With `missing`, nothing is decided: read those documents, ask again with them.
 
     `lookups` are the documents (missing ones too) that the answer rests on. `reasons` are filled by
-    `Ruleset.explain` and `explain_list` only, and are for the app's developer, not the caller."""
+    `Ruleset.explain` and `explain_list` only, and are for the app's developer, not the caller.
+
+    `is_lasting` is told of lists: the same query with the same `auth` is allowed by these rules at
+    any time, whatever is stored."""
 
     allowed: bool
     missing: frozenset[Lookup] = frozenset()
     lookups: frozenset[Lookup] = frozenset()
     reasons: tuple[Reason, ...] = ()
+    is_lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Environment:
     captures: tuple[Any, ...] = ()
     budget = EXPRESSIONS_MAX
     lookups: set[Lookup] | None = None  # those evaluated so far
+    uses_time = False  # of lists: whether a condition that was asked may look at the time
     trace: Trace | None = None
 
     def __init__(self, request: Request, documents: Documents) -> None:

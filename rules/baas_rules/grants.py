@@ -8,7 +8,7 @@ from typing import Final
 from baas_rules import ast
 from baas_rules.analysis import Analysis
 from baas_rules.decision import METHODS, READ_METHODS, WRITE_METHODS
-from baas_rules.environment import Run
+from baas_rules.environment import Environment, Frame, Run
 from baas_rules.evaluator import Compiler
 from baas_rules.limits import EXPRESSIONS_MAX
 from baas_rules.matching import PathTree
@@ -26,6 +26,7 @@ class Grant:
     run: Run
     weight: int
     uses_resource: bool
+    uses_time: bool
     captures: frozenset[int]
 
     @property
@@ -105,9 +106,13 @@ def _grants(block: Block, compiler: Compiler, analysis: Analysis) -> Grants:
     return {method: tuple(grants) for method, grants in found.items()}
 
 
+def _always(environment: Environment, frame: Frame) -> bool:
+    return True
+
+
 def _grant(allow: ast.Allow, block: Block, compiler: Compiler, analysis: Analysis) -> Grant:
     if allow.condition is None:
-        return Grant(allow, block, lambda environment, frame: True, 0, False, frozenset())
+        return Grant(allow, block, _always, 0, False, False, frozenset())
     measure = analysis.measure(allow.condition, block.scope)
     return Grant(
         allow=allow,
@@ -115,6 +120,7 @@ def _grant(allow: ast.Allow, block: Block, compiler: Compiler, analysis: Analysi
         run=compiler.condition(allow.condition, block.scope),
         weight=measure.weight,
         uses_resource=measure.uses_resource,
+        uses_time=measure.uses_time,
         captures=measure.captures,
     )
 

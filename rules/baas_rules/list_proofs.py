@@ -32,7 +32,7 @@ from baas_rules.lists import (
 from baas_rules.matching import Captures
 from baas_rules.prover import Proof, Prover
 from baas_rules.scopes import Outline
-from baas_rules.settling import DENIED, because, settled, undecided
+from baas_rules.settling import ALLOWED_FOR_GOOD, DENIED, because, settled, undecided
 from baas_rules.source import Source
 from baas_rules.steps import Narrator, attempt, looked_up
 
@@ -66,7 +66,9 @@ class ListProofs:
             denied = True
         if not denied and unresolved:
             return undecided(unresolved)
-        return settled(not denied, environment)
+        if denied or environment.lookups or environment.uses_time:
+            return settled(not denied, environment)
+        return ALLOWED_FOR_GOOD
 
     def _is_never(self, request: AnyListRequest) -> bool:
         """In version 1 nothing covers a listing of objects, or a collection group."""
@@ -82,6 +84,7 @@ class ListProofs:
             for grant in asked.grants
         ]
         for grant, captures in provable:
+            environment.uses_time = environment.uses_time or grant.uses_time
             unknown = {at for at, capture in enumerate(captures) if not is_known(capture)}
             if not grant.uses_resource and not grant.captures & unknown:
                 proved, missing = self._evaluated(grant, captures, environment)

@@ -9,6 +9,7 @@ from baas_rules.environment import Environment
 from baas_rules.limits import LOOKUPS_MAX
 
 ALLOWED: Final = Decision(allowed=True)
+ALLOWED_FOR_GOOD: Final = Decision(allowed=True, is_lasting=True)
 DENIED: Final = Decision(allowed=False)
 
 
