@@ -56,6 +56,8 @@ class Limits:
     )
     collection_indexes_max: int = _setting(64, "most indexes made on demand for one collection id")
     ruleset_bytes_max: int = _setting(256 * 1024, "largest ruleset source")
+    rules_tests_bytes_max: int = _setting(256 * 1024, "largest file of rules tests run by a server")
+    rules_tests_seconds_max: int = _setting(10, "longest run of rules tests on a server")
     object_bytes_max: int = _setting(5 * 1024**4, "largest object")
     object_metadata_bytes_max: int = _setting(8 * 1024, "largest custom metadata of an object")
     object_page_max: int = _setting(1_000, "most objects and folders on one page of a list")

@@ -55,7 +55,31 @@ def sign_id_token(
     lifetime_seconds: int,
 ) -> str:
     """A signed token; times in seconds since 1970. `claims` cannot replace what is ours."""
-    payload = {
+    payload = id_token_claims(
+        project=project,
+        uid=uid,
+        session=session,
+        claims=claims,
+        auth_time=auth_time,
+        issued_at=issued_at,
+        lifetime_seconds=lifetime_seconds,
+    )
+    key = keys.current
+    return jwt.encode(payload, key.private, algorithm=ALGORITHM, headers={"kid": key.kid})
+
+
+def id_token_claims(
+    *,
+    project: str,
+    uid: str,
+    session: str,
+    claims: Mapping[str, Any],
+    auth_time: int,
+    issued_at: int,
+    lifetime_seconds: int,
+) -> dict[str, Any]:
+    """What a token says: `request.auth.token` of the rules."""
+    return {
         **claims,
         "iss": issuer(project),
         "aud": project,
@@ -66,8 +90,6 @@ def sign_id_token(
         "exp": issued_at + lifetime_seconds,
         CLAIM: {"session": session, "sign_in_provider": "password"},
     }
-    key = keys.current
-    return jwt.encode(payload, key.private, algorithm=ALGORITHM, headers={"kid": key.kid})
 
 
 def verify_signature(token: str, keys: SigningKeys, *, project: str, now: int) -> VerifiedToken:

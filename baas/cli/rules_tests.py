@@ -88,7 +88,7 @@ def lint_rules(file: Path, as_json: bool) -> None:
         raise CommandFailed(f"the rules are not valid: {errors[0]}")
     found = baas_rules.lint(source, name=file.name)
     if as_json:
-        print_json({"findings": [{**diagnostic_details(one), "code": one.code} for one in found]})
+        print_json({"findings": [diagnostic_details(one) for one in found]})
         return
     for one in found:
         click.echo(f"{file}:{one.line}:{one.column}: [{one.code}] {one.message}\n{one.snippet()}")

@@ -23,6 +23,7 @@ from baas.http import (
     objects_uploads,
     pages,
     rules,
+    rules_trials,
     transfer,
 )
 from baas.http.answers import Answer
@@ -109,6 +110,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _M + "/rules", rules.get_rules, _ADMIN, "The rules in force", None, "Rules"),
     Route("PUT", _M + "/rules", rules.deploy_rules, _ADMIN, "Deploy rules", "RulesBody", "Rules"),
     Route("POST", _M + "/rules:check", rules.check_rules, _ADMIN, "Check rules without deploying them", "RulesSource", "RulesDiagnostics"),
+    Route("POST", _M + "/rules:explain", rules_trials.explain_rules, _ADMIN, "Try a request on rules, with every step of the decision", "RulesTrial", "RulesTrialAnswer"),
+    Route("POST", _M + "/rules:test", rules_trials.test_rules, _ADMIN, "Run tests of rules", "RulesTests", "RulesTestRun"),
     Route("POST", _M + "/rules:rollback", rules.roll_back_rules, _ADMIN, "Deploy the rules of an old release again", "RulesRollback", "Rules"),
     Route("GET", _M + "/rules:diff", rules.diff_releases, _ADMIN, "What changed between two releases", None, "RulesDiff", ("from", "to")),
     Route("GET", _M + "/rules:audit", rules.audit_rules, _ADMIN, "What strangers could do to the live data, line by line", None, None, ("sample",)),

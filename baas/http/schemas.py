@@ -315,6 +315,11 @@ _DIAGNOSTIC: Schema = _object(
         "column": {"type": "integer"},
         "end_column": {"type": "integer"},
         "hint": {"type": ["string", "null"]},
+        "code": {
+            **_or_null(_TEXT),
+            "description": "of what lint found",
+            "examples": ["never-holds"],
+        },
         "snippet": _TEXT,
     }
 )
@@ -376,6 +381,145 @@ _DENIAL: Schema = _object(
         "expressions": {**_COUNT, "description": "what the evaluation cost"},
     }
 )
+_PLACE: Schema = {"line": _COUNT, "column": _COUNT}
+_REACHED: Schema = _object(
+    {
+        "text": _TEXT,
+        **_PLACE,
+        "true": {**_COUNT, "description": "how often; of a statement, how often it granted"},
+        "false": _COUNT,
+        "error": _COUNT,
+        "other": _COUNT,
+        "gap": {**_or_null(_TEXT), "description": "what the tests have not shown of it"},
+    }
+)
+_TRIALS: dict[str, Schema] = {
+    "RulesTrial": _object(
+        {"method": {"enum": ["get", "list", "create", "update", "delete"]}},
+        {
+            "source": {**_TEXT, "description": "a draft; without it, the rules in force"},
+            "service": {"enum": ["documents", "objects"], "default": "documents"},
+            "database": {**_TEXT, "default": "(default)"},
+            "bucket": {**_TEXT, "description": "of objects"},
+            "path": {**_TEXT, "description": "a document, an object, or a prefix of objects"},
+            "query": _ref("Query"),
+            "by_folder": {"type": "boolean", "description": "list objects with a delimiter"},
+            "caller": _or_null(
+                _object(
+                    {},
+                    {
+                        "user": {**_TEXT, "description": "a user of the project, with the claims"},
+                        "uid": {**_TEXT, "description": "or anybody"},
+                        "claims": {"type": "object", "description": "besides those of every token"},
+                    },
+                )
+            ),
+            "before": {
+                **_or_null(_FIELDS),
+                "description": "fields, or an object's metadata, in place of what is stored; null: "
+                "there is none",
+            },
+            "after": {**_or_null(_FIELDS), "description": "what is to be stored"},
+            "documents": {
+                "type": "object",
+                "additionalProperties": _or_null(_FIELDS),
+                "description": "paths to fields, in place of what is stored; null: there is none",
+            },
+            "time": {**_TIME, "description": "`request.time`; without it, now"},
+        },
+        examples=[{"method": "get", "path": "users/ada", "caller": {"uid": "ada"}}],
+    ),
+    "RulesTrialAnswer": _object(
+        {
+            "allowed": {"type": "boolean"},
+            "subject": {**_TEXT, "examples": ["get of /users/ada"]},
+            "release": {**_or_null(_TEXT), "description": "null: a draft was asked"},
+            "time": _TIME,
+            "auth": _or_null(_object({"uid": _TEXT, "token": {"type": "object"}})),
+            "before": _or_null(_FIELDS),
+            "attempts": {
+                **_list(
+                    _object(
+                        {
+                            "match": _TEXT,
+                            "line": _COUNT,
+                            "methods": _list(_TEXT),
+                            "captures": {"type": "object", "additionalProperties": _TEXT},
+                            "outcome": {
+                                "enum": ["granted", "false", "error", "not proved", "not tried"]
+                            },
+                            "steps": _list(_ref("RulesStep")),
+                        }
+                    )
+                ),
+                "description": "the allow statements that name the method, in matches of the path",
+            },
+            "reasons": _list(
+                _object(
+                    {
+                        "message": _TEXT,
+                        **_PLACE,
+                        "end_column": _COUNT,
+                        "hint": _or_null(_TEXT),
+                        "values": _list(_object({"text": _TEXT, "value": _TEXT})),
+                    }
+                )
+            ),
+            "lookups": _list(
+                _object(
+                    {
+                        "path": _TEXT,
+                        "database": _or_null(_TEXT),
+                        "after": {"type": "boolean"},
+                        "fields": _or_null(_FIELDS),
+                    }
+                )
+            ),
+            "expressions": {**_COUNT, "description": "what the evaluation cost"},
+            "expressions_max": _COUNT,
+        }
+    ),
+    "RulesStep": _object(
+        {
+            "depth": {**_COUNT, "description": "inside of the step before that has one less"},
+            "text": _TEXT,
+            **_PLACE,
+            "end_column": _COUNT,
+            "value": {**_or_null(_TEXT), "description": "in the language's notation"},
+            "error": _or_null(_TEXT),
+        }
+    ),
+    "RulesTests": _object(
+        {"tests": {**_TEXT, "description": "YAML, as `baas rules test` takes it"}},
+        {"source": {**_TEXT, "description": "a draft; without it, the rules in force"}},
+    ),
+    "RulesTestRun": _object(
+        {
+            "release": _or_null(_TEXT),
+            "passed": _COUNT,
+            "failed": _COUNT,
+            "not_run": {**_COUNT, "description": "left when the time was over"},
+            "results": _list(
+                _object(
+                    {
+                        "name": _TEXT,
+                        "line": _COUNT,
+                        "passed": {"type": "boolean"},
+                        "failure": _or_null(_TEXT),
+                    }
+                )
+            ),
+            "coverage": _object(
+                {
+                    "percent": {"type": "number"},
+                    "statements": _list(_REACHED),
+                    "expressions": _list(_REACHED),
+                }
+            ),
+        }
+    ),
+}
+
 _PROJECTS: dict[str, Schema] = {
     "Project": _object(
         {
@@ -501,4 +645,11 @@ _OBJECTS: dict[str, Schema] = {
     "BucketList": _object({"buckets": _list(_ref("Bucket"))}),
 }
 
-SCHEMAS: dict[str, Schema] = {**_DOCUMENT_SCHEMAS, **_ACCOUNTS, **_PROJECTS, **_ERROR, **_OBJECTS}
+SCHEMAS: dict[str, Schema] = {
+    **_DOCUMENT_SCHEMAS,
+    **_ACCOUNTS,
+    **_PROJECTS,
+    **_TRIALS,
+    **_ERROR,
+    **_OBJECTS,
+}

@@ -15,7 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from baas_rules import Diagnostic, OpenAccess, RulesCheckError, Ruleset, RulesSyntaxError, check
+from baas_rules import (
+    Diagnostic,
+    OpenAccess,
+    RulesCheckError,
+    Ruleset,
+    RulesSyntaxError,
+    check,
+    lint,
+)
 
 from baas.clock import Clock, new_document_id
 from baas.database.system import SystemStore
@@ -301,11 +309,16 @@ class Rulesets:
         return ReleasePage(notes, in_force.ruleset_id, next_token)
 
     async def check(self, source: object) -> list[Diagnostic]:
-        """What a deployment would say about the source, warnings included; nothing is stored."""
+        """What a deployment would say about the source, and what lint warns of; nothing is
+        stored."""
         text = self._check_source(source)
         if len(text) <= _INLINE_CHARACTERS_MAX:
-            return list(check(text))
-        return list(await asyncio.to_thread(check, text))
+            return _findings(text)
+        return await asyncio.to_thread(_findings, text)
+
+    async def compile(self, source: object) -> Ruleset:
+        """A draft, to be asked without being deployed. Raises RulesetRejected, InvalidArgument."""
+        return await _compile(self._check_source(source))
 
     def forget_all(self) -> None:
         """What is in force is read again, everywhere."""
@@ -367,6 +380,7 @@ def diagnostic_details(diagnostic: Diagnostic) -> dict[str, Any]:
         "column": diagnostic.column,
         "end_column": diagnostic.end_column,
         "hint": diagnostic.hint,
+        "code": diagnostic.code,
         "snippet": diagnostic.snippet(),
     }
 
@@ -379,6 +393,11 @@ def open_access_details(access: OpenAccess) -> dict[str, Any]:
         "line": access.line,
         "time_bound": access.time_bound,
     }
+
+
+def _findings(source: str) -> list[Diagnostic]:
+    """Errors first; lint has nothing to say where there are errors."""
+    return [*check(source), *lint(source)]
 
 
 async def _compile(source: str) -> Ruleset:

@@ -231,12 +231,13 @@ def _encode(explanation: Explanation) -> bytes:
     ]
     tree = {"text": text, "reasons": reasons, "expressions": explanation.expressions}
     # Of strings in rules and documents, which may hold halves of surrogate pairs.
-    return orjson.dumps(_valid(tree))
+    return orjson.dumps(valid_text(tree))
 
 
-def _valid(tree: Any) -> Any:
+def valid_text(tree: Any) -> Any:
+    """The same tree, its strings without halves of surrogate pairs."""
     if isinstance(tree, str):
         return tree.encode("utf-8", "replace").decode()
     if isinstance(tree, dict):
-        return {name: _valid(value) for name, value in tree.items()}
-    return [_valid(value) for value in tree] if isinstance(tree, list) else tree
+        return {name: valid_text(value) for name, value in tree.items()}
+    return [valid_text(value) for value in tree] if isinstance(tree, list) else tree

@@ -199,6 +199,11 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(world.anonymous, "GET", f"{BASE}/denied/x")
     assert (await send(operator, "GET", f"{ADMIN}/denials?path=denied"))["denials"]
     await send(operator, "POST", f"{ADMIN}/rules:check", json=source)
+    trial = {"method": "get", "path": "guarded/x", "caller": {"user": world.uid}}
+    assert (await send(operator, "POST", f"{ADMIN}/rules:explain", json=trial))["lookups"]
+    tests = "tests: [{get: public/x, expect: allow}, {get: users/x, expect: allow}]"
+    run = await send(operator, "POST", f"{ADMIN}/rules:test", json={**source, "tests": tests})
+    assert (run["passed"], run["failed"]) == (1, 1)
     await send(operator, "POST", f"{ADMIN}/rules:check", json={"source": "service"})
     user = await send(operator, "POST", f"{ADMIN}/users", json={**body, "email": "z@example.com"})
     await send(operator, "GET", f"{ADMIN}/users?page_size=1")

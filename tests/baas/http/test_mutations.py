@@ -67,6 +67,11 @@ BODIES: list[tuple[str, str, Any]] = [
     ("PUT", f"{ADMIN}/rules", {"source": "x", "allow_open": False, "message": "x", "if_release": "x"}),
     ("POST", f"{ADMIN}/rules:rollback", {"release": "x", "message": "x", "allow_open": False}),
     ("POST", f"{ADMIN}/rules:check", {"source": "x"}),
+    ("POST", f"{ADMIN}/rules:explain", {"source": "x", "method": "get", "path": "a/b"}),
+    ("POST", f"{ADMIN}/rules:explain", {"method": "update", "path": "a/b", "database": "(default)", "by_folder": False, "before": {"a": 1}, "after": {"a": 2}, "documents": {"a/b": None}, "caller": {"uid": "x", "claims": {}}, "time": "2026-01-01T00:00:00Z"}),
+    ("POST", f"{ADMIN}/rules:explain", {"method": "list", "service": "documents", "query": {"collection": "a"}, "caller": {"user": "x"}}),
+    ("POST", f"{ADMIN}/rules:explain", {"method": "list", "service": "objects", "bucket": "files", "path": "", "by_folder": True}),
+    ("POST", f"{ADMIN}/rules:test", {"tests": "tests: []", "source": "x"}),
     ("PATCH", f"{ADMIN}/users/nobody", {"disabled": True, "email_verified": True, "claims": {"a": 1}}),
     ("POST", f"{ADMIN}/databases/(default)/documents:import", {"path": "a/b", "fields": {"a": 1}}),
 ]  # fmt: skip

@@ -43,12 +43,13 @@ async def test_deploy_and_get(context: Context) -> None:
 
 
 async def test_check(context: Context) -> None:
-    assert await rulesets.check_rules(context, ADMIN, "chat", RULES) == []
+    (warning,) = await rulesets.check_rules(context, ADMIN, "chat", RULES)
+    assert (warning["severity"], warning["code"]) == ("warning", "unbounded-list")
     (finding, *_) = await rulesets.check_rules(context, ADMIN, "chat", RULES + "}")
     assert finding["severity"] == "error"
     assert finding["line"] == 7
     assert set(finding) == {
-        *("severity", "message", "line", "column", "end_column", "hint", "snippet")
+        *("severity", "message", "line", "column", "end_column", "hint", "code", "snippet")
     }
 
 

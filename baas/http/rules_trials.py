@@ -1,0 +1,250 @@
+"""Rules tried out over HTTP, for administrators: the playground and the runner of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from baas_rules import Attempt, CaseResult, Reason, Step
+from baas_rules.coverage import Reached
+from baas_rules.decision import DOCUMENT_SERVICE, METHODS, OBJECT_SERVICE
+from baas_rules.limits import EXPRESSIONS_MAX
+
+from baas.database.names import DEFAULT_DATABASE
+from baas.encoding.json_values import decode_fields_tree, encode_fields_tree
+from baas.http.accounts import NO_PARAMETERS
+from baas.http.answers import Answer, json_answer
+from baas.http.requests import Request
+from baas.model.values import Fields
+from baas.services import rules_tests, rules_trials
+from baas.services.denial_traces import valid_text
+from baas.services.rules_trials import LIVE, Trial, TrialCaller, TrialResult
+from baas.wire.documents import time_text
+from baas.wire.objects import check_boolean, check_object, check_string, invalid
+from baas.wire.queries import decode_query
+from baas.wire.writes import decode_time
+
+_SERVICES = {"documents": DOCUMENT_SERVICE, "objects": OBJECT_SERVICE}
+_TRIAL = frozenset(
+    {
+        *("source", "service", "database", "bucket", "method", "path", "query", "by_folder"),
+        *("caller", "before", "after", "documents", "time"),
+    }
+)
+_CALLER = frozenset({"user", "uid", "claims"})
+_TESTS = frozenset({"source", "tests"})
+STEPS_MAX = 5_000  # shown of one explanation
+ATTEMPTS_MAX = 500
+TEXT_CHARACTERS_MAX = 400  # of the source text of one step; its place is told in full
+DOCUMENTS_MAX = 100
+
+
+async def explain_rules(request: Request) -> Answer:
+    request.query(NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_TRIAL, required=("method",))
+    result = await rules_trials.explain_trial(
+        request.context, request.caller, request.params["project"], _decode_trial(members)
+    )
+    return json_answer(valid_text(_encode_result(result)))
+
+
+async def test_rules(request: Request) -> Answer:
+    request.query(NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_TESTS, required=("tests",))
+    run = await rules_tests.run_rules_tests(
+        request.context,
+        request.caller,
+        request.params["project"],
+        check_string(members["tests"], "tests"),
+        members.get("source"),
+    )
+    passed = sum(result.passed for result in run.results)
+    tree = {
+        "release": run.release,
+        "passed": passed,
+        "failed": len(run.results) - passed,
+        "not_run": run.not_run,
+        "results": [_encode_case(result) for result in run.results],
+        "coverage": {
+            "percent": round(run.coverage.percent(), 1),
+            "statements": [_encode_reached(one) for one in run.coverage.statements],
+            "expressions": [_encode_reached(one) for one in run.coverage.expressions],
+        },
+    }
+    return json_answer(valid_text(tree))
+
+
+# What is tried ------------------------------------------------------------------------------------
+
+
+def _decode_trial(members: dict[str, Any]) -> Trial:
+    method = check_string(members["method"], "method")
+    if method not in METHODS:
+        raise invalid("method", f"is one of {', '.join(METHODS)}")
+    service = check_string(members.get("service", "documents"), "service")
+    if service not in _SERVICES:
+        raise invalid("service", "is `documents` or `objects`")
+    of_objects = service == "objects"
+    if ("database" if of_objects else "bucket") in members:
+        raise invalid("database" if of_objects else "bucket", f"does not go with `{service}`")
+    if of_objects and "bucket" not in members:
+        raise invalid("bucket", "is missing", reason="MissingField")
+    place = members["bucket"] if of_objects else members.get("database", DEFAULT_DATABASE)
+    of_query = method == "list" and not of_objects
+    if "path" not in members and not of_query:
+        raise invalid("path", "is missing", reason="MissingField")
+    time = members.get("time")
+    return Trial(
+        service=_SERVICES[service],
+        place=check_string(place, "bucket" if of_objects else "database"),
+        method=method,
+        path=check_string(members.get("path", ""), "path"),
+        query=decode_query(members["query"]) if of_query and "query" in members else None,
+        by_folder=check_boolean(members.get("by_folder", False), "by_folder"),
+        caller=_decode_caller(members.get("caller")),
+        before=_decode_fields(members["before"], "before") if "before" in members else LIVE,
+        after=_decode_fields(members.get("after"), "after"),
+        documents=_decode_documents(members.get("documents", {})),
+        time=None if time is None else decode_time(time, "time"),
+        source=members.get("source"),
+    )
+
+
+def _decode_caller(tree: Any) -> TrialCaller:
+    if tree is None:
+        return TrialCaller()
+    members = check_object(tree, "caller", allowed=_CALLER)
+    if ("user" in members) == ("uid" in members):
+        raise invalid("caller", "has `user` or `uid`; without a caller nobody is signed in")
+    claims = members.get("claims", {})
+    if type(claims) is not dict:
+        raise invalid("caller.claims", "must be an object")
+    names = {
+        name: check_string(members[name], f"caller.{name}", maximum=128)
+        for name in ("user", "uid")
+        if name in members
+    }
+    return TrialCaller(**names, claims=claims)
+
+
+def _decode_fields(tree: Any, at: str) -> Fields | None:
+    return None if tree is None else decode_fields_tree(tree, at)
+
+
+def _decode_documents(tree: Any) -> dict[str, Fields | None]:
+    if type(tree) is not dict:
+        raise invalid("documents", "must be an object of paths and fields")
+    if len(tree) > DOCUMENTS_MAX:
+        raise invalid("documents", f"has more than {DOCUMENTS_MAX} members", reason="TooMany")
+    return {path: _decode_fields(fields, f"documents.{path}") for path, fields in tree.items()}
+
+
+# What came of it ----------------------------------------------------------------------------------
+
+
+def _encode_result(result: TrialResult) -> dict[str, Any]:
+    told = result.explanation
+    auth = result.auth
+    return {
+        "allowed": told.allowed,
+        "subject": told.subject,
+        "release": result.release,
+        "time": time_text(result.time.microseconds),
+        "auth": None if auth is None else {"uid": auth.uid, "token": dict(auth.token)},
+        "before": _encode_fields(result.before),
+        "attempts": _encode_attempts(told.attempts[:ATTEMPTS_MAX]),
+        "reasons": [_encode_reason(reason) for reason in told.reasons[:ATTEMPTS_MAX]],
+        "lookups": [
+            {
+                "path": "/".join(found.lookup.path),
+                "database": found.lookup.database or None,
+                "after": found.lookup.after,
+                "fields": _encode_fields(result.documents.get(found.lookup)),
+            }
+            for found in told.lookups
+        ],
+        "expressions": told.expressions,
+        "expressions_max": EXPRESSIONS_MAX,
+    }
+
+
+def _encode_fields(fields: Fields | None) -> dict[str, Any] | None:
+    return None if fields is None else encode_fields_tree(fields)
+
+
+def _encode_attempts(attempts: Iterable[Attempt]) -> list[dict[str, Any]]:
+    left = STEPS_MAX
+    found = []
+    for attempt in attempts:
+        steps = [] if attempt.step is None else _flattened(attempt.step, left)
+        left -= len(steps)
+        found.append(
+            {
+                "match": attempt.pattern,
+                "line": attempt.line,
+                "methods": list(attempt.methods),
+                "captures": dict(attempt.captures),
+                "outcome": attempt.outcome,
+                "steps": steps,
+            }
+        )
+    return found
+
+
+def _flattened(root: Step, most: int) -> list[dict[str, Any]]:
+    """The steps in order, each with its depth: trees may be deeper than JSON may be."""
+    found: list[dict[str, Any]] = []
+    pending = [(root, 0)]
+    while pending and len(found) < most:
+        step, depth = pending.pop()
+        found.append(
+            {
+                "depth": depth,
+                "text": _cut(step.text),
+                "line": step.line,
+                "column": step.column,
+                "end_column": step.end_column,
+                "value": step.value,
+                "error": step.error,
+            }
+        )
+        pending.extend((child, depth + 1) for child in reversed(step.children))
+    return found
+
+
+def _encode_reason(reason: Reason) -> dict[str, Any]:
+    return {
+        "message": reason.message,
+        "line": reason.line,
+        "column": reason.column,
+        "end_column": reason.end_column,
+        "hint": reason.hint,
+        "values": [{"text": _cut(text), "value": value} for text, value in reason.values],
+    }
+
+
+def _encode_case(result: CaseResult) -> dict[str, Any]:
+    case = result.case
+    return {
+        "name": case.name,
+        "line": case.line,
+        "passed": result.passed,
+        "failure": result.failure or None,
+    }
+
+
+def _encode_reached(one: Reached) -> dict[str, Any]:
+    return {
+        "text": _cut(one.text),
+        "line": one.line,
+        "column": one.column,
+        "true": one.true,
+        "false": one.false,
+        "error": one.error,
+        "other": one.other,
+        "gap": one.gap(),
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + "…"
