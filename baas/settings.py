@@ -41,6 +41,9 @@ class Limits:
     answer_bytes_max: int = _setting(
         32 * 1024 * 1024, "documents in one answer that is not streamed; more go to the next page"
     )
+    query_seconds_max: float = _setting(
+        30.0, "how long a query may read what no index serves, or an aggregation wait for its turn"
+    )
     query_disjunctions_max: int = _setting(30, "most disjunctions of a query in normal form")
     connection_targets_max: int = _setting(200, "most listen targets on one connection")
     project_connections_max: int = _setting(20_000, "most open listen connections of a project")

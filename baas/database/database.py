@@ -33,6 +33,8 @@ from baas.database.transaction import CommitResult, QueryResult, StagedChange, T
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import Internal, Unavailable
+from baas.model.aggregates import Aggregate
+from baas.model.aggregates import Result as AggregateResult
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
@@ -42,6 +44,7 @@ from baas.storage.engine import Change, Head, KeyRange, Snapshot, StorageEngine,
 T = TypeVar("T")
 
 INDEX_WAIT_SECONDS_MAX = 5.0
+COUNTS_MAX = 4  # larger counts and aggregations at a time, each with a snapshot of its own
 SCANS_MAX = 2  # whole collections gathered at a time, each in memory
 
 
@@ -136,6 +139,35 @@ class ReadSnapshot:
         found = max(0, total - query.offset)
         return found if most is None else min(found, most)
 
+    async def is_small(self, query: Query, most: int) -> bool:
+        """Whether counting the answer takes looking at no more than `most` keys, or none because
+        the total is known."""
+        totals = self._database.totals
+        if is_whole_collection(query) and totals.known(query.collection, self.version) is not None:
+            return True
+        try:
+            return await self._queries.is_small(query, most)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def aggregate(
+        self, query: Query, aggregates: Sequence[Aggregate]
+    ) -> dict[str, AggregateResult]:
+        """Checked aggregates over the answer, by alias. Counts alone cost what `count` costs;
+        sums and averages read every document of the answer."""
+        if any(item.field is not None for item in aggregates):
+            try:
+                return await self._queries.aggregate(query, aggregates)
+            except StorageError as error:
+                raise as_baas_error(error) from error
+        bounds = [item.up_to for item in aggregates]
+        most = None if None in bounds else max(bound for bound in bounds if bound is not None)
+        number = await self.count(query, up_to=most)
+        return {
+            item.alias: number if item.up_to is None else min(number, item.up_to)
+            for item in aggregates
+        }
+
     async def _count_collection(self, query: Query, *, is_bounded: bool) -> int | None:
         """None if counting to the bound is less work."""
         totals, collection = self._database.totals, query.collection
@@ -227,6 +259,7 @@ class Database:
             clock=clock,
             limits=settings.limits,
         )
+        self.count_gate = asyncio.Semaphore(COUNTS_MAX)
         self._scan_gate = asyncio.Semaphore(SCANS_MAX)
         self._builder = IndexBuilder(
             engine,

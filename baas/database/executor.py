@@ -28,6 +28,8 @@ from baas.database.planner import (
 )
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
+from baas.model.aggregates import Aggregate, Tally, aggregated_query
+from baas.model.aggregates import Result as AggregateResult
 from baas.model.paths import FieldPath
 from baas.model.queries import Query, document_order, get_field, matches
 from baas.model.values import Fields, Reference
@@ -154,7 +156,7 @@ class QueryExecutor:
             total = await self._count_keys(plan[0], wanted)
         else:
             total = 0
-            async with aclosing(self._ordered(query, plan, wanted)) as source:
+            async with aclosing(self._unordered(query, plan, wanted)) as source:
                 while (batch := await source.next_batch()) is not None:
                     total += len(batch)
                     if wanted is not None and total >= wanted:
@@ -162,10 +164,41 @@ class QueryExecutor:
         total = max(0, total - query.offset)
         return total if most is None else min(total, most)
 
-    async def _count_keys(self, scan: Scan, wanted: int | None) -> int:
-        assert not isinstance(scan, PointGet)
+    async def aggregate(
+        self, query: Query, aggregates: Sequence[Aggregate]
+    ) -> dict[str, AggregateResult]:
+        """The numbers over the answer, by alias. Reads every document of it, and keeps none."""
+        query = aggregated_query(query, aggregates)
+        tally = Tally(aggregates)
+        if query.limit is None and not query.offset:
+            source = self._unordered(query, self._plan(query), None)
+        else:
+            source = self._answer(query)
+        async with aclosing(source):
+            while (batch := await source.next_batch()) is not None:
+                if len(batch) <= SCAN_SLICE:
+                    tally.add(batch)
+                else:
+                    await asyncio.to_thread(tally.add, batch)
+        return tally.results()
+
+    async def is_small(self, query: Query, most: int) -> bool:
+        """Whether at most `most` keys have to be looked at to count the answer. Looks at no more
+        than that itself."""
+        plan = self._plan(query)
+        left = most
+        for scan in [plan] if isinstance(plan, CollectionScan) else plan:
+            left -= await self._count_keys(scan, left + 1)
+            if left < 0:
+                return False
+        return True
+
+    async def _count_keys(self, scan: Scan | CollectionScan, wanted: int | None) -> int:
+        """The keys that the scan would read, counted no further than `wanted`."""
+        if isinstance(scan, PointGet):
+            return 1
         total = 0
-        for span in scan.spans:
+        for span in (scan.span,) if isinstance(scan, CollectionScan) else scan.spans:
             left = None if wanted is None else wanted - total
             if left is not None and left <= 0:
                 break
@@ -175,6 +208,13 @@ class QueryExecutor:
             else:
                 total += await self._snapshot.count_documents(span, limit=left)
         return total
+
+    def _unordered(self, query: Query, plan: Plan, wanted: int | None) -> _Source:
+        """As `_ordered`, where the order does not matter: a collection that is read is not
+        gathered in memory then."""
+        if isinstance(plan, CollectionScan):
+            return _GeneratedSource(self._matching(query, plan))
+        return self._ordered(query, plan, wanted)
 
     def _ordered(self, query: Query, plan: Plan, wanted: int | None) -> _Source:
         """All matching documents in order, each once; `wanted`: how many will be asked for."""

@@ -120,6 +120,7 @@ def _is_all_by_name(query: Query, orders: tuple[Order, ...]) -> bool:
         and query.start is None
         and query.end is None
         and not query.all_descendants
+        and not query.existing
     )
 
 
@@ -165,6 +166,9 @@ class _Disjunct:
             for order in orders[:-1]
             if order.field not in self.equal
         ]
+        held = {*self.equal, *[field.path for field in self.ordered]}
+        if not held.issuperset(query.existing):
+            self.exact = False
 
     def _sort_in(self, item: FieldFilter) -> None:
         if item.operator is Operator.EQUAL:

@@ -26,6 +26,7 @@ def is_whole_collection(query: Query) -> bool:
         and query.start is None
         and query.end is None
         and not query.all_descendants
+        and not query.existing
         and all(order.field == NAME for order in query.order_by)
     )
 

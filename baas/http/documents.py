@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from baas.errors import InvalidArgument, InvalidPath, NotFound
-from baas.http.answers import JSON_LINES, Answer, AnyAnswer, StreamAnswer, json_answer
+from baas.http.answers import Answer, json_answer
 from baas.http.idempotency import NO_KEY, RequestKey, digest, read_key
 from baas.http.requests import Request, boolean_parameter, integer_parameter, parse_body
 from baas.model.paths import CollectionPath, DocumentPath
-from baas.model.queries import Query
 from baas.model.writes import NO_PRECONDITION, DeleteWrite, Precondition, Write
 from baas.services import documents, queries
 from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
 from baas.wire.objects import check_array, check_object, check_string
-from baas.wire.queries import decode_query
 from baas.wire.writes import (
     decode_commit,
     decode_create,
@@ -35,11 +31,7 @@ _DELETE_PARAMETERS = frozenset({"update_time", "exists"})
 _CREATE_PARAMETERS = frozenset({"id"})
 _COMMIT = frozenset({"writes", "request_id"})
 _BATCH_GET = frozenset({"documents"})
-_QUERY = frozenset({"query"})
 PAGE_SIZE_DEFAULT = 100
-STREAM_CHUNK_BYTES = 32 * 1024
-QUERIES_KEPT = 1_024
-QUERY_BYTES_KEPT_MAX = 2_048
 
 
 async def get_document(request: Request) -> Answer:
@@ -175,50 +167,6 @@ async def batch_get(request: Request) -> Answer:
     )
 
 
-async def run_query(request: Request) -> AnyAnswer:
-    query = await _read_query(request)
-    name = request.database_name
-    if request.accepts(JSON_LINES):
-        stream = await queries.stream_query(request.context, request.caller, name, query)
-        return StreamAnswer(_lines(stream))
-    page = await queries.run_query(request.context, request.caller, name, query)
-    return Answer(
-        b'{"documents":%b,"read_time":%b%b}'
-        % (
-            encode_documents(page.documents),
-            encode_time(page.read_time.microseconds),
-            b',"more":true' if page.more else b"",
-        )
-    )
-
-
-async def count(request: Request) -> Answer:
-    query = await _read_query(request)
-    result = await queries.count(request.context, request.caller, request.database_name, query)
-    return Answer(
-        b'{"count":%d,"read_time":%b}' % (result.count, encode_time(result.read_time.microseconds))
-    )
-
-
-async def _read_query(request: Request) -> Query:
-    """The body's query. Callers ask the same again and again, so small ones are read once."""
-    request.query(_NO_PARAMETERS)
-    body = await request.read_body()
-    if 0 < len(body) <= QUERY_BYTES_KEPT_MAX:
-        return _parse_kept_query(body)
-    return _parse_query(parse_body(body))
-
-
-@lru_cache(maxsize=QUERIES_KEPT)
-def _parse_kept_query(body: bytes) -> Query:
-    return _parse_query(parse_body(body))
-
-
-def _parse_query(tree: Any) -> Query:
-    members = check_object(tree, "", allowed=_QUERY, required=("query",))
-    return decode_query(members["query"])
-
-
 def read_commit_key(request: Request, members: dict[str, Any], body: bytes) -> RequestKey:
     """The key of a request whose body may name it, too."""
     key = read_key(request, body)
@@ -266,24 +214,3 @@ async def _commit_one(
         % (path, encode_time(written.update_time.microseconds), time, transforms),
         status=status,
     )
-
-
-async def _lines(stream: queries.DocumentStream) -> AsyncGenerator[bytes]:
-    """One JSON object per line; lines go out in pieces of about 32 KiB."""
-    gathered: list[bytes] = []
-    size = 0
-    total = 0
-    async for batch in stream.batches:
-        for document in batch:
-            line = b'{"document":%b}\n' % encode_document(document)
-            gathered.append(line)
-            size += len(line)
-            total += 1
-            if size >= STREAM_CHUNK_BYTES:
-                yield b"".join(gathered)
-                gathered, size = [], 0
-    gathered.append(
-        b'{"done":true,"read_time":%b,"count":%d}\n'
-        % (encode_time(stream.read_time.microseconds), total)
-    )
-    yield b"".join(gathered)

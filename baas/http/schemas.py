@@ -213,6 +213,30 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
         {"documents": _list(_ref("Document")), "read_time": _READ_TIME},
         {"more": {"const": True, "description": "documents were left out; ask on with a cursor"}},
     ),
+    "Aggregate": _object(
+        {"op": {"enum": ["count", "sum", "average"]}},
+        {
+            "field": {**_FIELD, "description": "for sum and average"},
+            "up_to": {"type": "integer", "minimum": 1, "description": "count no further"},
+            "alias": {**_TEXT, "description": "its name in the answer; `field_1` and so on"},
+        },
+        examples=[{"op": "sum", "field": "population", "alias": "people"}],
+    ),
+    "AggregateBody": _object(
+        {"query": _ref("Query"), "aggregates": {**_list(_ref("Aggregate")), "maxItems": 5}},
+        description="documents that lack one of the fields are left out of every number",
+    ),
+    "AggregateAnswer": _object(
+        {
+            "results": {
+                "type": "object",
+                "description": "aliases to numbers, as values of documents; the average of "
+                "nothing is null",
+                "examples": [{"people": 39_000_000}],
+            },
+            "read_time": _READ_TIME,
+        }
+    ),
     "CountAnswer": _object({"count": {"type": "integer", "minimum": 0}, "read_time": _READ_TIME}),
 }
 

@@ -75,7 +75,8 @@ class Cursor:
 class Query:
     """`collection` names one collection. For a collection group `all_descendants` is set:
     `collection.segments[-1]` is the group's id and `parent` the document under which it is
-    searched (None: the whole database). `select` None returns whole documents."""
+    searched (None: the whole database). `select` None returns whole documents. Documents that lack
+    one of the `existing` fields are not in it: aggregations ask for that."""
 
     collection: CollectionPath
     all_descendants: bool = False
@@ -87,6 +88,7 @@ class Query:
     offset: int = 0
     limit: int | None = None
     select: tuple[FieldPath, ...] | None = None
+    existing: tuple[FieldPath, ...] = ()
     _matcher: Matcher | None = field(default=None, init=False, repr=False, compare=False)
     _orders: tuple[Order, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -551,16 +553,16 @@ def _compile_not_in(operand: Value) -> _Test:
 
 
 def _compile_existence(query: Query, orders: tuple[Order, ...]) -> Iterator[Matcher]:
-    """Documents without a field that the query is ordered by are not in it."""
+    """Documents without a field that the query is ordered by, or wants, are not in it."""
     # A field that every document must have to pass the filter needs no second look.
     required: set[FieldPath] = set()
     where = query.where
     for item in where.filters if isinstance(where, And) else (where,):
         if isinstance(item, FieldFilter):
             required.add(item.field)
-    for order in orders:
-        if order.field != NAME and order.field not in required:
-            yield _exists(order.field)
+    for path in dict.fromkeys((*[order.field for order in orders], *query.existing)):
+        if path != NAME and path not in required:
+            yield _exists(path)
 
 
 def _exists(path: FieldPath) -> Matcher:

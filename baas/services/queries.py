@@ -4,15 +4,23 @@ from its constraints; its results are never filtered by rules."""
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from asyncio import Semaphore, timeout
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from baas.database.database import ReadSnapshot
 from baas.database.names import DatabaseName
 from baas.encoding.documents import StoredDocument
-from baas.errors import BaasError, InvalidArgument
+from baas.errors import BaasError, InvalidArgument, ResourceExhausted
+from baas.model.aggregates import (
+    Aggregate,
+    AggregateOperator,
+    Result,
+    aggregated_query,
+    check_aggregates,
+)
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import NAME, Cursor, Order, Query, check_query
 from baas.model.timestamps import Timestamp
@@ -23,7 +31,9 @@ from baas.services.context import Context
 from baas.services.documents import make_authorizer, open_database, read_time
 
 T = TypeVar("T")
+COUNTED_AT_ONCE_MAX = 1_000  # keys: about what an answer of documents costs
 _BY_NAME = (Order(NAME),)
+_COUNT = (Aggregate("count", AggregateOperator.COUNT),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,14 @@ class QueryPage:
 @dataclass(frozen=True, slots=True)
 class QueryCount:
     count: int
+    read_time: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class QueryNumbers:
+    """Of a query's answer, by alias, all of one instant."""
+
+    results: Mapping[str, Result]
     read_time: Timestamp
 
 
@@ -84,14 +102,59 @@ async def stream_query(
     return DocumentStream(_batches(stack, snapshot, query), read_time(context, snapshot.version))
 
 
-async def count(context: Context, caller: Caller, name: DatabaseName, query: Query) -> QueryCount:
-    """How many documents the query has. It takes the same right as listing them."""
+async def aggregate(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    query: Query,
+    aggregates: Sequence[Aggregate],
+) -> QueryNumbers:
+    """Numbers over the query's answer. They take the same right as listing it.
+
+    What takes looking at more than a few keys waits for one of a few places, and holds nothing
+    meanwhile: memory does not grow with the callers. Raises PermissionDenied, InvalidQuery,
+    ResourceExhausted (`TooManyAggregations`) and DeadlineExceeded.
+    """
     check_query(query, context.settings.limits)
+    check_aggregates(aggregates)
+    wanted = aggregated_query(query, aggregates)
 
-    async def read(snapshot: ReadSnapshot) -> QueryCount:
-        return QueryCount(await snapshot.count(query), read_time(context, snapshot.version))
+    async def read(snapshot: ReadSnapshot) -> QueryNumbers:
+        results = await snapshot.aggregate(query, aggregates)
+        return QueryNumbers(results, read_time(context, snapshot.version))
 
-    return await _read_allowed(context, caller, name, query, read)
+    async def read_small(snapshot: ReadSnapshot) -> QueryNumbers | None:
+        if await snapshot.is_small(wanted, COUNTED_AT_ONCE_MAX):
+            return await read(snapshot)
+        return None
+
+    found = await _read_allowed(context, caller, name, query, read_small)
+    if found is not None:
+        return found
+    database = await open_database(context, name)
+    async with _place(database.count_gate, context.settings.limits.query_seconds_max):
+        return await _read_allowed(context, caller, name, query, read)
+
+
+@asynccontextmanager
+async def _place(gate: Semaphore, seconds: float) -> AsyncGenerator[None]:
+    try:
+        async with timeout(seconds):
+            await gate.acquire()
+    except TimeoutError:
+        raise ResourceExhausted(
+            "many large aggregations run already; try again later", reason="TooManyAggregations"
+        ) from None
+    try:
+        yield
+    finally:
+        gate.release()
+
+
+async def count(context: Context, caller: Caller, name: DatabaseName, query: Query) -> QueryCount:
+    """How many documents the query has; else as `aggregate`."""
+    found = await aggregate(context, caller, name, query, _COUNT)
+    return QueryCount(int(found.results["count"] or 0), found.read_time)
 
 
 async def list_documents(

@@ -120,11 +120,15 @@ for _name, _make in QUERIES.items():
     def _body(path: str, make: Callable[[str], dict[str, Any]] = _make) -> dict[str, Any]:
         return {"query": make(_collection(path))}
 
+    def _sum(path: str, make: Callable[[str], dict[str, Any]] = _body) -> dict[str, Any]:
+        return {**make(path), "aggregates": [{"op": "sum", "field": "x"}, {"op": "count"}]}
+
     LISTS[f"{_name}"] = _http("POST", "{base}:query", _body)
     LISTS[f"{_name} as stream"] = _http(
         "POST", "{base}:query", _body, headers={"accept": "application/x-ndjson"}
     )
     LISTS[f"{_name} counted"] = _http("POST", "{base}:count", _body)
+    LISTS[f"{_name} aggregated"] = _http("POST", "{base}:aggregate", _sum)
     LISTS[f"{_name} listened to"] = _listen(_body)
 
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from baas.database import executor
 from baas.database.executor import QueryExecutor
 from baas.database.indexes import Index, IndexDefinition, Indexes
 from baas.database.planner import CollectionScan, plan_query
 from baas.encoding.documents import StoredDocument
+from baas.model.aggregates import Aggregate, AggregateOperator, Tally, aggregated_query
+from baas.model.paths import FieldPath
 from baas.model.queries import Query, document_order, matches
 from tests.baas.database.arbitrary import databases, queries
 from tests.baas.database.memory import MemorySnapshot
@@ -65,3 +68,30 @@ async def test_a_query_returns_what_filtering_and_sorting_would(
     assert [document.path for document in found] == [document.path for document in wanted]
     assert await reader.count(query) == len(wanted)
     assert await reader.count(query, up_to=2) == min(2, len(wanted))
+    assert await reader.is_small(query, 1_000)
+
+
+AGGREGATES = (
+    Aggregate("n", AggregateOperator.COUNT),
+    Aggregate("few", AggregateOperator.COUNT, up_to=2),
+    Aggregate("sum", AggregateOperator.SUM, FieldPath(("a",))),
+    Aggregate("mean", AggregateOperator.AVERAGE, FieldPath(("m", "k"))),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_batches")
+@given(
+    query=queries(), documents=databases, chosen=st.sets(st.sampled_from(AGGREGATES), min_size=1)
+)
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
+async def test_numbers_are_those_of_the_documents_that_filtering_would_leave(
+    query: Query, documents: list[StoredDocument], chosen: set[Aggregate]
+) -> None:
+    wanted = aggregated_query(query, tuple(chosen))
+    tally = Tally(tuple(chosen))
+    tally.add(expected(wanted, documents))
+    for indexes in (indexes_for(wanted), Indexes()):
+        reader = QueryExecutor(MemorySnapshot(documents, indexes), indexes, indexes.generation)
+        found = await reader.aggregate(query, tuple(chosen))
+        assert repr(found) == repr(tally.results())

@@ -123,6 +123,22 @@ async def test_what_keys_alone_can_count(where: Filter | None, countable: bool) 
     assert (snapshot.rows_read == 0) is countable
 
 
+@pytest.mark.parametrize(
+    ("query", "keys"),
+    [
+        (Query(CITIES), 1_000),
+        (Query(CITIES, where=f("land", "==", 7)), 20),
+        (Query(CITIES, where=f("land", "in", [7, 8])), 40),
+        (Query(CITIES, where=FieldFilter(NAME, Operator.IN, [ref("c0001"), ref("c0002")])), 2),
+    ],
+)
+async def test_a_query_is_small_by_the_keys_that_it_has_to_look_at(query: Query, keys: int) -> None:
+    indexes = indexes_for(query)
+    reader = QueryExecutor(MemorySnapshot(DOCUMENTS, indexes), indexes, indexes.generation)
+    assert await reader.is_small(query, keys)
+    assert not await reader.is_small(query, keys - 1)
+
+
 def test_an_index_serves_equalities_in_any_order_and_direction() -> None:
     indexes = Indexes()
     fields = (IndexField(FieldPath(("b",)), True), IndexField(FieldPath(("a",))))

@@ -143,6 +143,8 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
             headers={"accept": "application/x-ndjson"},
         )
         await send(operator, "POST", f"{base}:count", json=query)
+        numbers = [{"op": "sum", "field": "n"}, {"op": "average", "field": "n", "alias": "mean"}]
+        await send(operator, "POST", f"{base}:aggregate", json={**query, "aggregates": numbers})
         writes = [{"set": "a/b", "fields": {}}, {"delete": "a/c"}]
         await send(operator, "POST", f"{base}:commit", json={"writes": writes})
         await send(operator, "DELETE", path)

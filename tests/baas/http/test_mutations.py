@@ -56,6 +56,11 @@ BODIES: list[tuple[str, str, Any]] = [
                                          "start": {"values": [1], "before": True}, "end": {"values": [2]}, "offset": 0,
                                          "limit": 1, "select": ["a"]}}),
     ("POST", f"{BASE}:count", {"query": {"collection": "a/b/c", "group": True}}),
+    (
+        "POST",
+        f"{BASE}:aggregate",
+        {"query": {"collection": "a"}, "aggregates": [{"op": "sum", "field": "b.c"}]},
+    ),
     ("POST", "/api/v1/projects/demo/accounts:sign-up", CREDENTIALS),
     ("POST", "/api/v1/projects/demo/accounts:refresh", {"refresh_token": "x"}),
     ("POST", "/api/v1/projects/demo/accounts:sign-out", {"refresh_token": "x"}),

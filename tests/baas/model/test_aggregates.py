@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baas.errors import InvalidQuery
+from baas.model.aggregates import (
+    Aggregate,
+    AggregateOperator,
+    Result,
+    Tally,
+    aggregated_query,
+    check_aggregates,
+)
+from baas.model.paths import CollectionPath, FieldPath
+from baas.model.queries import NAME, Query, matches
+from baas.model.values import INT64_MAX, INT64_MIN, Value
+from tests.baas.database.arbitrary import stored
+from tests.effort import examples
+
+CITIES = CollectionPath(("cities",))
+SIZE = FieldPath(("size",))
+COUNT = Aggregate("n", AggregateOperator.COUNT)
+SUM = Aggregate("sum", AggregateOperator.SUM, SIZE)
+MEAN = Aggregate("mean", AggregateOperator.AVERAGE, SIZE)
+
+
+def numbers_of(*documents: Mapping[str, Value]) -> dict[str, Result]:
+    query = aggregated_query(Query(CITIES), [SUM, MEAN, COUNT])
+    tally = Tally([SUM, MEAN, COUNT])
+    images = [
+        stored(CITIES.document(f"c{at}"), dict(fields)) for at, fields in enumerate(documents)
+    ]
+    tally.add([image for image in images if matches(query, image)])
+    return tally.results()
+
+
+@pytest.mark.parametrize(
+    ("values", "total", "mean"),
+    [
+        ([], 0, None),
+        ([1, 2, 4], 7, 7 / 3),
+        ([1, 2.0], 3.0, 1.5),
+        ([0.1] * 10, 1.0, 0.1),
+        ([1e308, 1e308, -1e308], 1e308, 1e308 / 3),
+        ([INT64_MAX, 1], 2.0**63, 2.0**62),
+        ([INT64_MAX, 1, -1], INT64_MAX, INT64_MAX / 3),
+        ([INT64_MIN, -1], float(INT64_MIN), INT64_MIN / 2),
+        ([1.7e308, 1.7e308], math.inf, math.inf),
+        ([-1.7e308, -1.7e308], -math.inf, -math.inf),
+        ([math.inf, 1], math.inf, math.inf),
+        ([math.inf, -math.inf], math.nan, math.nan),
+        ([1, math.nan, 2], math.nan, math.nan),
+        ([-0.0], 0.0, 0.0),
+        ([5e-324, 5e-324], 1e-323, 5e-324),
+        ([1, "2", None, [3], True], 1, 1.0),
+    ],
+)
+def test_sums_and_averages(values: list[Value], total: Result, mean: Result) -> None:
+    found = numbers_of(*[{"size": value} for value in values])
+    assert repr((found["sum"], found["mean"])) == repr((total, mean))
+    assert found["n"] == len(values)
+
+
+def test_documents_that_lack_a_field_are_in_no_number() -> None:
+    assert numbers_of({"size": 1}, {"name": "x"}, {"size": None}) == {"sum": 1, "mean": 1.0, "n": 2}
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(INT64_MIN, INT64_MAX), st.floats(allow_nan=False, allow_infinity=False)
+        ),
+        max_size=20,
+    )
+)
+@settings(max_examples=examples(100))
+def test_a_sum_is_exact_in_whatever_order_it_is_made(values: list[int | float]) -> None:
+    exact = sum((Fraction(value) for value in values), Fraction(0))
+    is_whole = all(type(value) is int for value in values)
+    found = numbers_of(*[{"size": value} for value in values])["sum"]
+    assert found == numbers_of(*[{"size": value} for value in reversed(values)])["sum"]
+    assert type(found) is (int if is_whole and INT64_MIN <= exact <= INT64_MAX else float)
+    try:
+        assert found == (exact if type(found) is int else float(exact))
+    except OverflowError:
+        assert found == (math.inf if exact > 0 else -math.inf)
+
+
+def test_a_count_goes_no_further_than_it_is_told() -> None:
+    tally = Tally([Aggregate("few", AggregateOperator.COUNT, up_to=2), COUNT])
+    tally.add([stored(CITIES.document(name), {}) for name in "abc"])
+    assert tally.results() == {"few": 2, "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("aggregates", "reason", "message"),
+    [
+        ([], "NoAggregates", "Aggregations can not be empty"),
+        ([COUNT, COUNT], "DuplicateAlias", "Aggregation aliases contain duplicate alias"),
+        ([Aggregate("", AggregateOperator.COUNT)], "InvalidAlias", "1 to 1500"),
+        ([Aggregate("x" * 1_501, AggregateOperator.COUNT)], "InvalidAlias", "1 to 1500"),
+        ([Aggregate("n", AggregateOperator.SUM, NAME)], "InvalidQuery", "__name__"),
+        ([Aggregate("n", AggregateOperator.COUNT, up_to=0)], "InvalidQuery", "up_to"),
+        (
+            [Aggregate(str(n), AggregateOperator.COUNT) for n in range(6)],
+            "TooManyAggregates",
+            "maximum number of aggregations is 5",
+        ),
+    ],
+)
+def test_what_is_no_set_of_aggregations(
+    aggregates: list[Aggregate], reason: str, message: str
+) -> None:
+    with pytest.raises(InvalidQuery, match=message) as caught:
+        check_aggregates(aggregates)
+    assert caught.value.reason == reason
+
+
+def test_five_aggregations_of_long_aliases_are_right() -> None:
+    check_aggregates([Aggregate(str(n), AggregateOperator.COUNT) for n in range(4)])
+    check_aggregates([Aggregate("x" * 1_500, AggregateOperator.COUNT), SUM, MEAN, COUNT])
