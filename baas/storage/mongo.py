@@ -30,7 +30,6 @@ from baas.storage.mongo_writes import (
     GroupCommands,
     entry_inserts,
     run_group,
-    run_write,
 )
 from baas.storage.store import StoreMissing
 
@@ -235,7 +234,7 @@ class MongoEngine:
                 {"version": group.expected_version, "$or": [_UNCLAIMED, {"claim.by": self._id}]},
             )
             try:
-                await run_group(self._connection.database, written, session)
+                await run_group(self._connection, written, session)
             except OperationFailure as error:
                 if not is_duplicate(error) or commands.replaces_entries:
                     raise
@@ -272,11 +271,8 @@ class MongoEngine:
         """First in each transaction, so that two of them never write side by side. Raises HeadMoved
         if the head is not as expected."""
         query: Document = {"_id": self._head_id, "number": self._number, **(expected or {})}
-        answer = await run_write(
-            self._connection.database,
-            {"update": "heads", "updates": [{"q": query, "u": update}]},
-            session,
-        )
+        command = {"update": "heads", "updates": [{"q": query, "u": update}]}
+        answer = await self._connection.send_write(command, session)
         if answer["n"] != 1:
             raise HeadMoved
 
@@ -301,7 +297,7 @@ class MongoEngine:
         for found in await cursor.to_list():
             del entries[found["_id"]]
         for command in entry_inserts(list(entries.values())):
-            await run_write(database, command, session)
+            await self._connection.send_write(command, session)
         return taken
 
     async def _is_trimmed(self, before: int) -> bool:
@@ -332,7 +328,6 @@ class MongoEngine:
             "$set": {"touched": self._touch(self._fresh_id())},
         }
         await self._change_head(session, raised)
-        database = self._connection.database
         freed = 0
         deleted = 0
         for collection in ("history", "log"):
@@ -345,7 +340,9 @@ class MongoEngine:
             freed += sum(row.get("bytes", 0) for row in rows)
             span = {"$gte": rows[0]["_id"], "$lte": rows[-1]["_id"]}
             deletion = {"q": {"_id": span}, "limit": 0}
-            await run_write(database, {"delete": collection, "deletes": [deletion]}, session)
+            await self._connection.send_write(
+                {"delete": collection, "deletes": [deletion]}, session
+            )
         if freed:
             await self._change_head(session, {"$inc": {"history_bytes": -freed}})
         return deleted

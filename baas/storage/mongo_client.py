@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
 import pymongo
-from bson import Timestamp
+from bson import CodecOptions, Timestamp
 from bson.errors import BSONError
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -44,7 +44,10 @@ _WRITE_CONFLICT = 112
 _DUPLICATE_KEY = 11000
 _TOO_OLD = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
 # What passes by itself when a primary steps down, shuts down, or was changed.
-_PASSING = {6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 133, 43, 237}
+_PASSING = {6, 7, 24, 50, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+_PASSING |= {133, 43, 237}
+# Of writes. What an error tells of a row is cut after so many bytes, be it within a character.
+_ANSWER_OPTIONS: CodecOptions[Document] = CodecOptions(unicode_decode_error_handler="replace")
 
 
 def is_conflict(error: PyMongoError) -> bool:
@@ -59,9 +62,14 @@ def is_duplicate(error: PyMongoError) -> bool:
 
 def is_passing(error: PyMongoError) -> bool:
     """Whether the same call may go through a little later: the primary was lost or changed."""
-    if isinstance(error, ConnectionFailure | ExecutionTimeout):
+    if isinstance(error, ConnectionFailure | ExecutionTimeout) or _lacks_sessions(error):
         return True
     return isinstance(error, OperationFailure) and error.code in _PASSING
+
+
+def _lacks_sessions(error: PyMongoError) -> bool:
+    """The connection was made while its server was starting; the driver holds that against it."""
+    return isinstance(error, ConfigurationError) and "Sessions are not supported" in str(error)
 
 
 def as_storage_error(error: PyMongoError | BSONError) -> StorageError:
@@ -215,10 +223,19 @@ class MongoConnection:
                 except PyMongoError as error:
                     if _count_cancellations() > cancellations:
                         raise asyncio.CancelledError from error
+                    await self.note_failure(error)
                     may_pass = is_passing(error) or is_conflict(error)
                     if not may_pass or deadline.is_over or self.is_closed:
                         raise
             await deadline.pause()
+
+    async def note_failure(self, error: PyMongoError) -> None:
+        """Connections that would fail for ever are made anew: the one that was used last is always
+        taken first."""
+        if _lacks_sessions(error):
+            topology = self._client._topology  # the driver has no public way
+            for server in tuple(topology._servers.values() if topology is not None else ()):
+                await server.pool.reset_without_pause()
 
     async def _read_once(self, command: Document) -> tuple[list[Document], Any]:
         async with self._client.start_session(causal_consistency=False) as session:
@@ -241,9 +258,16 @@ class MongoConnection:
         command = command | {"writeConcern": MAJORITY.document}
 
         async def call() -> Document:
-            return check_answer(await self.database.command(command))
+            return await self.send_write(command)
 
         return await self.repeat(call, seconds=SLOW_SECONDS if is_slow else ANSWER_SECONDS)
+
+    async def send_write(self, command: Document, session: Session | None = None) -> Document:
+        """One write, once, in a transaction if `session` is in one."""
+        answer = await self.database.command(
+            command, session=session, codec_options=_ANSWER_OPTIONS
+        )
+        return check_answer(answer)
 
     async def kill_idle_transactions(self, seconds: float) -> int:
         """Ends transactions of servers like this one that have done nothing for so long: whoever
@@ -271,7 +295,8 @@ def check_answer(answer: Document) -> Document:
     for errors in (answer.get("writeErrors"), [answer.get("writeConcernError")]):
         if errors and errors[0]:
             first = errors[0]
-            raise OperationFailure(first.get("errmsg", "write failed"), first.get("code"), first)
+            details = first | {"errorLabels": answer.get("errorLabels", [])}
+            raise OperationFailure(first.get("errmsg", "write failed"), first.get("code"), details)
     return answer
 
 

@@ -15,7 +15,6 @@ from baas.storage.mongo import MongoEngine, Shared
 from baas.storage.mongo_client import Document, MongoConnection, Session
 from baas.storage.mongo_layout import COLLECTIONS, FORMAT, INDEXES, Row, Rows, head_id
 from baas.storage.mongo_transactions import HeadMoved
-from baas.storage.mongo_writes import run_write
 from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
 
 SERVER_VERSION_MIN = (6, 0)
@@ -208,16 +207,16 @@ async def _find_heads(connection: MongoConnection, project: str) -> list[Documen
 
 async def _doom(shared: Shared, head: Document) -> None:
     """Removes a head, and remembers in the same step that its rows are to go."""
-    database = shared.connection.database
+    send_write = shared.connection.send_write
     number = head["number"]
 
     async def body(session: Session) -> None:
         query = {"_id": head["_id"], "number": number}
         deletion = {"delete": "heads", "deletes": [{"q": query, "limit": 1}]}
-        answer = await run_write(database, deletion, session)
+        answer = await send_write(deletion, session)
         if answer["n"] != 1:
             raise HeadMoved
-        await run_write(database, {"insert": "doomed", "documents": [{"_id": number}]}, session)
+        await send_write({"insert": "doomed", "documents": [{"_id": number}]}, session)
 
     with suppress(HeadMoved):  # deleted by another
         await shared.transactions.run_repeatable(body)

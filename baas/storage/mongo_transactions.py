@@ -133,6 +133,7 @@ class Transactions:
             except PyMongoError as error:
                 if deadline.is_over:
                     raise EngineUnknown(f"not known whether committed: {error}"[:500]) from error
+                await self._connection.note_failure(error)
                 if is_conflict(error):
                     await self._end_orphans(deadline)
             await deadline.pause()
@@ -145,6 +146,7 @@ class Transactions:
 
     async def _weigh(self, error: PyMongoError, deadline: Deadline) -> None:
         """Returns if another attempt makes sense. Nothing was written."""
+        await self._connection.note_failure(error)
         if is_conflict(error):
             # Another server is in the middle of a commit. It moves the head, or gives up.
             if deadline.is_over:

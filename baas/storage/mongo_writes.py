@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from bson.binary import Binary
-from pymongo.asynchronous.database import AsyncDatabase
 
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import Change, CommitGroup, CommitRecord, EngineCorrupt
-from baas.storage.mongo_client import Document, Session, check_answer
+from baas.storage.mongo_client import Document, MongoConnection, Session
 from baas.storage.mongo_layout import Rows
 
 # A command is one BSON document of at most 16 MiB; a document's text is below 7 MiB.
@@ -182,20 +181,13 @@ def entry_inserts(rows: Sequence[Document]) -> Iterator[Document]:
     yield from _inserts("entries", batches)
 
 
-async def run_write(
-    database: AsyncDatabase[Document], command: Document, session: Session
-) -> Document:
-    """One command inside of a transaction."""
-    return check_answer(await database.command(command, session=session))
-
-
 async def run_group(
-    database: AsyncDatabase[Document], commands: Iterable[Document], session: Session
+    connection: MongoConnection, commands: Iterable[Document], session: Session
 ) -> None:
     """All commands of a group. Raises EngineCorrupt if a row to be replaced is not there: the head
     is where the group expects it, so it must be."""
     for command in commands:
-        answer = await run_write(database, command, session)
+        answer = await connection.send_write(command, session)
         updates = command.get("updates")
         if updates is not None and answer["n"] != len(updates):
             raise EngineCorrupt(f"of {len(updates)} rows to be replaced {answer['n']} were there")

@@ -299,6 +299,24 @@ async def test_failures_that_pass_are_not_seen(
             assert await texts(engine, f"n{version}") == [f"n{version}"]
 
 
+async def test_connections_of_a_time_when_the_server_was_starting_are_made_anew(
+    engine: MongoEngine,
+) -> None:
+    """The driver takes the one that was used last, so it would be the same one for ever."""
+    topology = engine._connection._client._topology
+    for version in (1, 2):
+        await engine.read_head()
+        for server in topology._servers.values():
+            assert server.pool.conns
+            for connection in server.pool.conns:
+                connection.supports_sessions = False
+        if version == 1:
+            assert (await engine.read_head()).version == 0
+        else:
+            await engine.commit(group(1, "a"))
+    assert await texts(engine, "a") == ["a"]
+
+
 async def test_dead_time_ends_in_unavailable(engine: MongoEngine, replica_set: ReplicaSet) -> None:
     await engine.commit(group(1, "a"))
     with failing(replica_set, ["update", "find"], closeConnection=True):
@@ -445,6 +463,23 @@ async def test_backfill_of_a_document_that_others_change_meanwhile(open_node: Op
     snapshot = await one.open_snapshot()
     rows = await snapshot.scan_entries(1, ALL, limit=99)
     assert {row.key for row in rows} <= {b"20"}
+
+
+async def test_error_that_tells_half_a_character_of_a_key_is_understood(
+    engine: MongoEngine,
+) -> None:
+    """While an index is filled an entry may be there already. MongoDB says so, with the beginning
+    of the key, which it cuts anywhere."""
+    writer = Writer(engine)
+    await writer.write(1, {"a": "1"})
+    for version in (2, 3):
+        entry = Entry(1, b"x" * version + b"\xc3" * 300)
+        await engine.backfill([BackfillRow(key("a"), version - 1, [entry])])
+        old, new = writer.images["a"], document("a", "2", version=version, created=1)
+        await writer.commit(CommitRecord(version, [change("a", old, new, added=[entry])]))
+        writer.images["a"] = new
+    snapshot = await engine.open_snapshot()
+    assert len(await snapshot.scan_entries(1, ALL, limit=9)) == 2
 
 
 # Reads --------------------------------------------------------------------------------------------
