@@ -36,6 +36,16 @@ class Limits:
     document_bytes_max: int = _setting(1_048_576 - 4, "largest document, in Firestore's own count")
     value_depth_max: int = _setting(20, "deepest nesting of maps and arrays in a document")
     commit_writes_max: int = _setting(500, "most writes in one commit")
+    transaction_seconds_max: int = _setting(270, "longest a transaction may be open")
+    transaction_idle_seconds_max: int = _setting(60, "longest pause between steps of a transaction")
+    transaction_documents_max: int = _setting(5_000, "most documents that a transaction may read")
+    transaction_queries_max: int = _setting(100, "most queries that a transaction may run")
+    transaction_lease_seconds: int = _setting(
+        3, "time that a transaction which was aborted has to itself when its turn has come"
+    )
+    transaction_wait_seconds: int = _setting(
+        30, "longest an aborted transaction waits for its turn before it goes on without"
+    )
     batch_get_documents_max: int = _setting(1_000, "most documents in one batch get")
     query_page_documents_max: int = _setting(5_000, "most documents in one JSON answer of a query")
     answer_bytes_max: int = _setting(

@@ -34,7 +34,7 @@ from baas.database.groups import (
 from baas.database.indexes import Indexes
 from baas.database.log import CommitEvent, CommitFeed, RecentCommits
 from baas.database.optimistic import OpenSnapshot, ReadSnapshot
-from baas.database.requests import decode_response
+from baas.database.requests import RequestKey, replay
 from baas.database.transaction import (
     CommitResult,
     StagedChange,
@@ -132,9 +132,8 @@ class Committer:
         read_at: int,
         staged: list[StagedChange],
         value: Any,
-        request_id: str | None,
+        request: RequestKey | None,
         *,
-        request_digest: bytes = b"",
         ends_group: bool = False,
     ) -> CommitResult[Any]:
         """Queues an evaluated transaction and waits until it is durable or refused.
@@ -147,17 +146,7 @@ class Committer:
             raise Internal("the body of a transaction may not wait for another commit")
         future: asyncio.Future[CommitResult[Any]] = asyncio.get_running_loop().create_future()
         self._queue.append(
-            Attempt(
-                body,
-                transaction,
-                read_at,
-                staged,
-                value,
-                request_id,
-                request_digest,
-                future,
-                ends_group,
-            )
+            Attempt(body, transaction, read_at, staged, value, request, future, ends_group)
         )
         self._wake()
         return await future
@@ -318,18 +307,15 @@ class Committer:
                 return
 
     async def _find_replay(self, attempt: Attempt, group: Group) -> bool:
-        assert attempt.request_id is not None
+        assert attempt.request is not None
         try:
-            found = await self._engine.find_request(attempt.request_id)
+            found = await self._engine.find_request(attempt.request.id)
         except StorageError as error:
             group.answered.append((attempt, as_baas_error(error)))
             return True
         if found is None:
             return False
-        try:
-            settle(attempt, decode_response(*found, attempt.request_digest))
-        except BaasError as error:
-            settle(attempt, error)
+        settle(attempt, replay(*found, attempt.request.digest))
         return True
 
     def _is_stale(self, attempt: Attempt, group: Group) -> bool:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from baas.clock import Clock
 from baas.database.committer import Committer
+from baas.database.contention import Contention
 from baas.database.executor import QueryExecutor
 from baas.database.failures import as_baas_error
 from baas.database.index_builder import IndexBuilder
@@ -20,13 +21,15 @@ from baas.database.log import (
     CommitFeed,
     Lost,
     Subscriber,
+    check_resumable,
     read_commits,
     read_net_changes,
+    read_touched,
 )
 from baas.database.names import DatabaseName
 from baas.database.optimistic import OptimisticView, Torn
 from baas.database.optimistic import ReadSnapshot as AnySnapshot
-from baas.database.requests import decode_response
+from baas.database.requests import RequestKey, decode_response
 from baas.database.retention import trim
 from baas.database.totals import Totals, is_whole_collection
 from baas.database.transaction import CommitResult, QueryResult, StagedChange, Transaction
@@ -185,6 +188,35 @@ class ReadSnapshot:
         except StorageError as error:
             raise as_baas_error(error) from error
 
+    async def get_documents_at(
+        self, paths: Sequence[DocumentPath], version: int
+    ) -> list[StoredDocument | None]:
+        """The images as of an earlier version. Raises ResumeTokenExpired past retention."""
+        try:
+            check_resumable(version, await self._database.read_oldest_version())
+            wanted = [keys.document_key(path) for path in paths]
+            return await self._open.get_documents_at(wanted, version)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def read_touched(self, after: int, *, limit: int) -> list[DocumentPath]:
+        """The documents that commits above version `after` have touched. Raises ResumeTokenExpired
+        past retention, OutOfRange (`TooFarBack`) for more than `limit` changes."""
+        try:
+            oldest = await self._database.read_oldest_version()
+            return await read_touched(self._open, after, oldest, limit=limit)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def read_changes(self, paths: Sequence[DocumentPath], after: int) -> list[Change]:
+        """Documents with their images at version `after` and now; `after` is within retention."""
+        before = await self.get_documents_at(paths, after)
+        now = await self.get_documents(paths)
+        return [
+            Change(keys.document_key(path), path, old, new)
+            for path, old, new in zip(paths, before, now, strict=True)
+        ]
+
     async def read_commits(self, after: int, *, limit: int = 500) -> list[CommitEvent]:
         """The next commits above version `after`, each whole, about `limit` changes in all; empty
         when there are none. Raises ResumeTokenExpired if the log does not reach back."""
@@ -283,6 +315,10 @@ class Database:
         )
         self.totals = Totals(self._read_version)
         self._feed.subscribe(self.totals.on_commit, keep_open=False, on_lost=self.totals.lose)
+        self.contention = Contention(
+            lease_seconds=settings.limits.transaction_lease_seconds,
+            wait_seconds=settings.limits.transaction_wait_seconds,
+        )
         self._users = 0  # open snapshots and running transactions
         self._is_closed = False
         self._unwatch: Callable[[], None] | None = None
@@ -329,6 +365,7 @@ class Database:
             or self._committer.is_busy
             or self._feed.keeps_open
             or not self.listeners.is_idle
+            or not self.contention.is_idle
         )
 
     @property
@@ -430,8 +467,7 @@ class Database:
                 view.read_at,
                 staged,
                 value,
-                request_id,
-                request_digest=request_digest,
+                None if request_id is None else RequestKey(request_id, request_digest),
                 ends_group=ends_group,
             )
         except StorageError as error:

@@ -13,7 +13,7 @@ import structlog
 from baas.database.failures import as_baas_error
 from baas.database.indexes import Indexes
 from baas.database.optimistic import ReadSnapshot
-from baas.database.requests import encode_response
+from baas.database.requests import RequestKey, encode_response
 from baas.database.transaction import (
     CommitResult,
     QueryResult,
@@ -55,12 +55,15 @@ class Attempt:
     read_at: int
     staged: list[StagedChange]
     value: Any
-    request_id: str | None
-    request_digest: bytes
+    request: RequestKey | None
     future: asyncio.Future[CommitResult[Any]]
     ends_group: bool = False  # later commits depend on what its event changes in memory
     is_tentative: bool = False  # evaluated on what its group wrote before it
     conflicts: int = 0
+
+    @property
+    def request_id(self) -> str | None:
+        return None if self.request is None else self.request.id
 
 
 class TouchedByGroup(Exception):
@@ -118,9 +121,8 @@ class Group:
         try:
             changes = [_finish(change, version, indexes) for change in attempt.staged]
             results = attempt.transaction.write_results(version, attempt.staged)
-            response = b""
-            if request_id is not None:
-                response = encode_response(results, attempt.request_digest)
+            request = attempt.request
+            response = b"" if request is None else encode_response(results, request.digest)
         except Exception as error:
             _log.exception("a commit cannot be written")
             self.answer(attempt, as_baas_error(error))

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import structlog
 
 from baas.encoding import keys
-from baas.errors import ResumeTokenExpired
+from baas.errors import OutOfRange, ResumeTokenExpired
 from baas.model.paths import DocumentPath
 from baas.storage.engine import Change, Snapshot
 
@@ -135,6 +135,26 @@ def _tell_lost(on_lost: Lost | None) -> None:
             on_lost()
         except Exception:
             _log.exception("a subscriber to commits failed")
+
+
+async def read_touched(
+    snapshot: Snapshot, after: int, oldest: int, *, limit: int
+) -> list[DocumentPath]:
+    """The documents that commits above version `after` have touched, each once, in the order of
+    the first time. Raises ResumeTokenExpired if the log does not reach back, OutOfRange
+    (`TooFarBack`) if there are more than `limit` records."""
+    check_resumable(after, oldest)
+    found: dict[DocumentPath, None] = {}
+    position, count = after, 0
+    while records := await snapshot.read_log(position, limit=_READ_RECORDS):
+        count += len(records)
+        if count > limit:
+            raise OutOfRange(
+                f"more than {limit} changes were made since version {after}", reason="TooFarBack"
+            )
+        found.update(dict.fromkeys(record.path for record in records))
+        position = records[-1].version
+    return list(found)
 
 
 async def read_net_changes(snapshot: Snapshot, after: int, oldest: int) -> list[Change]:

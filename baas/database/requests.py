@@ -4,15 +4,24 @@ tell whether it is the same that is asked."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from baas.database.transaction import CommitResult
 from baas.encoding.json_values import decode_value, encode_value
-from baas.errors import FailedPrecondition
+from baas.errors import BaasError, FailedPrecondition
 from baas.model.timestamps import Timestamp
 from baas.model.writes import WriteResult
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """By which a commit is known when it is asked for again; `digest` is of all that is asked."""
+
+    id: str
+    digest: bytes
 
 
 def encode_response(results: Sequence[WriteResult], digest: bytes = b"") -> bytes:
@@ -48,3 +57,11 @@ def decode_response(version: int, response: bytes, digest: bytes = b"") -> Commi
         for time, values in tree["results"]
     ]
     return CommitResult(version, results, None, replayed=True)
+
+
+def replay(version: int, response: bytes, digest: bytes) -> CommitResult[Any] | BaasError:
+    """As `decode_response`, with the error in place of raising it."""
+    try:
+        return decode_response(version, response, digest)
+    except FailedPrecondition as error:
+        return error

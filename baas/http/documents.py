@@ -7,12 +7,14 @@ from typing import Any
 import orjson
 
 from baas.errors import InvalidArgument, InvalidPath, NotFound
+from baas.http import transactions
 from baas.http.answers import Answer, json_answer
 from baas.http.idempotency import NO_KEY, RequestKey, digest, read_key
 from baas.http.requests import Request, boolean_parameter, integer_parameter, parse_body
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.writes import NO_PRECONDITION, DeleteWrite, Precondition, Write
 from baas.services import documents, queries
+from baas.services.transactions import DocumentsRead
 from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
 from baas.wire.objects import check_array, check_object, check_string
 from baas.wire.writes import (
@@ -29,8 +31,8 @@ _NO_PARAMETERS: frozenset[str] = frozenset()
 _LIST_PARAMETERS = frozenset({"page_size", "page_token", "total"})
 _DELETE_PARAMETERS = frozenset({"update_time", "exists"})
 _CREATE_PARAMETERS = frozenset({"id"})
-_COMMIT = frozenset({"writes", "request_id"})
-_BATCH_GET = frozenset({"documents"})
+_COMMIT = frozenset({"writes", "request_id", "transaction", "reads", "queries"})
+_BATCH_GET = frozenset({"documents", "transaction"})
 PAGE_SIZE_DEFAULT = 100
 
 
@@ -122,14 +124,18 @@ async def commit(request: Request) -> Answer:
     limits = request.context.settings.limits
     writes = decode_commit(members["writes"], writes_max=limits.commit_writes_max)
     key = read_commit_key(request, members, body)
-    result = await documents.commit(
-        request.context,
-        request.caller,
-        request.database_name,
-        writes,
-        request_id=key.id,
-        request_digest=key.digest,
-    )
+    if "transaction" in members:
+        result = await transactions.commit(request, writes, members, key)
+    else:
+        transactions.check_no_reads(members)
+        result = await documents.commit(
+            request.context,
+            request.caller,
+            request.database_name,
+            writes,
+            request_id=key.id,
+            request_digest=key.digest,
+        )
     return json_answer(
         {
             # A commit of nothing to an empty database has no version.
@@ -153,17 +159,23 @@ async def batch_get(request: Request) -> Answer:
             check_array(members["documents"], "documents", maximum=maximum)
         )
     ]
-    found = await documents.get_documents(
-        request.context, request.caller, request.database_name, paths
-    )
+    rest = b""
+    found: documents.DocumentsAtTime | DocumentsRead
+    if "transaction" in members:
+        found = await transactions.get_documents(request, paths, members["transaction"])
+        rest = b',"transaction":"%b"' % found.token.encode()
+    else:
+        found = await documents.get_documents(
+            request.context, request.caller, request.database_name, paths
+        )
     items = [
         b'{"path":%b,"document":%b}'
         % (orjson.dumps(str(path)), b"null" if document is None else encode_document(document))
         for path, document in zip(paths, found.documents, strict=True)
     ]
     return Answer(
-        b'{"documents":[%b],"read_time":%b}'
-        % (b",".join(items), encode_time(found.read_time.microseconds))
+        b'{"documents":[%b],"read_time":%b%b}'
+        % (b",".join(items), encode_time(found.read_time.microseconds), rest)
     )
 
 

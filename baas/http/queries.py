@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from functools import lru_cache
 from typing import Any
 
+from baas.http import transactions
 from baas.http.answers import JSON_LINES, Answer, AnyAnswer, StreamAnswer, json_answer
 from baas.http.requests import Request, parse_body
 from baas.model.queries import Query
@@ -17,6 +18,8 @@ from baas.wire.queries import decode_query
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
 _QUERY = frozenset({"query"})
+_QUERY_READ = frozenset({"query", "transaction"})
+_TRANSACTION = b'"transaction"'
 _AGGREGATE = frozenset({"query", "aggregates"})
 STREAM_CHUNK_BYTES = 32 * 1024
 QUERIES_KEPT = 1_024
@@ -24,7 +27,13 @@ QUERY_BYTES_KEPT_MAX = 2_048
 
 
 async def run_query(request: Request) -> AnyAnswer:
-    query = await _read_query(request)
+    body = await request.read_body()
+    if _TRANSACTION in body:
+        members = check_object(parse_body(body), "", allowed=_QUERY_READ, required=("query",))
+        if "transaction" in members:
+            query = decode_query(members["query"])
+            return await transactions.run_query(request, query, members["transaction"])
+    query = _read_query(request, body)
     name = request.database_name
     if request.accepts(JSON_LINES):
         stream = await queries.stream_query(request.context, request.caller, name, query)
@@ -41,7 +50,7 @@ async def run_query(request: Request) -> AnyAnswer:
 
 
 async def count(request: Request) -> Answer:
-    query = await _read_query(request)
+    query = _read_query(request, await request.read_body())
     found = await queries.count(request.context, request.caller, request.database_name, query)
     return Answer(
         b'{"count":%d,"read_time":%b}' % (found.count, encode_time(found.read_time.microseconds))
@@ -66,10 +75,9 @@ async def aggregate(request: Request) -> Answer:
     )
 
 
-async def _read_query(request: Request) -> Query:
+def _read_query(request: Request, body: bytes) -> Query:
     """The body's query. Callers ask the same again and again, so small ones are read once."""
     request.query(_NO_PARAMETERS)
-    body = await request.read_body()
     if 0 < len(body) <= QUERY_BYTES_KEPT_MAX:
         return _parse_kept_query(body)
     return _parse_query(parse_body(body))

@@ -25,6 +25,7 @@ from baas.http import (
     queries,
     rules,
     rules_trials,
+    transactions,
     transfer,
 )
 from baas.http.answers import Answer
@@ -59,8 +60,10 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _D + "/{collection}", documents.create_document, _CALLER, "Create a document", "CreateBody", "Written", ("id",), 201),
     Route("POST", _D + ":batch-get", documents.batch_get, _CALLER, "Get documents of one instant", "BatchGetBody", "BatchGetAnswer"),
     Route("POST", _D + ":commit", documents.commit, _CALLER, "Commit writes, all or none", "CommitBody", "CommitAnswer"),
+    Route("POST", _D + ":begin-transaction", transactions.begin_transaction, _CALLER, "Begin a transaction", "BeginBody", "BeginAnswer"),
+    Route("POST", _D + ":rollback", transactions.roll_back, _CALLER, "Give up a transaction", "RollbackBody", "Empty"),
     Route("POST", _D + ":query", queries.run_query, _CALLER, "Run a query", "QueryBody", "QueryAnswer"),
-    Route("POST", _D + ":count", queries.count, _CALLER, "Count the documents of a query", "QueryBody", "CountAnswer"),
+    Route("POST", _D + ":count", queries.count, _CALLER, "Count the documents of a query", "CountBody", "CountAnswer"),
     Route("POST", _D + ":aggregate", queries.aggregate, _CALLER, "Count, sum and average over a query", "AggregateBody", "AggregateAnswer"),
     # Objects
     Route("GET", _O, objects.list_objects, _CALLER, "List objects by prefix", None, "ObjectList", ("prefix", "delimiter", "page_size", "page_token")),

@@ -60,6 +60,12 @@ _FIELDS: Schema = {
 }
 _TRANSFORMS: Schema = _list(_ref("Transform"))
 _PRECONDITION: Schema = _ref("Precondition")
+_TRANSACTION: Schema = {**_TEXT, "maxLength": 200, "description": "a transaction's token"}
+_NEXT_TOKEN: Schema = {
+    **_TEXT,
+    "description": "of the transaction, to be used from now on; it was not idle",
+}
+_SEEN: Schema = {**_TEXT, "maxLength": 64, "description": "what stands for a query's answer"}
 _READ_TIME: Schema = {**_TIME, "description": "the instant that the answer shows"}
 
 _DOCUMENT_SCHEMAS: dict[str, Schema] = {
@@ -128,12 +134,13 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
         {"transform_results": _list({})},
     ),
     "Deleted": _object({"path": _PATH, "commit_time": _TIME}),
-    "BatchGetBody": _object({"documents": _list(_PATH)}),
+    "BatchGetBody": _object({"documents": _list(_PATH)}, {"transaction": _TRANSACTION}),
     "BatchGetAnswer": _object(
         {
             "documents": _list(_object({"path": _PATH, "document": _or_null(_ref("Document"))})),
             "read_time": _READ_TIME,
-        }
+        },
+        {"transaction": _NEXT_TOKEN},
     ),
     "Write": {
         "type": "object",
@@ -147,10 +154,29 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             "request_id": {
                 "type": "string",
                 "maxLength": 128,
-                "description": "the same id again answers with the first commit's result",
-            }
+                "description": "as the header `Idempotency-Key`",
+            },
+            "transaction": {**_TRANSACTION, "description": "the transaction that this ends"},
+            "reads": {
+                **_list(_object({"path": _PATH, "update_time": _or_null(_TIME)})),
+                "description": "what it read: each document's update time, null if it was missing",
+            },
+            "queries": {
+                **_list(_object({"query": _ref("Query"), "seen": _SEEN})),
+                "description": "what it asked, and what came",
+            },
         },
     ),
+    "BeginBody": _object(
+        {},
+        {
+            "read_only": {"type": "boolean", "default": False},
+            "read_time": {**_TIME, "description": "read the database as of then; read-only"},
+            "retry": {**_TRANSACTION, "description": "one that was aborted: it gets its turn"},
+        },
+    ),
+    "BeginAnswer": _object({"transaction": _TRANSACTION, "read_time": _READ_TIME}),
+    "RollbackBody": _object({"transaction": _TRANSACTION}),
     "CommitAnswer": _object(
         {
             "commit_time": _TIME,
@@ -208,10 +234,15 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             }
         ],
     ),
-    "QueryBody": _object({"query": _ref("Query")}),
+    "QueryBody": _object({"query": _ref("Query")}, {"transaction": _TRANSACTION}),
+    "CountBody": _object({"query": _ref("Query")}),
     "QueryAnswer": _object(
         {"documents": _list(_ref("Document")), "read_time": _READ_TIME},
-        {"more": {"const": True, "description": "documents were left out; ask on with a cursor"}},
+        {
+            "more": {"const": True, "description": "documents were left out; ask on with a cursor"},
+            "transaction": _NEXT_TOKEN,
+            "seen": _SEEN,
+        },
     ),
     "Aggregate": _object(
         {"op": {"enum": ["count", "sum", "average"]}},

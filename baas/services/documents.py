@@ -4,9 +4,10 @@ authorizer, and nowhere else."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
 
 from baas.clock import (
     AUTOMATIC_ID_LENGTH,
@@ -14,7 +15,7 @@ from baas.clock import (
     milliseconds_only,
     new_document_id,
 )
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.transaction import CommitResult, Transaction
 from baas.encoding.documents import StoredDocument
@@ -34,6 +35,16 @@ from baas.services.caller import Caller
 from baas.services.context import Context
 
 _READ_PATHS = 100
+
+
+First: TypeAlias = Callable[[Transaction, Callable[[], Authorizer]], Awaitable[None]]
+"""What a commit does before it writes: it may read, and ask the rules that the commit rests on."""
+
+
+class DocumentReader(Protocol):
+    """A snapshot of now, or of then."""
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,7 @@ async def get_documents(
     QuotaExceeded (`AnswerTooLarge`) if they are more than `answer_bytes_max`."""
     database = await open_database(context, name)
     async with database.snapshot() as snapshot:
-        documents = await _read(snapshot, paths, context.settings.limits.answer_bytes_max)
+        documents = await read_documents(snapshot, paths, context.settings.limits.answer_bytes_max)
         if not caller.bypasses_rules:
             authorizer = await make_authorizer(context, caller, name)
             for path, document in zip(paths, documents, strict=True):
@@ -130,11 +141,13 @@ async def commit(
     request_id: str | None = None,
     request_digest: bytes = b"",
     new_paths: Sequence[DocumentPath] = (),
+    first: First | None = None,
 ) -> CommitResult[None]:
     """Applies all writes or none, durably, as of one commit version. The same `request_id` again
     answers with the first commit's result and writes nothing; with another `request_digest` it is
     refused (`IdempotencyKeyReused`). `new_paths`, of `new_document_path`,
-    are not looked up first: nothing can be there.
+    are not looked up first: nothing can be there. `first` runs before anything is written, and may
+    refuse the commit.
 
     Raises PermissionDenied unless the rules allow every single change (a verify counts as a get);
     NotFound, AlreadyExists or FailedPrecondition for a precondition that fails, to callers only
@@ -146,6 +159,8 @@ async def commit(
     async def write(transaction: Transaction) -> None:
         transaction.assume_missing(new_paths)
         if caller.bypasses_rules:
+            if first is not None:
+                await first(transaction, _no_authorizer)
             await transaction.write(writes)
             return
         ruleset = context.projects.find_ruleset(name) or await context.projects.ruleset(name)
@@ -158,6 +173,8 @@ async def commit(
             lambda: projects.find_ruleset(name) is ruleset and accounts.revocations == revocations
         )
         authorizer = Authorizer(context, caller, name, ruleset, time)
+        if first is not None:
+            await first(transaction, lambda: Authorizer(context, caller, name, ruleset, time))
         try:
             await transaction.write(writes)
         except (NotFound, AlreadyExists, FailedPrecondition, InvalidValue):
@@ -173,8 +190,8 @@ async def commit(
     )
 
 
-async def _read(
-    snapshot: ReadSnapshot, paths: Sequence[DocumentPath], bytes_max: int
+async def read_documents(
+    snapshot: DocumentReader, paths: Sequence[DocumentPath], bytes_max: int
 ) -> list[StoredDocument | None]:
     """In slices, so that what is too much is not read first; a path given twice counts twice."""
     found: list[StoredDocument | None] = []
@@ -190,6 +207,10 @@ async def _read(
             )
         found += documents
     return found
+
+
+def _no_authorizer() -> Authorizer:
+    raise AssertionError("no rules bind this caller")
 
 
 async def make_authorizer(context: Context, caller: Caller, name: DatabaseName) -> Authorizer:

@@ -97,7 +97,7 @@ async def stream_query(
     closed. The caller is checked before this returns."""
     check_query(query, context.settings.limits)
     stack = AsyncExitStack()
-    snapshot = await _open_allowed(context, caller, name, query)
+    snapshot = await open_allowed(context, caller, name, query)
     stack.push_async_callback(snapshot.close)
     return DocumentStream(_batches(stack, snapshot, query), read_time(context, snapshot.version))
 
@@ -201,14 +201,14 @@ async def _read_allowed(
     read: Callable[[ReadSnapshot], Awaitable[T]],
 ) -> T:
     """What `read` gives, in a snapshot in which the caller may run the query."""
-    snapshot = await _open_allowed(context, caller, name, query)
+    snapshot = await open_allowed(context, caller, name, query)
     try:
         return await read(snapshot)
     finally:
         await snapshot.close()
 
 
-async def _open_allowed(
+async def open_allowed(
     context: Context, caller: Caller, name: DatabaseName, query: Query
 ) -> ReadSnapshot:
     """A snapshot in which the caller may run the query, and in which it is cheap: an index that it

@@ -97,6 +97,29 @@ def _collection(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+def _in_transaction(url: str, body: Callable[[str], dict[str, Any]]) -> Read:
+    """As a step of a transaction that the caller has begun."""
+
+    async def read(world: World, token: str | None, path: str) -> Outcome:
+        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        begun = await world.anonymous.post(f"{BASE}:begin-transaction", json={}, headers=headers)
+        members = {**body(path), "transaction": begun.json()["transaction"]}
+        return await outcome(world, token, "POST", url.format(base=BASE), json=members)
+
+    return read
+
+
+async def _committed(world: World, token: str | None, path: str) -> Outcome:
+    """A commit that says, rightly, what it has read."""
+    known = await world.secret.get(f"{BASE}/{path}")
+    time = known.json()["update_time"] if known.is_success else None
+    commit = _in_transaction(
+        "{base}:commit",
+        lambda path: {"writes": [], "reads": [{"path": path, "update_time": time}]},
+    )
+    return await commit(world, token, path)
+
+
 GETS: dict[str, Read] = {
     "get": _http("GET", "{base}/{path}"),
     "batch get": _http("POST", "{base}:batch-get", lambda path: {"documents": [path]}),
@@ -108,6 +131,8 @@ GETS: dict[str, Read] = {
         "{base}:commit",
         lambda path: {"writes": [{"verify": path, "precondition": {"exists": True}}]},
     ),
+    "get in a transaction": _in_transaction("{base}:batch-get", lambda path: {"documents": [path]}),
+    "what a transaction has read": _committed,
     "listen to a document": _listen(lambda path: {"documents": [path]}),
     "listen to two": _listen(lambda path: {"documents": ["public/p", path]}),
     "listen from a made-up token": _listen(
@@ -130,6 +155,7 @@ for _name, _make in QUERIES.items():
     LISTS[f"{_name} counted"] = _http("POST", "{base}:count", _body)
     LISTS[f"{_name} aggregated"] = _http("POST", "{base}:aggregate", _sum)
     LISTS[f"{_name} listened to"] = _listen(_body)
+    LISTS[f"{_name} in a transaction"] = _in_transaction("{base}:query", _body)
 
 
 class _Names(dict[str, str]):

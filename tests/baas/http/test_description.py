@@ -147,6 +147,7 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
         await send(operator, "POST", f"{base}:aggregate", json={**query, "aggregates": numbers})
         writes = [{"set": "a/b", "fields": {}}, {"delete": "a/c"}]
         await send(operator, "POST", f"{base}:commit", json={"writes": writes})
+        await use_transactions(operator, described, base)
         await send(operator, "DELETE", path)
         await send(operator, "GET", path)
 
@@ -222,6 +223,22 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
         if operation["tags"] != ["server"]
     }
     assert api - described.seen == set()
+
+
+async def use_transactions(
+    client: httpx.AsyncClient, described: DescribedClient, base: str
+) -> None:
+    """Every step of a transaction."""
+    send = described.send
+    token = (await send(client, "POST", f"{base}:begin-transaction", json={}))["transaction"]
+    body = {"documents": ["cities/paris"], "transaction": token}
+    await send(client, "POST", f"{base}:batch-get", json=body)
+    query = {"collection": "cities"}
+    asked = {"query": query, "transaction": token}
+    seen = (await send(client, "POST", f"{base}:query", json=asked))["seen"]
+    body = {"writes": [], "transaction": token, "queries": [{"query": query, "seen": seen}]}
+    await send(client, "POST", f"{base}:commit", json=body)
+    await send(client, "POST", f"{base}:rollback", json={"transaction": token})
 
 
 async def use_objects(world: World, described: DescribedClient) -> None:

@@ -1,0 +1,126 @@
+"""A database as it was at an earlier version, seen through a snapshot of now.
+
+Documents are read from history. A query is asked of the snapshot; then what has changed since is
+put back: documents that differ now are taken out of the answer, and the images that they had then
+are put in, in the query's order. So it costs the query, and what has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from baas.database.database import ReadSnapshot
+from baas.database.executor import project_all
+from baas.database.matcher import is_in_query
+from baas.database.transaction import QueryResult
+from baas.encoding.documents import StoredDocument
+from baas.errors import Internal
+from baas.model.paths import DocumentPath
+from baas.model.queries import Query, document_order
+from baas.storage.engine import Change
+
+RECORDS_MAX = 50_000  # of the log; what was changed more often since is too far back for queries
+
+
+class PastSnapshot:
+    """The database as of `version`, for as long as `snapshot` is open.
+
+    What is older than retention raises ResumeTokenExpired, a query of a version that more than
+    `RECORDS_MAX` changes lie behind OutOfRange (`TooFarBack`).
+    """
+
+    def __init__(self, snapshot: ReadSnapshot, version: int) -> None:
+        if version > snapshot.version:
+            raise Internal("the past is not ahead")
+        self.version = version
+        self._snapshot = snapshot
+        self._is_now = version == snapshot.version
+        self._touched: Sequence[DocumentPath] | None = None
+
+    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
+        """In the order of `paths`; None where there was no document."""
+        if self._is_now:
+            return await self._snapshot.get_documents(paths)
+        return await self._snapshot.get_documents_at(paths, self.version)
+
+    async def run_query(self, query: Query) -> QueryResult:
+        """The whole answer. The query is taken as checked."""
+        changes = await self._changes(query)
+        if not changes:
+            return QueryResult((await self._snapshot.run_query(query)).documents, self.version)
+        present = (await self._snapshot.run_query(_present(query, changes))).documents
+        documents = _put_back(query, present, changes)
+        return QueryResult(project_all(documents, query.select), self.version)
+
+    async def read_first(
+        self, query: Query, *, bytes_max: int
+    ) -> tuple[list[StoredDocument], bool]:
+        """The first documents of the answer, at least one, as many as fit into `bytes_max`; and
+        whether more were left out because of their size."""
+        changes = await self._changes(query)
+        if not changes:
+            return await self._snapshot.read_first(query, bytes_max=bytes_max)
+        # What is taken out again must not take the room of what stays.
+        room = bytes_max + sum(len(change.new.data) for change in changes if change.new is not None)
+        present, is_cut = await self._snapshot.read_first(_present(query, changes), bytes_max=room)
+        documents = _put_back(query, present, changes, is_cut=is_cut)
+        size = 0
+        for place, document in enumerate(documents):
+            size += len(document.data)
+            if size > bytes_max and place:
+                return project_all(documents[:place], query.select), True
+        return project_all(documents, query.select), is_cut
+
+    async def _changes(self, query: Query) -> list[Change]:
+        """What differs now from then, of documents that are in the query's answer now or were."""
+        if self._is_now:
+            return []
+        if self._touched is None:
+            self._touched = await self._snapshot.read_touched(self.version, limit=RECORDS_MAX)
+        paths = [path for path in self._touched if _may_hold(query, path)]
+        if not paths:
+            return []
+        changes = await self._snapshot.read_changes(paths, self.version)
+        return [
+            change
+            for change in changes
+            if is_in_query(query, change.old) or is_in_query(query, change.new)
+        ]
+
+
+def _may_hold(query: Query, path: DocumentPath) -> bool:
+    """Whether some image of this document could be in the answer."""
+    if query.all_descendants:
+        return query.collection.id in ("", path.segments[-2])
+    return path.segments[:-1] == query.collection.segments
+
+
+def _present(query: Query, changes: Sequence[Change]) -> Query:
+    """The query whose answer now holds whatever was in the answer then and has not changed."""
+    limit = None
+    if query.limit is not None:
+        limit = query.offset + query.limit
+        limit += sum(is_in_query(query, change.new) for change in changes)
+    return replace(query, offset=0, limit=limit, select=None)
+
+
+def _put_back(
+    query: Query,
+    present: Sequence[StoredDocument],
+    changes: Sequence[Change],
+    *,
+    is_cut: bool = False,
+) -> list[StoredDocument]:
+    order = document_order(query)
+    changed = {change.path for change in changes}
+    then = [change.old for change in changes if change.old is not None]
+    then = [image for image in then if is_in_query(query, image)]
+    if is_cut:
+        # Behind the last one that was read, others come first that were not.
+        horizon = order(present[-1])
+        then = [image for image in then if not order(image) > horizon]
+    documents = [one for one in present if one.path not in changed] + then
+    documents.sort(key=order)
+    end = None if query.limit is None else query.offset + query.limit
+    return documents[query.offset : end]

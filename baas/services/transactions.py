@@ -1,0 +1,412 @@
+"""Use cases on transactions that a client drives step by step: begin, read, commit, roll back.
+
+The server keeps nothing of them: a token says at which version a transaction reads, and who began
+it. The client gathers what it read and sends it with its writes; the commit then compares, in its
+turn, what was read with what is there, so it is as if all had happened in that moment. Queries are
+asked again, so what would newly be in an answer is noticed too.
+
+Rules: what is read in a transaction takes the rights of now, for the document of now; an older
+image has to be allowed as it was, too. The commit asks again for everything that it names as read:
+else it could be used to find out what is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from baas.accounts.sealing import ServerSecret
+from baas.database.contention import Key
+from baas.database.database import Database, ReadSnapshot
+from baas.database.names import DatabaseName
+from baas.database.past import PastSnapshot
+from baas.database.transaction import CommitResult, Transaction
+from baas.encoding.documents import StoredDocument
+from baas.errors import (
+    Aborted,
+    BaasError,
+    FailedPrecondition,
+    InvalidArgument,
+    OutOfRange,
+    QuotaExceeded,
+    TransactionConflict,
+    Unavailable,
+)
+from baas.model.paths import DocumentPath
+from baas.model.queries import Query, check_query
+from baas.model.timestamps import Timestamp
+from baas.model.writes import Write
+from baas.services.authorizer import DECISIONS_PER_TURN, Authorizer
+from baas.services.caller import Caller
+from baas.services.context import Context
+from baas.services.documents import commit as commit_writes
+from baas.services.documents import make_authorizer, open_database, read_documents
+from baas.services.queries import open_allowed
+from baas.services.transaction_tokens import ID_BYTES, TransactionState, TransactionTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`read_time` is what the transaction reads: the database as of that moment."""
+
+    token: str
+    read_time: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentsRead:
+    """Documents as of the transaction's version; `token` is to be used from now on."""
+
+    documents: list[StoredDocument | None]
+    read_time: Timestamp
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRead:
+    """The whole answer as of the transaction's version; `seen` stands for it at the commit."""
+
+    documents: list[StoredDocument]
+    read_time: Timestamp
+    token: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSeen:
+    """What was read of one document: its update time, None if it was missing."""
+
+    path: DocumentPath
+    update_time: Timestamp | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySeen:
+    query: Query
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadsSeen:
+    """All that a transaction has read."""
+
+    documents: Sequence[DocumentSeen] = ()
+    queries: Sequence[QuerySeen] = ()
+
+
+async def begin(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    *,
+    read_only: bool = False,
+    read_time: Timestamp | None = None,
+    retry: str | None = None,
+) -> Begun:
+    """Begins a transaction that reads the database as it is now, or a read-only one as it was at
+    `read_time`. `retry`, the token of one that was aborted, waits for its turn first.
+
+    Raises InvalidArgument (`InvalidTransaction`, `ReadTimeInFuture`), OutOfRange (`ReadTimeTooOld`)
+    for a time that history does not reach.
+    """
+    if read_time is not None and not read_only:
+        raise InvalidArgument("`read_time` needs `read_only`", reason="InvalidBody")
+    database = await open_database(context, name)
+    identifier = context.clock.random_bytes(ID_BYTES)
+    if retry is not None:
+        aborted = _tokens(context, database, caller).read(retry)
+        await database.contention.wait(aborted.id.hex(), identifier.hex())
+    # A snapshot knows what other nodes have committed; nothing is read of it.
+    async with database.snapshot() as snapshot:
+        version = snapshot.version
+    now = context.clock.now_microseconds()
+    if read_time is not None:
+        version = await _version_at(database, read_time, version, now)
+    state = TransactionState(identifier, version, now, now, read_only)
+    token = _tokens(context, database, caller).make(state)
+    return Begun(token, Timestamp(version or now))
+
+
+async def get_documents(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    paths: Sequence[DocumentPath],
+    token: str,
+) -> DocumentsRead:
+    """Several documents as of the transaction's version. Raises as `documents.get_documents`,
+    and what an unusable token raises: InvalidArgument (`InvalidTransaction`), FailedPrecondition
+    (`TransactionExpired`), Aborted (`TransactionTooOld`)."""
+    database = await open_database(context, name)
+    state = _open(context, database, caller, token)
+    async with database.snapshot() as snapshot:
+        past = _past(snapshot, state)
+        try:
+            found = await read_documents(past, paths, context.settings.limits.answer_bytes_max)
+        except OutOfRange as error:
+            raise _too_old(error, state) from error
+        if not caller.bypasses_rules:
+            present = await snapshot.get_documents(paths)
+            for path, then, now in zip(paths, found, present, strict=True):
+                authorizer = await make_authorizer(context, caller, name)
+                await authorizer.check_get(path, now, snapshot)
+                if _version(then) != _version(now):
+                    authorizer = await make_authorizer(context, caller, name)
+                    await authorizer.check_get(path, then, past)
+    return DocumentsRead(found, *_renewed(context, database, caller, state))
+
+
+async def run_query(
+    context: Context, caller: Caller, name: DatabaseName, query: Query, token: str
+) -> QueryRead:
+    """A query's whole answer as of the transaction's version. Raises as `queries.run_query`, as
+    `get_documents` above, and QuotaExceeded (`AnswerTooLarge`) for an answer that does not fit into
+    one page."""
+    limits = context.settings.limits
+    check_query(query, limits)
+    database = await open_database(context, name)
+    state = _open(context, database, caller, token)
+    maximum = limits.query_page_documents_max
+    snapshot = await open_allowed(context, caller, name, query)
+    try:
+        past = _past(snapshot, state)
+        found, is_cut = await past.read_first(
+            _bounded(query, maximum), bytes_max=limits.answer_bytes_max
+        )
+    except OutOfRange as error:
+        raise _too_old(error, state) from error
+    finally:
+        await snapshot.close()
+    if is_cut or len(found) > maximum:
+        raise QuotaExceeded(
+            f"a query in a transaction has at most {maximum} documents and "
+            f"{limits.answer_bytes_max} bytes; give it a limit",
+            reason="AnswerTooLarge",
+            details={"documents_max": maximum, "answer_bytes_max": limits.answer_bytes_max},
+        )
+    return QueryRead(found, *_renewed(context, database, caller, state), digest_of(found))
+
+
+async def commit(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    writes: Sequence[Write],
+    reads: ReadsSeen,
+    token: str,
+    *,
+    request_id: str | None = None,
+    request_digest: bytes = b"",
+) -> CommitResult[None]:
+    """Applies all writes, as `documents.commit` does, if everything that was read is still so.
+
+    Raises TransactionConflict if not: begin again, with this token as `retry`; and what an unusable
+    token raises. Read-only transactions have nothing to commit.
+    """
+    _check_size(context, reads)
+    database = await open_database(context, name)
+    state = _tokens(context, database, caller).read(token)
+    if state.read_only and writes:
+        raise InvalidArgument("a read-only transaction cannot write", reason="ReadOnlyTransaction")
+    if state.read_only:
+        return CommitResult(state.version, [], None)
+    check = _Check(context, caller, name, database, reads, state)
+    contention, identifier = database.contention, state.id.hex()
+    try:
+        result = await commit_writes(
+            context,
+            caller,
+            name,
+            writes,
+            request_id=request_id,
+            request_digest=request_digest,
+            first=check.run,
+        )
+    except Aborted:
+        contention.note(identifier, check.conflicts)
+        raise
+    except BaseException:
+        contention.release(identifier)
+        raise
+    contention.release(identifier)
+    return result
+
+
+async def roll_back(context: Context, caller: Caller, name: DatabaseName, token: str) -> None:
+    """Gives up a transaction. Whoever waits for its turn need not wait for it any longer."""
+    database = await open_database(context, name)
+    state = _tokens(context, database, caller).read(token)
+    database.contention.release(state.id.hex())
+
+
+def digest_of(documents: Iterable[StoredDocument]) -> str:
+    """What stands for a query's answer: which documents, at which versions, in which order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for document in documents:
+        digest.update(f"{document.path}\n{document.version}\n".encode())
+    return digest.hexdigest()
+
+
+class _Check:
+    """Whether all that a transaction has read is still so, asked within its commit. `conflicts` is
+    over what it is aborted, if it is."""
+
+    def __init__(
+        self,
+        context: Context,
+        caller: Caller,
+        name: DatabaseName,
+        database: Database,
+        reads: ReadsSeen,
+        state: TransactionState,
+    ) -> None:
+        self.conflicts: set[Key] = set()
+        self._context = context
+        self._caller = caller
+        self._database = database
+        self._reads = reads
+        self._state = state
+
+    async def run(self, transaction: Transaction, authorize: Callable[[], Authorizer]) -> None:
+        """Raises PermissionDenied, TransactionConflict. May run several times."""
+        self.conflicts.clear()
+        # Here, for a commit that is repeated because its answer was lost gets it however late.
+        _check_open(self._context, self._state)
+        reads, is_bound = self._reads, not self._caller.bypasses_rules
+        paths = [item.path for item in reads.documents]
+        documents = await transaction.get_documents(paths)
+        if is_bound:
+            for number, (path, document) in enumerate(zip(paths, documents, strict=True), 1):
+                await authorize().check_get(path, document, transaction)
+                if number % DECISIONS_PER_TURN == 0:
+                    await asyncio.sleep(0)
+            for item in reads.queries:
+                await authorize().check_list(item.query, transaction)
+        self._check_turn()
+        for seen, document in zip(reads.documents, documents, strict=True):
+            then = None if seen.update_time is None else seen.update_time.microseconds
+            if then != _version(document):
+                self.conflicts.add(seen.path.segments)
+        maximum = self._context.settings.limits.query_page_documents_max
+        for asked in reads.queries:
+            answer = await transaction.run_query(_bounded(asked.query, maximum))
+            if digest_of(answer.documents) != asked.seen:
+                self.conflicts.add(_query_key(asked.query))
+        if self.conflicts:
+            raise TransactionConflict(
+                "what the transaction has read was changed meanwhile; begin it again"
+            )
+
+    def _check_turn(self) -> None:
+        keys: list[Key] = [item.path.segments for item in self._reads.documents]
+        keys += [_query_key(item.query) for item in self._reads.queries]
+        for key in keys:
+            try:
+                self._database.contention.check(self._state.id.hex(), (key,))
+            except TransactionConflict:
+                self.conflicts.add(key)
+                raise
+
+
+def _query_key(query: Query) -> Key:
+    return ("", query.all_descendants, query.collection.segments)
+
+
+def _bounded(query: Query, maximum: int) -> Query:
+    """One more than fits tells whether there is more."""
+    if query.limit is None or query.limit > maximum:
+        return replace(query, limit=maximum + 1)
+    return query
+
+
+def _version(document: StoredDocument | None) -> int | None:
+    return None if document is None else document.version
+
+
+def _tokens(context: Context, database: Database, caller: Caller) -> TransactionTokens:
+    key = _sealing_key(context.secret)
+    return TransactionTokens(key, incarnation=database.incarnation, caller=caller)
+
+
+@lru_cache(maxsize=8)
+def _sealing_key(secret: ServerSecret) -> bytes:
+    return secret.derive("transactions")
+
+
+def _open(context: Context, database: Database, caller: Caller, token: str) -> TransactionState:
+    """The state of a transaction that may go on."""
+    state = _tokens(context, database, caller).read(token)
+    _check_open(context, state)
+    return state
+
+
+def _check_open(context: Context, state: TransactionState) -> None:
+    limits = context.settings.limits
+    now = context.clock.now_microseconds()
+    # Machines' clocks differ: what another node began may lie ahead.
+    open_seconds = max(0, now - state.started) / 1_000_000
+    idle_seconds = max(0, now - state.used) / 1_000_000
+    if open_seconds > limits.transaction_seconds_max:
+        raise _expired(f"is open for more than {limits.transaction_seconds_max} seconds")
+    if idle_seconds > limits.transaction_idle_seconds_max:
+        raise _expired(f"was idle for more than {limits.transaction_idle_seconds_max} seconds")
+
+
+def _expired(what: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"the transaction {what}; begin another one", reason="TransactionExpired"
+    )
+
+
+def _past(snapshot: ReadSnapshot, state: TransactionState) -> PastSnapshot:
+    if snapshot.version < state.version:
+        raise Unavailable("this node has not caught up with the transaction yet", reason="Behind")
+    return PastSnapshot(snapshot, state.version)
+
+
+def _too_old(error: BaasError, state: TransactionState) -> BaasError:
+    """History does not reach back, or too much was changed since."""
+    if state.read_only:
+        return OutOfRange(
+            f"what the transaction reads is too far back: {error.message}", reason="ReadTimeTooOld"
+        )
+    return Aborted(
+        f"too much was changed since the transaction began: {error.message}",
+        reason="TransactionTooOld",
+    )
+
+
+def _renewed(
+    context: Context, database: Database, caller: Caller, state: TransactionState
+) -> tuple[Timestamp, str]:
+    now = context.clock.now_microseconds()
+    token = _tokens(context, database, caller).make(replace(state, used=now))
+    return Timestamp(state.version or now), token
+
+
+async def _version_at(database: Database, read_time: Timestamp, latest: int, now: int) -> int:
+    version = read_time.microseconds
+    if version > now:
+        raise InvalidArgument("`read_time` is in the future", reason="ReadTimeInFuture")
+    if version < await database.read_oldest_version():
+        raise OutOfRange("history does not reach back to `read_time`", reason="ReadTimeTooOld")
+    # Later commits get later versions than the latest one, whatever the clock says.
+    return min(version, latest)
+
+
+def _check_size(context: Context, reads: ReadsSeen) -> None:
+    limits = context.settings.limits
+    for found, maximum, what in (
+        (reads.documents, limits.transaction_documents_max, "reads"),
+        (reads.queries, limits.transaction_queries_max, "queries"),
+    ):
+        if len(found) > maximum:
+            raise InvalidArgument(
+                f"a transaction has at most {maximum} {what}, not {len(found)}",
+                reason="TooManyReads",
+            )
+    for item in reads.queries:
+        check_query(item.query, limits)

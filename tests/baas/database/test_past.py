@@ -1,0 +1,151 @@
+"""Earlier versions: the same answers that the database gave then."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baas.clock import VirtualClock
+from baas.database import past
+from baas.database.database import Database
+from baas.database.names import DatabaseName
+from baas.database.past import PastSnapshot
+from baas.encoding.documents import StoredDocument
+from baas.errors import OutOfRange, ResumeTokenExpired
+from baas.model.paths import CollectionPath, DocumentPath, FieldPath
+from baas.model.queries import Query, document_order, matches
+from baas.model.values import Fields
+from baas.model.writes import DeleteWrite, SetWrite
+from baas.settings import Settings
+from baas.storage.sqlite import SqliteEngine
+from tests.baas.database.acts import write
+from tests.baas.database.arbitrary import fields, paths, queries
+from tests.effort import examples
+
+COMMITS = st.lists(
+    st.dictionaries(paths, st.none() | fields, min_size=1, max_size=5), min_size=1, max_size=8
+)
+ALL = Query(CollectionPath.parse("c"))
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = await open_database(tmp_path)
+    yield opened
+    await opened.close()
+
+
+async def open_database(folder: Path) -> Database:
+    clock = VirtualClock()
+    engine = SqliteEngine.open(folder / "test.sqlite", clock=clock, synchronous="normal")
+    return await Database.open(DatabaseName("demo"), engine, clock=clock, settings=Settings())
+
+
+def answer(query: Query, state: dict[DocumentPath, StoredDocument]) -> list[StoredDocument]:
+    """The answer as the model defines it."""
+    found = sorted(
+        (document for document in state.values() if matches(query, document)),
+        key=document_order(query),
+    )
+    end = None if query.limit is None else query.offset + query.limit
+    return found[query.offset : end]
+
+
+def shown(documents: list[StoredDocument]) -> list[tuple[str, int]]:
+    return [(document.name, document.version) for document in documents]
+
+
+async def apply(database: Database, changed: dict[DocumentPath, Fields | None]) -> int:
+    result = await write(
+        database,
+        *[
+            DeleteWrite(path) if content is None else SetWrite(path, content)
+            for path, content in changed.items()
+        ],
+    )
+    return result.version
+
+
+@pytest.mark.slow
+@given(commits=COMMITS, asked=st.lists(queries(), min_size=1, max_size=4), bytes_max=st.integers(1))
+@settings(max_examples=examples(25))
+async def test_every_version_answers_as_it_did(
+    commits: list[dict[DocumentPath, Fields | None]], asked: list[Query], bytes_max: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        database = await open_database(Path(folder))
+        states: dict[int, dict[DocumentPath, StoredDocument]] = {0: {}}
+        for changed in commits:
+            version = await apply(database, changed)
+            everything = list({path for one in commits for path in one})
+            found = await database.get_documents(everything)
+            states[version] = {
+                path: document
+                for path, document in zip(everything, found, strict=True)
+                if document is not None
+            }
+        async with database.snapshot() as snapshot:
+            for version, state in states.items():
+                then = PastSnapshot(snapshot, version)
+                read = await then.get_documents(everything)
+                assert [document and document.version for document in read] == [
+                    state[path].version if path in state else None for path in everything
+                ]
+                for query in asked:
+                    expected = shown(answer(query, state))
+                    assert shown((await then.run_query(query)).documents) == expected
+                    first, is_cut = await then.read_first(query, bytes_max=bytes_max)
+                    assert shown(first) == expected[: len(first)]
+                    assert is_cut or len(first) == len(expected)
+                    assert first or not expected
+        await database.close()
+
+
+async def test_a_selection_is_of_the_image_of_then(database: Database) -> None:
+    path = DocumentPath.parse("c/a")
+    version = await apply(database, {path: {"n": 1, "m": 1}})
+    await apply(database, {path: {"n": 2}})
+    async with database.snapshot() as snapshot:
+        query = Query(CollectionPath.parse("c"), select=(FieldPath(("n",)),))
+        (document,) = (await PastSnapshot(snapshot, version).run_query(query)).documents
+    assert document.fields == {"n": 1}
+
+
+async def test_what_is_too_far_back_is_said_to_be(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = DocumentPath.parse("c/a")
+    version = await apply(database, {path: {"n": 0}})
+    for n in range(1, 4):
+        await apply(database, {path: {"n": n}})
+    monkeypatch.setattr(past, "RECORDS_MAX", 3)
+    async with database.snapshot() as snapshot:
+        assert len((await PastSnapshot(snapshot, version).run_query(ALL)).documents) == 1
+        with pytest.raises(OutOfRange) as caught:
+            await PastSnapshot(snapshot, version - 1).run_query(ALL)
+        assert caught.value.reason == "TooFarBack"
+
+
+async def test_what_history_has_forgotten_is_not_made_up(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    engine = SqliteEngine.open(tmp_path / "t.sqlite", clock=clock, synchronous="normal")
+    database = await Database.open(
+        DatabaseName("demo"), engine, clock=clock, settings=Settings(retention_seconds=10)
+    )
+    path = DocumentPath.parse("c/a")
+    version = await apply(database, {path: {"n": 1}})
+    clock.advance(60)
+    await apply(database, {path: {"n": 2}})
+    await database.trim()
+    async with database.snapshot() as snapshot:
+        then = PastSnapshot(snapshot, version)
+        with pytest.raises(ResumeTokenExpired):
+            await then.get_documents([path])
+        with pytest.raises(ResumeTokenExpired):
+            await then.run_query(ALL)
+    await database.close()
