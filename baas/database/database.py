@@ -11,7 +11,7 @@ from typing import TypeVar
 from baas.clock import Clock
 from baas.database.committer import Committer
 from baas.database.contention import Contention
-from baas.database.executor import QueryExecutor
+from baas.database.executor import QueryExecutor, single_scan
 from baas.database.failures import as_baas_error
 from baas.database.index_builder import IndexBuilder
 from baas.database.indexes import IndexDefinition, Indexes, is_reserved
@@ -29,6 +29,7 @@ from baas.database.log import (
 from baas.database.names import DatabaseName
 from baas.database.optimistic import OptimisticView, Torn
 from baas.database.optimistic import ReadSnapshot as AnySnapshot
+from baas.database.planner import plan_query
 from baas.database.requests import RequestKey, decode_response
 from baas.database.retention import trim
 from baas.database.totals import Totals, is_whole_collection
@@ -55,17 +56,19 @@ class ReadSnapshot:
     """The database as of `version`, for as long as the `async with` block runs.
 
     Reads see exactly the commits up to `version`. Held long, it keeps the store from tidying up.
+    `first`: a query whose first page will be read, by `read_first`.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, first: Query | None = None) -> None:
         self._database = database
+        self._first = first
         self._snapshot: Snapshot | None = None
         self._executor: QueryExecutor | None = None
         self._generation = 0
 
     async def open(self) -> ReadSnapshot:
         """Instead of `async with`: `close` has to be called at the end."""
-        self._snapshot, self._generation = await self._database.open_snapshot()
+        self._snapshot, self._generation = await self._database.open_snapshot(self._first)
         return self
 
     async def close(self) -> None:
@@ -379,9 +382,9 @@ class Database:
         except StorageError as error:
             raise as_baas_error(error) from error
 
-    def snapshot(self) -> ReadSnapshot:
-        """To be used in `async with`."""
-        return ReadSnapshot(self)
+    def snapshot(self, first: Query | None = None) -> ReadSnapshot:
+        """To be used in `async with`. `first`: a query whose first page will be read."""
+        return ReadSnapshot(self, first)
 
     async def run_query(self, query: Query) -> QueryResult:
         """The whole answer of one instant. The query is taken as checked."""
@@ -548,13 +551,16 @@ class Database:
 
     # For ReadSnapshot -----------------------------------------------------------------------------
 
-    async def open_snapshot(self) -> tuple[Snapshot, int]:
+    async def open_snapshot(self, first: Query | None = None) -> tuple[Snapshot, int]:
         """An engine's snapshot and the generation of indexes that it may use."""
         if self._is_closed:
             raise Unavailable("the database is closed", reason="DatabaseClosed")
         generation = self._indexes.generation
+        scan = None
+        if first is not None and self._engine.is_shared:  # and so it is away
+            scan = single_scan(first, plan_query(first, self._indexes, generation))
         try:
-            snapshot = await self._engine.open_snapshot()
+            snapshot = await self._engine.open_snapshot(scan)
         except StorageError as error:
             raise as_baas_error(error) from error
         self._users += 1

@@ -33,7 +33,7 @@ from baas.model.aggregates import Result as AggregateResult
 from baas.model.paths import FieldPath
 from baas.model.queries import Query, document_order, get_field, matches
 from baas.model.values import Fields, Reference
-from baas.storage.engine import EntryRow, KeyRange, Snapshot
+from baas.storage.engine import EntryRow, FirstScan, KeyRange, Snapshot
 
 BATCH_FIRST = 64
 BATCH_MAX = 500
@@ -110,21 +110,16 @@ class QueryExecutor:
         return found, False
 
     async def _read_at_once(self, query: Query) -> Documents | None:
-        """The answer, if one scan of one span is all of it and small: most lists are, and need
-        neither sources nor batches. None for all others."""
-        plan, limit = self._plan(query), query.limit
-        if limit is None or limit > AT_ONCE_MAX or query.offset or query.select is not None:
+        """The answer, if a single scan gives it: most lists are so, and need neither sources nor
+        batches. None for all others."""
+        first = single_scan(query, self._plan(query))
+        if first is None:
             return None
-        if isinstance(plan, CollectionScan) or len(plan) != 1:
-            return None
-        scan = plan[0]
-        if isinstance(scan, PointGet) or not scan.exact or len(scan.spans) != 1:
-            return None
-        span, descending = scan.spans[0], scan.descending
-        if isinstance(scan, NameScan):
+        span, limit, descending = first.span, first.limit, first.descending
+        if first.index is None:
             return await self._snapshot.scan_documents(span, limit=limit, descending=descending)
         rows = await self._snapshot.scan_entries(
-            scan.index.number, span, limit=limit, descending=descending
+            first.index, span, limit=limit, descending=descending
         )
         if max(map(len, [row.key for row in rows]), default=0) >= keys.KEY_BYTES_MAX:
             return None  # a key that was cut does not say it all
@@ -282,6 +277,20 @@ class QueryExecutor:
                 return
             span = KeyRange(keys.document_key(documents[-1].path) + b"\x00", span.end)
             size = BATCH_MAX
+
+
+def single_scan(query: Query, plan: Plan) -> FirstScan | None:
+    """The scan of one span that is all of the answer, if it is small."""
+    limit = query.limit
+    if limit is None or limit > AT_ONCE_MAX or query.offset or query.select is not None:
+        return None
+    if isinstance(plan, CollectionScan) or len(plan) != 1:
+        return None
+    scan = plan[0]
+    if isinstance(scan, PointGet) or not scan.exact or len(scan.spans) != 1:
+        return None
+    index = scan.index.number if isinstance(scan, IndexScan) else None
+    return FirstScan(index, scan.spans[0], limit, scan.descending)
 
 
 def _filter(query: Query, documents: Documents) -> Documents:

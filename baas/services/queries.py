@@ -87,7 +87,7 @@ async def run_query(
         time = read_time(context, snapshot.version)
         return QueryPage(found[:maximum], time, more=is_cut or len(found) > maximum)
 
-    return await _read_allowed(context, caller, name, query, read)
+    return await _read_allowed(context, caller, name, query, read, first=bounded)
 
 
 async def stream_query(
@@ -178,7 +178,7 @@ async def list_documents(
     query = Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size + 1)
     total = None
     database = await open_database(context, name)
-    async with database.snapshot() as snapshot:
+    async with database.snapshot(query) as snapshot:
         await _check_list(context, caller, name, asked, snapshot)
         if with_total:
             whole = Query(collection=collection)
@@ -199,9 +199,12 @@ async def _read_allowed(
     name: DatabaseName,
     query: Query,
     read: Callable[[ReadSnapshot], Awaitable[T]],
+    *,
+    first: Query | None = None,
 ) -> T:
-    """What `read` gives, in a snapshot in which the caller may run the query."""
-    snapshot = await open_allowed(context, caller, name, query)
+    """What `read` gives, in a snapshot in which the caller may run the query. `first` as in
+    `Database.snapshot`."""
+    snapshot = await open_allowed(context, caller, name, query, first)
     try:
         return await read(snapshot)
     finally:
@@ -209,14 +212,18 @@ async def _read_allowed(
 
 
 async def open_allowed(
-    context: Context, caller: Caller, name: DatabaseName, query: Query
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    query: Query,
+    first: Query | None = None,
 ) -> ReadSnapshot:
     """A snapshot in which the caller may run the query, and in which it is cheap: an index that it
     lacks is waited for. Nothing is made for callers who may not ask. To be closed."""
     database = await open_database(context, name)
     waited = False
     while True:
-        snapshot = await database.snapshot().open()
+        snapshot = await database.snapshot(first).open()
         try:
             await _check_list(context, caller, name, query, snapshot)
             missing = () if waited else await snapshot.find_missing(query)

@@ -121,6 +121,16 @@ class EntryRow:
     document: StoredDocument
 
 
+@dataclass(frozen=True, slots=True)
+class FirstScan:
+    """What a snapshot will probably be asked first: entries of `index`, or documents for None."""
+
+    index: int | None
+    span: KeyRange
+    limit: int
+    descending: bool = False
+
+
 class Snapshot(Protocol):
     """A consistent view at `version`. To be closed: a long one keeps the store from tidying up."""
 
@@ -202,7 +212,9 @@ class StorageEngine(Protocol):
         """The latest committed images, read as of one instant, in the order of `keys`."""
         ...
 
-    async def open_snapshot(self) -> Snapshot: ...
+    async def open_snapshot(self, first: FirstScan | None = None) -> Snapshot:
+        """An engine that is away brings along what `first` asks for: one answer instead of two."""
+        ...
 
     async def commit(self, group: CommitGroup) -> None:
         """Writes the whole group in one transaction. **Its return is the commit point**: durable

@@ -18,12 +18,14 @@ from baas.storage.engine import (
     EngineConflict,
     EngineCorrupt,
     EngineUnavailable,
+    FirstScan,
     Head,
     KeyRange,
 )
+from baas.storage.mongo_batches import Lookups, Openings
 from baas.storage.mongo_client import Document, MongoConnection, Session, is_duplicate
-from baas.storage.mongo_layout import Row, Rows, as_document
-from baas.storage.mongo_reads import Lookups, MongoSnapshot
+from baas.storage.mongo_layout import JOINED_ROWS_MAX, Row, Rows, as_document
+from baas.storage.mongo_reads import MongoSnapshot
 from baas.storage.mongo_transactions import HeadMoved, Repeat, Transactions
 from baas.storage.mongo_watch import HeadWatcher
 from baas.storage.mongo_writes import (
@@ -55,6 +57,7 @@ class Shared:
     documents: Lookups[StoredDocument]
     heads: Lookups[Row]
     requests: Lookups[Row]
+    openings: Openings
     watcher: HeadWatcher
     transactions: Transactions
 
@@ -68,6 +71,7 @@ class Shared:
             Lookups(connection, "documents", as_document),
             Lookups(connection, "heads", _as_is),
             Lookups(connection, "log", _as_is, field="requests"),
+            Openings(connection),
             HeadWatcher(connection, node),
             Transactions(connection),
         )
@@ -124,11 +128,15 @@ class MongoEngine:
         found, _ = await self._shared.documents.get(ids)
         return [found.get(row_id) for row_id in ids]
 
-    async def open_snapshot(self) -> MongoSnapshot:
+    async def open_snapshot(self, first: FirstScan | None = None) -> MongoSnapshot:
         self._check_open()
-        found, time = await self._shared.heads.get([self._head_id])
-        head = self._check_head(found.get(self._head_id))
-        return MongoSnapshot(self._connection, self._rows, head["version"], head["oldest"], time)
+        connection, rows = self._connection, self._rows
+        if first is None or not 0 < first.limit <= JOINED_ROWS_MAX:
+            found, time = await self._shared.heads.get([self._head_id])
+            return MongoSnapshot(connection, rows, self._check_head(found.get(self._head_id)), time)
+        opened = await self._shared.openings.open(self._head_id, rows.scan(first))
+        head = self._check_head(opened.head)
+        return MongoSnapshot(connection, rows, head, opened.time, (first, opened.found))
 
     async def commit(self, group: CommitGroup) -> None:
         await self._write(lambda: self._commit(group))

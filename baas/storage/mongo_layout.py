@@ -26,7 +26,7 @@ from typing import Any
 
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
-from baas.storage.engine import KeyRange, LogRecord
+from baas.storage.engine import EngineCorrupt, EntryRow, FirstScan, KeyRange, LogRecord
 from baas.storage.store import StoreName
 
 FORMAT = 1  # a database of another format is refused
@@ -39,7 +39,16 @@ INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     ("log", {"key": {"requests": 1}, "name": "requests", "sparse": True}),
 )
+JOINED_ROWS_MAX = 200  # of entries; for more, MongoDB joins slower than two finds do
 IMAGE = {"path": 1, "created": 1, "version": 1, "data": 1}
+_JOIN = {
+    "$lookup": {
+        "from": "documents",
+        "localField": "document",
+        "foreignField": "_id",
+        "as": "found",
+    }
+}
 
 Row = Mapping[str, Any]
 
@@ -54,6 +63,38 @@ def as_document(row: Row) -> StoredDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class RowScan:
+    """A scan of documents, or of entries with their documents, as MongoDB is asked for it."""
+
+    collection: str
+    prefix: str  # of the `_id`s, before the key
+    start: str
+    end: str
+    limit: int
+    descending: bool
+
+    def pipeline(self) -> list[dict[str, Any]]:
+        stages: list[dict[str, Any]] = [
+            {"$match": {"_id": {"$gte": self.start, "$lt": self.end}}},
+            {"$sort": {"_id": -1 if self.descending else 1}},
+            {"$limit": self.limit},
+        ]
+        return stages if self.collection == "documents" else [*stages, _JOIN]
+
+    def key(self, row_id: str) -> bytes:
+        return row_id[len(self.prefix) :].encode("latin-1")
+
+    def decode(self, rows: Iterable[Row]) -> list[Any]:
+        """Documents or EntryRows."""
+        if self.collection == "documents":
+            return [as_document(row) for row in rows]
+        try:
+            return [EntryRow(self.key(row["_id"]), as_document(row["found"][0])) for row in rows]
+        except IndexError as error:
+            raise EngineCorrupt("an entry leads to no document") from error
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """The `_id`s of one database's rows."""
 
@@ -64,9 +105,6 @@ class Rows:
 
     def entry(self, index: int, key: bytes) -> str:
         return f"{self.number}/{index}/{key.decode('latin-1')}"
-
-    def entry_key(self, index: int, row_id: str) -> bytes:
-        return row_id[len(f"{self.number}/{index}/") :].encode("latin-1")
 
     def log(self, version: int) -> str:
         """Nineteen digits hold every version. The least `_id` of a row of history, too."""
@@ -83,6 +121,14 @@ class Rows:
 
     def entry_span(self, index: int, span: KeyRange) -> dict[str, str]:
         return _span(f"{self.number}/{index}/", span)
+
+    def scan(self, asked: FirstScan) -> RowScan:
+        if asked.index is None:
+            collection, prefix = "documents", f"{self.number}/"
+        else:
+            collection, prefix = "entries", f"{self.number}/{asked.index}/"
+        span = _span(prefix, asked.span)
+        return RowScan(collection, prefix, span["$gte"], span["$lt"], asked.limit, asked.descending)
 
     def all(self) -> dict[str, str]:
         """Every row of the database in a collection."""

@@ -1,10 +1,9 @@
-"""Reads: single rows in batches shared by all who ask at once, and snapshots at a cluster time."""
+"""Snapshots: reads at a cluster time."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from bson import Timestamp
 
@@ -13,117 +12,24 @@ from baas.storage.engine import (
     EngineCorrupt,
     EngineUnavailable,
     EntryRow,
+    FirstScan,
     KeyRange,
     LogRecord,
 )
 from baas.storage.mongo_client import BATCH_ROWS, Document, MongoConnection
-from baas.storage.mongo_layout import IMAGE, Row, Rows, as_document, log_records
+from baas.storage.mongo_layout import (
+    IMAGE,
+    JOINED_ROWS_MAX,
+    Row,
+    Rows,
+    RowScan,
+    as_document,
+    log_records,
+)
 
-T = TypeVar("T")
-
-# More batches at once are smaller ones: each costs the server and the driver nearly the same.
-BATCHES_AT_ONCE = 4
-BATCH_IDS_MAX = 1_000
+_FOUND_IDS = 1_000  # that one find asks for
 _HISTORY_KEYS = 100  # of which one find asks for old images
-_JOINED_ROWS_MAX = 200
-_JOIN = {
-    "$lookup": {
-        "from": "documents",
-        "localField": "document",
-        "foreignField": "_id",
-        "as": "found",
-    }
-}
 _LOG_ROWS = 16  # of up to two MiB
-
-Found = tuple[dict[str, T], Timestamp]
-
-
-class Lookups(Generic[T]):
-    """Rows of one collection by name, which is their `_id` or one of an array.
-
-    What is asked within one turn of the event loop, or while batches are on their way, goes out as
-    one find (MEASURED.md 6: six times the reads).
-
-    Each batch is read at one instant, after the last of its askers asked: it holds all that was
-    acknowledged before.
-    """
-
-    def __init__(
-        self,
-        connection: MongoConnection,
-        collection: str,
-        decode: Callable[[Row], T],
-        *,
-        field: str = "_id",
-    ) -> None:
-        self._connection = connection
-        self._collection = collection
-        self._decode = decode
-        self._field = field
-        self._waiting: list[tuple[Sequence[str], asyncio.Future[Found[T]]]] = []
-        self._is_scheduled = False
-        self._sending: set[asyncio.Task[None]] = set()
-
-    async def get(self, ids: Sequence[str]) -> Found[T]:
-        """The rows that there are, by name (and others, perhaps), and the cluster time of the
-        read."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Found[T]] = loop.create_future()
-        self._waiting.append((ids, future))
-        if not self._is_scheduled and len(self._sending) < BATCHES_AT_ONCE:
-            self._is_scheduled = True
-            loop.call_soon(self._send)
-        return await future
-
-    def _send(self) -> None:
-        self._is_scheduled = False
-        batch: list[asyncio.Future[Found[T]]] = []
-        wanted: dict[str, None] = {}
-        taken = 0
-        for ids, future in self._waiting:
-            if batch and len(wanted) + len(ids) > BATCH_IDS_MAX:
-                break
-            taken += 1
-            if not future.done():  # nobody waits for a cancelled one
-                batch.append(future)
-                wanted.update(dict.fromkeys(ids))
-        del self._waiting[:taken]
-        if batch:
-            task = asyncio.ensure_future(self._read(list(wanted), batch))
-            self._sending.add(task)
-            task.add_done_callback(self._note_done)
-
-    def _note_done(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if self._waiting and not self._is_scheduled:
-            self._send()
-
-    async def _read(self, ids: list[str], batch: list[asyncio.Future[Found[T]]]) -> None:
-        command: Document = {
-            "find": self._collection,
-            "filter": {self._field: {"$in": ids} if len(ids) > 1 else ids[0]},
-            "batchSize": BATCH_ROWS,
-        }
-        try:
-            rows, time = await self._connection.read_latest(command)
-            found = self._by_name(rows), time
-        except BaseException as error:
-            for future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
-            return
-        for future in batch:
-            if not future.done():
-                future.set_result(found)
-
-    def _by_name(self, rows: Sequence[Row]) -> dict[str, T]:
-        decode, field = self._decode, self._field
-        if field == "_id":
-            return {row["_id"]: decode(row) for row in rows}
-        return {name: decode(row) for row in rows for name in row[field]}
 
 
 class MongoSnapshot:
@@ -131,13 +37,19 @@ class MongoSnapshot:
     `minSnapshotHistoryWindowInSeconds`, five minutes by default; EngineUnavailable after that."""
 
     def __init__(
-        self, connection: MongoConnection, rows: Rows, version: int, oldest: int, time: Timestamp
+        self,
+        connection: MongoConnection,
+        rows: Rows,
+        head: Row,
+        time: Timestamp,
+        first: tuple[FirstScan, Sequence[Any]] | None = None,
     ) -> None:
         self._connection = connection
         self._rows = rows
-        self._version = version
-        self._oldest = oldest
+        self._version: int = head["version"]
+        self._oldest: int = head["oldest"]
         self._concern = {"level": "snapshot", "atClusterTime": time}
+        self._first = first  # and what it found at that time
         self._is_closed = False
 
     @property
@@ -169,6 +81,9 @@ class MongoSnapshot:
     async def scan_documents(
         self, span: KeyRange, *, limit: int, descending: bool = False
     ) -> list[StoredDocument]:
+        asked = FirstScan(None, span, limit, descending)
+        if (known := self._known(asked)) is not None:
+            return known
         where = self._rows.document_span(span)
         found = await self._scan("documents", where, limit, descending, IMAGE | {"_id": 0})
         return [as_document(row) for row in found]
@@ -176,40 +91,31 @@ class MongoSnapshot:
     async def scan_entries(
         self, index: int, span: KeyRange, *, limit: int, descending: bool = False
     ) -> list[EntryRow]:
-        rows = self._rows
-        if limit > _JOINED_ROWS_MAX:
-            return await self._scan_in_two(index, span, limit, descending)
+        asked = FirstScan(index, span, limit, descending)
+        if (known := self._known(asked)) is not None:
+            return known
+        scan = self._rows.scan(asked)
+        if limit > JOINED_ROWS_MAX:
+            return await self._scan_in_two(scan)
         if limit <= 0:
-            self._check_open()
             return []
-        pipeline: list[Document] = [
-            {"$match": {"_id": rows.entry_span(index, span)}},
-            {"$sort": {"_id": -1 if descending else 1}},
-            {"$limit": limit},
-            _JOIN,
-        ]
-        found = await self._aggregate("entries", pipeline)
-        try:
-            return [
-                EntryRow(rows.entry_key(index, row["_id"]), as_document(row["found"][0]))
-                for row in found
-            ]
-        except IndexError as error:
-            raise EngineCorrupt("an entry leads to no document") from error
+        entries: list[EntryRow] = scan.decode(await self._aggregate("entries", scan.pipeline()))
+        return entries
 
-    async def _scan_in_two(
-        self, index: int, span: KeyRange, limit: int, descending: bool
-    ) -> list[EntryRow]:
+    def _known(self, asked: FirstScan) -> list[Any] | None:
+        """What came along with the head."""
+        self._check_open()
+        if self._first is None or self._first[0] != asked:
+            return None
+        return list(self._first[1])
+
+    async def _scan_in_two(self, scan: RowScan) -> list[EntryRow]:
         """For many rows: the servers join them slower than two finds do."""
-        rows = self._rows
-        where = rows.entry_span(index, span)
-        found = await self._scan("entries", where, limit, descending, None)
+        where = {"$gte": scan.start, "$lt": scan.end}
+        found = await self._scan("entries", where, scan.limit, scan.descending, None)
         documents = await self._get([row["document"] for row in found])
         try:
-            return [
-                EntryRow(rows.entry_key(index, row["_id"]), documents[row["document"]])
-                for row in found
-            ]
+            return [EntryRow(scan.key(row["_id"]), documents[row["document"]]) for row in found]
         except KeyError as error:
             raise EngineCorrupt("an entry leads to no document") from error
 
@@ -239,8 +145,8 @@ class MongoSnapshot:
     async def _get(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
         found: dict[str, StoredDocument] = {}
         different = list(dict.fromkeys(ids))
-        for start in range(0, len(different), BATCH_IDS_MAX):
-            some = different[start : start + BATCH_IDS_MAX]
+        for start in range(0, len(different), _FOUND_IDS):
+            some = different[start : start + _FOUND_IDS]
             rows = await self._find({"find": "documents", "filter": {"_id": {"$in": some}}})
             found.update({row["_id"]: as_document(row) for row in rows})
         self._check_open()

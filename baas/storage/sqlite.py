@@ -19,6 +19,7 @@ from baas.storage.engine import (
     CommitGroup,
     EngineConflict,
     EngineUnavailable,
+    FirstScan,
     Head,
 )
 from baas.storage.sqlite_reads import (
@@ -131,7 +132,7 @@ class SqliteEngine:
                 await snapshot.close()
         return self._read(lambda connection: _read_at_once(connection, keys))
 
-    async def open_snapshot(self) -> SqliteSnapshot:
+    async def open_snapshot(self, first: FirstScan | None = None) -> SqliteSnapshot:
         if self._is_closed:
             raise EngineUnavailable("the database is closed")
         with storage_errors():

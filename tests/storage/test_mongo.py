@@ -12,7 +12,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from baas.clock import SystemClock
-from baas.storage import mongo_reads, mongo_watch
+from baas.storage import mongo_batches, mongo_watch
 from baas.storage.engine import (
     BackfillRow,
     CommitGroup,
@@ -500,7 +500,7 @@ async def test_reads_that_are_asked_for_at_once_share_a_find(
     found = await asyncio.gather(*[texts(engine, "a", f"n{number}") for number in range(300)])
     assert found == [["a", None]] * 300
     assert len(sent) == 1
-    monkeypatch.setattr(mongo_reads, "BATCH_IDS_MAX", 10)
+    monkeypatch.setattr(mongo_batches, "BATCH_ROWS_MAX", 10)
     found = await asyncio.gather(*[texts(engine, "a", f"n{number}") for number in range(30)])
     assert found == [["a", None]] * 30
     assert len(sent) == 1 + 4  # the first name is common to all

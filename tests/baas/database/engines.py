@@ -10,6 +10,7 @@ from baas.storage.engine import (
     BackfillRow,
     CommitGroup,
     EngineUnavailable,
+    FirstScan,
     Head,
     Snapshot,
     StorageEngine,
@@ -79,8 +80,8 @@ class SteeredEngine:
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         return await self.engine.get_documents(keys)
 
-    async def open_snapshot(self) -> Snapshot:
-        return await self.engine.open_snapshot()
+    async def open_snapshot(self, first: FirstScan | None = None) -> Snapshot:
+        return await self.engine.open_snapshot(first)
 
     async def claim_turn(self, seconds: float) -> None:
         await self.engine.claim_turn(seconds)

@@ -19,6 +19,7 @@ from baas.storage.engine import (
     EngineUnavailable,
     EngineUnknown,
     EntryRow,
+    FirstScan,
     Head,
     KeyRange,
     LogRecord,
@@ -171,7 +172,7 @@ class SharedEngine:
         await self._reach()
         return [self.state.image(key, self.state.version) for key in keys]
 
-    async def open_snapshot(self) -> SharedSnapshot:
+    async def open_snapshot(self, first: FirstScan | None = None) -> SharedSnapshot:
         await self._reach()
         return SharedSnapshot(self)
 
