@@ -45,6 +45,7 @@ from baas_sdk.async_client import (
     AsyncWriteBatch,
 )
 from baas_sdk.async_objects import AsyncBlob, AsyncBlobIterator, AsyncBucket
+from baas_sdk.async_transactions import AsyncTransaction, async_transactional
 from baas_sdk.client import (
     AggregationQuery,
     Auth,
@@ -87,6 +88,7 @@ from baas_sdk.errors import (
     Unimplemented,
 )
 from baas_sdk.objects import Blob, BlobIterator, Bucket
+from baas_sdk.transactions import Transaction, transactional
 
 ASCENDING = Query.ASCENDING
 DESCENDING = Query.DESCENDING
@@ -116,6 +118,7 @@ __all__ = [
     "AsyncDocumentReference",
     "AsyncListener",
     "AsyncQuery",
+    "AsyncTransaction",
     "AsyncWatch",
     "AsyncWriteBatch",
     "Auth",
@@ -164,6 +167,7 @@ __all__ = [
     "TokenExpired",
     "TokenInvalid",
     "TooManyListeners",
+    "Transaction",
     "TransactionConflict",
     "TransferProgress",
     "Unauthenticated",
@@ -175,4 +179,6 @@ __all__ = [
     "WriteBatch",
     "WriteOption",
     "WriteResult",
+    "async_transactional",
+    "transactional",
 ]

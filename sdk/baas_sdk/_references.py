@@ -88,15 +88,20 @@ class BaseClient(Generic[R]):
         return f"<{type(self).__name__} {self._options.base_url} {self.project}/{self.database}>"
 
     def _get_all_call(self, references: Iterable[R]) -> Call[list[DocumentSnapshot[R]]]:
+        listed = self._check_references(references)
+        paths = [reference.path for reference in listed]
+        call = _requests.batch_get(self._options.home, list(dict.fromkeys(paths)))
+        return call.then(lambda found: _in_order(listed, dict(found[0]), found[1]))
+
+    def _check_references(self, references: Iterable[R]) -> list[R]:
+        """Raises InvalidArgument for anything else than references of this database."""
         listed = list(references)
         for reference in listed:
             if not isinstance(reference, BaseDocumentReference):
                 raise InvalidArgument(f"get_all() takes document references, not `{reference!r}`")
             if reference._client._options.home != self._options.home:
                 raise InvalidArgument(f"`{reference.path}` belongs to another database")
-        paths = [reference.path for reference in listed]
-        call = _requests.batch_get(self._options.home, list(dict.fromkeys(paths)))
-        return call.then(lambda found: _in_order(listed, dict(found[0]), found[1]))
+        return listed
 
     def _snapshot(self, tree: Tree) -> DocumentSnapshot[R]:
         return DocumentSnapshot(self.document(tree["path"]), tree)

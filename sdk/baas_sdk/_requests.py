@@ -194,13 +194,67 @@ def commit(
     decode: Callable[[Tree], Any],
     *,
     request_id: str | None = None,
+    transaction: Mapping[str, Tree] | None = None,
 ) -> Call[CommitResult]:
     """All writes or none. The request id, a fresh one by default, lets the server apply it once,
-    however often it has to be sent."""
-    body = {"writes": list(writes), "request_id": request_id or uuid4().hex}
+    however often it has to be sent. `transaction` has the members of the one that it ends."""
+    body = {"writes": list(writes), "request_id": request_id or uuid4().hex, **(transaction or {})}
     return Call(
         _post(home, "commit", body, is_idempotent=True), lambda tree: parse_commit(tree, decode)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A transaction, and the moment that it reads."""
+
+    token: str
+    read_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[T]):
+    """What a transaction has read; `token` is to be used from now on."""
+
+    found: T
+    token: str
+    time: datetime
+
+
+def begin(home: DatabaseName, members: Mapping[str, Tree]) -> Call[Begun]:
+    """A transaction. Sent twice it begins two, and one of them is never heard of again."""
+    return Call(
+        _post(home, "begin-transaction", dict(members), is_idempotent=True),
+        lambda tree: Begun(_text(tree["transaction"]), parse_time(tree["read_time"])),
+    )
+
+
+def read_documents(
+    home: DatabaseName, paths: Sequence[str], token: str
+) -> Call[Read[dict[str, Tree | None]]]:
+    """Documents in a transaction, by path; None for those that are missing."""
+    body = {"documents": list(paths), "transaction": token}
+
+    def parse(tree: Any) -> dict[str, Tree | None]:
+        found = {item["path"]: item["document"] for item in tree["documents"]}
+        return {path: found[path] and _document(found[path]) for path in paths}
+
+    return _read(_post(home, "batch-get", body, is_idempotent=True), parse)
+
+
+def read_query(home: DatabaseName, spec: Tree, token: str) -> Call[Read[tuple[list[Tree], str]]]:
+    """A query in a transaction: the documents' trees, and what stands for the answer."""
+    body = {"query": spec, "transaction": token}
+    return _read(
+        _post(home, "query", body, is_idempotent=True),
+        lambda tree: ([_document(item) for item in tree["documents"]], _text(tree["seen"])),
+    )
+
+
+def roll_back(home: DatabaseName, token: str) -> Call[None]:
+    """Gives up a transaction."""
+    request = _post(home, "rollback", {"transaction": token}, is_idempotent=True)
+    return Call(request, lambda tree: None)
 
 
 def query(home: DatabaseName, spec: Tree) -> StreamCall[Tree]:
@@ -297,6 +351,19 @@ def _credentials(email: str, password: str) -> dict[str, str]:
         if not isinstance(value, str) or not value:
             raise InvalidArgument(f"`{name}` is a non-empty string")
     return {"email": email, "password": password}
+
+
+def _read(request: Request, parse: Callable[[Any], T]) -> Call[Read[T]]:
+    return Call(
+        request,
+        lambda tree: Read(parse(tree), _text(tree["transaction"]), parse_time(tree["read_time"])),
+    )
+
+
+def _text(tree: Any) -> str:
+    if not isinstance(tree, str):
+        raise TypeError(f"`{tree!r}` is no string")
+    return tree
 
 
 def _document(tree: Any) -> Tree:

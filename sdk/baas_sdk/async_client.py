@@ -35,12 +35,15 @@ from baas_sdk._snapshots import (
     DocumentSnapshot,
     QuerySnapshot,
 )
+from baas_sdk._transactions import ATTEMPTS_MAX
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.async_objects import AsyncBucket
+from baas_sdk.async_transactions import AsyncTransaction, AsyncWork, async_transactional
 from baas_sdk.errors import FailedPrecondition
 
 S = TypeVar("S")
+T = TypeVar("T")
 _log = logging.getLogger("baas_sdk")
 
 
@@ -61,9 +64,12 @@ class AsyncDocumentReference(BaseDocumentReference):
         return self._client.collection(self._path, collection_id)
 
     async def get(
-        self, *, timeout: float | None = None
+        self, *, transaction: AsyncTransaction | None = None, timeout: float | None = None
     ) -> DocumentSnapshot[AsyncDocumentReference]:
-        """The document as it is now; one that is missing gives a snapshot with `exists` False."""
+        """The document as it is now, or as of the transaction's moment; one that is missing gives a
+        snapshot with `exists` False."""
+        if transaction is not None:
+            return (await self._client._http.run(transaction._read_call(self), timeout))[0]
         return await self._client._http.run(self._get_call(), timeout)
 
     async def set(
@@ -139,9 +145,12 @@ class AsyncQuery(BaseQuery[AsyncDocumentReference, "AsyncQuery"]):
     _client: AsyncClient
 
     async def get(
-        self, *, timeout: float | None = None
+        self, *, transaction: AsyncTransaction | None = None, timeout: float | None = None
     ) -> list[DocumentSnapshot[AsyncDocumentReference]]:
-        """All documents that match, of one moment, in the query's order."""
+        """All documents that match, of one moment, in the query's order. In a transaction at most
+        5,000."""
+        if transaction is not None:
+            return await self._client._http.run(transaction._read_call(self), timeout)
         stream = self._client._http.stream(self._query_call(), timeout)
         return self._facing([document async for document in stream])
 
@@ -478,10 +487,15 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
         return AsyncDocumentReference(self, _paths.document_path(*document_path))
 
     async def get_all(
-        self, references: Iterable[AsyncDocumentReference], *, timeout: float | None = None
+        self,
+        references: Iterable[AsyncDocumentReference],
+        *,
+        transaction: AsyncTransaction | None = None,
+        timeout: float | None = None,
     ) -> AsyncIterator[DocumentSnapshot[AsyncDocumentReference]]:
         """The documents in the order given, all of one moment; at most 1,000 in one call."""
-        for snapshot in await self._http.run(self._get_all_call(references), timeout):
+        asked = self if transaction is None else transaction
+        for snapshot in await self._http.run(asked._get_all_call(references), timeout):
             yield snapshot
 
     def bucket(self, bucket_name: str = "default") -> AsyncBucket:
@@ -491,6 +505,29 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
     def batch(self) -> AsyncWriteBatch:
         """A batch of writes that are committed together; at most 500 in one commit."""
         return AsyncWriteBatch(self)
+
+    def transaction(
+        self,
+        max_attempts: int = ATTEMPTS_MAX,
+        *,
+        read_only: bool = False,
+        read_time: datetime | None = None,
+    ) -> AsyncTransaction:
+        """A transaction, for a function under `@async_transactional`. `read_only` ones are never
+        aborted; with `read_time` they read the database as it was then."""
+        return AsyncTransaction(self, max_attempts, read_only=read_only, read_time=read_time)
+
+    async def run_transaction(
+        self,
+        work: AsyncWork[T],
+        max_attempts: int = ATTEMPTS_MAX,
+        *,
+        read_only: bool = False,
+        read_time: datetime | None = None,
+    ) -> T:
+        """Runs `work(transaction)` as `@async_transactional` does, and gives back what it gives."""
+        transaction = self.transaction(max_attempts, read_only=read_only, read_time=read_time)
+        return await async_transactional(work)(transaction)
 
     async def close(self) -> None:
         """Ends all listeners and connections. Calls after it raise FailedPrecondition."""

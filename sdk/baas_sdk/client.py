@@ -33,11 +33,14 @@ from baas_sdk._snapshots import (
     DocumentSnapshot,
     QuerySnapshot,
 )
+from baas_sdk._transactions import ATTEMPTS_MAX
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.objects import Bucket
+from baas_sdk.transactions import Transaction, Work, transactional
 
 S = TypeVar("S")
+T = TypeVar("T")
 _log = logging.getLogger("baas_sdk")
 
 
@@ -57,8 +60,13 @@ class DocumentReference(BaseDocumentReference):
         """A collection below the document."""
         return self._client.collection(self._path, collection_id)
 
-    def get(self, *, timeout: float | None = None) -> DocumentSnapshot[DocumentReference]:
-        """The document as it is now; one that is missing gives a snapshot with `exists` False."""
+    def get(
+        self, *, transaction: Transaction | None = None, timeout: float | None = None
+    ) -> DocumentSnapshot[DocumentReference]:
+        """The document as it is now, or as of the transaction's moment; one that is missing gives a
+        snapshot with `exists` False."""
+        if transaction is not None:
+            return self._client._http.run(transaction._read_call(self), timeout)[0]
         return self._client._http.run(self._get_call(), timeout)
 
     def set(
@@ -133,8 +141,13 @@ class Query(BaseQuery[DocumentReference, "Query"]):
 
     _client: Client
 
-    def get(self, *, timeout: float | None = None) -> list[DocumentSnapshot[DocumentReference]]:
-        """All documents that match, of one moment, in the query's order."""
+    def get(
+        self, *, transaction: Transaction | None = None, timeout: float | None = None
+    ) -> list[DocumentSnapshot[DocumentReference]]:
+        """All documents that match, of one moment, in the query's order. In a transaction at most
+        5,000."""
+        if transaction is not None:
+            return self._client._http.run(transaction._read_call(self), timeout)
         return self._facing(list(self._client._http.stream(self._query_call(), timeout)))
 
     def stream(
@@ -457,10 +470,15 @@ class Client(BaseClient[DocumentReference]):
         return DocumentReference(self, _paths.document_path(*document_path))
 
     def get_all(
-        self, references: Iterable[DocumentReference], *, timeout: float | None = None
+        self,
+        references: Iterable[DocumentReference],
+        *,
+        transaction: Transaction | None = None,
+        timeout: float | None = None,
     ) -> Iterator[DocumentSnapshot[DocumentReference]]:
         """The documents in the order given, all of one moment; at most 1,000 in one call."""
-        yield from self._http.run(self._get_all_call(references), timeout)
+        asked = self if transaction is None else transaction
+        yield from self._http.run(asked._get_all_call(references), timeout)
 
     def bucket(self, bucket_name: str = "default") -> Bucket:
         """A bucket of the project, by its id."""
@@ -469,6 +487,29 @@ class Client(BaseClient[DocumentReference]):
     def batch(self) -> WriteBatch:
         """A batch of writes that are committed together; at most 500 in one commit."""
         return WriteBatch(self)
+
+    def transaction(
+        self,
+        max_attempts: int = ATTEMPTS_MAX,
+        *,
+        read_only: bool = False,
+        read_time: datetime | None = None,
+    ) -> Transaction:
+        """A transaction, for a function under `@transactional`. `read_only` ones are never
+        aborted; with `read_time` they read the database as it was then."""
+        return Transaction(self, max_attempts, read_only=read_only, read_time=read_time)
+
+    def run_transaction(
+        self,
+        work: Work[T],
+        max_attempts: int = ATTEMPTS_MAX,
+        *,
+        read_only: bool = False,
+        read_time: datetime | None = None,
+    ) -> T:
+        """Runs `work(transaction)` as `@transactional` does, and gives back what it gives."""
+        transaction = self.transaction(max_attempts, read_only=read_only, read_time=read_time)
+        return transactional(work)(transaction)
 
     def close(self) -> None:
         """Ends all listeners and connections. Calls after it raise FailedPrecondition."""

@@ -8,9 +8,20 @@ from typing import Any
 
 import baas_sdk
 import pytest
-from baas_sdk import async_client, async_objects, client, objects
+from baas_sdk import (
+    async_client,
+    async_objects,
+    async_transactions,
+    client,
+    objects,
+    transactions,
+)
 
-MODULES = [(client, async_client), (objects, async_objects)]
+MODULES = [
+    (client, async_client),
+    (objects, async_objects),
+    (transactions, async_transactions),
+]
 PAIRS = [
     (getattr(blocking, name.removeprefix("Async")), getattr(asynchronous, name))
     for blocking, asynchronous in MODULES
@@ -29,6 +40,7 @@ WORDS = {
     "BaseTransport": "AsyncBaseTransport",
     "BlobReader": "AsyncBlobReader",
     "BlobWriter": "AsyncBlobWriter",
+    "Work": "AsyncWork",
 }
 
 
