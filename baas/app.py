@@ -49,6 +49,7 @@ from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.context import Context
 from baas.services.denial_traces import DenialTraces
 from baas.services.listen import ListenHub
+from baas.services.proofs import Proofs
 from baas.settings import Settings
 from baas.storage.mongo_store import MongoStore
 from baas.storage.sqlite_store import SqliteStore
@@ -220,6 +221,7 @@ class App:
             url_signer=UrlSigner(objects, secret.derive("object-urls")),
             secret=secret,
             denials=denials,
+            proofs=Proofs(),
             operator_token=self.operator_token,
         )
 

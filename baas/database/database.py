@@ -11,7 +11,7 @@ from typing import TypeVar
 from baas.clock import Clock
 from baas.database.committer import Committer
 from baas.database.contention import Contention
-from baas.database.executor import QueryExecutor, single_scan
+from baas.database.executor import QueryExecutor
 from baas.database.failures import as_baas_error
 from baas.database.index_builder import IndexBuilder
 from baas.database.indexes import IndexDefinition, Indexes, is_reserved
@@ -29,7 +29,7 @@ from baas.database.log import (
 from baas.database.names import DatabaseName
 from baas.database.optimistic import OptimisticView, Torn
 from baas.database.optimistic import ReadSnapshot as AnySnapshot
-from baas.database.planner import plan_query
+from baas.database.plans import Plans
 from baas.database.requests import RequestKey, decode_response
 from baas.database.retention import trim
 from baas.database.totals import Totals, is_whole_collection
@@ -281,6 +281,7 @@ class Database:
         self._settings = settings
         self._engine = engine
         self._indexes = Indexes()
+        self.plans = Plans(self._indexes)
         self._feed = CommitFeed()
         self._committer = Committer(
             engine,
@@ -381,6 +382,26 @@ class Database:
             return await self._engine.get_documents([keys.document_key(path) for path in paths])
         except StorageError as error:
             raise as_baas_error(error) from error
+
+    def read_page_nowait(self, query: Query, *, bytes_max: int) -> QueryResult | None:
+        """The first documents of the answer, all of one instant and no more than `bytes_max`, where
+        telling them takes neither waiting nor a snapshot. Complete, or as many as the query's
+        limit. None says nothing. The query is taken as checked."""
+        scan = self.plans.first_scan(query)
+        if scan is None or self._is_closed:
+            return None
+        try:
+            page = self._engine.read_page_nowait(scan)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        # Keys that were cut do not say it all.
+        if page is None or page.longest_key >= keys.KEY_BYTES_MAX:
+            return None
+        if query.limit is None and len(page.documents) == scan.limit:
+            return None
+        if sum([len(document.data) for document in page.documents]) > bytes_max:
+            return None
+        return QueryResult(page.documents, page.version)
 
     def snapshot(self, first: Query | None = None) -> ReadSnapshot:
         """To be used in `async with`. `first`: a query whose first page will be read."""
@@ -558,7 +579,7 @@ class Database:
         generation = self._indexes.generation
         scan = None
         if first is not None and self._engine.is_shared:  # and so it is away
-            scan = single_scan(first, plan_query(first, self._indexes, generation))
+            scan = self.plans.first_scan(first)
         try:
             snapshot = await self._engine.open_snapshot(scan)
         except StorageError as error:
@@ -578,6 +599,7 @@ class Database:
             generation,
             on_missing=self._builder.request,
             scan_gate=self._scan_gate,
+            plans=self.plans,
         )
 
     async def _run_alone(self, body: Callable[[Transaction], Awaitable[T]]) -> T:

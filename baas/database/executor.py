@@ -24,8 +24,8 @@ from baas.database.planner import (
     PointGet,
     Scan,
     is_countable,
-    plan_query,
 )
+from baas.database.plans import Plans, single_scan
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.model.aggregates import Aggregate, Tally, aggregated_query
@@ -33,11 +33,10 @@ from baas.model.aggregates import Result as AggregateResult
 from baas.model.paths import FieldPath
 from baas.model.queries import Query, document_order, get_field, matches
 from baas.model.values import Fields, Reference
-from baas.storage.engine import EntryRow, FirstScan, KeyRange, Snapshot
+from baas.storage.engine import EntryRow, KeyRange, Snapshot
 
 BATCH_FIRST = 64
 BATCH_MAX = 500
-AT_ONCE_MAX = 128  # documents of a first page that one scan reads
 SCAN_SLICE = 250  # documents of a collection that are looked at on the loop; more go to a thread
 SORT_ON_LOOP_MAX = 2_000
 INDEX_AFTER_SCANNED = 100  # a collection that is read faster than an index is kept needs none
@@ -51,7 +50,8 @@ class QueryExecutor:
 
     `on_missing` is told which indexes would have spared reading a large collection. `scan_gate` is
     shared by the executors of a database: it bounds how many gather and sort a whole collection.
-    Queries are taken as checked. Does not close the snapshot.
+    `plans` are kept from one snapshot to the next. Queries are taken as checked. Does not close the
+    snapshot.
     """
 
     def __init__(
@@ -63,9 +63,10 @@ class QueryExecutor:
         on_missing: MissingIndexes | None = None,
         scan_gate: asyncio.Semaphore | None = None,
         index_after_scanned: int = INDEX_AFTER_SCANNED,
+        plans: Plans | None = None,
     ) -> None:
         self._snapshot = snapshot
-        self._indexes = indexes
+        self._plans = plans or Plans(indexes)
         self._generation = generation
         self._on_missing = on_missing
         self._scan_gate = scan_gate or asyncio.Semaphore()
@@ -75,7 +76,7 @@ class QueryExecutor:
     def _plan(self, query: Query) -> Plan:
         known = self._planned
         if known is None or known[0] is not query:
-            known = self._planned = (query, plan_query(query, self._indexes, self._generation))
+            known = self._planned = (query, self._plans.plan(query, self._generation))
         return known[1]
 
     async def run_query(self, query: Query) -> Documents:
@@ -110,10 +111,9 @@ class QueryExecutor:
         return found, False
 
     async def _read_at_once(self, query: Query) -> Documents | None:
-        """The answer, if a single scan gives it: most lists are so, and need neither sources nor
-        batches. None for all others."""
+        """The answer, if one small scan is all of it; None for all others."""
         first = single_scan(query, self._plan(query))
-        if first is None:
+        if first is None or query.limit is None:
             return None
         span, limit, descending = first.span, first.limit, first.descending
         if first.index is None:
@@ -277,20 +277,6 @@ class QueryExecutor:
                 return
             span = KeyRange(keys.document_key(documents[-1].path) + b"\x00", span.end)
             size = BATCH_MAX
-
-
-def single_scan(query: Query, plan: Plan) -> FirstScan | None:
-    """The scan of one span that is all of the answer, if it is small."""
-    limit = query.limit
-    if limit is None or limit > AT_ONCE_MAX or query.offset or query.select is not None:
-        return None
-    if isinstance(plan, CollectionScan) or len(plan) != 1:
-        return None
-    scan = plan[0]
-    if isinstance(scan, PointGet) or not scan.exact or len(scan.spans) != 1:
-        return None
-    index = scan.index.number if isinstance(scan, IndexScan) else None
-    return FirstScan(index, scan.spans[0], limit, scan.descending)
 
 
 def _filter(query: Query, documents: Documents) -> Documents:

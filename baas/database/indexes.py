@@ -157,7 +157,8 @@ class Indexes:
         self._by_collection[definition.collection_id] = (*others, index)
 
     def remove(self, index: Index) -> None:
-        """No commit maintains the index any more."""
+        """No commit maintains the index any more, and no new snapshot uses it."""
+        self.generation += 1
         collection_id = index.definition.collection_id
         self._by_definition.pop(index.definition, None)
         others = tuple([item for item in self.of_collection(collection_id) if item is not index])

@@ -9,7 +9,7 @@ from typing import Any
 from baas.http import transactions
 from baas.http.answers import JSON_LINES, Answer, AnyAnswer, StreamAnswer, json_answer
 from baas.http.requests import Request, parse_body
-from baas.model.queries import Query
+from baas.model.queries import Query, number_query
 from baas.services import queries
 from baas.wire.aggregates import decode_aggregates, encode_results
 from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
@@ -85,7 +85,7 @@ def _read_query(request: Request, body: bytes) -> Query:
 
 @lru_cache(maxsize=QUERIES_KEPT)
 def _parse_kept_query(body: bytes) -> Query:
-    return _parse_query(parse_body(body))
+    return number_query(_parse_query(parse_body(body)))
 
 
 def _parse_query(tree: Any) -> Query:

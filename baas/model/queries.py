@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import count
 from typing import Any, TypeAlias, assert_never
 
 from baas.errors import InvalidQuery
@@ -76,7 +77,8 @@ class Query:
     """`collection` names one collection. For a collection group `all_descendants` is set:
     `collection.segments[-1]` is the group's id and `parent` the document under which it is
     searched (None: the whole database). `select` None returns whole documents. Documents that lack
-    one of the `existing` fields are not in it: aggregations ask for that."""
+    one of the `existing` fields are not in it: aggregations ask for that. `number`: see
+    `number_query`."""
 
     collection: CollectionPath
     all_descendants: bool = False
@@ -89,6 +91,7 @@ class Query:
     limit: int | None = None
     select: tuple[FieldPath, ...] | None = None
     existing: tuple[FieldPath, ...] = ()
+    number: int | None = field(default=None, init=False, repr=False, compare=False)
     _matcher: Matcher | None = field(default=None, init=False, repr=False, compare=False)
     _orders: tuple[Order, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -96,6 +99,7 @@ class Query:
 Matcher: TypeAlias = Callable[[DocumentLike], bool]
 
 
+_numbers = count(1)
 _INEQUALITIES = frozenset(
     {
         Operator.NOT_EQUAL,
@@ -113,6 +117,14 @@ _EXPANDED = {
     Operator.IN: Operator.EQUAL,
     Operator.ARRAY_CONTAINS_ANY: Operator.ARRAY_CONTAINS,
 }
+
+
+def number_query(query: Query) -> Query:
+    """The same query, with a number that no other has: what was found out about it once can be
+    remembered by that, without keeping it. For queries that are kept and asked again; equal ones
+    will not do, since 1, 1.0 and True are equal. A changed copy has no number."""
+    object.__setattr__(query, "number", next(_numbers))
+    return query
 
 
 # Checks ------------------------------------------------------------------------------------------

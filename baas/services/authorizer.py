@@ -126,13 +126,34 @@ class Authorizer:
 
     async def check_list(self, query: Query, reader: DocumentReader) -> Grant:
         """Raises PermissionDenied unless every document that the query could return is allowed."""
+        if self._context.proofs.hold(self._ruleset, query, self._name.database, self._auth):
+            return NOTHING_LOOKED_UP
         request = list_request(query, self._name, self._auth, self._time)
-        ruleset = self._ruleset
         return await self._settle(
-            lambda found: ruleset.prove_list(request, found),
+            lambda found: self._prove(query, request, found),
             request,
             reader,
         )
+
+    def check_list_nowait(self, query: Query) -> bool:
+        """True if the caller may and the rules look at no document; False if it takes reads, and so
+        a snapshot, to tell. Raises PermissionDenied."""
+        if self._context.proofs.hold(self._ruleset, query, self._name.database, self._auth):
+            return True
+        request = list_request(query, self._name, self._auth, self._time)
+        decision = self._prove(query, request, {})
+        if decision.missing:
+            return False
+        if not decision.allowed:
+            raise self._denial(request)
+        return True
+
+    def _prove(self, query: Query, request: ListRequest, documents: Documents) -> Decision:
+        decision = self._ruleset.prove_list(request, documents)
+        if decision.is_lasting:
+            proofs = self._context.proofs
+            proofs.remember(self._ruleset, query, self._name.database, self._auth)
+        return decision
 
     async def check_writes(self, writes: Sequence[Write], transaction: Transaction) -> None:
         """Raises PermissionDenied unless every document change is allowed, each as the create, the

@@ -16,6 +16,7 @@ from baas.database.registry import Databases
 from baas.errors import BaasError
 from baas.projects.projects import Projects
 from baas.services.denial_traces import DenialTraces
+from baas.services.proofs import Proofs
 from baas.settings import Settings
 
 READY_SECONDS = 2.0
@@ -37,6 +38,7 @@ class Context:
     url_signer: UrlSigner
     secret: ServerSecret
     denials: DenialTraces
+    proofs: Proofs
     operator_token: str = field(repr=False)
 
     async def is_ready(self) -> bool:

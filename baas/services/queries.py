@@ -8,10 +8,12 @@ from asyncio import Semaphore, timeout
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeVar
 
 from baas.database.database import ReadSnapshot
 from baas.database.names import DatabaseName
+from baas.database.transaction import QueryResult
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError, InvalidArgument, ResourceExhausted
 from baas.model.aggregates import (
@@ -22,18 +24,19 @@ from baas.model.aggregates import (
     check_aggregates,
 )
 from baas.model.paths import CollectionPath, DocumentPath
-from baas.model.queries import NAME, Cursor, Order, Query, check_query
+from baas.model.queries import NAME, Cursor, Order, Query, check_query, number_query
 from baas.model.timestamps import Timestamp
 from baas.model.values import Reference
-from baas.services.authorizer import DocumentReader
+from baas.services.authorizer import Authorizer, DocumentReader
 from baas.services.caller import Caller
 from baas.services.context import Context
-from baas.services.documents import make_authorizer, open_database, read_time
+from baas.services.documents import make_authorizer, open_database, read_time, request_time
 
 T = TypeVar("T")
 COUNTED_AT_ONCE_MAX = 1_000  # keys: about what an answer of documents costs
 _BY_NAME = (Order(NAME),)
 _COUNT = (Aggregate("count", AggregateOperator.COUNT),)
+_FIRST_PAGES_KEPT = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,10 @@ async def run_query(
     limits = context.settings.limits
     maximum = limits.query_page_documents_max
     check_query(query, limits)
+    page = _read_nowait(context, caller, name, query, query)
+    if page is not None:
+        time = read_time(context, page.version)
+        return QueryPage(page.documents[:maximum], time, more=len(page.documents) > maximum)
     bounded = query
     if query.limit is None or query.limit > maximum:
         # One more than fits tells whether there is more.
@@ -171,12 +178,15 @@ async def list_documents(
     document, and the next page starts behind it. `with_total` also says how many documents the
     collection has, which takes the right to list all of them. Raises InvalidArgument for a bad
     token."""
-    start = None if page_token is None else _after(collection, page_token)
-    # What the rules see as the limit is what the caller asked for; one more tells whether there
-    # is more.
-    asked = Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size)
-    query = Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size + 1)
+    if page_token is None:
+        asked, query = _first_page(collection, page_size)
+    else:
+        asked, query = _page_queries(collection, page_size, _after(collection, page_token))
     total = None
+    page = None if with_total else _read_nowait(context, caller, name, asked, query)
+    if page is not None:
+        time = read_time(context, page.version)
+        return _list_page(page.documents, page_size, time)
     database = await open_database(context, name)
     async with database.snapshot(query) as snapshot:
         await _check_list(context, caller, name, asked, snapshot)
@@ -188,9 +198,54 @@ async def list_documents(
             query, bytes_max=context.settings.limits.answer_bytes_max
         )
         time = read_time(context, snapshot.version)
+    return _list_page(found, page_size, time, is_cut=is_cut, total=total)
+
+
+@lru_cache(maxsize=_FIRST_PAGES_KEPT)
+def _first_page(collection: CollectionPath, page_size: int) -> tuple[Query, Query]:
+    """Asked for again and again, so that what is found out about it can be remembered."""
+    asked, query = _page_queries(collection, page_size, None)
+    return number_query(asked), number_query(query)
+
+
+def _page_queries(
+    collection: CollectionPath, page_size: int, start: Cursor | None
+) -> tuple[Query, Query]:
+    """What the caller asks for, limit and all, as the rules see it; and what is read: one document
+    more tells whether there are more."""
+    return (
+        Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size),
+        Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size + 1),
+    )
+
+
+def _list_page(
+    found: list[StoredDocument],
+    page_size: int,
+    time: Timestamp,
+    *,
+    is_cut: bool = False,
+    total: int | None = None,
+) -> QueryPage:
     documents = found[:page_size]
     token = _page_token(documents[-1].path) if is_cut or len(found) > page_size else None
     return QueryPage(documents, time, next_token=token, total=total)
+
+
+def _read_nowait(
+    context: Context, caller: Caller, name: DatabaseName, asked: Query, query: Query
+) -> QueryResult | None:
+    """The whole answer to a small query, if the caller may list what is `asked` and that, and the
+    answer, can be told at once: of most lists. None says nothing. Raises PermissionDenied."""
+    ruleset = context.projects.find_ruleset(name)
+    database = None if ruleset is None else context.databases.find(name)
+    if ruleset is None or database is None or database.is_shared:
+        return None
+    if not caller.bypasses_rules:
+        authorizer = Authorizer(context, caller, name, ruleset, request_time(context))
+        if not authorizer.check_list_nowait(asked):
+            return None
+    return database.read_page_nowait(query, bytes_max=context.settings.limits.answer_bytes_max)
 
 
 async def _read_allowed(

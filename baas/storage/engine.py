@@ -123,12 +123,22 @@ class EntryRow:
 
 @dataclass(frozen=True, slots=True)
 class FirstScan:
-    """What a snapshot will probably be asked first: entries of `index`, or documents for None."""
+    """The first `limit` documents of a span of keys, which with `index` are those of its entries:
+    read at once, or what a snapshot will probably be asked first."""
 
     index: int | None
     span: KeyRange
     limit: int
     descending: bool = False
+
+
+@dataclass(slots=True)
+class Page:
+    """Documents of one instant, which is `version`. `longest_key`: of the entries, 0 for none."""
+
+    version: int
+    documents: list[StoredDocument]
+    longest_key: int
 
 
 class Snapshot(Protocol):
@@ -210,6 +220,11 @@ class StorageEngine(Protocol):
 
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         """The latest committed images, read as of one instant, in the order of `keys`."""
+        ...
+
+    def read_page_nowait(self, scan: FirstScan) -> Page | None:
+        """The latest committed documents of a small scan, where that takes no waiting; else None,
+        and for no documents at all: a snapshot has to tell."""
         ...
 
     async def open_snapshot(self, first: FirstScan | None = None) -> Snapshot:

@@ -21,6 +21,7 @@ from baas.storage.engine import (
     FirstScan,
     Head,
     KeyRange,
+    Page,
 )
 from baas.storage.mongo_batches import Lookups, Openings
 from baas.storage.mongo_client import Document, MongoConnection, Session, is_duplicate
@@ -127,6 +128,9 @@ class MongoEngine:
         ids = [self._rows.document(key) for key in keys]
         found, _ = await self._shared.documents.get(ids)
         return [found.get(row_id) for row_id in ids]
+
+    def read_page_nowait(self, scan: FirstScan) -> Page | None:
+        return None  # every read is a round trip
 
     async def open_snapshot(self, first: FirstScan | None = None) -> MongoSnapshot:
         self._check_open()

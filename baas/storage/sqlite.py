@@ -21,12 +21,14 @@ from baas.storage.engine import (
     EngineUnavailable,
     FirstScan,
     Head,
+    Page,
 )
 from baas.storage.sqlite_reads import (
     INLINE_ROWS_MAX,
     SqliteSnapshot,
     read_document,
     read_documents,
+    read_page,
 )
 from baas.storage.sqlite_schema import (
     as_storage_error,
@@ -131,6 +133,11 @@ class SqliteEngine:
             finally:
                 await snapshot.close()
         return self._read(lambda connection: _read_at_once(connection, keys))
+
+    def read_page_nowait(self, scan: FirstScan) -> Page | None:
+        if scan.limit > INLINE_ROWS_MAX:
+            return None
+        return self._read(lambda connection: read_page(connection, scan))
 
     async def open_snapshot(self, first: FirstScan | None = None) -> SqliteSnapshot:
         if self._is_closed:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import apsw
 
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
-from baas.storage.engine import EngineUnavailable, EntryRow, KeyRange, LogRecord
+from baas.storage.engine import EngineUnavailable, EntryRow, FirstScan, KeyRange, LogRecord, Page
 from baas.storage.sqlite_schema import as_storage_error, fetch_one
 
 T = TypeVar("T")
@@ -28,6 +29,8 @@ _GET = f"SELECT {_IMAGE} FROM documents WHERE key = ?"
 _GET_AT = (
     f"SELECT {_IMAGE} FROM history WHERE key = ? AND superseded > ? ORDER BY superseded LIMIT 1"
 )
+# CROSS JOIN fixes the order of the loops: entries first.
+_ENTRIES = "entries CROSS JOIN documents ON documents.id = entries.document"
 _LOG = "SELECT version, ordinal, path, deleted FROM log"
 
 
@@ -72,15 +75,40 @@ def scan_entries(
     connection: apsw.Connection, index: int, span: KeyRange, limit: int, descending: bool
 ) -> list[EntryRow]:
     where, bindings = _where("entries.key", span)
-    # CROSS JOIN fixes the order of the loops: entries first.
     rows = connection.execute(
-        f"SELECT entries.key, {_IMAGE}"
-        " FROM entries CROSS JOIN documents ON documents.id = entries.document"
-        f' WHERE "index" = ? AND {where}'
+        f'SELECT entries.key, {_IMAGE} FROM {_ENTRIES} WHERE "index" = ? AND {where}'
         f" ORDER BY entries.key {_direction(descending)} LIMIT ?",
         (index, *bindings, limit),
     )
     return [EntryRow(key, StoredDocument(*image)) for key, *image in rows]
+
+
+def read_page(connection: apsw.Connection, scan: FirstScan) -> Page | None:
+    """A page and its version by one statement, which sees one state of the database; None where
+    there is no row that could tell the version."""
+    span, index = scan.span, scan.index
+    bindings: list[Any] = [span.start] if span.end is None else [span.start, span.end]
+    if index is not None:
+        bindings.insert(0, index)
+    bindings.append(scan.limit)
+    sql = _page_sql(index is not None, span.end is not None, scan.descending)
+    rows: list[Any] = connection.execute(sql, bindings).fetchall()
+    if not rows:
+        return None
+    documents = [StoredDocument(*row[:4]) for row in rows]
+    longest = 0 if index is None else max([row[5] for row in rows])
+    return Page(rows[0][4], documents, longest)
+
+
+@cache
+def _page_sql(is_index: bool, is_bounded: bool, descending: bool) -> str:
+    key = "entries.key" if is_index else "key"
+    source = f'FROM {_ENTRIES} WHERE "index" = ? AND' if is_index else "FROM documents WHERE"
+    return (
+        f"SELECT {_IMAGE}, (SELECT version FROM head){', length(entries.key)' if is_index else ''}"
+        f" {source} {key} >= ?{f' AND {key} < ?' if is_bounded else ''}"
+        f" ORDER BY {key} {_direction(descending)} LIMIT ?"
+    )
 
 
 def count_documents(connection: apsw.Connection, span: KeyRange, limit: int | None) -> int:

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
     BackfillRow,
     CommitGroup,
     CommitRecord,
     EngineConflict,
     Entry,
+    FirstScan,
     KeyRange,
     Snapshot,
     StorageEngine,
@@ -400,6 +402,38 @@ async def test_entries_lead_to_their_documents(engine: StorageEngine) -> None:
         assert await snapshot.count_entries(1, ALL) == 3
         assert await snapshot.count_entries(1, ALL, limit=2) == 2
         assert await snapshot.count_entries(3, ALL) == 0
+
+
+async def test_a_page_at_once_is_what_a_snapshot_would_give(engine: StorageEngine) -> None:
+    """An engine that would have to wait gives none; so does SQLite, of nothing and of too much."""
+    writer = Writer(engine)
+    for version in range(1, 4):
+        await writer.write(version, {f"{version}{number}": "" for number in range(9)})
+    rows = [Entry(1, bytes([9 - at])) for at in range(9)]
+    await engine.backfill([BackfillRow(key(f"1{at}"), 1, [row]) for at, row in enumerate(rows)])
+    given = 0
+    async with snapshot_of(engine) as snapshot:
+        for span in (ALL, KeyRange(b"12", b"25"), KeyRange(b"", b"20"), KeyRange(b"\x03", b"\x07")):
+            for limit, descending in ((1, False), (5, True), (100, False)):
+                documents = await snapshot.scan_documents(span, limit=limit, descending=descending)
+                page = engine.read_page_nowait(FirstScan(None, span, limit, descending))
+                if page is not None:
+                    assert (page.version, page.longest_key) == (3, 0)
+                    assert page_of(page.documents) == page_of(documents)
+                    given += 1
+                entries = await snapshot.scan_entries(1, span, limit=limit, descending=descending)
+                page = engine.read_page_nowait(FirstScan(1, span, limit, descending))
+                if page is not None:
+                    assert (page.version, page.longest_key) == (3, 1)
+                    assert page_of(page.documents) == page_of([row.document for row in entries])
+                    given += 1
+    assert given == (0 if engine.is_shared else 18)
+    assert engine.read_page_nowait(FirstScan(None, KeyRange(b"x", None), 5, False)) is None
+    assert engine.read_page_nowait(FirstScan(None, ALL, 1_000_000, False)) is None
+
+
+def page_of(documents: list[StoredDocument]) -> list[tuple[object, ...]]:
+    return [(one.name, one.data, one.created, one.version) for one in documents]
 
 
 async def test_entries_move_with_their_document(engine: StorageEngine) -> None:

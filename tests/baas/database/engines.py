@@ -12,6 +12,7 @@ from baas.storage.engine import (
     EngineUnavailable,
     FirstScan,
     Head,
+    Page,
     Snapshot,
     StorageEngine,
 )
@@ -76,6 +77,9 @@ class SteeredEngine:
 
     async def read_history_bytes(self) -> int:
         return await self.engine.read_history_bytes()
+
+    def read_page_nowait(self, scan: FirstScan) -> Page | None:
+        return self.engine.read_page_nowait(scan)
 
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         return await self.engine.get_documents(keys)

@@ -23,6 +23,7 @@ from baas.storage.engine import (
     Head,
     KeyRange,
     LogRecord,
+    Page,
 )
 from baas.storage.store import StoreMissing, StoreName
 
@@ -171,6 +172,9 @@ class SharedEngine:
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         await self._reach()
         return [self.state.image(key, self.state.version) for key in keys]
+
+    def read_page_nowait(self, scan: FirstScan) -> Page | None:
+        return None
 
     async def open_snapshot(self, first: FirstScan | None = None) -> SharedSnapshot:
         await self._reach()

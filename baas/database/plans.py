@@ -1,0 +1,55 @@
+"""Plans of queries that come again and again, made once for each state of the indexes."""
+
+from __future__ import annotations
+
+from baas.database.indexes import Indexes
+from baas.database.planner import CollectionScan, NameScan, Plan, PointGet, plan_query
+from baas.model.queries import Query
+from baas.storage.engine import FirstScan
+
+PLANS_MAX = 2_000  # kept for one database; past that, all are forgotten
+PAGE_DOCUMENTS_MAX = 128  # of a first page that is read at once
+
+
+class Plans:
+    """Plans on one database's indexes. Kept are those of queries that have a number."""
+
+    def __init__(self, indexes: Indexes) -> None:
+        self._indexes = indexes
+        self._kept: dict[int, tuple[int, Plan, FirstScan | None]] = {}
+
+    def plan(self, query: Query, generation: int) -> Plan:
+        """As `plan_query`."""
+        return self._find(query, generation)[1]
+
+    def first_scan(self, query: Query) -> FirstScan | None:
+        """What reads the query's first page, on the indexes that are ready now."""
+        return self._find(query, self._indexes.generation)[2]
+
+    def _find(self, query: Query, generation: int) -> tuple[int, Plan, FirstScan | None]:
+        number = query.number
+        found = None if number is None else self._kept.get(number)
+        if found is None or found[0] != generation:
+            plan = plan_query(query, self._indexes, generation)
+            found = (generation, plan, single_scan(query, plan))
+            if number is not None:
+                if len(self._kept) >= PLANS_MAX:
+                    self._kept.clear()
+                self._kept[number] = found
+        return found
+
+
+def single_scan(query: Query, plan: Plan) -> FirstScan | None:
+    """The scan that gives the query's first documents, if one scan of one span does and they are
+    few: of most lists, which then need neither sources nor batches. None for all others."""
+    if isinstance(plan, CollectionScan) or len(plan) != 1:
+        return None
+    if query.limit is not None and not 0 < query.limit <= PAGE_DOCUMENTS_MAX:
+        return None
+    if query.offset or query.select is not None:
+        return None
+    scan = plan[0]
+    if isinstance(scan, PointGet) or not scan.exact or len(scan.spans) != 1:
+        return None
+    index = None if isinstance(scan, NameScan) else scan.index.number
+    return FirstScan(index, scan.spans[0], query.limit or PAGE_DOCUMENTS_MAX, scan.descending)
