@@ -63,7 +63,7 @@ function Page({
     case "files":
       return <FilesPage key={route.project} route={route} />;
     case "rules":
-      return <RulesPage key={route.project} project={route.project} />;
+      return <RulesPage key={route.project} route={route} />;
     case "users":
       return <UsersPage key={route.project} project={route.project} />;
     case "settings":

@@ -1,4 +1,4 @@
-"""Projects, keys, rules and users in the console."""
+"""Projects, keys and users in the console."""
 
 from __future__ import annotations
 
@@ -10,16 +10,6 @@ from tests.console.conftest import NewPage
 from tests.processes import ServerProcess, checked
 
 pytestmark = pytest.mark.browser
-
-RULES = """rules_version = '2';
-service cloud.firestore {
-  match /databases/{database}/documents {
-    match /notes/{note} {
-      allow read: if request.auth != null;
-    }
-  }
-}
-"""
 
 
 def test_a_project_is_created_with_a_publishable_key(
@@ -88,61 +78,6 @@ def test_a_project_is_deleted_only_by_typing_its_id(
     dialog.get_by_role("button", name="Delete project").click()
     expect(page.get_by_role("heading", name="Projects", exact=True)).to_be_visible()
     assert operator.get("/admin/projects/short-lived").status_code == 404
-
-
-def test_rules_are_checked_as_they_are_typed_and_deployed(
-    open_console: NewPage, server: ServerProcess, operator: httpx.Client
-) -> None:
-    server.create_project("with-rules")
-    page = open_console("#/projects/with-rules/rules")
-    editor = page.get_by_role("textbox", name="Security rules")
-    editor.fill(RULES.replace("!= null;", "!="))
-    problems = page.get_by_role("complementary", name="Problems")
-    problem = problems.get_by_role("button").first
-    expect(problem).to_contain_text("line 6, column 5")
-    expect(page.locator(".cm-lint-marker-error")).to_have_count(1)
-    expect(page.get_by_role("button", name="Deploy")).to_be_disabled()
-    problem.click()
-    expect(editor).to_be_focused()
-
-    editor.fill(RULES)
-    expect(problems).to_contain_text("No problems found")
-    page.keyboard.press("Control+s")
-    dialog = page.get_by_role("dialog", name="Deploy these rules?")
-    expect(dialog.locator(".cm-changedLine").first).to_be_visible()
-    dialog.get_by_role("button", name="Deploy", exact=True).click()
-    expect(page.get_by_text("The rules are in force")).to_be_visible()
-    expect(page.get_by_text("not deployed")).to_have_count(0)
-    assert checked(operator.get("/admin/projects/with-rules/rules"))["source"] == RULES
-
-
-def test_open_rules_are_refused_with_what_they_expose(
-    open_console: NewPage, server: ServerProcess, operator: httpx.Client
-) -> None:
-    server.create_project("open-rules", RULES)
-    page = open_console("#/projects/open-rules/rules")
-    source = RULES.replace("if request.auth != null", "if true")
-    page.get_by_role("textbox", name="Security rules").fill(source)
-    page.get_by_role("button", name="Deploy").click()
-    dialog = page.get_by_role("dialog", name="Deploy these rules?")
-    dialog.get_by_role("button", name="Deploy", exact=True).click()
-    expect(dialog.get_by_role("alert")).to_contain_text("let everybody in")
-    expect(dialog.locator(".open-paths")).to_contain_text("notes")
-    assert checked(operator.get("/admin/projects/open-rules/rules"))["source"] == RULES
-    expect(dialog.get_by_role("button", name="Deploy open rules")).to_be_disabled()
-    dialog.get_by_label("This data is meant to be public").check()
-    dialog.get_by_role("button", name="Deploy open rules").click()
-    expect(page.get_by_text("The rules are in force")).to_be_visible()
-    assert checked(operator.get("/admin/projects/open-rules/rules"))["source"] == source
-
-
-def test_changed_rules_are_not_left_silently(open_console: NewPage, server: ServerProcess) -> None:
-    server.create_project("kept-rules", RULES)
-    page = open_console("#/projects/kept-rules/rules")
-    page.get_by_role("textbox", name="Security rules").fill("// later")
-    page.get_by_role("link", name="Data").click()
-    page.get_by_role("button", name="Keep editing").click()
-    expect(page.get_by_role("textbox", name="Security rules")).to_contain_text("// later")
 
 
 def test_users_are_created_disabled_and_deleted(

@@ -31,32 +31,17 @@ export interface User {
   lastSignIn: string | null;
 }
 
-export interface Rules {
-  source: string;
-  ruleset: string | null;
-  deployedAt: string | null;
-}
-
-export interface Diagnostic {
-  severity: "error" | "warning";
-  message: string;
-  line: number;
-  column: number;
-  endColumn: number;
-  hint: string | null;
-}
-
 const enc = encodeURIComponent;
 
-function projectPath(project: string): string {
+export function projectPath(project: string): string {
   return `/admin/projects/${enc(project)}`;
 }
 
-function text(value: unknown): string | null {
+export function text(value: unknown): string | null {
   return typeof value === "string" ? value : null;
 }
 
-function list(value: unknown): JsonObject[] {
+export function list(value: unknown): JsonObject[] {
   return Array.isArray(value) ? (value as JsonObject[]) : [];
 }
 
@@ -165,51 +150,6 @@ export async function listCollections(
   const path = `${projectPath(project)}/databases/${enc(database)}/collections${query}`;
   const { collections } = await call("GET", path, signal === undefined ? {} : { signal });
   return Array.isArray(collections) ? collections.map(String) : [];
-}
-
-// Rules
-
-export async function getRules(project: string): Promise<Rules> {
-  return decodeRules(await call("GET", `${projectPath(project)}/rules`));
-}
-
-export async function deployRules(
-  project: string,
-  source: string,
-  allowOpen: boolean,
-): Promise<Rules> {
-  const body = { source, allow_open: allowOpen };
-  const rules = decodeRules(await call("PUT", `${projectPath(project)}/rules`, { body }));
-  return { ...rules, source };
-}
-
-export async function checkRules(
-  project: string,
-  source: string,
-  signal: AbortSignal,
-): Promise<Diagnostic[]> {
-  const options = { body: { source }, signal };
-  const answer = await call("POST", `${projectPath(project)}/rules:check`, options);
-  return decodeDiagnostics(answer.diagnostics);
-}
-
-export function decodeDiagnostics(tree: unknown): Diagnostic[] {
-  return list(tree).map((item) => ({
-    severity: /warning/i.test(String(item.severity)) ? "warning" : "error",
-    message: String(item.message),
-    line: Number(item.line) || 1,
-    column: Number(item.column) || 1,
-    endColumn: Number(item.end_column) || Number(item.column) || 1,
-    hint: text(item.hint),
-  }));
-}
-
-function decodeRules(tree: JsonObject): Rules {
-  return {
-    source: text(tree.source) ?? "",
-    ruleset: text(tree.ruleset),
-    deployedAt: text(tree.deployed_at),
-  };
 }
 
 // Users

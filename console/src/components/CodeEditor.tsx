@@ -19,6 +19,7 @@ import {
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { type ReactNode, type RefObject, useEffect, useRef } from "react";
+import { NOTHING_PAINTED, type Painted, painting, setPainted } from "./painting";
 
 const look = EditorView.theme({
   "&": { backgroundColor: "var(--panel)", color: "var(--text)", fontSize: "12.5px" },
@@ -84,6 +85,8 @@ const look = EditorView.theme({
     color: "var(--muted)",
     padding: "3px 10px",
   },
+  // The original sign is in few fonts.
+  ".cm-collapsedLines:before, .cm-collapsedLines:after": { content: '"···"', padding: "0 6px" },
 });
 
 const colours = HighlightStyle.define([
@@ -118,6 +121,7 @@ export function CodeEditor({
   language,
   label,
   marks,
+  painted = NOTHING_PAINTED,
   readOnly = false,
   viewRef,
 }: {
@@ -126,6 +130,7 @@ export function CodeEditor({
   language: Extension;
   label: string;
   marks?: readonly Mark[];
+  painted?: Painted;
   readOnly?: boolean;
   viewRef?: RefObject<EditorView | null>;
 }): ReactNode {
@@ -159,6 +164,7 @@ export function CodeEditor({
           EditorView.updateListener.of((update) => {
             if (update.docChanged) changed.current?.(update.state.doc.toString());
           }),
+          painting,
           language,
           codeLook,
         ],
@@ -190,6 +196,10 @@ export function CodeEditor({
     }));
     editor.dispatch(setDiagnostics(editor.state, shown));
   }, [marks]);
+
+  useEffect(() => {
+    view.current?.dispatch({ effects: setPainted.of(painted) });
+  }, [painted]);
 
   return <div className="code" ref={holder} />;
 }

@@ -9,7 +9,17 @@ import {
   urlPath,
 } from "./paths";
 import { encodeQuery, guessKind, type View } from "./queries";
-import { dataHash, pageHash, parseHash, referenceHash, setupToken } from "./routes";
+import {
+  ANY_DENIAL,
+  dataHash,
+  pageHash,
+  parseHash,
+  referenceHash,
+  rulesHash,
+  setupToken,
+} from "./routes";
+
+const RULES = { page: "rules", project: "demo", release: null, denials: ANY_DENIAL };
 
 const VIEW: View = {
   where: [
@@ -30,11 +40,24 @@ describe("hash addresses", () => {
     ["#/", { page: "projects" }],
     ["#/projects", { page: "projects" }],
     ["#/setup?token=abc", { page: "setup" }],
-    ["#/projects/demo/rules", { page: "rules", project: "demo" }],
+    ["#/projects/demo/rules", { ...RULES, section: "editor" }],
+    ["#/projects/demo/rules/history/abc", { ...RULES, section: "history", release: "abc" }],
+    ["#/projects/demo/rules/nope", { page: "unknown", hash: "#/projects/demo/rules/nope" }],
+    ["#/projects/demo/rules/audit/x", { page: "unknown", hash: "#/projects/demo/rules/audit/x" }],
     ["#/projects/demo/nope", { page: "unknown", hash: "#/projects/demo/nope" }],
     ["#/projects/demo/data/%E0%A4%A", { page: "unknown", hash: "#/projects/demo/data/%E0%A4%A" }],
   ])("%s", (hash, route) => {
     expect(parseHash(hash)).toEqual(route);
+  });
+
+  test("denials that are looked for come back from their hash", () => {
+    const denials = { requestId: "a-1", path: "notes/a b&c", uid: "x=y", method: "get" };
+    const hash = rulesHash("demo", "denials", { denials });
+    expect(parseHash(hash)).toEqual({ ...RULES, section: "denials", denials });
+    expect(rulesHash("demo")).toBe("#/projects/demo/rules");
+    expect(rulesHash("demo", "history", { release: "r/1" })).toBe(
+      "#/projects/demo/rules/history/r%2F1",
+    );
   });
 
   test("a data view comes back from its hash as it was", () => {

@@ -10,10 +10,39 @@ export type Route =
   | { page: "setup" }
   | { page: "data"; project: string; database: string; path: Segments; view: View }
   | { page: "files"; project: string; bucket: string | null; folder: Segments; object: string | null }
-  | { page: "rules"; project: string }
+  | RulesRoute
   | { page: "users"; project: string }
   | { page: "settings"; project: string }
   | { page: "unknown"; hash: string };
+
+export const RULES_SECTIONS = ["editor", "history", "denials", "audit"] as const;
+export type RulesSection = (typeof RULES_SECTIONS)[number];
+
+export interface RulesRoute {
+  page: "rules";
+  project: string;
+  section: RulesSection;
+  /** The release shown, of the history. */
+  release: string | null;
+  /** What denials are looked for. */
+  denials: DenialFilter;
+}
+
+/** Empty: any. `path` takes what is below it too. */
+export interface DenialFilter {
+  requestId: string;
+  path: string;
+  uid: string;
+  method: string;
+}
+
+export const ANY_DENIAL: DenialFilter = { requestId: "", path: "", uid: "", method: "" };
+const DENIAL_PARAMETERS = [
+  ["requestId", "request"],
+  ["path", "path"],
+  ["uid", "uid"],
+  ["method", "method"],
+] as const;
 
 export type ProjectPage = "data" | "files" | "rules" | "users" | "settings";
 
@@ -35,7 +64,8 @@ export function parseHash(hash: string): Route {
   if (first === "setup" && project === undefined) return { page: "setup" };
   if (first !== "projects") return unknown;
   if (project === undefined) return { page: "projects" };
-  if (page === "rules" || page === "users" || page === "settings")
+  if (page === "rules") return rulesRoute(project, rest, parameters) ?? unknown;
+  if (page === "users" || page === "settings")
     return rest.length === 0 ? { page, project } : unknown;
   if (page === "files") {
     const [bucket = null, ...folder] = rest;
@@ -45,6 +75,35 @@ export function parseHash(hash: string): Route {
   const view = decodeView(parameters);
   const database = parameters.get("database") ?? DEFAULT_DATABASE;
   return { page: "data", project, database, path: rest, view };
+}
+
+function rulesRoute(
+  project: string,
+  segments: Segments,
+  parameters: URLSearchParams,
+): RulesRoute | null {
+  const [section = "editor", named, ...rest] = segments;
+  const release = named ?? null;
+  const found = RULES_SECTIONS.find((one) => one === section);
+  if (found === undefined || rest.length > 0) return null;
+  if (release !== null && found !== "history") return null;
+  const denials = { ...ANY_DENIAL };
+  for (const [name, parameter] of DENIAL_PARAMETERS) denials[name] = parameters.get(parameter) ?? "";
+  return { page: "rules", project, section: found, release, denials };
+}
+
+/** The hash of a part of the rules page. */
+export function rulesHash(
+  project: string,
+  section: RulesSection = "editor",
+  { release = null, denials = ANY_DENIAL }: Partial<Pick<RulesRoute, "release" | "denials">> = {},
+): string {
+  const segments = section === "editor" ? [] : [section, ...(release === null ? [] : [release])];
+  const parameters = new URLSearchParams();
+  for (const [name, parameter] of DENIAL_PARAMETERS)
+    if (denials[name] !== "") parameters.set(parameter, denials[name]);
+  const query = parameters.toString();
+  return `${pageHash(project, "rules")}${segments.map((one) => `/${encodeURIComponent(one)}`).join("")}${query === "" ? "" : `?${query}`}`;
 }
 
 /** The hash of a data view. The database and an empty view leave no trace. */

@@ -1,0 +1,306 @@
+/** The request of the playground: what, where, by whom, with which data, when. */
+
+import {
+  Autocomplete,
+  Button,
+  Checkbox,
+  NativeSelect,
+  SegmentedControl,
+  Textarea,
+  TextInput,
+} from "@mantine/core";
+import { type ReactNode, useState } from "react";
+import { listDatabases, listUsers } from "../api/admin";
+import { listBuckets } from "../api/files";
+import { useLoaded } from "../api/hooks";
+import { explainRules } from "../api/trials";
+import {
+  encodeTrial,
+  type FormFault,
+  fieldsText,
+  METHODS,
+  type Method,
+  readsBefore,
+  type TrialForm,
+  writesData,
+} from "../model/trials";
+import { FilterBar } from "./FilterBar";
+import { toastError } from "./feedback";
+
+const USERS_OFFERED = 200;
+const MONO = { input: { fontFamily: "var(--mono)", fontSize: 12 } };
+const NO_NAMES: readonly string[] = [];
+
+interface Part {
+  project: string;
+  form: TrialForm;
+  set: (change: Partial<TrialForm>) => void;
+  /** What to say at an input. */
+  faultOf: (input: keyof TrialForm) => string | null;
+}
+
+export function PlaygroundForm({
+  project,
+  form,
+  onForm,
+  isActive,
+  fault,
+}: {
+  project: string;
+  form: TrialForm;
+  onForm: (form: TrialForm) => void;
+  isActive: boolean;
+  fault: FormFault | null;
+}): ReactNode {
+  const part: Part = {
+    project,
+    form,
+    set: (change) => onForm({ ...form, ...change }),
+    faultOf: (input) => (fault?.input === input ? fault.message : null),
+  };
+  return (
+    <>
+      <div className="row">
+        <SegmentedControl
+          aria-label="Service"
+          data={[
+            { value: "documents", label: "Documents" },
+            { value: "objects", label: "Files" },
+          ]}
+          value={form.service}
+          onChange={(value) => part.set({ service: value as TrialForm["service"] })}
+        />
+        <NativeSelect
+          aria-label="Method"
+          data={[...METHODS]}
+          value={form.method}
+          onChange={(event) => part.set({ method: event.currentTarget.value as Method })}
+        />
+      </div>
+      <Target {...part} isActive={isActive} />
+      <Caller {...part} isActive={isActive} />
+      {readsBefore(form) && <Before {...part} />}
+      {writesData(form) && (
+        <Data {...part} input="afterText" label="Data after the write" take="Take what is stored" />
+      )}
+      <TextInput
+        label="Request time"
+        description="Empty: now."
+        placeholder="2026-11-22T17:00:00Z"
+        value={form.time}
+        error={part.faultOf("time")}
+        onChange={(event) => part.set({ time: event.currentTarget.value })}
+        styles={MONO}
+      />
+    </>
+  );
+}
+
+function Target({ project, form, set, faultOf, isActive }: Part & { isActive: boolean }): ReactNode {
+  const ofObjects = form.service === "objects";
+  const isList = form.method === "list";
+  const places = useLoaded(`places ${project} ${ofObjects} ${isActive}`, async () => {
+    if (!isActive) return [];
+    return ofObjects ? listBuckets(project) : listDatabases(project);
+  });
+  const found = places.data ?? [];
+  const input = ofObjects ? "bucket" : "database";
+  const what = ofObjects ? (isList ? "Prefix" : "File") : isList ? "Collection" : "Document";
+  return (
+    <>
+      {(ofObjects || found.length > 1) && (
+        <NativeSelect
+          label={ofObjects ? "Bucket" : "Database"}
+          data={ofObjects ? ["", ...found] : found}
+          value={form[input]}
+          error={faultOf(input)}
+          onChange={(event) => set({ [input]: event.currentTarget.value })}
+        />
+      )}
+      <TextInput
+        label={what}
+        placeholder={ofObjects ? "photos/ada.png" : isList ? "notes" : "notes/n1"}
+        value={form.path}
+        error={faultOf("path")}
+        onChange={(event) => set({ path: event.currentTarget.value })}
+        autoComplete="off"
+        spellCheck={false}
+        styles={MONO}
+      />
+      {isList && ofObjects && (
+        <Checkbox
+          size="xs"
+          label="By folder, as apps that browse do"
+          checked={form.byFolder}
+          onChange={(event) => set({ byFolder: event.currentTarget.checked })}
+        />
+      )}
+      {isList && !ofObjects && (
+        <div className="query">
+          <FilterBar view={form.view} names={NO_NAMES} onChange={(view) => set({ view })} />
+          <div className="row">
+            <TextInput
+              aria-label="Limit"
+              placeholder="limit"
+              inputMode="numeric"
+              value={form.limit}
+              error={faultOf("limit")}
+              onChange={(event) => set({ limit: event.currentTarget.value })}
+              w={90}
+            />
+            <Checkbox
+              size="xs"
+              label="Every collection of this id"
+              checked={form.view.group}
+              onChange={(event) =>
+                set({ view: { ...form.view, group: event.currentTarget.checked } })
+              }
+            />
+          </div>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Caller({ project, form, set, faultOf, isActive }: Part & { isActive: boolean }): ReactNode {
+  const wanted = isActive && form.caller === "user";
+  const users = useLoaded(`trial users ${project} ${wanted}`, async () =>
+    wanted ? (await listUsers(project, null, USERS_OFFERED)).users : [],
+  );
+  const byEmail = new Map((users.data ?? []).map((user) => [user.email, user.uid]));
+  const [typed, setTyped] = useState("");
+  const chosen = (users.data ?? []).find((user) => user.uid === form.user)?.email;
+  return (
+    <fieldset className="part">
+      <legend>Caller</legend>
+      <SegmentedControl
+        aria-label="Caller"
+        data={[
+          { value: "nobody", label: "Not signed in" },
+          { value: "user", label: "A user" },
+          { value: "custom", label: "Made up" },
+        ]}
+        value={form.caller}
+        onChange={(value) => set({ caller: value as TrialForm["caller"] })}
+      />
+      {form.caller === "user" && (
+        <Autocomplete
+          size="xs"
+          label="User"
+          description="By e-mail address or uid."
+          data={[...byEmail.keys()]}
+          value={typed === "" ? (chosen ?? form.user) : typed}
+          error={faultOf("user")}
+          onChange={(text) => {
+            setTyped(text);
+            set({ user: byEmail.get(text) ?? text.trim() });
+          }}
+          limit={20}
+          spellCheck={false}
+          styles={MONO}
+        />
+      )}
+      {form.caller === "custom" && (
+        <TextInput
+          label="uid"
+          value={form.uid}
+          error={faultOf("uid")}
+          onChange={(event) => set({ uid: event.currentTarget.value })}
+          autoComplete="off"
+          spellCheck={false}
+          styles={MONO}
+        />
+      )}
+      {form.caller !== "nobody" && (
+        <Textarea
+          label={form.caller === "user" ? "Further claims" : "Claims"}
+          description="JSON, besides what every token says."
+          placeholder='{"admin": true}'
+          value={form.claims}
+          error={faultOf("claims")}
+          onChange={(event) => set({ claims: event.currentTarget.value })}
+          autosize
+          minRows={1}
+          maxRows={8}
+          spellCheck={false}
+          styles={MONO}
+        />
+      )}
+    </fieldset>
+  );
+}
+
+function Before(part: Part): ReactNode {
+  const { form, set } = part;
+  return (
+    <fieldset className="part">
+      <legend>{form.service === "objects" ? "The file" : "The document"}</legend>
+      <SegmentedControl
+        aria-label="What is there before"
+        data={[
+          { value: "stored", label: "As stored" },
+          { value: "none", label: "Missing" },
+          { value: "given", label: "Made up" },
+        ]}
+        value={form.before}
+        onChange={(value) => set({ before: value as TrialForm["before"] })}
+      />
+      {form.before === "given" && (
+        <Data {...part} input="beforeText" label="Data before" take="Take what is stored" />
+      )}
+    </fieldset>
+  );
+}
+
+function Data({
+  project,
+  form,
+  set,
+  faultOf,
+  input,
+  label,
+  take,
+}: Part & { input: "beforeText" | "afterText"; label: string; take: string }): ReactNode {
+  const [busy, setBusy] = useState(false);
+
+  /** What is stored is what a `get` would see. */
+  async function load(): Promise<void> {
+    setBusy(true);
+    try {
+      const get: TrialForm = { ...form, method: "get", caller: "nobody", before: "stored" };
+      const found = await explainRules(project, encodeTrial(get, null));
+      if (found.before === null) throw new Error("nothing is stored there");
+      set({ [input]: fieldsText(found.before) });
+    } catch (error) {
+      toastError("Nothing was taken", error);
+    }
+    setBusy(false);
+  }
+
+  return (
+    <div className="data">
+      <Textarea
+        label={label}
+        value={form[input]}
+        error={faultOf(input)}
+        onChange={(event) => set({ [input]: event.currentTarget.value })}
+        autosize
+        minRows={3}
+        maxRows={16}
+        spellCheck={false}
+        styles={MONO}
+      />
+      <Button
+        variant="subtle"
+        color="gray"
+        size="compact-xs"
+        loading={busy}
+        disabled={form.path.trim() === ""}
+        onClick={load}
+      >
+        {take}
+      </Button>
+    </div>
+  );
+}

@@ -1,0 +1,444 @@
+/** What the rules denied to callers of the app, and why. Callers are never told. */
+
+import { Button, NativeSelect, Switch, TextInput } from "@mantine/core";
+import { IconArrowLeft, IconPlayerPlay, IconShieldOff } from "@tabler/icons-react";
+import { type ReactNode, useEffect, useMemo, useState } from "react";
+import { type Denial, type DenialPage, listDenials } from "../api/denials";
+import { useLoaded } from "../api/hooks";
+import { getRelease, type Rules } from "../api/rules";
+import { Copy } from "../components/controls";
+import { ReasonView } from "../components/Explanation";
+import { Empty, Failed, Loading, toastError } from "../components/feedback";
+import { shortTime } from "../model/inputs";
+import {
+  ANY_DENIAL,
+  DEFAULT_DATABASE,
+  type DenialFilter,
+  type RulesRoute,
+  rulesHash,
+} from "../model/routes";
+import { EMPTY_TRIAL, METHODS, type Method, type TrialForm } from "../model/trials";
+import { replaceHash } from "../navigation";
+import { leadsTo } from "../rules/paint";
+import type { Span } from "../rules/positions";
+
+const PAGE = 50;
+const REFRESH_MS = 4_000;
+const TYPING_MS = 300;
+
+export function RulesDenials({
+  route,
+  deployed,
+  onJump,
+  onTry,
+}: {
+  route: RulesRoute;
+  deployed: Rules;
+  /** Shows a place of what is in force. */
+  onJump: (span: Span) => void;
+  onTry: (form: TrialForm) => void;
+}): ReactNode {
+  const { project, denials: wanted } = route;
+  const [isLive, setLive] = useState(true);
+  const [chosen, setChosen] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+  const loaded = useLoaded(`denials ${project} ${JSON.stringify(wanted)}`, () =>
+    listDenials(project, wanted, PAGE, null),
+  );
+  const { reload } = loaded;
+  const page = loaded.data;
+  const hasMore = page !== undefined && page.denials.length > PAGE;
+  useEffect(() => {
+    // What was loaded beyond the first page would be gone.
+    if (!isLive || hasMore) return undefined;
+    const timer = setInterval(() => {
+      if (document.visibilityState === "visible") reload();
+    }, REFRESH_MS);
+    return () => clearInterval(timer);
+  }, [isLive, hasMore, reload]);
+  const denial = page?.denials.find((one) => keyOf(one) === chosen) ?? null;
+
+  async function more(): Promise<void> {
+    if (page === undefined || page.nextPageToken === null) return;
+    setBusy(true);
+    try {
+      const next = await listDenials(project, wanted, PAGE, page.nextPageToken);
+      loaded.setData({ ...next, denials: [...page.denials, ...next.denials] });
+    } catch (error) {
+      toastError("More denials could not be loaded", error);
+    }
+    setBusy(false);
+  }
+
+  return (
+    <>
+      <Filters
+        wanted={wanted}
+        isLive={isLive}
+        onLive={setLive}
+        onChange={(denials) => replaceHash(rulesHash(project, "denials", { denials }))}
+      />
+      <div className="split wide-list" data-open={denial !== null || undefined}>
+        <section className="pane" aria-label="Denials">
+          <div className="pane-body">
+            {page === undefined && loaded.loading && <Loading label="Loading denials" />}
+            {page === undefined && !loaded.loading && (
+              <Failed title="Denials could not be loaded" error={loaded.error} onRetry={reload} />
+            )}
+            {page !== undefined && page.denials.length === 0 && <None wanted={wanted} />}
+            {page !== undefined && page.denials.length > 0 && (
+              <DenialTable denials={page.denials} chosen={chosen} onChoose={setChosen} />
+            )}
+            {page !== undefined && page.nextPageToken !== null && (
+              <div className="row" style={{ padding: 14, justifyContent: "center" }}>
+                <Button variant="default" loading={busy} onClick={more}>
+                  Load more
+                </Button>
+              </div>
+            )}
+          </div>
+          {page !== undefined && <Counts counts={page.counts} error={loaded.error} />}
+        </section>
+        {denial !== null && (
+          <DenialPane
+            project={project}
+            denial={denial}
+            deployed={deployed}
+            onJump={onJump}
+            onClose={() => setChosen(null)}
+            onTry={onTry}
+          />
+        )}
+      </div>
+    </>
+  );
+}
+
+/** Several denials may have one request id: of a batch, of a connection's listeners. */
+function keyOf(denial: Denial): string {
+  return `${denial.requestId} ${denial.time} ${denial.method} ${denial.place} ${denial.path}`;
+}
+
+function Filters({
+  wanted,
+  isLive,
+  onLive,
+  onChange,
+}: {
+  wanted: DenialFilter;
+  isLive: boolean;
+  onLive: (live: boolean) => void;
+  onChange: (wanted: DenialFilter) => void;
+}): ReactNode {
+  const [typed, setTyped] = useState(wanted);
+  useEffect(() => {
+    if (JSON.stringify(typed) === JSON.stringify(wanted)) return undefined;
+    const timer = setTimeout(() => onChange(typed), TYPING_MS);
+    return () => clearTimeout(timer);
+  });
+  const input = (name: "requestId" | "path" | "uid", label: string, width: number) => (
+    <TextInput
+      aria-label={label}
+      placeholder={label}
+      value={typed[name]}
+      onChange={(event) => setTyped({ ...typed, [name]: event.currentTarget.value.trim() })}
+      autoComplete="off"
+      spellCheck={false}
+      w={width}
+    />
+  );
+  const isFiltered = Object.values(typed).some((value) => value !== "");
+  return (
+    <search className="filters" aria-label="Denials">
+      {input("path", "Path", 170)}
+      {input("uid", "uid", 130)}
+      <NativeSelect
+        aria-label="Method"
+        data={[{ value: "", label: "any method" }, ...METHODS]}
+        value={typed.method}
+        onChange={(event) => setTyped({ ...typed, method: event.currentTarget.value })}
+      />
+      {input("requestId", "Request id", 130)}
+      {isFiltered && (
+        <Button
+          variant="subtle"
+          color="gray"
+          size="compact-xs"
+          onClick={() => {
+            setTyped(ANY_DENIAL);
+            onChange(ANY_DENIAL);
+          }}
+        >
+          Clear
+        </Button>
+      )}
+      <span className="grow" />
+      <Switch
+        size="xs"
+        label="Refresh"
+        checked={isLive}
+        onChange={(event) => onLive(event.currentTarget.checked)}
+      />
+    </search>
+  );
+}
+
+function None({ wanted }: { wanted: DenialFilter }): ReactNode {
+  const isFiltered = Object.values(wanted).some((value) => value !== "");
+  return (
+    <Empty icon={<IconShieldOff />} title={isFiltered ? "No such denial is kept" : "No denials"}>
+      {isFiltered
+        ? "The rules did not deny it, it was past the number that is explained in a second, or it is too old."
+        : "What the rules deny to your app appears here with the reason, while this server runs."}
+    </Empty>
+  );
+}
+
+function Counts({
+  counts,
+  error,
+}: {
+  counts: DenialPage["counts"];
+  error: unknown;
+}): ReactNode {
+  const told = (count: number) => count.toLocaleString("en");
+  return (
+    <footer className="pane-foot">
+      {error !== undefined ? (
+        <span className="error-text">These are not refreshed: the server did not answer.</span>
+      ) : (
+        <span>
+          Since the server's start: {told(counts.denied)} denied, {told(counts.unexplained)} of them
+          not explained, {told(counts.dropped)} dropped.
+        </span>
+      )}
+    </footer>
+  );
+}
+
+function callerOf(denial: Denial): string {
+  return denial.uid ?? denial.caller;
+}
+
+function reasonOf(denial: Denial): string {
+  return denial.reasons[0]?.message ?? denial.explanation.split("\n", 1)[0] ?? "";
+}
+
+function DenialTable({
+  denials,
+  chosen,
+  onChoose,
+}: {
+  denials: readonly Denial[];
+  chosen: string | null;
+  onChoose: (key: string) => void;
+}): ReactNode {
+  return (
+    <table className="grid denials-grid">
+      <thead>
+        <tr>
+          <th scope="col">
+            <span>Path</span>
+          </th>
+          <th scope="col">
+            <span>Method</span>
+          </th>
+          <th scope="col">
+            <span>Caller</span>
+          </th>
+          <th scope="col" className="wide-only">
+            <span>Reason</span>
+          </th>
+          <th scope="col" className="wide-only">
+            <span>Time</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {denials.map((denial) => {
+          const key = keyOf(denial);
+          return (
+            <tr
+              key={key}
+              data-selected={key === chosen || undefined}
+              onClick={() => onChoose(key)}
+            >
+              <td>
+                <button type="button" className="bare truncate" title={denial.path}>
+                  <code>{denial.path === "" ? "/" : denial.path}</code>
+                </button>
+              </td>
+              <td>{denial.method}</td>
+              <td className="mono" title={callerOf(denial)}>
+                {callerOf(denial)}
+              </td>
+              <td className="muted wide-only" title={reasonOf(denial)}>
+                {reasonOf(denial)}
+              </td>
+              <td className="muted wide-only">{shortTime(denial.time)}</td>
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
+  );
+}
+
+function DenialPane({
+  project,
+  denial,
+  deployed,
+  onJump,
+  onClose,
+  onTry,
+}: {
+  project: string;
+  denial: Denial;
+  deployed: Rules;
+  onJump: (span: Span) => void;
+  onClose: () => void;
+  onTry: (form: TrialForm) => void;
+}): ReactNode {
+  const { release } = denial;
+  const isInForce = release === deployed.id;
+  const older = useLoaded(`denied by ${project} ${release} ${isInForce}`, async () =>
+    release === null || isInForce ? null : getRelease(project, release),
+  );
+  // Places are of the rules that denied.
+  const source = isInForce ? deployed.source : older.data?.source;
+  const place = { ...(source && { source }), ...(isInForce && { onJump }) };
+  return (
+    <section className="pane" aria-label="Denial">
+      <div className="pane-head">
+        <button type="button" className="bare narrow-only" aria-label="All denials" onClick={onClose}>
+          <IconArrowLeft size={18} />
+        </button>
+        <h2 className="grow truncate">
+          {denial.method} of /{denial.path}
+        </h2>
+        <Button
+          variant="default"
+          size="compact-xs"
+          leftSection={<IconPlayerPlay size={14} />}
+          onClick={() => onTry(trialOf(denial))}
+        >
+          Try in the playground
+        </Button>
+      </div>
+      <div className="pane-body">
+        <dl className="facts">
+          <dt>Request id</dt>
+          <dd>
+            <code className="breaks">{denial.requestId}</code>
+            <Copy text={denial.requestId} label="Copy the request id" />
+          </dd>
+          <dt>Time</dt>
+          <dd>{shortTime(denial.time)}</dd>
+          <dt>Caller</dt>
+          <dd className="breaks">
+            {denial.uid === null ? denial.caller : <code>{denial.uid}</code>}
+          </dd>
+          <dt>{denial.service === "firebase.storage" ? "Bucket" : "Database"}</dt>
+          <dd>{denial.place}</dd>
+          <dt>Rules</dt>
+          <dd>
+            {denial.release === null ? (
+              "not known"
+            ) : (
+              <a
+                className="link"
+                href={rulesHash(project, "history", { release: denial.release })}
+              >
+                <code>{denial.release}</code>
+              </a>
+            )}
+          </dd>
+        </dl>
+        {denial.reasons.map((reason, index) => (
+          <ReasonView key={`${index} ${reason.line}`} reason={reason} {...place} />
+        ))}
+        <Trace text={denial.explanation} />
+      </div>
+    </section>
+  );
+}
+
+interface TraceStep {
+  depth: number;
+  text: string;
+  /** Null: a line that tells something else than a step. */
+  came: string | null;
+}
+
+/** The server's explanation, a line at a time: what was asked, each step and what it came to. */
+function traceOf(text: string): TraceStep[] | null {
+  const lines = text.split("\n");
+  const start = lines.findIndex((line) =>
+    /^(?:granted|false|error|not proved|not tried): /.test(line),
+  );
+  if (start < 0) return null;
+  const parents: TraceStep[] = [];
+  return lines.slice(start).map(stepOf).filter((step) => {
+    parents.length = Math.min(parents.length, step.depth);
+    const parent = parents.at(-1);
+    parents.push(step);
+    return !parent?.came || parent.came.startsWith("error") || !leadsTo(step.text, parent.text);
+  });
+}
+
+function stepOf(line: string): TraceStep {
+  const depth = (line.length - line.trimStart().length) / 2;
+  const at = depth === 0 ? -1 : line.lastIndexOf(" -> ");
+  if (at < 0) return { depth, text: line.trim(), came: null };
+  return { depth, text: line.slice(0, at).trim(), came: line.slice(at + 4) };
+}
+
+function Trace({ text }: { text: string }): ReactNode {
+  const steps = useMemo(() => traceOf(text), [text]);
+  if (steps === null) return <pre className="trace">{text}</pre>;
+  return (
+    <ol className="trace" aria-label="Steps">
+      {steps.map((step, index) => (
+        <TraceLine key={`${index} ${step.depth}`} step={step} />
+      ))}
+    </ol>
+  );
+}
+
+function toneOf(came: string): string {
+  if (came.startsWith("error: ")) return "error";
+  return came === "true" || came === "false" ? came : "value";
+}
+
+function TraceLine({ step: { depth, text, came } }: { step: TraceStep }): ReactNode {
+  const style = { "--depth": Math.min(depth, 12) } as React.CSSProperties;
+  if (came === null)
+    return (
+      <li style={style} data-head={depth === 0 || undefined} className="breaks">
+        {text}
+      </li>
+    );
+  return (
+    <li style={style} data-tone={toneOf(came)} className="breaks">
+      <code>{text}</code> <code className="came">{came}</code>
+    </li>
+  );
+}
+
+/** The same request again: on the data of now, at the time of then. */
+function trialOf(denial: Denial): TrialForm {
+  const ofObjects = denial.service === "firebase.storage";
+  return {
+    ...EMPTY_TRIAL,
+    service: ofObjects ? "objects" : "documents",
+    database: ofObjects ? DEFAULT_DATABASE : denial.place,
+    bucket: ofObjects ? denial.place : "",
+    method: (METHODS as readonly string[]).includes(denial.method)
+      ? (denial.method as Method)
+      : "get",
+    path: denial.path,
+    caller: denial.uid === null ? "nobody" : "user",
+    user: denial.uid ?? "",
+    time: denial.time,
+  };
+}
