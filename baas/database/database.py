@@ -29,6 +29,7 @@ from baas.database.log import (
 from baas.database.names import DatabaseName
 from baas.database.optimistic import OptimisticView, Torn
 from baas.database.optimistic import ReadSnapshot as AnySnapshot
+from baas.database.pages import FirstPages
 from baas.database.plans import Plans
 from baas.database.requests import RequestKey, decode_response
 from baas.database.retention import trim
@@ -282,6 +283,7 @@ class Database:
         self._engine = engine
         self._indexes = Indexes()
         self.plans = Plans(self._indexes)
+        self.first_pages = FirstPages(engine, self.plans)
         self._feed = CommitFeed()
         self._committer = Committer(
             engine,
@@ -382,26 +384,6 @@ class Database:
             return await self._engine.get_documents([keys.document_key(path) for path in paths])
         except StorageError as error:
             raise as_baas_error(error) from error
-
-    def read_page_nowait(self, query: Query, *, bytes_max: int) -> QueryResult | None:
-        """The first documents of the answer, all of one instant and no more than `bytes_max`, where
-        telling them takes neither waiting nor a snapshot. Complete, or as many as the query's
-        limit. None says nothing. The query is taken as checked."""
-        scan = self.plans.first_scan(query)
-        if scan is None or self._is_closed:
-            return None
-        try:
-            page = self._engine.read_page_nowait(scan)
-        except StorageError as error:
-            raise as_baas_error(error) from error
-        # Keys that were cut do not say it all.
-        if page is None or page.longest_key >= keys.KEY_BYTES_MAX:
-            return None
-        if query.limit is None and len(page.documents) == scan.limit:
-            return None
-        if sum([len(document.data) for document in page.documents]) > bytes_max:
-            return None
-        return QueryResult(page.documents, page.version)
 
     def snapshot(self, first: Query | None = None) -> ReadSnapshot:
         """To be used in `async with`. `first`: a query whose first page will be read."""

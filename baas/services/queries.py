@@ -245,7 +245,8 @@ def _read_nowait(
         authorizer = Authorizer(context, caller, name, ruleset, request_time(context))
         if not authorizer.check_list_nowait(asked):
             return None
-    return database.read_page_nowait(query, bytes_max=context.settings.limits.answer_bytes_max)
+    bytes_max = context.settings.limits.answer_bytes_max
+    return database.first_pages.read_nowait(query, bytes_max=bytes_max)
 
 
 async def _read_allowed(

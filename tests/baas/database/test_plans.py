@@ -132,14 +132,16 @@ def test_so_many_are_kept_and_no_more(
 
 
 async def test_a_page_is_read_at_once_with_its_version(database: Database) -> None:
-    assert database.read_page_nowait(ALL, bytes_max=BYTES) is None  # nothing tells the version
+    assert (
+        database.first_pages.read_nowait(ALL, bytes_max=BYTES) is None
+    )  # nothing tells the version
     await write(database, *[put(f"c/{number:03}", {"n": number}) for number in range(30)])
-    page = database.read_page_nowait(ALL, bytes_max=BYTES)
+    page = database.first_pages.read_nowait(ALL, bytes_max=BYTES)
     assert page is not None
     assert page.version == database.version
     assert [one.path.id for one in page.documents] == [f"{number:03}" for number in range(20)]
     backwards = replace(ALL, order_by=(Order(NAME, True),), limit=2)
-    page = database.read_page_nowait(backwards, bytes_max=BYTES)
+    page = database.first_pages.read_nowait(backwards, bytes_max=BYTES)
     assert page is not None
     assert [one.path.id for one in page.documents] == ["029", "028"]
 
@@ -148,15 +150,15 @@ async def test_what_is_too_much_for_once_is_left_to_a_snapshot(database: Databas
     many = PAGE_DOCUMENTS_MAX
     await write(database, *[put(f"c/{number:03}", {"n": 1}) for number in range(many - 1)])
     whole = replace(ALL, limit=None)
-    page = database.read_page_nowait(whole, bytes_max=BYTES)
+    page = database.first_pages.read_nowait(whole, bytes_max=BYTES)
     assert page is not None
     assert len(page.documents) == many - 1
     await write(database, put(f"c/{many}", {"n": 1}))
-    assert database.read_page_nowait(whole, bytes_max=BYTES) is None
-    page = database.read_page_nowait(replace(ALL, limit=many), bytes_max=BYTES)
+    assert database.first_pages.read_nowait(whole, bytes_max=BYTES) is None
+    page = database.first_pages.read_nowait(replace(ALL, limit=many), bytes_max=BYTES)
     assert page is not None
     assert len(page.documents) == many
-    assert database.read_page_nowait(replace(ALL, limit=many + 1), bytes_max=BYTES) is None
+    assert database.first_pages.read_nowait(replace(ALL, limit=many + 1), bytes_max=BYTES) is None
 
 
 @pytest.mark.parametrize("asked", [{"limit": 0}, {"offset": 1}, {"select": (NAME,)}])
@@ -165,24 +167,23 @@ async def test_what_one_scan_does_not_give_is_left_to_a_snapshot(
 ) -> None:
     await write(database, put("c/a", {"n": 1}))
     changed = replace(ALL, **asked)  # type: ignore[arg-type]
-    assert database.read_page_nowait(changed, bytes_max=BYTES) is None
+    assert database.first_pages.read_nowait(changed, bytes_max=BYTES) is None
 
 
 async def test_a_page_has_a_bound_in_bytes(database: Database) -> None:
     await write(database, put("c/a", {"text": "x" * 100}), put("c/b", {"text": "x" * 100}))
-    page = database.read_page_nowait(ALL, bytes_max=BYTES)
+    page = database.first_pages.read_nowait(ALL, bytes_max=BYTES)
     assert page is not None
     size = sum(len(one.data) for one in page.documents)
-    assert database.read_page_nowait(ALL, bytes_max=size) is not None
-    assert database.read_page_nowait(ALL, bytes_max=size - 1) is None
+    assert database.first_pages.read_nowait(ALL, bytes_max=size) is not None
+    assert database.first_pages.read_nowait(ALL, bytes_max=size - 1) is None
 
 
-async def test_a_database_that_is_closed_says_nothing(database: Database) -> None:
+async def test_a_database_that_is_closed_is_unavailable(database: Database) -> None:
     await write(database, put("c/a", {}))
     await database.close()
-    assert database.read_page_nowait(ALL, bytes_max=BYTES) is None
     with pytest.raises(Unavailable):
-        await database.snapshot().open()
+        database.first_pages.read_nowait(ALL, bytes_max=BYTES)
 
 
 async def test_a_page_knows_no_commit_that_is_not_durable(
@@ -192,7 +193,7 @@ async def test_a_page_knows_no_commit_that_is_not_durable(
     engine.failures = 1
     with pytest.raises(Unavailable):
         await write(database, put("c/b", {"n": 1}))
-    page = database.read_page_nowait(ALL, bytes_max=BYTES)
+    page = database.first_pages.read_nowait(ALL, bytes_max=BYTES)
     assert page is not None
     assert len(page.documents) == 1
 
@@ -256,7 +257,7 @@ async def test_a_page_is_what_filtering_and_sorting_would_give(
         await database.wait_indexed(plan.missing)
     for _ in range(2):
         number_query(query)  # the second time it is planned anew
-        page = database.read_page_nowait(query, bytes_max=BYTES)
+        page = database.first_pages.read_nowait(query, bytes_max=BYTES)
         if page is None:
             event("left to a snapshot")
             continue
