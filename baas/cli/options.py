@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from baas.cli.failures import CommandFailed
 from baas.settings import Settings, load_settings
 
 CONFIGURATION_FILE = "baas.toml"
@@ -69,3 +71,13 @@ def with_target(command: Command) -> Command:
         return command(*args, target=Target(data, configuration, url), **kwargs)
 
     return wrapped  # type: ignore[return-value]
+
+
+def read_text(file: Path) -> str:
+    """A file as UTF-8; `-` is stdin. Raises CommandFailed."""
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CommandFailed(f"`{file}` is not UTF-8") from None
+    except OSError as error:
+        raise CommandFailed(f"`{file}` cannot be read: {error.strerror}") from None

@@ -38,6 +38,11 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def printable(text: str) -> str:
+    """Text of others with its lines, and without what a terminal would obey."""
+    return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text)
+
+
 def _plain(value: object) -> str:
     if value is None:
         return ""

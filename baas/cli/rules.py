@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import baas_rules
 import click
 
 from baas.cli.client import path_of
-from baas.cli.failures import CommandFailed, Refused
-from baas.cli.options import Target, json_option, project_option, with_target
+from baas.cli.failures import Refused
+from baas.cli.options import Target, json_option, project_option, read_text, with_target
 from baas.cli.output import note, print_json
 from baas.cli.rules_audit import audit_rules
 from baas.cli.rules_denials import explain_denial, list_denials
@@ -31,6 +30,7 @@ from baas.cli.rules_releases import (
     show_release,
 )
 from baas.cli.rules_tests import lint_rules, run_tests
+from baas.cli.rules_trials import try_rules
 from baas.projects.rulesets import diagnostic_details, open_access_details
 
 _file = click.argument(
@@ -45,7 +45,7 @@ def rules_group() -> None:
 
 for _command in (
     *(run_tests, lint_rules, show_history, show_release, diff_releases, roll_back),
-    *(list_denials, explain_denial, audit_rules),
+    *(try_rules, list_denials, explain_denial, audit_rules),
 ):
     rules_group.add_command(_command)
 
@@ -55,7 +55,7 @@ for _command in (
 @json_option
 def check_rules(file: Path, as_json: bool) -> None:
     """Check the rules in FILE (`-`: stdin). Needs no server. Exit code 1 if they are not valid."""
-    source = _read(file)
+    source = read_text(file)
     findings = [diagnostic_details(one) for one in baas_rules.check(source)]
     errors = sum(one["severity"] == "error" for one in findings)
     opened = [] if errors else baas_rules.Ruleset.parse(source).open_access()
@@ -93,7 +93,7 @@ def deploy_rules(
     target: Target,
 ) -> None:
     """Put the rules in FILE in force for a project, at once."""
-    source = _read(file)
+    source = read_text(file)
     body = {"source": source, **deployment_body(message, allow_open, if_release)}
     try:
         made = deploy(target, "PUT", path_of("projects", project, "rules"), body)
@@ -107,15 +107,6 @@ def deploy_rules(
         print_json({name: value for name, value in made.items() if name != "source"})
     else:
         click.echo(f"deployed ruleset {made['ruleset']} to {project}")
-
-
-def _read(file: Path) -> str:
-    try:
-        if str(file) == "-":
-            return sys.stdin.read()
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise CommandFailed(f"`{file}` is not UTF-8") from error
 
 
 def _describe(file: Path, finding: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import click
 from baas.cli.client import Client, path_of, run
 from baas.cli.failures import CommandFailed
 from baas.cli.options import Target, json_option, project_option, with_target
-from baas.cli.output import note, print_json, print_table
+from baas.cli.output import note, print_json, print_table, printable
 
 _PAGE = 100
 _METHODS = ("get", "list", "create", "update", "delete")
@@ -79,7 +79,7 @@ def explain_denial(request_id: str, project: str, as_json: bool, target: Target)
     for one in found:
         who = one["uid"] or one["caller"]
         click.echo(f"{one['time']} {_place(one)}, by {who}, release {one['release'] or 'unknown'}")
-        click.echo(_printable(one["explanation"]))
+        click.echo(printable(one["explanation"]))
 
 
 async def _fetch(
@@ -104,8 +104,3 @@ def _place(denial: Mapping[str, Any]) -> str:
 
 def _first_line(text: str) -> str:
     return text.partition("\n")[0]
-
-
-def _printable(text: str) -> str:
-    # It holds what callers sent: no control character of theirs may reach the terminal.
-    return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text)

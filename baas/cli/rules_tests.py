@@ -10,7 +10,7 @@ import baas_rules
 import click
 
 from baas.cli.failures import CommandFailed
-from baas.cli.options import json_option
+from baas.cli.options import json_option, read_text
 from baas.cli.output import print_json
 from baas.projects.rulesets import diagnostic_details
 
@@ -78,7 +78,7 @@ def run_tests(
 @json_option
 def lint_rules(file: Path, as_json: bool) -> None:
     """Tell what leaks or can never hold in the rules in FILE. Needs no server."""
-    source = _read(file)
+    source = read_text(file)
     errors = [
         one
         for one in baas_rules.check(source, name=file.name)
@@ -99,24 +99,15 @@ def lint_rules(file: Path, as_json: bool) -> None:
 
 def _run(file: Path, rules: Path | None) -> _Outcome:
     try:
-        parsed = baas_rules.parse_cases(_read(file))
+        parsed = baas_rules.parse_cases(read_text(file))
         path = rules or file.parent / (parsed.rules or "firestore.rules")
-        ruleset = baas_rules.Ruleset.parse(_read(path), name=str(path))
+        ruleset = baas_rules.Ruleset.parse(read_text(path), name=str(path))
         coverage = ruleset.coverage()
         return _Outcome(file, baas_rules.run_cases(ruleset, parsed.cases, coverage), coverage)
     except baas_rules.TestFileError as error:
         raise CommandFailed(f"`{file}`: {error}") from None
     except baas_rules.RulesError as error:
         raise CommandFailed(f"the rules for `{file}` are not valid: {error}") from None
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise CommandFailed(f"`{file}` is not UTF-8") from None
-    except OSError as error:
-        raise CommandFailed(f"`{file}` cannot be read: {error.strerror}") from None
 
 
 def _tell(outcome: _Outcome, *, coverage: bool) -> None:
