@@ -26,6 +26,7 @@ from pymongo.errors import (
 )
 
 from baas.storage.engine import EngineCorrupt, EngineUnavailable, StorageError
+from baas.storage.mongo_lease import Lease
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -151,9 +152,11 @@ class MongoConnection:
             raise EngineUnavailable(f"the MongoDB URI is not valid: {_describe(error)}") from None
         self._operations = asyncio.Semaphore(OPERATIONS_MAX)
         self._seen = Timestamp(0, 0)  # no later read may be older
+        self.lease = Lease(self._confirm)
 
     async def close(self) -> None:
         self.is_closed = True
+        await self.lease.close()
         await self._client.close()
 
     @asynccontextmanager
@@ -190,11 +193,12 @@ class MongoConnection:
         return rows
 
     async def read_latest(self, command: Document) -> tuple[list[Document], Timestamp]:
-        """All rows that a find answers as of one instant, which is not before what was read or
-        committed here until now; and that instant."""
+        """All rows that a find or aggregate answers as of one instant, and that instant. It is not
+        before what was read or committed here, or acknowledged by anybody, until now."""
         command["readConcern"] = {"level": "snapshot"}
 
         async def call() -> tuple[list[Document], Timestamp]:
+            await self.lease.hold()
             rows, time = await self._read_once(command)
             self.note_time(time)
             return rows, time
@@ -268,6 +272,14 @@ class MongoConnection:
             command, session=session, codec_options=_ANSWER_OPTIONS
         )
         return check_answer(answer)
+
+    async def _confirm(self) -> None:
+        """For the lease: a row that nobody reads, written to a majority."""
+        update = {"q": {"_id": "lease"}, "u": {"$inc": {"renewed": 1}}, "upsert": True}
+        command = {"update": "store", "updates": [update], "writeConcern": MAJORITY.document}
+        with pymongo.timeout(ANSWER_SECONDS):
+            answer = await self.send_write(command)
+        self.note_time(answer["operationTime"])
 
     async def kill_idle_transactions(self, seconds: float) -> int:
         """Ends transactions of servers like this one that have done nothing for so long: whoever

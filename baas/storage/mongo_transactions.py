@@ -102,9 +102,7 @@ class Transactions:
         result = await _run_body(session, body, seconds)
         while True:
             try:
-                with pymongo.timeout(ANSWER_SECONDS):
-                    await session.commit_transaction()
-                self._note_commit(session)
+                await self._commit(session)
                 return result
             except PyMongoError as error:
                 if not error.has_error_label(_UNKNOWN) or deadline.is_over:
@@ -124,9 +122,7 @@ class Transactions:
             try:
                 await session.start_transaction(ReadConcern("snapshot"), MAJORITY)
                 written = await _run_body(session, was_written, ANSWER_SECONDS)
-                with pymongo.timeout(ANSWER_SECONDS):
-                    await session.commit_transaction()
-                self._note_commit(session)
+                await self._commit(session)
                 return written
             except HeadMoved as error:
                 raise EngineUnknown("the database was deleted meanwhile") from error
@@ -138,11 +134,15 @@ class Transactions:
                     await self._end_orphans(deadline)
             await deadline.pause()
 
-    def _note_commit(self, session: Session) -> None:
-        """What is read from now on is not older."""
+    async def _commit(self, session: Session) -> None:
+        """Acknowledged by a majority: nothing older is read from now on."""
+        began = asyncio.get_running_loop().time()
+        with pymongo.timeout(ANSWER_SECONDS):
+            await session.commit_transaction()
         if session.operation_time is not None:
             with suppress(PyMongoError):  # already
                 self._connection.note_time(session.operation_time)
+            self._connection.lease.note(began)
 
     async def _weigh(self, error: PyMongoError, deadline: Deadline) -> None:
         """Returns if another attempt makes sense. Nothing was written."""

@@ -49,6 +49,8 @@ class Sent(CommandListener):
         if name == "getMore" or "$changeStream" in str(command.get("pipeline", ())):
             return
         of = command[name]
+        if of == "store":  # the lease, twice a second
+            return
         self.commands[name if name == "commitTransaction" else f"{name} {of}"] += 1
 
     def succeeded(self, event: CommandSucceededEvent) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -124,3 +125,31 @@ async def test_acknowledged_commits_outlive_the_primary_and_nothing_is_doubled(
     assert load.failures == []  # a pause at most
     for engine in engines:
         await check_log(engine, load)
+
+
+async def test_primary_that_slept_through_its_successor_shows_no_past(
+    three: ReplicaSet, engines: list[MongoEngine]
+) -> None:
+    """A server that reaches only that one asks it while it sleeps; woken, it answers at once."""
+    number = await asyncio.to_thread(three.wait_primary)
+    with three.client(number) as client:
+        assert client.address is not None
+        uri = "mongodb://{}:{}/?directConnection=true".format(*client.address)
+    store = MongoStore(uri, "baas_failover", SystemClock(), timeout_seconds=3)
+    name = StoreName(*engines[0]._head_id.split("/"))
+    lonely = await store.open(name, create=False)
+    image = document("a", "old", version=1)
+    await engines[0].commit(CommitGroup(0, [CommitRecord(1, [change("a", None, image)])]))
+    assert await texts(lonely, "a") == ["old"]
+    three.pause(number)
+    try:
+        await asyncio.to_thread(three.wait_primary, other_than=number)
+        newer = document("a", "new", version=2, created=1)
+        await engines[0].commit(CommitGroup(1, [CommitRecord(2, [change("a", image, newer)])]))
+        reading = asyncio.create_task(texts(lonely, "a"))
+        await asyncio.sleep(0.2)  # the question waits in the sleeper's socket
+    finally:
+        three.resume(number)
+    with suppress(StorageError):
+        assert await reading == ["new"]
+    await store.close()
