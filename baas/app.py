@@ -41,6 +41,7 @@ from baas.buckets.uploads import Uploads
 from baas.clock import Clock, SystemClock
 from baas.database.registry import Databases
 from baas.errors import BaasError, FailedPrecondition, InvalidArgument
+from baas.http.exchange import Exchange
 from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
 from baas.http.protocol import BoundedHttpProtocol
@@ -99,6 +100,10 @@ class App:
         """What the use cases work with, between `start` and `stop`."""
         assert self._http.context is not None, "the application has not been started"
         return self._http.context
+
+    def answer(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
+        """Answers one HTTP request, not by ASGI; see `baas.http.protocol`."""
+        return self._http.answer(exchange)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         kind = scope["type"]

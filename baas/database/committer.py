@@ -142,7 +142,7 @@ class Committer:
         `body` raises when it is evaluated again, and Unavailable, Aborted or DataLoss.
         """
         self.check_queue()
-        if asyncio.current_task() is self._task:
+        if self._task is not None and asyncio.current_task() is self._task:
             raise Internal("the body of a transaction may not wait for another commit")
         future: asyncio.Future[CommitResult[Any]] = asyncio.get_running_loop().create_future()
         self._queue.append(

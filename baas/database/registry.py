@@ -41,6 +41,11 @@ class Databases:
         self._is_closed = False
         self._trimming: asyncio.Task[None] | None = None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may commit to them."""
+        return self._store.is_shared
+
     def find(self, name: DatabaseName) -> Database | None:
         """A database that is open; None says nothing about one that is not."""
         database = self._open.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -11,7 +11,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from baas.errors import BaasError
-from baas.http.extensions import EXCHANGE, Exchange, Header
+from baas.http.exchange import Exchange, Header
 from baas.http.object_answers import ObjectAnswer
 from baas.wire.errors import encode_error, http_status
 
@@ -21,15 +21,19 @@ JSON_LINES = b"application/x-ndjson"
 
 _CONTENT_TYPE = b"content-type"
 _CONTENT_LENGTH = b"content-length"
-_JSON_HEADER = (_CONTENT_TYPE, JSON)
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
+_USUAL: tuple[Header, ...] = (_NO_STORE,)
+# As most answers have them, ready to be sent.
+_USUAL_LINES = b"".join(
+    [b"%b: %b\r\n" % header for header in ((_CONTENT_TYPE, JSON), _NOSNIFF, *_USUAL)]
+)
 
 
 class Answer:
     """A whole body, sent in one piece."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("_headers", "body", "status")
 
     def __init__(
         self,
@@ -37,26 +41,45 @@ class Answer:
         *,
         status: int = 200,
         content_type: bytes = JSON,
-        headers: tuple[Header, ...] = (_NO_STORE,),
+        headers: tuple[Header, ...] = _USUAL,
     ) -> None:
         self.body = body
         self.status = status
-        kind = _JSON_HEADER if content_type is JSON else (_CONTENT_TYPE, content_type)
-        self.headers = [
-            kind,
-            (_CONTENT_LENGTH, b"%d" % len(body)),
-            _NOSNIFF,
-            *headers,
-        ]
+        self._headers: list[Header] | None = None
+        if content_type is not JSON or headers is not _USUAL:
+            self._headers = self._make_headers(content_type, headers)
 
-    def send_whole(self, scope: Scope) -> bool:
-        """Sends it in one write, without waiting. False: nothing was sent, and `send` has to."""
-        exchange: Exchange | None = scope.get(EXCHANGE)
-        if exchange is None or scope["method"] == "HEAD":
+    @property
+    def headers(self) -> list[Header]:
+        """All of them, to be added to. Most answers have the usual ones, and none is made."""
+        if self._headers is None:
+            self._headers = self._make_headers(JSON, _USUAL)
+        return self._headers
+
+    @headers.setter
+    def headers(self, headers: list[Header]) -> None:
+        self._headers = headers
+
+    def _make_headers(self, content_type: bytes, more: tuple[Header, ...]) -> list[Header]:
+        length = (_CONTENT_LENGTH, b"%d" % len(self.body))
+        return [(_CONTENT_TYPE, content_type), length, _NOSNIFF, *more]
+
+    def send_whole(self, exchange: Exchange, more: Sequence[Header]) -> bool:
+        """Sends it in one write, without waiting, with more headers. False: nothing was sent, and
+        `send` has to. Raises RuntimeError for a header with a line break in it."""
+        if exchange.method == "HEAD":
             return False
-        return exchange.send_whole(self.status, self.headers, self.body)
+        if self._headers is None:
+            head = b"%bcontent-length: %d\r\n%b" % (
+                _USUAL_LINES,
+                len(self.body),
+                encode_headers(more),
+            )
+        else:
+            head = encode_headers((*self._headers, *more))
+        return exchange.send_whole(self.status, head, self.body)
 
-    async def send(self, scope: Scope, send: Send, receive: Receive) -> int:
+    async def send(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Sends it; returns the size of the body. An answer to HEAD goes without one."""
         body = b"" if scope["method"] == "HEAD" else self.body
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
@@ -75,7 +98,7 @@ class StreamAnswer:
         self.status = 200
         self.headers = [(_CONTENT_TYPE, content_type), _NOSNIFF, _NO_STORE]
 
-    async def send(self, scope: Scope, send: Send, receive: Receive) -> int:
+    async def send(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Sends it; returns the size of the body. An answer to HEAD goes without one."""
         with_body = scope["method"] != "HEAD"
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
@@ -107,6 +130,15 @@ async def _wait_gone(receive: Receive) -> None:
 AnyAnswer: TypeAlias = Answer | StreamAnswer | ObjectAnswer
 
 
+def encode_headers(headers: Sequence[Header]) -> bytes:
+    """Header lines. Raises RuntimeError for a line break in one: it would begin another."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    head = b"".join(lines)
+    if head.count(b"\n") != len(lines):
+        raise RuntimeError("a header holds a line break")
+    return head
+
+
 def json_answer(tree: Any, *, status: int = 200) -> Answer:
     """A JSON tree as an answer."""
     return Answer(orjson.dumps(tree), status=status)
@@ -114,7 +146,7 @@ def json_answer(tree: Any, *, status: int = 200) -> Answer:
 
 def error_answer(error: BaasError, request_id: str) -> Answer:
     """The one error shape."""
-    headers: tuple[Header, ...] = (_NO_STORE,)
+    headers = _USUAL
     status = http_status(error)
     if status == 401:
         headers = (_NO_STORE, (b"www-authenticate", b'Bearer realm="baas"'))

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from baas.errors import BaasError, Internal, NotFound, Unavailable, Unimplemented
 from baas.http.answers import Answer, AnyAnswer, StreamAnswer, error_answer
 from baas.http.authentication import authenticate, recognize_caller
+from baas.http.exchange import AsgiExchange, Exchange, in_task
 from baas.http.logs import AccessLog
 from baas.http.origins import check_origin, cors_headers, preflight_headers
 from baas.http.paths import (
@@ -69,26 +70,34 @@ class HttpFace:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.answer(AsgiExchange(scope, receive, send))
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answers one request, from its first byte to its line in the log. May be begun outside of
+        a task; if it then suspends, it has to go on in one."""
         request_id = f"{self._instance}{next(self._ids):x}"
         context = self.context
         if context is None:
+            await in_task()
             starting = Unavailable("the server is starting or shutting down", reason="NotReady")
-            await error_answer(starting, request_id).send(scope, send, receive)
+            await error_answer(starting, request_id).send(*exchange.as_asgi())
             return
-        request = Request(context, scope, receive, request_id)
+        request = Request(context, exchange, request_id)
         started = context.clock.monotonic_seconds()
         self.open_requests += 1
         status, size = 499, 0
         try:
             answer = await self._answer(request)
             status = answer.status
-            answer.headers.append((b"x-request-id", request_id.encode("ascii")))
+            headers = [(b"x-request-id", request_id.encode("ascii"))]
             if request.allowed_origin is not None:
-                answer.headers.extend(cors_headers(request))
-            if type(answer) is Answer and answer.send_whole(scope):
+                headers += cors_headers(request)
+            if type(answer) is Answer and answer.send_whole(exchange, headers):
                 size = len(answer.body)
             else:
-                size = await answer.send(scope, send, receive)
+                await in_task()
+                answer.headers.extend(headers)
+                size = await answer.send(*exchange.as_asgi())
         except (ClientGone, OSError, TimeoutError):
             # Nobody is left to answer; the line in the log says 499.
             status = 499
@@ -103,9 +112,11 @@ class HttpFace:
         try:
             request.check_headers()
             routes = self._find_by_hand(request) or await self._find_other(request)
+            route = routes.get(request.method)
+            if route is None or not route.is_prompt or request.context.databases.is_shared:
+                await in_task()
             if request.origin is not None:
                 await check_origin(request)
-            route = routes.get(request.method)
             if route is None:
                 return _other_method(request, routes)
             access = route.access
@@ -130,7 +141,7 @@ class HttpFace:
         path = request.path
         if not path.startswith(_PROJECTS):
             return None
-        raw_path = request.scope.get("raw_path")
+        raw_path = request.exchange.raw_path
         found = split_documents_path(path, raw_path)
         if found is None:
             objects = split_objects_path(path, raw_path)
@@ -147,8 +158,13 @@ class HttpFace:
 
     async def _find_other(self, request: Request) -> Mapping[str, Route]:
         """The routes of any other path, by method; sets the request's project and params."""
-        request.scope["baas.request"] = request
-        await self._router(request.scope, request.receive, _no_send)
+        await in_task()
+        scope, receive, _ = request.exchange.as_asgi()
+        scope["baas.request"] = request
+        try:
+            await self._router(scope, receive, _no_send)
+        finally:
+            del scope["baas.request"]  # it leads back to the scope
         request.project = request.params.get("project")
         return request.routes
 

@@ -45,7 +45,7 @@ def read_key(request: Request, body: bytes) -> RequestKey:
 def digest(request: Request, body: bytes) -> bytes:
     """Of what is asked: the same for the same request, however often it is sent."""
     asked = hashlib.blake2b(digest_size=16)
-    query: bytes = request.scope["query_string"]
+    query = request.exchange.query_string
     for part in (request.method.encode(), request.path.encode(), query, body):
         asked.update(len(part).to_bytes(8) + part)
     return asked.digest()

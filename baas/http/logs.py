@@ -26,7 +26,7 @@ FLUSH_LINES = 500
 
 
 # When it was answered, its id, method, path, status, bytes and seconds, project, caller, client.
-_Note: TypeAlias = tuple[int, str, str, str, int, int, float, str | None, Caller, Any]
+_Note: TypeAlias = tuple[int, str, str, str, int, int, float, str | None, Caller, str | None]
 
 
 class AccessLog:
@@ -55,7 +55,7 @@ class AccessLog:
                 seconds,
                 request.project,
                 request.caller,
-                request.scope.get("client"),
+                request.address,
             )
         )
         if len(self._notes) >= FLUSH_LINES:
@@ -88,7 +88,7 @@ def _line(note: _Note) -> bytes:
             "project": project,
             "caller": caller.kind.value,
             "uid": caller.uid,
-            "client": None if client is None else client[0],
+            "client": client,
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )

@@ -12,7 +12,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from baas.errors import BaasError
-from baas.http.extensions import Header
+from baas.http.exchange import Header
 
 STALL_SECONDS = 60.0
 _log = structlog.get_logger("baas.http")
@@ -40,7 +40,7 @@ class ObjectAnswer:
         self.status = status
         self.headers = [*headers, (b"content-length", b"%d" % length)]
 
-    async def send(self, scope: Scope, send: Send, receive: Receive) -> int:
+    async def send(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Sends it; returns the size of the body. Raises AnswerCut."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         if scope["method"] == "HEAD":

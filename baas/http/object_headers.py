@@ -16,7 +16,7 @@ from baas.buckets.objects import Condition, Declared
 from baas.buckets.records import StoredObject, check_content_type
 from baas.buckets.sniffing import DEFAULT_TYPE
 from baas.errors import InvalidArgument, OutOfRange
-from baas.http.extensions import Header
+from baas.http.exchange import Header
 from baas.http.requests import Request
 from baas.model.timestamps import Timestamp
 

@@ -12,7 +12,7 @@ from baas.buckets.signing import LIFETIME_SECONDS_MAX
 from baas.buckets.thumbnails import SIZES
 from baas.errors import OutOfRange
 from baas.http.answers import Answer, AnyAnswer, error_answer, json_answer
-from baas.http.extensions import Header
+from baas.http.exchange import Header
 from baas.http.object_answers import ObjectAnswer
 from baas.http.object_headers import (
     CONTENT_SECURITY,

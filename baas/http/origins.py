@@ -7,7 +7,7 @@ No cookie is ever used, so `Access-Control-Allow-Credentials` is never sent.
 from __future__ import annotations
 
 from baas.errors import PermissionDenied
-from baas.http.extensions import Header
+from baas.http.exchange import Header
 from baas.http.requests import Request
 from baas.services.origins import is_origin_allowed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from baas.errors import NotFound, Unavailable
 from baas.http.answers import Answer, json_answer
-from baas.http.extensions import Header
+from baas.http.exchange import Header
 from baas.http.requests import Request
 
 CONSOLE = Path(__file__).parent / "console"

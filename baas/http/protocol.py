@@ -1,26 +1,39 @@
-"""Uvicorn's HTTP protocol with bounds that it lacks: on the size of a request's head, and on the
-time that a client may take for one.
+"""Our own way over uvicorn's HTTP protocol: it hands a whole request over at once and takes a whole
+answer back (see `exchange`), and it has bounds that uvicorn lacks, on the size of a request's head
+and on the time that a client may take for one.
 
-Without them a client that sends headers without end fills the memory, and one that sends half a
-head, or nothing at all, holds its connection for ever.
+Without the bounds a client that sends headers without end fills the memory, and one that sends half
+a head, or nothing at all, holds its connection for ever.
+
+A request that has arrived whole, with nothing before it that waits for its answer, is begun where
+its last byte is read. Most reads are answered right there; what has to wait for something goes on
+in a task. Everything else, from the first step on, is a task, and where an answer goes out in parts
+uvicorn's cycle of request and response sends them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Coroutine
+from typing import Any, ClassVar, Protocol, cast
+from urllib.parse import unquote
 
+import httptools
+from uvicorn._types import HTTPScope
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+from uvicorn.server import ServerState
 
-from baas.http.extensions import EXCHANGE, Header
+from baas.http.exchange import Asgi, Exchange, Header
 
 HEAD_BYTES_MAX = 32 * 1024  # request line and headers; the largest token is 8 KiB
 HEAD_SECONDS = 20.0
+PROMPT_REQUESTS_MAX = 16  # begun at once of those that came together; then others get their turn
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\n"
@@ -29,41 +42,111 @@ _TOO_LARGE = (
     b"\r\n"
     b"The head of the request is too big"
 )
+_FAILED = (
+    b"HTTP/1.1 500 Internal Server Error\r\n"
+    b"content-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 21\r\n"
+    b"connection: close\r\n"
+    b"\r\n"
+    b"Internal Server Error"
+)
+
+
+class Application(Protocol):
+    """What this protocol serves."""
+
+    def answer(self, exchange: Exchange, /) -> Coroutine[Any, Any, None]:
+        """Answers one request. Is begun outside of a task, and goes on in one if it suspends."""
+        ...
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. A head that is too large is answered with 431; a client that takes longer
-    than HEAD_SECONDS for a head, or for a body that nobody reads any more, is cut off."""
+    """One connection. Requests are answered one after the other, in the order they came.
 
+    A head that is too large is answered with 431; a client that takes longer than HEAD_SECONDS for
+    a head, or for a body that nobody reads any more, is cut off.
+    """
+
+    cycle: HttpExchange | None  # type: ignore[assignment]  # in hand, or the last one that was
+    _receiving: HttpExchange | None = None  # its body is not whole yet
     _chunk_bytes = 0
     _is_in_head = False
     _head_bytes = 0  # of an incomplete head, without what came together with an earlier request
     _head_timer: asyncio.TimerHandle | None = None
+    _idle_since = 0.0
+    address: str | None = None
+    _prompt_requests = 0  # begun at once, of the bytes that were received last
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._answer = cast(Application, config.app).answer
+
+    # The connection -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
+        self.address = None if self.client is None else self.client[0]
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._unset_keepalive_if_required()
+        for waiting, _ in self.pipeline:
+            waiting.disconnected = True
+        self.pipeline.clear()
         super().connection_lost(exc)
+        self.cycle = self._receiving = None  # they lead back here
+
+    def shutdown(self) -> None:
+        if self.pipeline:
+            self.pipeline[0][0].keep_alive = False  # the one that came last
+        else:
+            super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         self._chunk_bytes = len(data)
+        self._prompt_requests = 0
         if self._is_in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self._unset_keepalive_if_required()
+                self.handle_websocket_upgrade()
+            else:
+                self._unsupported_upgrade_warning()
         if self._is_in_head:
             if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
                 self._refuse_head()
             self._start_timer()
-        elif self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
-            self._start_timer()
+        elif (receiving := self._receiving) is not None:
+            if receiving.response_complete:
+                self._start_timer()
+            elif receiving is self.cycle and not receiving.is_begun:
+                self._begin_in_task(receiving)
+
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    # The parser's news ----------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self._is_in_head = True
         self._head_bytes = 0
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
         # Only what came in many bytes can be too large, so most heads are not measured.
@@ -75,20 +158,109 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_in_head = False
         if self._head_timer is not None:
             self._stop_timer()
-        super().on_headers_complete()
-        if self.cycle is not None:
-            # The cycle's task has not run yet, so the application finds it.
-            extensions = cast(dict[str, object], self.scope)
-            extensions[EXCHANGE] = _Exchange(self.cycle)
+        parser = self.parser
+        method = parser.get_method().decode("ascii")
+        if parser.should_upgrade() and self._should_upgrade():
+            self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
+            return
+        if self.transport.is_closing():
+            return  # what follows a `Connection: close`, or a request that was refused
+        exchange = HttpExchange(self, method)
+        self._receiving = exchange
+        if self.cycle is None or self.cycle.response_complete:
+            self.cycle = exchange
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self._receiving
+        if exchange is not None and not exchange.response_complete:
+            exchange.add_body(body)
 
     def on_message_complete(self) -> None:
         if self._head_timer is not None:
             self._stop_timer()
-        super().on_message_complete()
+        exchange, self._receiving = self._receiving, None
+        if exchange is None or exchange.response_complete:
+            return
+        exchange.more_body = False
+        if exchange.is_begun:
+            exchange.message_event.set()
+        elif exchange is self.cycle:
+            self._prompt_requests += 1
+            if self._prompt_requests <= PROMPT_REQUESTS_MAX:
+                self._begin(exchange)
+            else:
+                self._begin_in_task(exchange)
 
-    def send_400_response(self, msg: str) -> None:
-        if not self.transport.is_closing():
-            super().send_400_response(msg)
+    # Answering ------------------------------------------------------------------------------------
+
+    def _begin(self, exchange: HttpExchange) -> None:
+        exchange.is_begun = True
+        answering = self._answer(exchange)
+        try:
+            waits_for = answering.send(None)
+        except StopIteration:
+            if not exchange.response_complete:
+                self._fail(exchange, None)
+        except Exception as error:
+            self._fail(exchange, error)
+        else:
+            self._add_task(exchange, _Begun(answering, waits_for))
+
+    def _begin_in_task(self, exchange: HttpExchange) -> None:
+        exchange.is_begun = True
+        self._add_task(exchange, self._answer(exchange))
+
+    def _add_task(self, exchange: HttpExchange, answering: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(answering)
+        self.tasks.add(task)
+        task.add_done_callback(lambda task: self._note_end(exchange, task))
+
+    def _note_end(self, exchange: HttpExchange, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None or not (exchange.response_complete or exchange.disconnected):
+            self._fail(exchange, error)
+
+    def _fail(self, exchange: HttpExchange, error: BaseException | None) -> None:
+        """A defect, or an answer that was given up: nobody may take what has gone out for whole."""
+        self.logger.error("Exception in ASGI application\n", exc_info=error)
+        if not exchange.response_started and not exchange.disconnected:
+            self.transport.write(_FAILED)
+        self.transport.close()
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self.cycle = cast(HttpExchange, self.pipeline.pop()[0])
+            self._begin_in_task(self.cycle)
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._watch_idle(self.timeout_keep_alive)
+
+    def _watch_idle(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """One timer serves many requests: to set one for each costs more than to look again."""
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        is_busy = self._is_in_head or self._receiving is not None
+        if is_busy or (self.cycle is not None and not self.cycle.response_complete):
+            self._watch_idle(self.timeout_keep_alive)
+        elif left > 0:
+            self._watch_idle(left)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    # Bounds ---------------------------------------------------------------------------------------
 
     def _refuse_head(self) -> None:
         self.transport.write(_TOO_LARGE)
@@ -108,44 +280,159 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class _Exchange:
-    """See `extensions`. Uvicorn writes the parts of an answer one by one: for a small one a third
-    of its time.
+class _NoEvent:
+    """Nobody waits."""
 
-    The scope leads here, and the cycle to the scope: once the answer is out the way back is cut,
-    or every request would be left to the cyclic collector.
+    def set(self) -> None:
+        pass
+
+
+class HttpExchange(RequestResponseCycle):
+    """See `exchange`. It is uvicorn's cycle, of which it makes only as much as is needed: the rest
+    if an answer goes out in parts, or a body comes in parts.
+
+    It leads to its connection, and the connection to it until the next request: once the answer is
+    out the way there is cut, or every request would be left to the cyclic collector.
     """
 
-    __slots__ = ("_cycle",)
+    # Uvicorn's `__init__` sets them anew on every request.
+    disconnected = False
+    response_started = False
+    response_complete = False
+    chunked_encoding: bool | None = None
+    expected_content_length = 0
+    access_log = False
+    body: bytes | bytearray = b""  # type: ignore[assignment]
+    more_body = True
+    # The real one is made when somebody receives the body in parts.
+    message_event: asyncio.Event | _NoEvent = _NoEvent()  # type: ignore[assignment]
+    scope: HTTPScope | None = None  # type: ignore[assignment]
+    is_begun = False
+    _protocol: BoundedHttpProtocol | None
+    _encoded_defaults: ClassVar[tuple[list[Header], bytes]] = ([], b"")
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle: RequestResponseCycle | None = cycle
+    def __init__(self, protocol: BoundedHttpProtocol, method: str) -> None:
+        self.method = method
+        self.raw_path, self.query_string = _split_url(protocol.url)
+        path = self.raw_path.decode("ascii")
+        self.path = unquote(path) if "%" in path else path
+        self.headers = protocol.headers
+        self.transport = protocol.transport
+        self.flow = protocol.flow
+        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.default_headers = protocol.server_state.default_headers
+        parser = protocol.parser
+        self.http_version: str = parser.get_http_version()
+        self.keep_alive = self.http_version != "1.0" and parser.should_keep_alive()
+        self.address = protocol.address
+        self._protocol = protocol
+
+    def add_body(self, part: bytes) -> None:
+        if not self.body:
+            self.body = part  # the whole of it, mostly
+        else:
+            if type(self.body) is bytes:
+                self.body = bytearray(self.body)
+            self.body += part
+        if len(self.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self.message_event.set()
 
     def take_body(self) -> bytes | None:
-        cycle = self._cycle
-        if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
+        if self.more_body or self.disconnected or self.response_complete:
             return None
-        cycle.flow.resume_reading()
-        body = bytes(cycle.body)
-        cycle.body = bytearray()
-        return body
+        self.flow.resume_reading()
+        body, self.body = self.body, b""
+        return bytes(body)
 
-    def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
-        cycle = self._cycle
-        if cycle is None or cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+    def send_whole(self, status: int, head: bytes, body: bytes) -> bool:
+        if self.flow.write_paused or self.disconnected or self.response_started:
             return False
-        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
-        head = b"".join((STATUS_LINE[status], *lines))
-        if head.count(b"\n") != 1 + len(lines):
-            raise RuntimeError("a header holds a line break")
-        cycle.response_started = True
-        cycle.waiting_for_100_continue = False
-        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        cycle.transport.write(b"%b%b%b" % (head, end, body))
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
-        self._cycle = None
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(
+            b"%b%b%b%b%b" % (STATUS_LINE[status], self._encode_defaults(), head, end, body)
+        )
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
         return True
+
+    def on_response(self) -> None:
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            protocol.on_response_complete()
+
+    def as_asgi(self) -> Asgi:
+        if self.scope is None:
+            assert self._protocol is not None, "the answer is out"
+            self.scope = self._make_scope(self._protocol)
+            self.message_event = asyncio.Event()
+            if self.body or not self.more_body or self.disconnected:
+                self.message_event.set()
+        return cast(Asgi, (self.scope, self.receive, self.send))
+
+    def _make_scope(self, protocol: BoundedHttpProtocol) -> HTTPScope:
+        return {
+            "type": "http",
+            "asgi": {"version": protocol.asgi_version, "spec_version": "2.3"},
+            "http_version": self.http_version,
+            "server": protocol.server,
+            "client": protocol.client,
+            "scheme": protocol.scheme or "http",
+            "method": self.method,
+            "root_path": "",
+            "path": self.path,
+            "raw_path": self.raw_path,
+            "query_string": self.query_string,
+            "headers": self.headers,
+            "state": {},
+        }
+
+    def _encode_defaults(self) -> bytes:
+        """The date, above all, of which uvicorn makes a new list every second."""
+        defaults = self.default_headers
+        known, encoded = HttpExchange._encoded_defaults
+        if known is not defaults:
+            encoded = b"".join([b"%b: %b\r\n" % header for header in defaults])
+            HttpExchange._encoded_defaults = defaults, encoded
+        return encoded
+
+
+class _Begun(Coroutine[Any, Any, None]):
+    """A coroutine whose first step has been taken outside of a task, for a task to go on with."""
+
+    __slots__ = ("_coroutine", "_is_known", "_waits_for")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+        self._is_known = False  # the task knows what is waited for
+
+    def send(self, value: Any) -> Any:
+        if self._is_known:
+            return self._coroutine.send(value)
+        self._is_known = True
+        return self._waits_for
+
+    def throw(self, *error: Any) -> Any:
+        self._is_known = True
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Any:
+        raise NotImplementedError("it is for a task only")
+
+
+def _split_url(url: bytes) -> tuple[bytes, bytes]:
+    """Path and query, both as they came."""
+    if url[:1] == b"/" and b"#" not in url and url[:2] != b"//":
+        path, _, query = url.partition(b"?")
+        return path, query
+    parsed = httptools.parse_url(url)
+    return parsed.path, parsed.query or b""

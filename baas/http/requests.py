@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message
 
 from baas.database.names import DatabaseName
 from baas.errors import DeadlineExceeded, InvalidArgument, QuotaExceeded
-from baas.http.extensions import EXCHANGE, Exchange
+from baas.http.exchange import Exchange, in_task
 from baas.services.caller import ANONYMOUS, Caller
 from baas.services.context import Context
 from baas.wire.objects import invalid
@@ -40,6 +40,7 @@ class Request:
         "context",
         "database",
         "document_path",
+        "exchange",
         "has_repeated_headers",
         "headers",
         "id",
@@ -48,20 +49,17 @@ class Request:
         "params",
         "path",
         "project",
-        "receive",
         "routes",
-        "scope",
     )
 
-    def __init__(self, context: Context, scope: Scope, receive: Receive, request_id: str) -> None:
+    def __init__(self, context: Context, exchange: Exchange, request_id: str) -> None:
         self.context = context
-        self.scope = scope
-        self.receive = receive
+        self.exchange = exchange
         self.id = request_id
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.has_repeated_headers = len(self.headers) != len(scope["headers"])
+        self.method = exchange.method
+        self.path = exchange.path
+        self.headers: dict[bytes, bytes] = dict(exchange.headers)
+        self.has_repeated_headers = len(self.headers) != len(exchange.headers)
         self.origin = self.headers.get(b"origin")
         self.params: Mapping[str, str] = _NO_PARAMS
         self.project: str | None = None
@@ -80,14 +78,13 @@ class Request:
     @property
     def address(self) -> str | None:
         """The client's IP address, as the connection has it."""
-        client = self.scope.get("client")
-        return None if client is None else client[0]
+        return self.exchange.address
 
     def check_headers(self) -> None:
         """Raises InvalidArgument for a header that is given twice and may not be: of two
         credentials or origins, a proxy in front might have looked at the other one."""
         if self.has_repeated_headers:
-            names = [name for name, _ in self.scope["headers"]]
+            names = [name for name, _ in self.exchange.headers]
             for name in _SINGLE_HEADERS:
                 if names.count(name) > 1:
                     raise InvalidArgument(
@@ -101,12 +98,12 @@ class Request:
         declared = self.headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared[:18]) > maximum:
             raise _too_large(maximum)
-        exchange: Exchange | None = self.scope.get(EXCHANGE)
-        taken = None if exchange is None else exchange.take_body()
+        taken = self.exchange.take_body()
         if taken is not None:
             if len(taken) > maximum:
                 raise _too_large(maximum)
             return taken
+        await in_task()
         message = await self._receive()
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False):
@@ -157,7 +154,7 @@ class Request:
 
     def query(self, allowed: frozenset[str]) -> dict[str, str]:
         """The parameters after `?`. Raises InvalidArgument for unknown and for repeated ones."""
-        text: bytes = self.scope["query_string"]
+        text = self.exchange.query_string
         if not text:
             return {}
         try:
@@ -206,9 +203,10 @@ class Request:
     async def _receive(self) -> Message:
         """The next piece. Raises DeadlineExceeded if none comes: a client that stops halfway would
         hold its request, and what that has gathered, for ever."""
+        _, receive, _ = self.exchange.as_asgi()
         try:
             async with asyncio.timeout(STALL_SECONDS):
-                message = await self.receive()
+                message = await receive()
         except TimeoutError:
             raise _too_slow() from None
         if message["type"] == "http.disconnect":

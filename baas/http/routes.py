@@ -52,18 +52,18 @@ async def get_description(request: Request) -> Answer:
 # fmt: off
 ROUTES: tuple[Route, ...] = (
     # Documents
-    Route("GET", _D + "/{collection}/{id}", documents.get_document, _CALLER, "Get a document", None, "Document"),
-    Route("PUT", _D + "/{collection}/{id}", documents.set_document, _CALLER, "Set a document: replace it, or merge", "SetBody", "Written"),
-    Route("PATCH", _D + "/{collection}/{id}", documents.update_document, _CALLER, "Update fields of a document that exists", "UpdateBody", "Written"),
-    Route("DELETE", _D + "/{collection}/{id}", documents.delete_document, _CALLER, "Delete a document", None, "Deleted", ("exists", "update_time")),
-    Route("GET", _D + "/{collection}", documents.list_documents, _CALLER, "List documents by name", None, "DocumentList", ("page_size", "page_token", "total")),
-    Route("POST", _D + "/{collection}", documents.create_document, _CALLER, "Create a document", "CreateBody", "Written", ("id",), 201),
-    Route("POST", _D + ":batch-get", documents.batch_get, _CALLER, "Get documents of one instant", "BatchGetBody", "BatchGetAnswer"),
-    Route("POST", _D + ":commit", documents.commit, _CALLER, "Commit writes, all or none", "CommitBody", "CommitAnswer"),
+    Route("GET", _D + "/{collection}/{id}", documents.get_document, _CALLER, "Get a document", None, "Document", is_prompt=True),
+    Route("PUT", _D + "/{collection}/{id}", documents.set_document, _CALLER, "Set a document: replace it, or merge", "SetBody", "Written", is_prompt=True),
+    Route("PATCH", _D + "/{collection}/{id}", documents.update_document, _CALLER, "Update fields of a document that exists", "UpdateBody", "Written", is_prompt=True),
+    Route("DELETE", _D + "/{collection}/{id}", documents.delete_document, _CALLER, "Delete a document", None, "Deleted", ("exists", "update_time"), is_prompt=True),
+    Route("GET", _D + "/{collection}", documents.list_documents, _CALLER, "List documents by name", None, "DocumentList", ("page_size", "page_token", "total"), is_prompt=True),
+    Route("POST", _D + "/{collection}", documents.create_document, _CALLER, "Create a document", "CreateBody", "Written", ("id",), 201, is_prompt=True),
+    Route("POST", _D + ":batch-get", documents.batch_get, _CALLER, "Get documents of one instant", "BatchGetBody", "BatchGetAnswer", is_prompt=True),
+    Route("POST", _D + ":commit", documents.commit, _CALLER, "Commit writes, all or none", "CommitBody", "CommitAnswer", is_prompt=True),
     Route("POST", _D + ":begin-transaction", transactions.begin_transaction, _CALLER, "Begin a transaction", "BeginBody", "BeginAnswer"),
     Route("POST", _D + ":rollback", transactions.roll_back, _CALLER, "Give up a transaction", "RollbackBody", "Empty"),
-    Route("POST", _D + ":query", queries.run_query, _CALLER, "Run a query", "QueryBody", "QueryAnswer"),
-    Route("POST", _D + ":count", queries.count, _CALLER, "Count the documents of a query", "CountBody", "CountAnswer"),
+    Route("POST", _D + ":query", queries.run_query, _CALLER, "Run a query", "QueryBody", "QueryAnswer", is_prompt=True),
+    Route("POST", _D + ":count", queries.count, _CALLER, "Count the documents of a query", "CountBody", "CountAnswer", is_prompt=True),
     Route("POST", _D + ":aggregate", queries.aggregate, _CALLER, "Count, sum and average over a query", "AggregateBody", "AggregateAnswer"),
     # Objects
     Route("GET", _O, objects.list_objects, _CALLER, "List objects by prefix", None, "ObjectList", ("prefix", "delimiter", "page_size", "page_token")),

@@ -22,6 +22,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from baas.http.exchange import AsgiExchange
 from baas.http.object_answers import AnswerCut, ObjectAnswer
 from baas.http.objects import get_object
 from baas.http.requests import Request
@@ -345,14 +346,14 @@ async def _read_whole(world: ObjectWorld, path: str) -> None:
 
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
     scope["query_string"] = b""
-    request = Request(context, scope, receive, "x")
+    request = Request(context, AsgiExchange(scope, receive, send), "x")
     request.project = "demo"
     request.params = {"bucket": "default", "name": path.removeprefix(f"{OBJECTS}/")}
     request.caller = Caller(CallerKind.ADMIN)
     answer = await get_object(request)
     assert isinstance(answer, ObjectAnswer)
     try:
-        await answer.send(scope, send, receive)
+        await answer.send(scope, receive, send)
     finally:
         assert len(sent) < answer.length
 

@@ -81,7 +81,7 @@ async def test_a_reader_that_leaves_ends_its_stream() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await StreamAnswer(chunks()).send({"method": "GET"}, send, receive)
+    await StreamAnswer(chunks()).send({"method": "GET"}, receive, send)
     assert closed == [True]
     assert len(sent) < 10
 

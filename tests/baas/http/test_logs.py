@@ -8,8 +8,10 @@ import logging
 import orjson
 import pytest
 import structlog
+from starlette.types import Message, Scope
 
 from baas.clock import SystemClock
+from baas.http.exchange import AsgiExchange
 from baas.http.logs import FLUSH_LINES, AccessLog, configure_logs
 from baas.http.requests import Request
 from tests.baas.http.conftest import World
@@ -56,8 +58,12 @@ async def test_lines_are_gathered_and_flushed(world: World) -> None:
     async def receive() -> dict[str, str]:
         raise AssertionError("nothing is read")
 
-    scope = {"method": "GET", "path": "/a\n", "headers": [], "client": ("127.0.0.1", 5)}
-    request = Request(world.app.context, scope, receive, "r1")
+    async def send(message: Message) -> None:
+        raise AssertionError("nothing is sent")
+
+    scope: Scope = {"method": "GET", "path": "/a\n", "headers": [], "client": ("127.0.0.1", 5)}
+    exchange = AsgiExchange(scope, receive, send)
+    request = Request(world.app.context, exchange, "r1")
     log = AccessLog(SystemClock(), write)
     log.add(request, 200, 5, 0.0012)
     assert written == []

@@ -1,0 +1,105 @@
+"""One HTTP request and its answer, as the face sees them, whatever HTTP server is in front.
+
+ASGI hands both over in parts, each a dictionary behind a coroutine. Most requests are small and
+whole, and for those the parts cost more than the work: our own uvicorn protocol (`protocol`) gives
+them in one piece, and knows ASGI only where an answer is a stream. Other servers speak ASGI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+from starlette.types import Receive, Scope, Send
+
+Header: TypeAlias = tuple[bytes, bytes]
+Asgi: TypeAlias = tuple[Scope, Receive, Send]
+
+
+class Exchange(Protocol):
+    """One request and its answer."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def raw_path(self) -> bytes | None:
+        """The path as it came, if the server tells."""
+        ...
+
+    @property
+    def query_string(self) -> bytes: ...
+
+    @property
+    def headers(self) -> Sequence[Header]:
+        """Names in lower case."""
+        ...
+
+    @property
+    def address(self) -> str | None:
+        """The client's IP address, as the connection has it."""
+        ...
+
+    def take_body(self) -> bytes | None:
+        """The request's body if all of it has arrived, once; None: it has to be received."""
+        ...
+
+    def send_whole(self, status: int, head: bytes, body: bytes) -> bool:
+        """Sends a whole answer in one write; `head` are its header lines, each with its line break,
+        that of the body's length among them. False: nothing was sent, and it has to go the ordinary
+        way."""
+        ...
+
+    def as_asgi(self) -> Asgi:
+        """The same request in parts, and where the parts of its answer go."""
+        ...
+
+
+class AsgiExchange:
+    """An exchange with an ASGI server."""
+
+    __slots__ = (
+        "_receive",
+        "_scope",
+        "_send",
+        "headers",
+        "method",
+        "path",
+        "query_string",
+        "raw_path",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.raw_path: bytes | None = scope.get("raw_path")
+        self.query_string: bytes = scope.get("query_string", b"")
+        self.headers: Sequence[Header] = scope["headers"]
+
+    @property
+    def address(self) -> str | None:
+        client = self._scope.get("client")
+        return None if client is None else client[0]
+
+    def take_body(self) -> bytes | None:
+        return None
+
+    def send_whole(self, status: int, head: bytes, body: bytes) -> bool:
+        return False
+
+    def as_asgi(self) -> Asgi:
+        return self._scope, self._receive, self._send
+
+
+async def in_task() -> None:
+    """What follows runs in a task. An answer may be begun outside of one (see `protocol`): where
+    nothing has to be waited for, a task costs more than it gives."""
+    if asyncio.current_task() is None:
+        await asyncio.sleep(0)

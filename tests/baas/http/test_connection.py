@@ -1,0 +1,249 @@
+"""One connection's protocol by itself, over a transport in memory, before an application that does
+as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from baas.http.answers import Answer
+from baas.http.exchange import Exchange, in_task
+from baas.http.protocol import BoundedHttpProtocol
+
+GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
+IDLE_SECONDS = 1_000
+
+
+class FakeTransport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("127.0.0.1", 5) if name == "peername" else default
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class Connection:
+    """A connection to an application that answers with `done` after what the test does."""
+
+    def __init__(self, handle: Callable[[Exchange], Awaitable[Any]] | None = None) -> None:
+        config = uvicorn.Config(self, log_config=None, timeout_keep_alive=IDLE_SECONDS)  # type: ignore[arg-type]
+        config.load()
+        self.state = ServerState()
+        self.state.default_headers = [(b"date", b"today")]
+        self.exchanges: list[Exchange] = []
+        self._handle = handle
+        self.transport = FakeTransport()
+        loop = asyncio.get_running_loop()
+        self.protocol = BoundedHttpProtocol(config, self.state, {}, loop)
+        self.protocol.connection_made(self.transport)
+
+    async def answer(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+        if self._handle is not None:
+            await self._handle(exchange)
+        answer = Answer(b"done")
+        if not answer.send_whole(exchange, ()):
+            await in_task()
+            await answer.send(*exchange.as_asgi())
+
+    async def feed(self, data: bytes) -> None:
+        """As the event loop does: outside of any task."""
+        asyncio.get_running_loop().call_soon(self.protocol.data_received, data)
+        await asyncio.sleep(0)
+
+    async def settle(self) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+async def test_what_needs_not_wait_is_answered_at_once_in_one_write() -> None:
+    connection = Connection()
+    await connection.feed(GET)
+    (written,) = connection.transport.written
+    assert written == (
+        b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-type: application/json\r\n"
+        b"x-content-type-options: nosniff\r\ncache-control: no-store\r\ncontent-length: 4\r\n"
+        b"\r\ndone"
+    )
+    assert not connection.state.tasks
+    (exchange,) = connection.exchanges
+    assert (exchange.method, exchange.path, exchange.query_string) == ("GET", "/a", b"b=c")
+    assert exchange.address == "127.0.0.1"
+    assert connection.state.total_requests == 1
+
+
+async def test_what_waits_goes_on_in_a_task_and_others_behind_it_wait() -> None:
+    may_answer = asyncio.Event()
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def wait(exchange: Exchange) -> None:
+        tasks.append(asyncio.current_task())
+        await may_answer.wait()
+        tasks.append(asyncio.current_task())
+
+    connection = Connection(wait)
+    await connection.feed(GET + GET)
+    await connection.settle()
+    assert len(connection.exchanges) == 1
+    assert not connection.transport.written
+    may_answer.set()
+    await connection.settle()
+    assert len(connection.transport.written) == len(connection.exchanges) == 2
+    assert tasks[0] is None  # begun without one
+    assert None not in tasks[1:]
+    assert not connection.state.tasks
+
+
+async def test_a_body_in_pieces_is_received_and_one_in_one_piece_is_there() -> None:
+    bodies: list[bytes | None] = []
+
+    async def take(exchange: Exchange) -> None:
+        body = exchange.take_body()
+        bodies.append(body)
+        if body is None:
+            _, receive, _ = exchange.as_asgi()
+            while (message := await receive())["more_body"]:
+                bodies.append(message["body"])
+            bodies.append(message["body"])
+
+    connection = Connection(take)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+    await connection.feed(head + b"whol")
+    await connection.feed(head + b"ha")
+    await connection.settle()
+    await connection.feed(b"lf")
+    await connection.settle()
+    assert bodies == [b"whol", None, b"ha", b"lf"]
+    assert len(connection.transport.written) == 2
+
+
+async def test_a_client_that_goes_while_it_is_answered_hinders_nothing() -> None:
+    may_answer = asyncio.Event()
+    connection = Connection(lambda exchange: may_answer.wait())
+    await connection.feed(GET + GET + GET)
+    connection.protocol.connection_lost(ConnectionResetError())
+    may_answer.set()
+    await connection.settle()
+    assert len(connection.exchanges) == 1, "the others were never begun"
+    assert not connection.transport.written
+    assert not connection.state.tasks
+    assert not connection.state.connections
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+async def test_a_defect_is_logged_and_the_connection_ends(
+    when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(exchange: Exchange) -> None:
+        if when == "later":
+            await asyncio.sleep(0)
+        raise KeyError("the inside")
+
+    connection = Connection(fail)
+    await connection.feed(GET + GET)
+    await connection.settle()
+    assert len(connection.exchanges) == 1
+    (written,) = connection.transport.written
+    assert written.startswith(b"HTTP/1.1 500 ")
+    assert b"inside" not in written
+    assert connection.transport.closed
+    assert "KeyError" in caplog.text
+
+
+async def test_a_header_with_a_line_break_is_never_sent() -> None:
+    async def fail(exchange: Exchange) -> None:
+        Answer(b"").send_whole(exchange, [(b"etag", b"a\r\nset-cookie: b")])
+
+    connection = Connection(fail)
+    await connection.feed(GET)
+    (written,) = connection.transport.written
+    assert written.startswith(b"HTTP/1.1 500 ")
+    assert b"set-cookie" not in written
+
+
+async def test_a_writer_that_is_full_is_waited_for() -> None:
+    connection = Connection()
+    connection.protocol.pause_writing()
+    await connection.feed(GET)
+    await connection.settle()
+    assert not connection.transport.written
+    connection.protocol.resume_writing()
+    await connection.settle()
+    written = b"".join(connection.transport.written)
+    assert written.startswith(b"HTTP/1.1 200 ")
+    assert written.endswith(b"\r\n\r\ndone")
+
+
+async def test_an_idle_connection_is_closed_and_no_other() -> None:
+    may_answer = asyncio.Event()
+    busy = Connection(lambda exchange: may_answer.wait())
+    idle = Connection()
+    for connection in (busy, idle):
+        await connection.feed(GET)
+    closed = []
+    for _ in range(2):
+        for connection in (idle, busy):
+            # As if so much time had gone by, and the timer had come.
+            connection.protocol._idle_since -= IDLE_SECONDS * 0.6
+            connection.protocol.timeout_keep_alive_handler()
+            closed.append(connection.transport.closed)
+    assert closed == [False, False, True, False]
+    may_answer.set()
+    await busy.settle()
+    busy.protocol._idle_since -= IDLE_SECONDS
+    busy.protocol.timeout_keep_alive_handler()
+    assert busy.transport.closed
+
+
+async def test_at_shutdown_what_has_come_is_answered() -> None:
+    may_answer = asyncio.Event()
+    idle, busy = Connection(), Connection(lambda exchange: may_answer.wait())
+    await idle.feed(GET)
+    await busy.feed(GET + GET)
+    for connection in (idle, busy):
+        connection.protocol.shutdown()
+    assert idle.transport.closed
+    assert not busy.transport.closed
+    may_answer.set()
+    await busy.settle()
+    first, last = busy.transport.written
+    assert b"connection: close" not in first
+    assert b"connection: close" in last
+    assert busy.transport.closed
+
+
+async def test_nothing_is_left_to_the_cyclic_collector() -> None:
+    connection = Connection()
+    await connection.feed(GET)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(50):
+            connection.exchanges.clear()
+            await connection.feed(GET)
+        assert gc.collect() < 50
+    finally:
+        gc.enable()
