@@ -179,3 +179,9 @@ class Internal(BaasError):
 
 class DataLoss(BaasError):
     code = Code.DATA_LOSS
+
+
+def error_of(code: str, reason: str, message: str) -> BaasError:
+    """An error that was written down, of the class of its code."""
+    found = next(kind for kind in BaasError.__subclasses__() if kind.code.value == code)
+    return found(message, reason=reason)

@@ -122,7 +122,11 @@ class Group:
             changes = [_finish(change, version, indexes) for change in attempt.staged]
             results = attempt.transaction.write_results(version, attempt.staged)
             request = attempt.request
-            response = b"" if request is None else encode_response(results, request.digest)
+            response = (
+                b""
+                if request is None
+                else encode_response(results, request.digest, attempt.transaction.memo)
+            )
         except Exception as error:
             _log.exception("a commit cannot be written")
             self.answer(attempt, as_baas_error(error))
@@ -136,7 +140,9 @@ class Group:
         if request_id is not None:
             self.request_ids.add(request_id)
         self.records.append(CommitRecord(version, changes, request_id, response))
-        self.committed.append((attempt, CommitResult(version, results, attempt.value)))
+        self.committed.append(
+            (attempt, CommitResult(version, results, attempt.value, memo=attempt.transaction.memo))
+        )
 
     def refuse(self, error: Exception) -> None:
         """All of it that has no answer yet."""

@@ -24,9 +24,9 @@ class RequestKey:
     digest: bytes
 
 
-def encode_response(results: Sequence[WriteResult], digest: bytes = b"") -> bytes:
+def encode_response(results: Sequence[WriteResult], digest: bytes = b"", memo: Any = None) -> bytes:
     """JSON: what was asked, and per write its update time in microseconds or null, and its
-    transform results."""
+    transform results, and what the body wants to be told again."""
     listed = [
         [
             None if result.update_time is None else result.update_time.microseconds,
@@ -34,7 +34,10 @@ def encode_response(results: Sequence[WriteResult], digest: bytes = b"") -> byte
         ]
         for result in results
     ]
-    return orjson.dumps({"digest": digest.hex(), "results": listed})
+    tree: dict[str, Any] = {"digest": digest.hex(), "results": listed}
+    if memo is not None:
+        tree["memo"] = memo
+    return orjson.dumps(tree)
 
 
 def decode_response(version: int, response: bytes, digest: bytes = b"") -> CommitResult[Any]:
@@ -56,7 +59,7 @@ def decode_response(version: int, response: bytes, digest: bytes = b"") -> Commi
         )
         for time, values in tree["results"]
     ]
-    return CommitResult(version, results, None, replayed=True)
+    return CommitResult(version, results, None, replayed=True, memo=tree.get("memo"))
 
 
 def replay(version: int, response: bytes, digest: bytes) -> CommitResult[Any] | BaasError:

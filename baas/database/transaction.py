@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields, encode_plain_fields
-from baas.errors import InvalidArgument
+from baas.errors import BaasError, InvalidArgument
 from baas.model.documents import Document, DocumentLike
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
@@ -42,13 +42,14 @@ class CommitResult(Generic[T_co]):
     """A commit, or a transaction that wrote nothing and was true at `version`.
 
     `value` is what the body gave; None if `replayed`, that is, if an earlier commit carried the
-    same request id and this is its result.
+    same request id and this is its result. `memo` is the transaction's, also if replayed.
     """
 
     version: int
     write_results: list[WriteResult]
     value: T_co
     replayed: bool = False
+    memo: Any = None
 
     @property
     def commit_time(self) -> Timestamp:
@@ -109,7 +110,9 @@ class Transaction:
         "_documents",
         "_limits",
         "_pending",
+        "_staged",
         "_view",
+        "memo",
         "queries",
         "request_time",
         "results",
@@ -119,12 +122,14 @@ class Transaction:
         self.request_time = request_time
         self.queries: list[Query] = []
         self.results: list[AppliedResult] = []
+        self.memo: Any = None  # JSON that is kept with the request id, and given back with it
         self._view = view
         self._limits = limits
         # By segments: a path's own hash is a Python function, and there are many look-ups.
         self._documents: dict[Segments, StoredDocument | None] = {}
         self._pending: dict[Segments, PendingChange] = {}
         self._conditions: list[Callable[[], bool]] = []
+        self._staged: list[StagedChange] | None = None
 
     @property
     def read_set(self) -> Collection[Segments]:
@@ -191,6 +196,40 @@ class Transaction:
                 # Many writes to large documents take long; others get their turn.
                 await asyncio.sleep(0)
 
+    async def write_each(self, writes: Sequence[Write]) -> dict[int, BaasError]:
+        """Applies writes in order, each to another document, and leaves out those that fail: their
+        errors by number. Every write has its place in the results all the same."""
+        olds = await self.get_documents([write.path for write in writes])
+        failed: dict[int, BaasError] = {}
+        for number, (write, old) in enumerate(zip(writes, olds, strict=True)):
+            try:
+                self._apply(write, old)
+            except BaasError as error:
+                self.results.append(AppliedResult(write.path.segments, True, ()))
+                failed[number] = error
+            if number % _WRITES_PER_TURN == _WRITES_PER_TURN - 1:
+                await asyncio.sleep(0)
+        return failed
+
+    def leave_out(self, path: DocumentPath) -> None:
+        """Takes back what was written to one document; the results keep their places."""
+        self._pending.pop(path.segments, None)
+
+    def stage_each(self) -> dict[Segments, BaasError]:
+        """As `stage`, and leaves out documents that cannot be stored: their errors. To be called
+        last: nothing can be written after it."""
+        failed: dict[Segments, BaasError] = {}
+        self._staged = []
+        for pending in self._pending.values():
+            try:
+                staged = self._stage(pending)
+            except BaasError as error:
+                failed[pending.path.segments] = error
+                continue
+            if staged is not None:
+                self._staged.append(staged)
+        return failed
+
     def _apply(self, write: Write, old: StoredDocument | None) -> None:
         path = write.path
         pending = self._pending.get(path.segments)
@@ -217,25 +256,29 @@ class Transaction:
     def stage(self) -> list[StagedChange]:
         """The changes in stored form, without those that leave a document as it was. Raises
         InvalidValue for a document that is too large or too deep."""
-        staged: list[StagedChange] = []
-        size_max = self._limits.document_bytes_max
-        for pending in self._pending.values():
-            if not pending.has_changed:
-                continue
-            path, old, fields = pending.path, pending.old, pending.fields
-            if fields is None:
-                if old is None:
-                    continue  # created and deleted again
-                data = b""
-            else:
-                data = encode_plain_fields(fields) if pending.is_plain else encode_fields(fields)
-                is_small = len(data) * SIZE_PER_BYTE_MAX + NAME_SIZE_MAX <= size_max
-                if not (is_small and pending.is_replaced):
-                    check_document(path, fields, self._limits)
-                if old is not None and data == old.data:
-                    continue  # changed and changed back
-            staged.append(StagedChange(keys.document_key(path), path, old, fields, data))
-        return staged
+        if self._staged is not None:
+            return self._staged
+        staged = [self._stage(pending) for pending in self._pending.values()]
+        return [change for change in staged if change is not None]
+
+    def _stage(self, pending: PendingChange) -> StagedChange | None:
+        if not pending.has_changed:
+            return None
+        path, old, fields = pending.path, pending.old, pending.fields
+        if fields is None:
+            if old is None:
+                return None  # created and deleted again
+            data = b""
+        else:
+            data = encode_plain_fields(fields) if pending.is_plain else encode_fields(fields)
+            is_small = (
+                len(data) * SIZE_PER_BYTE_MAX + NAME_SIZE_MAX <= self._limits.document_bytes_max
+            )
+            if not (is_small and pending.is_replaced):
+                check_document(path, fields, self._limits)
+            if old is not None and data == old.data:
+                return None  # changed and changed back
+        return StagedChange(keys.document_key(path), path, old, fields, data)
 
     def write_results(self, version: int, staged: Sequence[StagedChange]) -> list[WriteResult]:
         """One per write, in order. A write that left its document as it was has its old time."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from baas.errors import InvalidArgument, InvalidPath, NotFound
+from baas.errors import BaasError, InvalidArgument, InvalidPath, NotFound
 from baas.http import transactions
 from baas.http.answers import Answer, json_answer
 from baas.http.idempotency import NO_KEY, RequestKey, digest, read_key
@@ -14,8 +14,11 @@ from baas.http.requests import Request, boolean_parameter, integer_parameter, pa
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.writes import NO_PRECONDITION, DeleteWrite, Precondition, Write
 from baas.services import documents, queries
+from baas.services.bulk_writes import Outcome
+from baas.services.bulk_writes import bulk_write as write_in_bulk
 from baas.services.transactions import DocumentsRead
 from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
+from baas.wire.errors import encode_error
 from baas.wire.objects import check_array, check_object, check_string
 from baas.wire.writes import (
     decode_commit,
@@ -32,6 +35,7 @@ _LIST_PARAMETERS = frozenset({"page_size", "page_token", "total"})
 _DELETE_PARAMETERS = frozenset({"update_time", "exists"})
 _CREATE_PARAMETERS = frozenset({"id"})
 _COMMIT = frozenset({"writes", "request_id", "transaction", "reads", "queries"})
+_BULK_WRITE = frozenset({"writes", "request_id"})
 _BATCH_GET = frozenset({"documents", "transaction"})
 PAGE_SIZE_DEFAULT = 100
 
@@ -145,6 +149,32 @@ async def commit(request: Request) -> Answer:
             "write_results": [encode_write_result(item) for item in result.write_results],
         }
     )
+
+
+async def bulk_write(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    body = await request.read_body()
+    members = check_object(parse_body(body), "", allowed=_BULK_WRITE, required=("writes",))
+    writes = decode_commit(
+        members["writes"], writes_max=request.context.settings.limits.commit_writes_max
+    )
+    key = read_commit_key(request, members, body)
+    outcomes = await write_in_bulk(
+        request.context,
+        request.caller,
+        request.database_name,
+        writes,
+        request_id=key.id,
+        request_digest=key.digest,
+    )
+    return json_answer({"results": [_encode_outcome(request, outcome) for outcome in outcomes]})
+
+
+def _encode_outcome(request: Request, outcome: Outcome) -> dict[str, Any]:
+    if not isinstance(outcome, BaasError):
+        return encode_write_result(outcome)
+    request.context.denials.note(request.id, outcome)
+    return encode_error(outcome, request.id)
 
 
 async def batch_get(request: Request) -> Answer:

@@ -167,6 +167,25 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             },
         },
     ),
+    "BulkWriteBody": _object(
+        {"writes": _list(_ref("Write"))},
+        {"request_id": {"type": "string", "maxLength": 128}},
+        description="not atomic; writes to one document happen in order",
+    ),
+    "BulkWriteAnswer": _object(
+        {
+            "results": {
+                "type": "array",
+                "items": {
+                    "anyOf": [
+                        _object({"update_time": _or_null(_TIME)}, {"transform_results": _list({})}),
+                        _ref("Error"),
+                    ]
+                },
+                "description": "for each write, in order, what it did or why it failed",
+            }
+        }
+    ),
     "BeginBody": _object(
         {},
         {

@@ -26,7 +26,7 @@ from baas_rules import (
 from baas_rules.decision import DOCUMENT_SERVICE
 
 from baas.database.names import DatabaseName
-from baas.database.transaction import Transaction
+from baas.database.transaction import PendingChange, Transaction
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError, PermissionDenied
 from baas.model.paths import DocumentPath
@@ -51,6 +51,13 @@ from baas.services.rule_values import (
 ROUNDS_MAX = 20
 BATCH_LOOKUPS_MAX = 20  # get, exists and getAfter over all documents of a batch
 DECISIONS_PER_TURN = 50  # then other requests get theirs
+
+
+class Changes(Protocol):
+    """What a batch changes: a transaction, or one change of it."""
+
+    @property
+    def changes(self) -> Sequence[PendingChange]: ...
 
 
 class DocumentReader(Protocol):
@@ -159,20 +166,30 @@ class Authorizer:
         """Raises PermissionDenied unless every document change is allowed, each as the create, the
         update or the delete that it is; a verify counts as a get."""
         for number, change in enumerate(transaction.changes):
-            if change.fields is None:
-                method = "delete"
-            else:
-                method = "create" if change.old is None else "update"
             if number % DECISIONS_PER_TURN == DECISIONS_PER_TURN - 1:
                 await asyncio.sleep(0)
             request = self._request(
-                method, change.path, change.old, change.fields, is_plain=change.is_plain
+                method_of(change), change.path, change.old, change.fields, is_plain=change.is_plain
             )
             await self._check(request, transaction, transaction)
         for write in writes:
             if isinstance(write, VerifyWrite):
                 (document,) = await transaction.get_documents((write.path,))
                 await self.check_get(write.path, document, transaction)
+
+    async def check_change(self, change: PendingChange, reader: DocumentReader) -> None:
+        """Raises PermissionDenied unless this one change is allowed, as if it were alone: what else
+        is changed with it, `getAfter` does not see."""
+        request = self._request(
+            method_of(change), change.path, change.old, change.fields, is_plain=change.is_plain
+        )
+        await self._check(request, reader, _Alone((change,)))
+
+    @property
+    def looked_up(self) -> set[DocumentPath]:
+        """The documents that were looked at so far, whatever came of it."""
+        paths = (lookup_path(lookup) for lookup in self._documents)
+        return {path for path in paths if path is not None}
 
     async def check_write(
         self,
@@ -206,7 +223,7 @@ class Authorizer:
         )
 
     async def _check(
-        self, request: Request, reader: DocumentReader, transaction: Transaction | None = None
+        self, request: Request, reader: DocumentReader, transaction: Changes | None = None
     ) -> Grant:
         ruleset = self._ruleset
         decision = ruleset.decide(request, self._documents)
@@ -224,7 +241,7 @@ class Authorizer:
         decide: Callable[[Documents], Decision],
         request: Request | ListRequest,
         reader: DocumentReader,
-        transaction: Transaction | None = None,
+        transaction: Changes | None = None,
     ) -> Grant:
         documents = self._documents
         decision = decide(documents)
@@ -249,7 +266,7 @@ class Authorizer:
         return Grant(frozenset(DocumentPath(lookup.path) for lookup in decision.lookups))
 
     async def _read(
-        self, lookups: Sequence[Lookup], reader: DocumentReader, transaction: Transaction | None
+        self, lookups: Sequence[Lookup], reader: DocumentReader, transaction: Changes | None
     ) -> None:
         """Answers lookups through the reader; what the batch changes, `getAfter` sees changed."""
         paths = [lookup_path(lookup) for lookup in lookups]
@@ -299,6 +316,18 @@ class Authorizer:
                 self._name.project, self._ruleset
             ),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    changes: Sequence[PendingChange]
+
+
+def method_of(change: PendingChange) -> str:
+    """What the rules call a change."""
+    if change.fields is None:
+        return "delete"
+    return "create" if change.old is None else "update"
 
 
 def lookup_path(lookup: Lookup) -> DocumentPath | None:

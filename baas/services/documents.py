@@ -163,18 +163,10 @@ async def commit(
                 await first(transaction, _no_authorizer)
             await transaction.write(writes)
             return
-        ruleset = context.projects.find_ruleset(name) or await context.projects.ruleset(name)
-        projects, accounts = context.projects, context.accounts
-        revocations = accounts.revocations
-        if revocations != caller.revocations and caller.uid and caller.session:
-            await accounts.check_session(name.project, caller.uid, caller.session)
-        # Either may end while the commit waits for its turn.
-        transaction.rest_on(
-            lambda: projects.find_ruleset(name) is ruleset and accounts.revocations == revocations
-        )
-        authorizer = Authorizer(context, caller, name, ruleset, time)
+        make = await under_rules(context, caller, name, transaction, time)
+        authorizer = make()
         if first is not None:
-            await first(transaction, lambda: Authorizer(context, caller, name, ruleset, time))
+            await first(transaction, make)
         try:
             await transaction.write(writes)
         except (NotFound, AlreadyExists, FailedPrecondition, InvalidValue):
@@ -188,6 +180,27 @@ async def commit(
         request_id=caller_request_id(caller, request_id),
         request_digest=request_digest,
     )
+
+
+async def under_rules(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    transaction: Transaction,
+    time: Timestamp,
+) -> Callable[[], Authorizer]:
+    """What makes an authorizer for each question of a transaction, which then rests on the rules in
+    force and on the user's rights. Raises TokenInvalid if the user's session has ended."""
+    ruleset = context.projects.find_ruleset(name) or await context.projects.ruleset(name)
+    projects, accounts = context.projects, context.accounts
+    revocations = accounts.revocations
+    if revocations != caller.revocations and caller.uid and caller.session:
+        await accounts.check_session(name.project, caller.uid, caller.session)
+    # Either may end while the commit waits for its turn.
+    transaction.rest_on(
+        lambda: projects.find_ruleset(name) is ruleset and accounts.revocations == revocations
+    )
+    return lambda: Authorizer(context, caller, name, ruleset, time)
 
 
 async def read_documents(

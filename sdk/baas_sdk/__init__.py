@@ -8,6 +8,7 @@
 `AsyncClient` has the same methods, to be awaited.
 """
 
+from baas_sdk._bulk import BulkWriteFailure, BulkWriterOperation, BulkWriterOptions
 from baas_sdk._flow import RetryPolicy
 from baas_sdk._paths import FieldPath
 from baas_sdk._queries import And, FieldFilter, Or
@@ -32,6 +33,7 @@ from baas_sdk._transforms import (
 )
 from baas_sdk._values import ForeignReference, GeoPoint, Vector
 from baas_sdk._writes import WriteOption, WriteResult
+from baas_sdk.async_bulk_writer import AsyncBulkWriter
 from baas_sdk.async_client import (
     AsyncAggregationQuery,
     AsyncAuth,
@@ -46,6 +48,7 @@ from baas_sdk.async_client import (
 )
 from baas_sdk.async_objects import AsyncBlob, AsyncBlobIterator, AsyncBucket
 from baas_sdk.async_transactions import AsyncTransaction, async_transactional
+from baas_sdk.bulk_writer import BulkWriter
 from baas_sdk.client import (
     AggregationQuery,
     Auth,
@@ -112,6 +115,7 @@ __all__ = [
     "AsyncBlobReader",
     "AsyncBlobWriter",
     "AsyncBucket",
+    "AsyncBulkWriter",
     "AsyncClient",
     "AsyncCollectionGroup",
     "AsyncCollectionReference",
@@ -127,6 +131,10 @@ __all__ = [
     "BlobReader",
     "BlobWriter",
     "Bucket",
+    "BulkWriteFailure",
+    "BulkWriter",
+    "BulkWriterOperation",
+    "BulkWriterOptions",
     "Cancelled",
     "ChangeType",
     "Client",

@@ -13,7 +13,7 @@ import orjson
 from baas_sdk._paths import DatabaseName, url_path
 from baas_sdk._session import SignedIn, User, parse_signed_in, parse_user
 from baas_sdk._values import Tree, dumps, parse_time
-from baas_sdk._writes import CommitResult, parse_commit
+from baas_sdk._writes import CommitResult, WriteResult, parse_commit, parse_write_result
 from baas_sdk.errors import (
     Internal,
     InvalidArgument,
@@ -202,6 +202,26 @@ def commit(
     return Call(
         _post(home, "commit", body, is_idempotent=True), lambda tree: parse_commit(tree, decode)
     )
+
+
+def bulk_write(
+    home: DatabaseName,
+    writes: Iterable[Tree],
+    decode: Callable[[Tree], Any],
+    *,
+    request_id: str,
+) -> Call[list[WriteResult | SdkError]]:
+    """Writes, each of which succeeds or fails alone: what became of each. With the request id the
+    server applies them once, however often this has to be sent."""
+
+    def parse(tree: Any) -> list[WriteResult | SdkError]:
+        return [
+            error_from_wire(item["error"]) if "error" in item else parse_write_result(item, decode)
+            for item in tree["results"]
+        ]
+
+    body = {"writes": list(writes), "request_id": request_id}
+    return Call(_post(home, "bulk-write", body, is_idempotent=True), parse)
 
 
 @dataclass(frozen=True, slots=True)

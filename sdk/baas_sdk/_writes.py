@@ -150,16 +150,17 @@ def delete_write(path: str, option: WriteOption | None = None) -> dict[str, Tree
 
 def parse_commit(answer: Mapping[str, Any], decode: Any) -> CommitResult:
     """The answer of a commit. `decode` makes a Python value of a transform's result."""
-    results = []
-    for item in answer["write_results"]:
-        time = item.get("update_time")
-        results.append(
-            WriteResult(
-                None if time is None else parse_time(time),
-                tuple(decode(value) for value in item.get("transform_results") or ()),
-            )
-        )
-    return CommitResult(parse_time(answer["commit_time"]), tuple(results))
+    results = tuple(parse_write_result(item, decode) for item in answer["write_results"])
+    return CommitResult(parse_time(answer["commit_time"]), results)
+
+
+def parse_write_result(item: Mapping[str, Any], decode: Any) -> WriteResult:
+    """What one write did."""
+    time = item["update_time"]
+    return WriteResult(
+        None if time is None else parse_time(time),
+        tuple(decode(value) for value in item.get("transform_results") or ()),
+    )
 
 
 class _Extract:

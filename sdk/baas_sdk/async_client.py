@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from baas_sdk import _paths, _requests
+from baas_sdk._bulk import BulkWriterOptions
 from baas_sdk._flow import RetryPolicy
 from baas_sdk._http import AsyncHttp
 from baas_sdk._listener import AsyncMailbox, ListenDriver
@@ -38,6 +39,7 @@ from baas_sdk._snapshots import (
 from baas_sdk._transactions import ATTEMPTS_MAX
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
+from baas_sdk.async_bulk_writer import AsyncBulkWriter
 from baas_sdk.async_objects import AsyncBucket
 from baas_sdk.async_transactions import AsyncTransaction, AsyncWork, async_transactional
 from baas_sdk.errors import FailedPrecondition
@@ -505,6 +507,10 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
     def batch(self) -> AsyncWriteBatch:
         """A batch of writes that are committed together; at most 500 in one commit."""
         return AsyncWriteBatch(self)
+
+    def bulk_writer(self, options: BulkWriterOptions | None = None) -> AsyncBulkWriter:
+        """A writer of many documents, each write of which succeeds or fails alone."""
+        return AsyncBulkWriter(self, options)
 
     def transaction(
         self,

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from baas_sdk import _paths, _requests
+from baas_sdk._bulk import BulkWriterOptions
 from baas_sdk._flow import RetryPolicy
 from baas_sdk._http import SyncHttp
 from baas_sdk._listener import ListenThread, ThreadMailbox
@@ -36,6 +37,7 @@ from baas_sdk._snapshots import (
 from baas_sdk._transactions import ATTEMPTS_MAX
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
+from baas_sdk.bulk_writer import BulkWriter
 from baas_sdk.objects import Bucket
 from baas_sdk.transactions import Transaction, Work, transactional
 
@@ -487,6 +489,10 @@ class Client(BaseClient[DocumentReference]):
     def batch(self) -> WriteBatch:
         """A batch of writes that are committed together; at most 500 in one commit."""
         return WriteBatch(self)
+
+    def bulk_writer(self, options: BulkWriterOptions | None = None) -> BulkWriter:
+        """A writer of many documents, each write of which succeeds or fails alone."""
+        return BulkWriter(self, options)
 
     def transaction(
         self,

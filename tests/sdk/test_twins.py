@@ -9,9 +9,11 @@ from typing import Any
 import baas_sdk
 import pytest
 from baas_sdk import (
+    async_bulk_writer,
     async_client,
     async_objects,
     async_transactions,
+    bulk_writer,
     client,
     objects,
     transactions,
@@ -19,6 +21,7 @@ from baas_sdk import (
 
 MODULES = [
     (client, async_client),
+    (bulk_writer, async_bulk_writer),
     (objects, async_objects),
     (transactions, async_transactions),
 ]

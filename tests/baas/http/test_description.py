@@ -147,6 +147,8 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
         await send(operator, "POST", f"{base}:aggregate", json={**query, "aggregates": numbers})
         writes = [{"set": "a/b", "fields": {}}, {"delete": "a/c"}]
         await send(operator, "POST", f"{base}:commit", json={"writes": writes})
+        writes = [{"set": "a/b", "fields": {}}, {"update": "a/missing", "fields": {"n": 1}}]
+        await send(operator, "POST", f"{base}:bulk-write", json={"writes": writes})
         await use_transactions(operator, described, base)
         await send(operator, "DELETE", path)
         await send(operator, "GET", path)

@@ -1,4 +1,4 @@
-"""Transactions of both clients against the real server, as a child process, on both engines."""
+"""Transactions and bulk writes of both clients against the real server, on both engines."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from baas_sdk import (
     Aborted,
     AsyncClient,
     AsyncTransaction,
+    BulkWriterOptions,
     Client,
     FieldFilter,
+    Increment,
     RetryPolicy,
     Transaction,
     async_transactional,
@@ -299,3 +301,61 @@ def test_threads_count_with_one_counter(server: tuple[ServerProcess, str], room:
     for client in clients:
         client.close()
     assert counted == threads * rounds
+
+
+SMALL = BulkWriterOptions(batch_writes_max=20, requests_max=3, waiting_max=50)
+
+
+async def test_bulk_writes_are_all_done(face: Face, room: str) -> None:
+    people, counters = face.client.collection(f"{room}/p"), face.client.collection(f"{room}/c")
+    done: list[str] = []
+    writer = face.client.bulk_writer(SMALL)
+    writer.on_write_result(lambda reference, result, bulk_writer: done.append(reference.id))
+    for number in range(300):
+        await face.call(writer.set, people.document(f"{number:03}"), {"n": number})
+        await face.call(writer.set, counters.document(f"{number % 7}"), {"n": Increment(1)}, True)
+    await face.call(writer.flush)
+    assert len(done) == 600
+    found = {item.id: item.get("n") for item in await face.call(counters.get)}
+    assert found == {f"{number}": 43 if number < 6 else 42 for number in range(7)}
+    await face.call(writer.delete, people.document("000"))
+    await face.call(writer.update, people.document("001"), {"n": -1})
+    await face.call(writer.close)
+    left = await face.call(people.get)
+    assert [item.get("n") for item in left] == [-1, *range(2, 300)]
+    with pytest.raises(errors.FailedPrecondition):
+        await face.call(writer.set, people.document("x"), {})
+
+
+async def test_writes_to_one_document_keep_their_order(face: Face, room: str) -> None:
+    one = face.client.document(f"{room}/a/n")
+    writer = face.client.bulk_writer(SMALL)
+    for number in range(120):
+        await face.call(writer.set, one, {"n": number})
+        await face.call(writer.create, face.client.document(f"{room}/b/{number}"), {})
+    await face.call(writer.close)
+    assert (await face.call(one.get)).get("n") == 119
+
+
+async def test_what_fails_is_told(face: Face, room: str) -> None:
+    client = face.client
+    wrong, right = client.document("closed/x"), client.document(f"{room}/a/x")
+    writer = client.bulk_writer()
+    await face.call(writer.set, wrong, {"n": 1})
+    await face.call(writer.set, right, {"n": 1})
+    with pytest.raises(errors.PermissionDenied) as caught:
+        await face.call(writer.close)
+    assert caught.value.details == {"failed": 1, "paths": ["closed/x"]}
+    assert (await face.call(right.get)).exists
+
+    failures: list[tuple[str, int]] = []
+
+    def told(failure: Any, bulk_writer: Any) -> bool:
+        failures.append((failure.code, failure.attempts))
+        return bool(failure.attempts < 3)
+
+    writer = client.bulk_writer()
+    writer.on_write_error(told)
+    await face.call(writer.create, right, {"n": 2})
+    await face.call(writer.close)
+    assert failures == [("ALREADY_EXISTS", 1), ("ALREADY_EXISTS", 2), ("ALREADY_EXISTS", 3)]
