@@ -139,6 +139,10 @@ class Settings:
     open_databases_max: int = _setting(
         200, "database files kept open; the least recently used are closed"
     )
+    index_idle_seconds: int = _setting(
+        30 * 86_400,
+        "how long an index that no query uses is kept, unless it is pinned; 0: for ever",
+    )
     retention_seconds: int = _setting(7 * 86_400, "how far back history and log reach")
     retention_bytes: int = _setting(
         1024 * 1024 * 1024, "how large history and log may grow per database"

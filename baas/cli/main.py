@@ -12,6 +12,7 @@ from baas.cli.accounts import admin_group, user_group
 from baas.cli.buckets import bucket_group
 from baas.cli.failures import CommandFailed
 from baas.cli.folders import init_command
+from baas.cli.indexes import index_group
 from baas.cli.objects import object_group
 from baas.cli.projects import key_group, project_group
 from baas.cli.rules import rules_group
@@ -35,6 +36,7 @@ for _command in (
     project_group,
     key_group,
     rules_group,
+    index_group,
     bucket_group,
     object_group,
     user_group,

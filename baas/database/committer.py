@@ -99,7 +99,8 @@ class Committer:
         self._open_snapshot = open_snapshot
         self._skip = skip
         self._on_removed = on_removed
-        self._follower = Follower(engine, head.incarnation, self._publish, self._skip_to)
+        self._follower = Follower(engine, head.incarnation, self._publish, self._skip_to, clock)
+        self.is_stale = self._follower.is_stale
         self._clock = clock
         self._limits = limits
         self._recent = RecentCommits(head.version)

@@ -9,11 +9,13 @@ from types import TracebackType
 from typing import TypeVar
 
 from baas.clock import Clock
+from baas.database.budget import ReadBudget
 from baas.database.committer import Committer
 from baas.database.contention import Contention
 from baas.database.executor import QueryExecutor
 from baas.database.failures import as_baas_error
 from baas.database.index_builder import IndexBuilder
+from baas.database.index_keeper import IndexKeeper
 from baas.database.indexes import IndexDefinition, Indexes, is_reserved
 from baas.database.listeners import Listeners
 from baas.database.log import (
@@ -107,11 +109,17 @@ class ReadSnapshot:
             raise as_baas_error(error) from error
 
     async def find_missing(self, query: Query) -> Sequence[IndexDefinition]:
-        """The indexes that the query should be given first; see `Database.wait_indexed`."""
+        """The indexes that are being made for queries such as this one; see
+        `Database.wait_indexed`."""
         try:
             return await self._queries.find_missing(query)
         except StorageError as error:
             raise as_baas_error(error) from error
+
+    def ignore_missing(self) -> None:
+        """What the queries of this snapshot lack is known already, from another try of the same
+        request."""
+        self._queries.ignore_missing()
 
     async def stream_query(self, query: Query) -> AsyncGenerator[list[StoredDocument]]:
         """The answer in batches, none empty, read as they are asked for."""
@@ -306,11 +314,12 @@ class Database:
             clock=clock,
             collection_indexes_max=settings.limits.collection_indexes_max,
         )
+        self.index_keeper = IndexKeeper(self._builder, settings.index_idle_seconds)
         self.listeners = Listeners(
             engine,
             self._indexes,
             version=head.version,
-            on_missing=self._builder.request,
+            on_missing=self._builder.want,
             catch_up=self._committer.catch_up if engine.is_shared else None,
         )
         self._feed.subscribe(self._builder.on_commit, keep_open=False)
@@ -531,13 +540,9 @@ class Database:
             raise as_baas_error(error) from error
 
     async def wait_indexed(self, missing: Sequence[IndexDefinition]) -> None:
-        """Has these indexes made, and waits a few seconds at most: without them every caller would
-        read the whole collection, all at the same time. Snapshots opened later may use them."""
+        """Waits a few seconds at most until these are made: without them every caller would read
+        the whole collection, all at the same time. Snapshots opened later may use them."""
         await self._builder.wait_made(missing, seconds=INDEX_WAIT_SECONDS_MAX)
-
-    async def wait_indexes(self) -> None:
-        """Returns when no index is wanted or being built."""
-        await self._builder.wait_idle()
 
     async def close(self) -> None:
         """Finishes what is queued, refuses newcomers, closes the engine."""
@@ -547,6 +552,7 @@ class Database:
         if self._unwatch is not None:
             self._unwatch()
             self._feed.lose()
+        await self.index_keeper.close()
         self.listeners.close(Unavailable("the database is closed", reason="DatabaseClosed"))
         await self._builder.close()
         await self._committer.close()
@@ -566,6 +572,11 @@ class Database:
             snapshot = await self._engine.open_snapshot(scan)
         except StorageError as error:
             raise as_baas_error(error) from error
+        if snapshot.version > self._committer.version and self._committer.is_stale():
+            # What was planned before may rest on an index that is gone.
+            await snapshot.close()
+            await self._committer.catch_up()
+            return await self.open_snapshot(first)
         self._users += 1
         self.last_used_seconds = self._clock.monotonic_seconds()
         return snapshot, generation
@@ -579,9 +590,10 @@ class Database:
             snapshot,
             self._indexes,
             generation,
-            on_missing=self._builder.request,
+            on_missing=self._builder.want,
             scan_gate=self._scan_gate,
             plans=self.plans,
+            budget=ReadBudget(self._clock, self._limits.query_seconds_max),
         )
 
     async def _run_alone(self, body: Callable[[Transaction], Awaitable[T]]) -> T:

@@ -15,6 +15,8 @@ from contextlib import aclosing
 from heapq import heapify, heappop, heapreplace
 from typing import Any, TypeAlias
 
+from baas.database.budget import ReadBudget
+from baas.database.index_demand import LARGE_DOCUMENTS
 from baas.database.indexes import IndexDefinition, Indexes, is_reserved
 from baas.database.planner import (
     CollectionScan,
@@ -28,6 +30,7 @@ from baas.database.planner import (
 from baas.database.plans import Plans, single_scan
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
+from baas.errors import DeadlineExceeded
 from baas.model.aggregates import Aggregate, Tally, aggregated_query
 from baas.model.aggregates import Result as AggregateResult
 from baas.model.paths import FieldPath
@@ -42,7 +45,9 @@ SORT_ON_LOOP_MAX = 2_000
 INDEX_AFTER_SCANNED = 100  # a collection that is read faster than an index is kept needs none
 
 Documents: TypeAlias = list[StoredDocument]
-MissingIndexes: TypeAlias = Callable[[Sequence[IndexDefinition]], None]
+# Which indexes a query lacks, and how many documents it has to read for that (or more): gives back
+# those that are being made.
+MissingIndexes: TypeAlias = Callable[[Sequence[IndexDefinition], int], Sequence[IndexDefinition]]
 
 
 class QueryExecutor:
@@ -50,8 +55,8 @@ class QueryExecutor:
 
     `on_missing` is told which indexes would have spared reading a large collection. `scan_gate` is
     shared by the executors of a database: it bounds how many gather and sort a whole collection.
-    `plans` are kept from one snapshot to the next. Queries are taken as checked. Does not close the
-    snapshot.
+    `plans` are kept from one snapshot to the next; `budget` bounds how long is read what no index
+    serves. Queries are taken as checked. Does not close the snapshot.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class QueryExecutor:
         *,
         on_missing: MissingIndexes | None = None,
         scan_gate: asyncio.Semaphore | None = None,
+        budget: ReadBudget | None = None,
         index_after_scanned: int = INDEX_AFTER_SCANNED,
         plans: Plans | None = None,
     ) -> None:
@@ -70,7 +76,9 @@ class QueryExecutor:
         self._generation = generation
         self._on_missing = on_missing
         self._scan_gate = scan_gate or asyncio.Semaphore()
+        self._budget = budget
         self._index_after_scanned = index_after_scanned
+        self._told: set[tuple[IndexDefinition, ...]] = set()
         self._planned: tuple[Query, Plan] | None = None
 
     def _plan(self, query: Query) -> Plan:
@@ -130,14 +138,29 @@ class QueryExecutor:
         return _Answer(query, self._ordered(query, self._plan(query), wanted))
 
     async def find_missing(self, query: Query) -> Sequence[IndexDefinition]:
-        """The indexes without which this query would read a large collection; none if it need not.
-        Costs no more than a small query."""
+        """The indexes without which this query would read a large collection, and which are being
+        made; none if it need not. Costs no more than a small query, or once some more."""
         plan = self._plan(query)
         if not isinstance(plan, CollectionScan) or not plan.missing:
             return ()
-        most = self._index_after_scanned
-        size = await self._snapshot.count_documents(plan.span, limit=most + 1)
-        return plan.missing if size > most else ()
+        size = await self._snapshot.count_documents(plan.span, limit=self._index_after_scanned + 1)
+        if size <= self._index_after_scanned:
+            return ()
+        size = await self._snapshot.count_documents(plan.span, limit=LARGE_DOCUMENTS)
+        return self._tell_missing(plan, size)
+
+    def ignore_missing(self) -> None:
+        """Nobody is told from now on: it was, of another try of the same request."""
+        self._on_missing = None
+
+    def _tell_missing(self, plan: CollectionScan, documents: int) -> Sequence[IndexDefinition]:
+        """Tells once of each shape, and again of a large collection."""
+        if self._on_missing is None or not plan.missing:
+            return ()
+        if plan.missing in self._told and documents < LARGE_DOCUMENTS:
+            return ()
+        self._told.add(plan.missing)
+        return self._on_missing(plan.missing, documents)
 
     async def count(self, query: Query, *, up_to: int | None = None) -> int:
         """The number of documents in the answer, counting no further than `up_to`."""
@@ -259,24 +282,41 @@ class QueryExecutor:
         """The collection's matching documents by key. A thread checks all but the first slice."""
         span, scanned = plan.span, 0
         size = SCAN_SLICE
-        is_told = False
         while True:
+            started = 0.0 if self._budget is None else self._budget.start()
             documents = await self._snapshot.scan_documents(span, limit=size)
             if size == SCAN_SLICE:
                 found = _filter(query, documents)
             else:
                 found = await asyncio.to_thread(_filter, query, documents)
+            if self._budget is not None and not self._budget.spend(started):
+                raise self._too_slow(plan, self._budget.seconds_max)
             if found:
                 yield found
-            scanned += len(documents)
-            if scanned > self._index_after_scanned and plan.missing and not is_told:
-                is_told = True
-                if self._on_missing is not None:
-                    self._on_missing(plan.missing)
+            before, scanned = scanned, scanned + len(documents)
+            for mark in (self._index_after_scanned, LARGE_DOCUMENTS):
+                if before <= mark < scanned:
+                    self._tell_missing(plan, scanned)
             if len(documents) < size:
                 return
             span = KeyRange(keys.document_key(documents[-1].path) + b"\x00", span.end)
             size = BATCH_MAX
+
+    def _too_slow(self, plan: CollectionScan, seconds: float) -> DeadlineExceeded:
+        coming = self._tell_missing(plan, LARGE_DOCUMENTS)
+        details = {"seconds": seconds, "indexes": [str(item) for item in plan.missing]}
+        if coming:
+            return DeadlineExceeded(
+                f"no index serves this query yet, and reading without one took over {seconds:g} s;"
+                " the index is being built: try again in a while",
+                reason="IndexBeingBuilt",
+                details=details,
+            )
+        return DeadlineExceeded(
+            f"no index serves this query, and reading without one took over {seconds:g} s",
+            reason="QueryTooSlow",
+            details=details,
+        )
 
 
 def _filter(query: Query, documents: Documents) -> Documents:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from baas.clock import Clock
 from baas.database.failures import as_baas_error
 from baas.database.log import CommitEvent, read_commits
 from baas.errors import BaasError
@@ -18,6 +19,7 @@ from baas.storage.engine import EngineUnavailable, Snapshot, StorageEngine, Stor
 from baas.storage.store import StoreMissing
 
 FOLLOW_RETRY_SECONDS = 0.5
+STALE_SECONDS_MAX = 60.0  # a tenth of the grace of dropped indexes
 PAGE_RECORDS = 200  # each with two images
 
 _log = structlog.get_logger("baas.follower")
@@ -29,7 +31,16 @@ class Follower:
     """Reads what was missed. `take` is called with each commit, in order. `skip` instead, if the
     log does not reach back so far: with a snapshot of what there is now."""
 
-    def __init__(self, engine: StorageEngine, incarnation: str, take: Take, skip: Skip) -> None:
+    def __init__(
+        self,
+        engine: StorageEngine,
+        incarnation: str,
+        take: Take,
+        skip: Skip,
+        clock: Clock,
+    ) -> None:
+        self._followed_at = clock.monotonic_seconds()  # all that was visible then is known
+        self._clock = clock
         self._engine = engine
         self._incarnation = incarnation
         self._take = take
@@ -37,6 +48,11 @@ class Follower:
         self._waiting: list[asyncio.Future[None]] = []
         self._again: asyncio.TimerHandle | None = None
         self._is_failing = False
+
+    def is_stale(self) -> bool:
+        """Whether the last catching up is so long ago that a snapshot may lack the entries of an
+        index that is thought to be there."""
+        return self._clock.monotonic_seconds() - self._followed_at > STALE_SECONDS_MAX
 
     def wait(self) -> asyncio.Future[None]:
         """Done when a catching up that begins after this call has ended; raises what ended it."""
@@ -83,10 +99,12 @@ class Follower:
         """Tells all commits above `version` that were visible when it was called; the version that
         is known then. Raises StoreMissing if the database is gone, or is another one of its name;
         any other StorageError after having told a part, or nothing."""
+        began = self._clock.monotonic_seconds()
         head = await self._engine.read_head()
         if head.incarnation != self._incarnation:
             raise StoreMissing("the database was removed, and made again")
         if head.version == version:
+            self._followed_at = began
             return version
         if head.version < version:
             raise EngineUnavailable(f"the store shows {head.version}, and has shown {version}")
@@ -96,6 +114,7 @@ class Follower:
             oldest = await self._engine.read_oldest_version()
             if version < oldest:
                 await self._skip(snapshot)
+                self._followed_at = began
                 return snapshot.version
             while events := await read_commits(snapshot, version, oldest, limit=PAGE_RECORDS):
                 for event in events:
@@ -105,6 +124,7 @@ class Follower:
                 # A commit that changed no document has no place in the log.
                 version = snapshot.version
                 self._take(CommitEvent(version, ()))
+            self._followed_at = began
             return version
         finally:
             await snapshot.close()

@@ -1,8 +1,8 @@
-"""Makes indexes: on demand, beside running commits, a few milliseconds of the writer at a time.
+"""Makes indexes and drops them: beside running commits, a few milliseconds of the writer at a time.
 
-    wanted ──> defined ───────────────────> back-filled ──────────> ready
-               the definition is committed; every older document    queries
-               later commits maintain it    has its entries         use it
+    wanted ──> defined ───────────────────> back-filled ──────────> ready ──> dropped ─> gone
+               the record is committed;     every older document    queries   nobody     entries
+               later commits maintain it    has its entries         use it    does       deleted
 
 Why nothing is missed: a definition takes effect when its commit is published, and no commit is made
 ready between the two: a group ends with it, and another node that has not heard of it is outrun and
@@ -12,32 +12,38 @@ read, which `engine.backfill` checks row by row. Several nodes may fill one inde
 
 A crash leaves a definition that is not ready; whoever needs it next fills it again from the start.
 Rows are idempotent.
+
+Why a dropped index never answers: it takes effect as its commit is published, and no plan is made
+on it from then on. A query that runs on it reads a snapshot from before, in which its entries stay.
+Another node may plan on it until it hears of the commit: entries are deleted DROP_GRACE_SECONDS
+later, and a node whose snapshot is ahead of what it has heard, and that has not caught up for
+STALE_SECONDS_MAX, does so before it plans (`Database.open_snapshot`). Numbers are not used again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
 
 from baas.clock import Clock
+from baas.database.index_demand import IndexDemand
+from baas.database.index_records import COUNTER, changing, defining, removing
 from baas.database.indexes import (
     INDEXES,
     Index,
     IndexDefinition,
     Indexes,
-    decode_definition,
-    definition_path,
-    encode_definition,
+    IndexRecord,
+    decode_record,
 )
 from baas.database.log import CommitEvent
 from baas.database.transaction import Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError
-from baas.model.writes import SetWrite
 from baas.storage.engine import (
     BackfillRow,
     Entry,
@@ -53,8 +59,9 @@ SLICE_MAX = 1_000
 SLICE_SECONDS = 0.005
 SHARED_SLICE_SECONDS = 0.05  # of an engine that is away: half of it is waiting for answers
 TAKE_OVER_SECONDS = 30.0  # what another node has begun is left to it for so long
+DROP_GRACE_SECONDS = 600.0  # until then other nodes may still plan on what was dropped
+ROOM_IDLE_SECONDS = 3_600  # an index unused for so long makes room for one that is wanted
 _DEFINITIONS_MAX = 100_000
-_COUNTER = INDEXES.document("next")  # of numbers; who defines an index changes it
 _log = structlog.get_logger("baas.indexes")
 
 T = TypeVar("T")
@@ -83,88 +90,146 @@ class IndexBuilder:
         collection_indexes_max: int,
     ) -> None:
         self._engine = engine
-        self._indexes = indexes
-        self._run_alone = run
-        self._clock = clock
-        self._most = collection_indexes_max
-        self._wanted: dict[IndexDefinition, None] = {}
+        self.indexes = indexes
+        self.run_alone = run
+        self.clock = clock
+        self.collection_indexes_max = collection_indexes_max
+        self._demand = IndexDemand(clock)
+        self._wanted: dict[IndexDefinition, bool] = {}  # and whether to pin them
         self._unfinished: list[Index] = []
+        self._unwanted: list[Index] = []
+        self._dropped: dict[int, float] = {}  # numbers, and when their entries may be deleted
         self._begun_elsewhere: dict[Index, float] = {}  # and when it was heard of
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
 
+    # What there is --------------------------------------------------------------------------------
+
     async def load(self, snapshot: Snapshot) -> None:
-        """Reads the definitions at open, before the first commit, and whenever commits were missed;
+        """Reads the records at open, before the first commit, and whenever commits were missed;
         then goes on with what a crash left unfinished."""
         span = KeyRange(*keys.collection_span(INDEXES))
-        for document in await snapshot.scan_documents(span, limit=_DEFINITIONS_MAX):
+        documents = await snapshot.scan_documents(span, limit=_DEFINITIONS_MAX)
+        known = {document.path.id for document in documents}
+        for index in self.indexes:
+            if str(index.number) not in known:
+                self._forget(index)
+        for document in documents:
             self._learn(document)
         if not self._engine.is_shared:
             self._unfinished += self._begun_elsewhere
             self._begun_elsewhere.clear()
-        self._start()
+        self.go_on()
 
     def on_commit(self, event: CommitEvent) -> None:
-        """Puts definitions into effect, of this node and of others."""
+        """Puts records into effect, of this node and of others."""
         changes = event.changes
         if changes and changes[0].path.segments[0] == INDEXES.segments[0]:
             for change in changes:
                 if change.new is not None:
                     self._learn(change.new)
+                elif change.path != COUNTER:
+                    self._dropped.pop(int(change.path.id), None)
 
     def _learn(self, document: StoredDocument) -> None:
-        if document.path == _COUNTER:
+        if document.path == COUNTER:
             return
-        definition, is_ready = decode_definition(document.fields)
-        index = self._indexes.find(definition)
+        record = decode_record(document.fields, written=document.version)
+        number = int(document.path.id)
+        index = self.indexes.find(record.definition)
+        if record.is_dropped:
+            if index is not None and index.number == number:
+                self._forget(index)
+            grace = DROP_GRACE_SECONDS if self._engine.is_shared else 0.0
+            self._dropped.setdefault(number, self.clock.monotonic_seconds() + grace)
+            return
+        if index is not None and index.number != number:
+            self._forget(index)  # dropped and made again while this node was away
+            index = None
         if index is None:
-            index = Index(int(document.path.id), definition)
-            self._indexes.add(index)
-            if not is_ready:
-                self._begun_elsewhere[index] = self._clock.monotonic_seconds()
-        if is_ready and index.ready_at is None:
+            index = Index(number, record.definition)
+            self.indexes.add(index)
+            if not record.is_ready:
+                self._begun_elsewhere[index] = self.clock.monotonic_seconds()
+        index.is_pinned = record.is_pinned
+        index.told_at = record.used
+        index.used_at = max(index.used_at, record.used)
+        if record.is_ready and index.ready_at is None:
             self._begun_elsewhere.pop(index, None)
-            self._indexes.mark_ready(index)
+            self.indexes.mark_ready(index)
 
-    def request(self, definitions: Sequence[IndexDefinition]) -> None:
-        """Wants indexes. Ignored: those that exist or are being made, and those past the limit of
-        their collection id."""
+    def _forget(self, index: Index) -> None:
+        self.indexes.remove(index)
+        self._begun_elsewhere.pop(index, None)
+
+    # What is wanted -------------------------------------------------------------------------------
+
+    def want(
+        self, definitions: Sequence[IndexDefinition], documents: int
+    ) -> Sequence[IndexDefinition]:
+        """Notes that a query lacked indexes and had so many documents to read. Gives back those
+        that are being made, now or already: queries of their shape come again and again."""
+        wanted = [
+            definition
+            for definition in definitions
+            if self._is_coming(definition) or self._demand.is_worth(definition, documents)
+        ]
+        self.request(wanted)
+        return [definition for definition in wanted if self._is_coming(definition)]
+
+    def request(self, definitions: Sequence[IndexDefinition], *, pinned: bool = False) -> None:
+        """Has indexes made. Ignored: those that exist or are being made, and those past the limit
+        of their collection id, unless an idle one can make room."""
         for definition in definitions:
-            index = self._indexes.find(definition)
+            index = self.indexes.find(definition)
             if index is not None:
                 self._take_over(index)
-            if definition in self._wanted or index is not None:
-                continue
-            collection_id = definition.collection_id
-            count = len(self._indexes.of_collection(collection_id)) + sum(
-                item.collection_id == collection_id for item in self._wanted
-            )
-            if count < self._most:
-                self._wanted[definition] = None
+            elif definition in self._wanted:
+                self._wanted[definition] |= pinned
+            elif self.has_room(definition.collection_id) or self._make_room(definition):
+                self._wanted[definition] = pinned
             else:
                 _log.warning(
                     "index not made: the collection has as many as it may",
-                    collection=collection_id,
-                    maximum=self._most,
+                    collection=definition.collection_id,
+                    maximum=self.collection_indexes_max,
                 )
-        self._start()
+        self.go_on()
+
+    def has_room(self, collection_id: str) -> bool:
+        """Whether one more index may be made for the collection id."""
+        count = sum(item.collection_id == collection_id for item in self._wanted)
+        for index in self.indexes.of_collection(collection_id):
+            count += index not in self._unwanted
+        return count < self.collection_indexes_max
+
+    def _make_room(self, definition: IndexDefinition) -> bool:
+        self.indexes.note_uses(self.clock.now_microseconds())
+        before = self.clock.now_microseconds() - ROOM_IDLE_SECONDS * 1_000_000
+        idle = [
+            index
+            for index in self.indexes.of_collection(definition.collection_id)
+            if index.is_spare and index.used_at < before and index not in self._unwanted
+        ]
+        if idle:
+            self._unwanted.append(min(idle, key=lambda index: index.used_at))
+        return bool(idle)
 
     def _take_over(self, index: Index) -> None:
         """Who began may be gone. If not, both fill it, which harms nothing."""
         begun = self._begun_elsewhere.get(index)
-        if begun is not None and self._clock.monotonic_seconds() - begun > TAKE_OVER_SECONDS:
+        if begun is not None and self.clock.monotonic_seconds() - begun > TAKE_OVER_SECONDS:
             del self._begun_elsewhere[index]
             self._unfinished.append(index)
 
     async def wait_made(self, definitions: Sequence[IndexDefinition], *, seconds: float) -> None:
-        """Wants indexes and returns once they are ready, could not be made, or time is up."""
-        self.request(definitions)
+        """Returns once these are ready, cannot be made, or time is up."""
         task = self._task
         if task is not None and any(self._is_coming(definition) for definition in definitions):
             await asyncio.wait([task], timeout=seconds)
 
     def _is_coming(self, definition: IndexDefinition) -> bool:
-        index = self._indexes.find(definition)
+        index = self.indexes.find(definition)
         return definition in self._wanted or (index is not None and index.ready_at is None)
 
     async def wait_idle(self) -> None:
@@ -179,18 +244,29 @@ class IndexBuilder:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def _start(self) -> None:
+    def go_on(self) -> None:
+        """Does what there is to do, and is due, in the background."""
         is_running = self._task is not None and not self._task.done()
-        if (self._wanted or self._unfinished) and not is_running and not self._is_closed:
+        if self._has_work() and not is_running and not self._is_closed:
             self._task = asyncio.create_task(self._run(), name="index builder")
+
+    def _has_work(self) -> bool:
+        return bool(self._wanted or self._unfinished or self._unwanted or self._due())
+
+    def _due(self) -> list[int]:
+        now = self.clock.monotonic_seconds()
+        return [number for number, at in self._dropped.items() if at <= now]
 
     async def _run(self) -> None:
         try:
-            while self._wanted or self._unfinished:
+            while self._has_work():
+                await self._drop_unwanted()
                 await self._define()
                 building, self._unfinished = self._unfinished, []
                 if building:
                     await self._fill(building)
+                for number in self._due():
+                    await self._delete(number)
         except (StorageError, BaasError) as error:
             # Queries scan meanwhile, and the next one that wants an index starts again.
             _log.warning("indexes not finished", error=str(error))
@@ -200,56 +276,71 @@ class IndexBuilder:
     async def _define(self) -> None:
         while self._wanted:
             definition = next(iter(self._wanted))
-            del self._wanted[definition]
-            if not await self._run_alone(self._defining(definition)):
-                continue  # another node was first
-            index = self._indexes.find(definition)
-            assert index is not None, "a definition takes effect before its commit is answered"
-            if self._begun_elsewhere.pop(index, None) is not None:
-                self._unfinished.append(index)
+            pinned = self._wanted.pop(definition)
+            await self._define_one(definition, pinned=pinned)
 
-    def _defining(self, definition: IndexDefinition) -> Callable[[Transaction], Awaitable[bool]]:
-        """Gives the index a number that no other has. All who define read and change the counter,
-        so when this is run in its turn, all definitions before it are in effect here."""
+    async def build(self, definition: IndexDefinition, *, pinned: bool) -> None:
+        """Defines an index, unless there is one, and has it filled."""
+        await self._define_one(definition, pinned=pinned)
+        self.go_on()
 
-        async def body(transaction: Transaction) -> bool:
-            (counter,) = await transaction.get_documents([_COUNTER])
-            if self._indexes.find(definition) is not None:
-                return False
-            known = max([index.number for index in self._indexes], default=0)
-            counted = 0 if counter is None else counter.fields["next"]
-            assert isinstance(counted, int)
-            number = max(known + 1, counted)
-            await transaction.write(
-                [
-                    SetWrite(
-                        definition_path(number), encode_definition(definition, is_ready=False)
-                    ),
-                    SetWrite(_COUNTER, {"next": number + 1}),
-                ]
-            )
-            return True
+    async def _define_one(self, definition: IndexDefinition, *, pinned: bool) -> None:
+        record = IndexRecord(definition, is_pinned=pinned, used=self.clock.now_microseconds())
+        if not await self.run_alone(defining(self.indexes, record)):
+            return  # another node, or an administrator, was first
+        index = self.indexes.find(definition)
+        assert index is not None, "a record takes effect before its commit is answered"
+        if self._begun_elsewhere.pop(index, None) is not None:
+            self._unfinished.append(index)
 
-        return body
+    async def _drop_unwanted(self) -> None:
+        while self._unwanted:
+            await self.run_alone(changing(self._unwanted[-1], is_dropped=True))
+            self._unwanted.pop()
+
+    async def _delete(self, number: int) -> None:
+        """Deletes the entries of a dropped index, then its record."""
+        size = SLICE_FIRST
+        while True:
+            started = self.clock.monotonic_seconds()
+            if not await self._engine.drop_index(number, limit=size):
+                break
+            size = _next_size(size, self.clock.monotonic_seconds() - started, self._aim)
+            await asyncio.sleep(0)
+        await self.run_alone(removing(number))
+        self._dropped.pop(number, None)
 
     async def _fill(self, building: Sequence[Index]) -> None:
         try:
             await self._backfill(building)
-            for index in building:
-                await self._run_alone(_readying(index))
+            for index in self._still_wanted(building):
+                await self.run_alone(changing(index, is_ready=True))
         except BaseException:
-            self._unfinished += [index for index in building if index.ready_at is None]
+            self._unfinished += [
+                index for index in self._still_wanted(building) if index.ready_at is None
+            ]
             raise
 
+    def _still_wanted(self, building: Sequence[Index]) -> list[Index]:
+        """Those that were not dropped meanwhile."""
+        return [index for index in building if self.indexes.find(index.definition) is index]
+
+    @property
+    def _aim(self) -> float:
+        return SHARED_SLICE_SECONDS if self._engine.is_shared else SLICE_SECONDS
+
     async def _backfill(self, building: Sequence[Index]) -> None:
-        by_collection: dict[str, list[Index]] = {}
-        for index in building:
-            by_collection.setdefault(index.definition.collection_id, []).append(index)
         last = b""
         size = SLICE_FIRST
-        aim = SHARED_SLICE_SECONDS if self._engine.is_shared else SLICE_SECONDS
+        scanned = 0
         while True:
-            started = self._clock.monotonic_seconds()
+            started = self.clock.monotonic_seconds()
+            by_collection: dict[str, list[Index]] = {}
+            for index in self._still_wanted(building):
+                index.scanned = scanned
+                by_collection.setdefault(index.definition.collection_id, []).append(index)
+            if not by_collection:
+                return
             documents = await self._read(last, size)
             rows = [
                 row
@@ -260,9 +351,10 @@ class IndexBuilder:
                 await self._engine.backfill(rows)
             if len(documents) < size:
                 return
-            last = keys.document_key(documents[-1].path) + b"\x00"
-            seconds = self._clock.monotonic_seconds() - started
-            size = _next_size(size, seconds, aim)
+            scanned += len(documents)
+            last = _next_start(documents[-1], by_collection)
+            seconds = self.clock.monotonic_seconds() - started
+            size = _next_size(size, seconds, self._aim)
             await asyncio.sleep(0)
 
     async def _read(self, start: bytes, limit: int) -> list[StoredDocument]:
@@ -274,13 +366,11 @@ class IndexBuilder:
             await snapshot.close()
 
 
-def _readying(index: Index) -> Callable[[Transaction], Awaitable[None]]:
-    fields = encode_definition(index.definition, is_ready=True)
-
-    async def body(transaction: Transaction) -> None:
-        await transaction.write([SetWrite(definition_path(index.number), fields)])
-
-    return body
+def _next_start(last: StoredDocument, by_collection: Mapping[str, object]) -> bytes:
+    """Where to read on; documents of a collection that no index wants are passed over."""
+    if last.path.segments[-2] not in by_collection:
+        return keys.collection_span(last.path.collection)[1]
+    return keys.document_key(last.path) + b"\x00"
 
 
 def _row(document: StoredDocument, indexes: Sequence[Index]) -> BackfillRow | None:

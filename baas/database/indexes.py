@@ -7,9 +7,10 @@ it does not, and entries of all collections with the id lie in one order.
 
     collection   collection's key prefix · key of each field · document key
     group        key of each field · key of the document's name · document key
+    below        key of the name of a document above · as group; one entry for each document above
 
-Definitions are documents of the reserved collection `__indexes__`, made on demand by queries (see
-`index_builder`). What commits need of this is `entries_for`.
+Records of indexes are documents of the reserved collection `__indexes__`, made on demand by queries
+(see `index_builder`). What commits need of this is `entries_for`.
 """
 
 from __future__ import annotations
@@ -38,24 +39,57 @@ class IndexField:
     descending: bool = False
     array: bool = False
 
+    def __str__(self) -> str:
+        kind = ":array" if self.array else ""
+        return f"{self.path}{kind}{':desc' if self.descending else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class IndexDefinition:
-    """What an index holds. `group`: for queries over all collections with the id at once."""
+    """What an index holds. `group`: for queries over all collections with the id at once; with
+    `below`, over those below one document."""
 
     collection_id: str
     group: bool
     fields: tuple[IndexField, ...]
+    below: bool = False
+
+    @property
+    def scope(self) -> str:
+        """`collection`, `group` or `below`."""
+        return "below" if self.below else "group" if self.group else "collection"
+
+    def __str__(self) -> str:
+        return f"{self.collection_id} ({self.scope}): {', '.join(map(str, self.fields))}"
 
 
 class Index:
-    """One index of one database. `number` is its name in the engine and is never used again."""
+    """One index of one database. `number` is its name in the engine and is never used again.
 
-    __slots__ = ("_getters", "definition", "number", "ready_at")
+    `uses` counts the queries that this node planned on it; `used_at` is when, in microseconds since
+    1970, some node last told of one.
+    """
+
+    __slots__ = (
+        "_getters",
+        "definition",
+        "is_pinned",
+        "noted_uses",
+        "number",
+        "ready_at",
+        "scanned",
+        "told_at",
+        "used_at",
+        "uses",
+    )
 
     def __init__(self, number: int, definition: IndexDefinition) -> None:
         self.number = number
         self.definition = definition
+        self.is_pinned = False
+        self.scanned = 0  # documents that filling it has looked at, on this node
+        self.uses = self.noted_uses = 0
+        self.used_at = self.told_at = 0  # what this node knows, and what its record says
         # The generation from which on it is complete; None while it is being filled.
         self.ready_at: int | None = None
         self._getters = [(field, field.path.segments) for field in definition.fields]
@@ -77,8 +111,10 @@ class Index:
                 parts.append(b"")
             else:
                 parts.append(keys.encode_value(value, field.descending))
-        head = b"" if self.definition.group else collection_prefix(path.segments[:-1])
         tail = name_suffix(path, group=self.definition.group)
+        if self.definition.below:
+            return _keys_below(path, parts, place, elements, tail)
+        head = b"" if self.definition.group else collection_prefix(path.segments[:-1])
         if elements is None:
             return (b"".join((head, *parts, tail)),)
         before, after = b"".join((head, *parts[:place])), b"".join((*parts[place + 1 :], tail))
@@ -94,6 +130,11 @@ class Index:
             if kind is not type(after) or kind not in _PLAIN or before != after:
                 return False
         return True
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether it may be dropped once nobody uses it."""
+        return self.ready_at is not None and not self.is_pinned
 
 
 _PLAIN = frozenset({str, int, bool, bytes})
@@ -157,8 +198,11 @@ class Indexes:
         self._by_collection[definition.collection_id] = (*others, index)
 
     def remove(self, index: Index) -> None:
-        """No commit maintains the index any more, and no new snapshot uses it."""
-        self.generation += 1
+        """No commit maintains the index any more, and no plan that is made from now on uses it.
+        Snapshots that were opened before still see all of its entries."""
+        if self._by_definition.get(index.definition) is not index:
+            return
+        self.generation += 1  # plans that are kept are made anew
         collection_id = index.definition.collection_id
         self._by_definition.pop(index.definition, None)
         others = tuple([item for item in self.of_collection(collection_id) if item is not index])
@@ -166,6 +210,13 @@ class Indexes:
             self._by_collection[collection_id] = others
         else:
             self._by_collection.pop(collection_id, None)
+
+    def note_uses(self, now_microseconds: int) -> None:
+        """What was used since the last call was used now."""
+        for index in self:
+            if index.uses != index.noted_uses:
+                index.noted_uses = index.uses
+                index.used_at = now_microseconds
 
     def mark_ready(self, index: Index) -> None:
         """The index is complete; snapshots opened from now on may use it."""
@@ -188,6 +239,32 @@ def name_suffix(path: DocumentPath, *, group: bool) -> bytes:
     return keys.encode_value(Reference(path)) + key if group else key
 
 
+def _keys_below(
+    path: DocumentPath, parts: list[bytes], place: int, elements: set[bytes] | None, tail: bytes
+) -> Sequence[bytes]:
+    """One key for each document above the path (and array element); equal ones, whose names were
+    cut in the same place, once."""
+    segments = path.segments
+    above = {above_key(DocumentPath(segments[:end])) for end in range(2, len(segments), 2)}
+    made: list[bytes] = []
+    for head in sorted(above):
+        for element in sorted(elements) if elements is not None else (b"",):
+            if elements is not None:
+                parts[place] = element
+            made.append(b"".join((head, *parts, tail)))
+    return made
+
+
+def above_key(path: DocumentPath) -> bytes:
+    """What the entries of all that is below a document start with, where the scope is `below`."""
+    return keys.encode_value(Reference(path))
+
+
+def is_reserved_collection(collection_id: str) -> bool:
+    """Whether the collection is the server's own."""
+    return collection_id == INDEXES.id
+
+
 def is_reserved(path: DocumentPath) -> bool:
     """Whether the document is the server's own, and in no query's answer."""
     return path.segments[0] == INDEXES.segments[0]
@@ -204,16 +281,29 @@ def _get(fields: Fields, segments: tuple[str, ...]) -> Any:
     return found
 
 
-# Definitions as documents ------------------------------------------------------------------------
+# Records as documents ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRecord:
+    """What is kept of an index. `used`: microseconds since 1970, to the day or so. Of a dropped one
+    entries may be left; nobody maintains or uses them."""
+
+    definition: IndexDefinition
+    is_ready: bool = False
+    is_pinned: bool = False
+    is_dropped: bool = False
+    used: int = 0
 
 
 def definition_path(number: int) -> DocumentPath:
-    """The document that holds an index's definition."""
+    """The document that holds an index's record."""
     return INDEXES.document(str(number))
 
 
-def encode_definition(definition: IndexDefinition, *, is_ready: bool) -> Fields:
-    """The definition as a document's fields."""
+def encode_record(record: IndexRecord) -> Fields:
+    """The record as a document's fields."""
+    definition = record.definition
     fields: list[Value] = [
         {"field": str(field.path), "descending": field.descending, "array": field.array}
         for field in definition.fields
@@ -221,19 +311,31 @@ def encode_definition(definition: IndexDefinition, *, is_ready: bool) -> Fields:
     return {
         "collection": definition.collection_id,
         "group": definition.group,
+        "below": definition.below,
         "fields": fields,
-        "ready": is_ready,
+        "ready": record.is_ready,
+        "pinned": record.is_pinned,
+        "dropped": record.is_dropped,
+        "used": record.used,
     }
 
 
-def decode_definition(fields: Mapping[str, Any]) -> tuple[IndexDefinition, bool]:
-    """The definition, and whether it is ready. Raises DataLoss if the document is damaged."""
+def decode_record(fields: Mapping[str, Any], *, written: int = 0) -> IndexRecord:
+    """The record of a document that was written at version `written`. Raises DataLoss if it is
+    damaged."""
     try:
-        return (
+        return IndexRecord(
             IndexDefinition(
-                fields["collection"], fields["group"], tuple(_decode_fields(fields["fields"]))
+                fields["collection"],
+                fields["group"],
+                tuple(_decode_fields(fields["fields"])),
+                bool(fields.get("below", False)),
             ),
-            bool(fields["ready"]),
+            is_ready=bool(fields["ready"]),
+            # Records of the first format know no more than that.
+            is_pinned=bool(fields.get("pinned", False)),
+            is_dropped=bool(fields.get("dropped", False)),
+            used=int(fields.get("used", written)),
         )
     except (KeyError, TypeError) as error:
         raise DataLoss(f"an index definition is damaged: {error!r}") from error

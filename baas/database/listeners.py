@@ -331,6 +331,8 @@ class Listeners:
         generation = self._indexes.generation
         snapshot = await self._engine.open_snapshot()
         try:
+            # Before a plan is made, too: it must not rest on an index that was dropped meanwhile.
+            await self.wait_followed(snapshot.version)
             if isinstance(view, QueryView):
                 query = view.window_query
                 executor = QueryExecutor(
@@ -544,7 +546,6 @@ class _Shared:
         for attempt in range(RELOAD_ATTEMPTS):
             try:
                 version, documents, is_complete = await self._listeners._read(self.view)
-                await self._listeners.wait_followed(version)
                 break
             except StorageError as error:
                 if is_first or attempt + 1 == RELOAD_ATTEMPTS:

@@ -21,6 +21,7 @@ from baas.database.indexes import (
     IndexDefinition,
     Indexes,
     IndexField,
+    above_key,
     collection_prefix,
 )
 from baas.encoding import keys
@@ -149,6 +150,8 @@ class _Disjunct:
         self.query = query
         self.orders = orders
         self.is_group = query.all_descendants
+        # What is below one document, in an order by a field, lies together in entries of its own.
+        self.below: DocumentPath | None = None
         # With it starts every entry, and every document key, of the one collection that is asked.
         self.collection = b"" if self.is_group else collection_prefix(query.collection.segments)
         self.equal: dict[FieldPath, Value] = {}
@@ -166,6 +169,8 @@ class _Disjunct:
             for order in orders[:-1]
             if order.field not in self.equal
         ]
+        if self.is_group and (self.equal or self.element or self.ordered):
+            self.below = query.parent
         held = {*self.equal, *[field.path for field in self.ordered]}
         if not held.issuperset(query.existing):
             self.exact = False
@@ -192,7 +197,9 @@ class _Disjunct:
         fixed = [IndexField(path) for path in sorted(self.equal, key=lambda path: path.segments)]
         if self.element is not None:
             fixed.append(IndexField(self.element.field, array=True))
-        return IndexDefinition(self.query.collection.id, self.is_group, (*fixed, *self.ordered))
+        fields = (*fixed, *self.ordered)
+        is_below = self.below is not None
+        return IndexDefinition(self.query.collection.id, self.is_group, fields, is_below)
 
     def plan(self, indexes: Indexes, generation: int) -> Scan | None:
         """The scan, or None if an index is missing."""
@@ -205,6 +212,9 @@ class _Disjunct:
         if index is None:
             return None
         prefix = self.collection
+        if self.below is not None:
+            prefix = above_key(self.below)
+            self.exact = self.exact and not keys.is_cut(prefix)
         fixed = len(index.definition.fields) - len(self.ordered)
         for field in index.definition.fields[:fixed]:
             if field.array:
@@ -230,7 +240,7 @@ class _Disjunct:
             return True
         fixed = len(wanted.fields) - len(self.ordered)
         return (
-            definition.group == wanted.group
+            definition.scope == wanted.scope
             and len(definition.fields) == len(wanted.fields)
             and definition.fields[fixed:] == wanted.fields[fixed:]
             and _regardless_of_direction(definition.fields[:fixed])
@@ -269,10 +279,10 @@ class _Disjunct:
 
     def _whole(self, prefix: bytes, fields: Sequence[IndexField]) -> KeyRange:
         parent = self.query.parent
-        if self.is_group and parent is not None:
+        if self.is_group and parent is not None and self.below is None:
             # What is below the parent lies together only where the name follows at once.
             above = keys.encode_value(Reference(parent))
-            if fields or keys.is_cut(above):
+            if keys.is_cut(above):
                 self.exact = False
             else:
                 # Without the byte that ends a path, which is below all that go on with a segment.

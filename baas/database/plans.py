@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from baas.database.indexes import Indexes
-from baas.database.planner import CollectionScan, NameScan, Plan, PointGet, plan_query
+from typing import NamedTuple
+
+from baas.database.indexes import Index, Indexes
+from baas.database.planner import (
+    CollectionScan,
+    IndexScan,
+    NameScan,
+    Plan,
+    PointGet,
+    plan_query,
+)
 from baas.model.queries import Query
 from baas.storage.engine import FirstScan
 
@@ -11,32 +20,47 @@ PLANS_MAX = 2_000  # kept for one database; past that, all are forgotten
 PAGE_DOCUMENTS_MAX = 128  # of a first page that is read at once
 
 
+class _Kept(NamedTuple):
+    generation: int
+    plan: Plan
+    first: FirstScan | None
+    indexes: tuple[Index, ...]
+
+
 class Plans:
     """Plans on one database's indexes. Kept are those of queries that have a number."""
 
     def __init__(self, indexes: Indexes) -> None:
         self._indexes = indexes
-        self._kept: dict[int, tuple[int, Plan, FirstScan | None]] = {}
+        self._kept: dict[int, _Kept] = {}
 
     def plan(self, query: Query, generation: int) -> Plan:
         """As `plan_query`."""
-        return self._find(query, generation)[1]
+        return self._find(query, generation).plan
 
     def first_scan(self, query: Query) -> FirstScan | None:
         """What reads the query's first page, on the indexes that are ready now."""
-        return self._find(query, self._indexes.generation)[2]
+        return self._find(query, self._indexes.generation).first
 
-    def _find(self, query: Query, generation: int) -> tuple[int, Plan, FirstScan | None]:
+    def _find(self, query: Query, generation: int) -> _Kept:
         number = query.number
         found = None if number is None else self._kept.get(number)
-        if found is None or found[0] != generation:
+        if found is None or found.generation != generation:
             plan = plan_query(query, self._indexes, generation)
-            found = (generation, plan, single_scan(query, plan))
+            found = _Kept(generation, plan, single_scan(query, plan), _used(plan))
             if number is not None:
                 if len(self._kept) >= PLANS_MAX:
                     self._kept.clear()
                 self._kept[number] = found
+        for index in found.indexes:
+            index.uses += 1
         return found
+
+
+def _used(plan: Plan) -> tuple[Index, ...]:
+    if isinstance(plan, CollectionScan):
+        return ()
+    return tuple([scan.index for scan in plan if isinstance(scan, IndexScan)])
 
 
 def single_scan(query: Query, plan: Plan) -> FirstScan | None:

@@ -175,10 +175,11 @@ class Databases:
             for database in self.open_databases():
                 try:
                     await database.trim()
+                    await database.index_keeper.tidy()
                 except BaasError as error:
-                    _log.warning("retention failed", database=str(database.name), error=str(error))
+                    _log.warning("tidying up failed", database=str(database.name), error=str(error))
                 except Exception:  # a defect must not let all the others grow
-                    _log.exception("retention failed", database=str(database.name))
+                    _log.exception("tidying up failed", database=str(database.name))
 
     def _close_idle(self) -> None:
         """Closes the longest idle ones past the limit. Those in use stay, however many."""

@@ -594,6 +594,23 @@ _TRIALS: dict[str, Schema] = {
     ),
 }
 
+_SCOPE: Schema = {
+    "enum": ["collection", "group", "below"],
+    "description": "for one collection, for all with the id, or for those below a document",
+}
+_INDEX: Schema = {
+    "collection": {"type": "string", "examples": ["cities"]},
+    "scope": _SCOPE,
+    "fields": _list(
+        _object(
+            {"field": _FIELD},
+            {
+                "direction": {"type": "string", "enum": ["asc", "desc"]},
+                "array": {"type": "boolean", "description": "an entry for each element"},
+            },
+        )
+    ),
+}
 _PROJECTS: dict[str, Schema] = {
     "Project": _object(
         {
@@ -625,6 +642,20 @@ _PROJECTS: dict[str, Schema] = {
     "Database": _object({"id": _TEXT}),
     "DatabaseBody": _object({"id": {"type": "string", "examples": ["archive"]}}),
     "DatabaseList": _object({"databases": _list(_ref("Database"))}),
+    "Index": _object(
+        {
+            "id": {**_TEXT, "description": "never given to another index"},
+            **_INDEX,
+            "state": {"enum": ["building", "ready"]},
+            "scanned": {**_COUNT, "description": "documents that building it has looked at"},
+            "pinned": {"type": "boolean", "description": "kept however long no query uses it"},
+            "uses": {**_COUNT, "description": "queries planned on it since this server's start"},
+            "used": {**_or_null(_TIME), "description": "when one last was, to about a day"},
+        }
+    ),
+    "IndexBody": _object({k: v for k, v in _INDEX.items() if k != "scope"}, {"scope": _SCOPE}),
+    "IndexChange": _object({"pinned": {"type": "boolean"}}),
+    "IndexList": _object({"indexes": _list(_ref("Index"))}, {"next_page_token": _TEXT}),
     "CollectionList": _object({"collections": _list(_TEXT)}),
     "Rules": _object({"source": _TEXT, "ruleset": _TEXT, **_RELEASE_NOTE}),
     "RulesSource": _object({"source": _TEXT}),

@@ -140,7 +140,7 @@ async def aggregate(
         return found
     database = await open_database(context, name)
     async with _place(database.count_gate, context.settings.limits.query_seconds_max):
-        return await _read_allowed(context, caller, name, query, read)
+        return await _read_allowed(context, caller, name, query, read, waited=True)
 
 
 @asynccontextmanager
@@ -257,10 +257,11 @@ async def _read_allowed(
     read: Callable[[ReadSnapshot], Awaitable[T]],
     *,
     first: Query | None = None,
+    waited: bool = False,
 ) -> T:
     """What `read` gives, in a snapshot in which the caller may run the query. `first` as in
     `Database.snapshot`."""
-    snapshot = await open_allowed(context, caller, name, query, first)
+    snapshot = await open_allowed(context, caller, name, query, first, waited=waited)
     try:
         return await read(snapshot)
     finally:
@@ -273,16 +274,21 @@ async def open_allowed(
     name: DatabaseName,
     query: Query,
     first: Query | None = None,
+    *,
+    waited: bool = False,
 ) -> ReadSnapshot:
-    """A snapshot in which the caller may run the query, and in which it is cheap: an index that it
-    lacks is waited for. Nothing is made for callers who may not ask. To be closed."""
+    """A snapshot in which the caller may run the query, and in which it is cheap: an index that is
+    being made for it is waited for. Nothing is made for callers who may not ask. To be closed.
+    `waited`: by an earlier try of the same request."""
     database = await open_database(context, name)
-    waited = False
     while True:
         snapshot = await database.snapshot(first).open()
         try:
             await _check_list(context, caller, name, query, snapshot)
-            missing = () if waited else await snapshot.find_missing(query)
+            if waited:
+                snapshot.ignore_missing()
+                return snapshot
+            missing = await snapshot.find_missing(query)
         except BaseException:
             await snapshot.close()
             raise

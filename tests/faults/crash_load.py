@@ -98,7 +98,7 @@ async def check_file(file: Path, said: Acknowledged) -> None:
             request = await engine.find_request(name)
             assert request is not None, f"acknowledged commit {name} is lost"
         await check_log(database, said)
-        await database.wait_indexes()
+        await database.index_keeper.wait()
         await check_entries(database)
     finally:
         await database.close()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from baas.errors import InvalidQuery
+from baas.model.aggregates import Aggregate, AggregateOperator
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import (
     NAME,
@@ -223,6 +224,20 @@ class Generator:
         return Query(
             chance.choice(self._collections), order_by=(order,), limit=chance.choice((1, 2, 3))
         )
+
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """Some numbers, often of one field."""
+        chance = self._chance
+        fields = chance.sample(self._fields, chance.choice((1, min(2, len(self._fields)))))
+        made = []
+        for number in range(chance.randint(1, 4)):
+            operator = chance.choice(list(AggregateOperator))
+            if operator is AggregateOperator.COUNT:
+                up_to = chance.choice((None, None, 1, 3))
+                made.append(Aggregate(f"n{number}", operator, up_to=up_to))
+            else:
+                made.append(Aggregate(f"n{number}", operator, chance.choice(fields)))
+        return tuple(made)
 
     def _draft_query(self, state: State, windows: bool) -> Query:
         chance = self._chance

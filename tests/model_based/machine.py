@@ -15,6 +15,7 @@ from baas.database.names import DatabaseName
 from baas.database.transaction import CommitResult, Transaction
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError, ResumeTokenExpired
+from baas.model.aggregates import Tally, aggregated_query
 from baas.model.documents import Document
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.queries import Query
@@ -298,8 +299,9 @@ class Machine:
     async def _query_indexed(self) -> None:
         """A query with the indexes that it wants, made for it if there may be so many."""
         query = self._make.query(self._now)
-        async with self._database.snapshot() as snapshot:
-            missing = await snapshot.find_missing(query)
+        for _ in range(2):  # for one that comes again
+            async with self._database.snapshot() as snapshot:
+                missing = await snapshot.find_missing(query)
         await self._database.wait_indexed(missing)
         self.cases["indexes made"] += len(missing)
         async with self._database.snapshot() as snapshot:
@@ -324,6 +326,24 @@ class Machine:
             first, is_cut = await snapshot.read_first(query, bytes_max=100)
             assert is_cut == (len(first) < len(wanted))
             check_same(f"first of {told}", first, wanted[: max(len(first), min(1, len(wanted)))])
+
+    async def _aggregate(self) -> None:
+        query = self._make.query(self._now)
+        aggregates = self._make.aggregates()
+        tally = Tally(aggregates)
+        tally.add(answer(aggregated_query(query, aggregates), self._now))
+        async with self._database.snapshot() as snapshot:
+            found = await snapshot.aggregate(query, aggregates)
+        # repr: NaN is no NaN's equal, and 1 is 1.0's.
+        assert repr(found) == repr(tally.results()), f"{query}: {found}, not {tally.results()}"
+
+    async def _drop_index(self) -> None:
+        """While snapshots, listeners and the back-filling of others may be at work."""
+        indexes = list(self._database.indexes)
+        if indexes:
+            self.cases["indexes dropped"] += 1
+            await self._database.index_keeper.drop(self._chance.choice(indexes))
+        await self._database.index_keeper.tidy()
 
     async def _list_collections(self) -> None:
         parent = self._make.path() if self._chance.random() < 0.6 else None
@@ -439,6 +459,8 @@ _TABLE: tuple[tuple[str, int, _Step], ...] = (
     ("get", 4, Machine._get),
     ("query", 20, Machine._query),
     ("query indexed", 15, Machine._query_indexed),
+    ("aggregate", 8, Machine._aggregate),
+    ("drop index", 4, Machine._drop_index),
     ("list collections", 2, Machine._list_collections),
     ("read the past", 4, Machine._read_the_past),
     ("read changes", 3, Machine._read_changes),

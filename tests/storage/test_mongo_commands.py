@@ -83,7 +83,7 @@ async def database(sent: Sent, mongodb_uri: str) -> AsyncIterator[Database]:
     async with opened.snapshot() as snapshot:
         missing = await snapshot.find_missing(in_group(0))
     await opened.wait_indexed(missing)
-    await opened.wait_indexes()
+    await opened.index_keeper.wait()
     await opened.catch_up()
     yield opened
     await opened.close()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from baas.database.database import Database
+from baas.database.indexes import IndexDefinition
 from baas.database.transaction import CommitResult, Transaction
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import FieldFilter, Operator, Query
@@ -77,3 +78,11 @@ async def fields(database: Database, *texts: str) -> list[Fields | None]:
         None if found is None else found.fields
         for found in await database.get_documents([doc(text) for text in texts])
     ]
+
+
+async def want_indexes(database: Database, query: Query) -> Sequence[IndexDefinition]:
+    """The indexes that are being made for a query that comes again."""
+    for _ in range(2):
+        async with database.snapshot() as snapshot:
+            missing = await snapshot.find_missing(query)
+    return missing

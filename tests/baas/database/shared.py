@@ -218,7 +218,12 @@ class SharedEngine:
         return taken
 
     async def drop_index(self, index: int, *, limit: int) -> int:
-        raise NotImplementedError
+        await self._reach()
+        entries = self.state.entries.get(index, {})
+        doomed = sorted(entries)[:limit]
+        for key in doomed:
+            del entries[key]
+        return len(doomed)
 
     async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
         await self._reach()

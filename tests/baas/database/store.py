@@ -11,6 +11,7 @@ from typing import TypeVar
 from baas.clock import VirtualClock
 from baas.database.executor import INDEX_AFTER_SCANNED, QueryExecutor
 from baas.database.index_builder import IndexBuilder
+from baas.database.index_keeper import IndexKeeper
 from baas.database.indexes import Indexes
 from baas.database.listeners import Listeners
 from baas.database.log import CommitEvent
@@ -26,6 +27,7 @@ from baas.storage.engine import Change, CommitGroup, CommitRecord
 from baas.storage.sqlite import SqliteEngine
 
 T = TypeVar("T")
+IDLE_SECONDS = 30 * 86_400.0
 
 
 class Store:
@@ -51,12 +53,16 @@ class Store:
             clock=self.clock,
             collection_indexes_max=indexes_max,
         )
+        self.keeper = self.make_keeper()
         self.listeners = Listeners(
-            self.engine, self.indexes, version=0, on_missing=self.builder.request
+            self.engine, self.indexes, version=0, on_missing=self.builder.want
         )
         self.version = 0
         self.states: dict[int, dict[DocumentPath, StoredDocument]] = {0: {}}
         self.undelivered: deque[CommitEvent] = deque()
+
+    def make_keeper(self, idle_seconds: float = IDLE_SECONDS) -> IndexKeeper:
+        return IndexKeeper(self.builder, idle_seconds)
 
     @property
     def documents(self) -> dict[DocumentPath, StoredDocument]:
@@ -114,7 +120,7 @@ class Store:
                 snapshot,
                 self.indexes,
                 generation,
-                on_missing=self.builder.request,
+                on_missing=self.builder.want,
                 index_after_scanned=self.index_after_scanned,
             )
             return await executor.run_query(query)

@@ -10,23 +10,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from baas.database import executor, index_builder
+from baas.clock import VirtualClock
+from baas.database import executor, index_builder, index_demand
+from baas.database.budget import ReadBudget
 from baas.database.index_builder import IndexBuilder
+from baas.database.index_demand import IndexDemand
 from baas.database.indexes import (
     Index,
     IndexDefinition,
     Indexes,
     IndexField,
-    decode_definition,
-    encode_definition,
+    IndexRecord,
+    decode_record,
+    encode_record,
 )
 from baas.database.planner import CollectionScan, IndexScan, plan_query
-from baas.errors import DataLoss
+from baas.errors import DataLoss, DeadlineExceeded
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import FieldFilter, Operator, Order, Query
 from baas.model.values import Fields
 from baas.storage.engine import BackfillRow, KeyRange, StorageError
 from tests.baas.database import arbitrary
+from tests.baas.database.store import IDLE_SECONDS as IDLE
 from tests.baas.database.store import Store
 from tests.effort import examples
 
@@ -98,16 +103,24 @@ def test_subcollections_share_the_index_but_not_the_range() -> None:
 def test_definitions_survive_as_documents(
     fields: list[IndexField], group: bool, is_ready: bool
 ) -> None:
-    definition = IndexDefinition("c", group, tuple(fields))
-    assert decode_definition(encode_definition(definition, is_ready=is_ready)) == (
-        definition,
-        is_ready,
-    )
+    definition = IndexDefinition("c", group, tuple(fields), below=group and is_ready)
+    record = IndexRecord(definition, is_ready, is_pinned=group, is_dropped=not group, used=7)
+    assert decode_record(encode_record(record)) == record
+
+
+def test_records_of_the_first_format_are_read() -> None:
+    fields: Fields = {
+        "collection": "cities",
+        "group": False,
+        "fields": [{"field": "size", "descending": False, "array": False}],
+        "ready": True,
+    }
+    assert decode_record(fields, written=5) == IndexRecord(BY_SIZE, is_ready=True, used=5)
 
 
 def test_a_damaged_definition_is_data_loss() -> None:
     with pytest.raises(DataLoss):
-        decode_definition({"collection": "c"})
+        decode_record({"collection": "c"})
 
 
 # Building ----------------------------------------------------------------------------------------
@@ -121,9 +134,11 @@ async def fill(store: Store, count: int) -> None:
         await store.commit(changes)
 
 
-async def test_the_first_query_scans_and_makes_the_index(store: Store) -> None:
+async def test_a_query_that_comes_again_has_its_index_made(store: Store) -> None:
     await fill(store, 1_000)
-    assert not uses_index(store, BIG)
+    assert len(await run(store, BIG)) == 99
+    await store.builder.wait_idle()
+    assert list(store.indexes) == []
     assert len(await run(store, BIG)) == 99
     await store.builder.wait_idle()
     assert uses_index(store, BIG)
@@ -233,6 +248,7 @@ async def reopened(store: Store) -> None:
         clock=store.clock,
         collection_indexes_max=64,
     )
+    store.keeper = store.make_keeper()
     snapshot = await store.engine.open_snapshot()
     await store.builder.load(snapshot)
     await snapshot.close()
@@ -329,5 +345,236 @@ async def test_queries_on_a_real_engine_return_what_filtering_and_sorting_would(
         await store.builder.wait_idle()
         for query in queries:
             await run(store, query)
+        await store.builder.wait_idle()
+        for query in queries:
+            await run(store, query)
         await check_entries(store)
         await store.close()
+
+
+# Dropping, pinning, making room ------------------------------------------------------------------
+
+
+async def build(store: Store, definition: IndexDefinition) -> Index:
+    store.builder.request([definition])
+    await store.builder.wait_idle()
+    index = store.indexes.find(definition)
+    assert index is not None
+    return index
+
+
+async def count_entries(store: Store, number: int) -> int:
+    snapshot = await store.engine.open_snapshot()
+    found = await snapshot.count_entries(number, KeyRange(b"", None))
+    await snapshot.close()
+    return found
+
+
+async def test_a_dropped_index_is_deleted_in_slices_and_its_number_is_not_used_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(store, 1_000)
+    index = await build(store, BY_SIZE)
+    assert await count_entries(store, index.number) == 1_000
+    slices: list[int] = []
+    drop_index = store.engine.drop_index
+
+    async def note(number: int, *, limit: int) -> int:
+        slices.append(limit)
+        return await drop_index(number, limit=limit)
+
+    monkeypatch.setattr(store.engine, "drop_index", note)
+    await store.keeper.drop(index)
+    assert not uses_index(store, BIG)
+    await store.commit({city("late"): {"size": 950}})  # nobody maintains it
+    await store.builder.wait_idle()
+    assert await count_entries(store, index.number) == 0
+    assert slices[:3] == [100, 200, 400]
+    assert len(await run(store, BIG)) == 100
+    again = await build(store, BY_SIZE)
+    assert again.number > index.number
+    assert uses_index(store, BIG)
+    assert len(await run(store, BIG)) == 100
+
+
+async def test_a_query_that_runs_on_a_dropped_index_stays_right(store: Store) -> None:
+    await fill(store, 1_000)
+    index = await build(store, BY_SIZE)
+    generation = store.indexes.generation
+    snapshot = await store.engine.open_snapshot()
+    reader = executor.QueryExecutor(snapshot, store.indexes, generation)
+    whole = Query(CITIES, order_by=(Order(SIZE),))
+    batches = reader.stream(whole)
+    found = [document.path for document in await anext(batches)]
+    await store.keeper.drop(index)
+    await store.builder.wait_idle()
+    assert await count_entries(store, index.number) == 0
+    async for batch in batches:
+        found += [document.path for document in batch]
+    await snapshot.close()
+    assert found == [document.path for document in store.expected(whole)]
+
+
+async def test_a_drop_that_was_cut_off_goes_on_after_reopening(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(store, 400)
+    index = await build(store, BY_SIZE)
+
+    async def fail(number: int, *, limit: int) -> int:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store.engine, "drop_index", fail)
+        await store.keeper.drop(index)
+        await store.builder.wait_idle()
+    assert await count_entries(store, index.number) == 400
+    await reopened(store)
+    assert list(store.indexes) == []
+    await store.builder.wait_idle()
+    assert await count_entries(store, index.number) == 0
+
+
+async def test_an_index_that_is_dropped_while_it_is_filled_leaves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
+    monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
+    await fill(store, 400)
+    backfill = store.engine.backfill
+    is_in_the_middle = asyncio.Event()
+    may_go = asyncio.Event()
+
+    async def wait(rows: Sequence[BackfillRow]) -> int:
+        is_in_the_middle.set()
+        await may_go.wait()
+        return await backfill(rows)
+
+    monkeypatch.setattr(store.engine, "backfill", wait)
+    store.builder.request([BY_SIZE])
+    await is_in_the_middle.wait()
+    index = store.indexes.find(BY_SIZE)
+    assert index is not None
+    await store.keeper.drop(index)
+    may_go.set()
+    await store.builder.wait_idle()
+    assert list(store.indexes) == []
+    assert await count_entries(store, index.number) == 0
+
+
+async def test_idle_indexes_are_dropped_and_pinned_ones_stay(store: Store) -> None:
+    await fill(store, 200)
+    used, idle = await build(store, BY_SIZE), IndexDefinition("cities", False, (IndexField(TAGS),))
+    pinned = IndexDefinition("cities", True, (IndexField(SIZE),))
+    await build(store, idle)
+    await store.keeper.build(pinned)
+    await store.builder.wait_idle()
+    store.clock.advance(IDLE - 10)
+    await run(store, BIG)
+    await store.keeper.tidy()
+    store.clock.advance(20)
+    await store.keeper.tidy()
+    await store.builder.wait_idle()
+    assert {index.definition for index in store.indexes} == {used.definition, pinned}
+    assert all(index.is_pinned == (index.definition == pinned) for index in store.indexes)
+
+
+async def test_zero_keeps_idle_indexes_for_ever(store: Store) -> None:
+    await fill(store, 200)
+    await build(store, BY_SIZE)
+    store.clock.advance(100 * IDLE)
+    await store.make_keeper(0).tidy()
+    assert store.indexes.find(BY_SIZE) is not None
+
+
+async def test_uses_are_told_to_records_about_once_a_day(store: Store) -> None:
+    await fill(store, 200)
+    index = await build(store, BY_SIZE)
+    versions = []
+    for _ in range(48):
+        store.clock.advance(3_600)
+        await run(store, BIG)
+        await store.keeper.tidy()
+        versions.append(store.version)
+    assert len(set(versions)) == 2  # and the first, when nothing was told yet
+    await reopened(store)
+    known = store.indexes.find(BY_SIZE)
+    assert known is not None
+    assert 0 < index.used_at - known.used_at < 2 * 86_400 * 1_000_000
+
+
+async def test_an_unpinned_index_may_be_dropped_again(store: Store) -> None:
+    await fill(store, 200)
+    await store.keeper.build(BY_SIZE)
+    await store.builder.wait_idle()
+    index = store.indexes.find(BY_SIZE)
+    assert index is not None
+    await store.keeper.pin(index, pinned=False)
+    store.clock.advance(IDLE + 10)
+    await store.keeper.tidy()
+    assert store.indexes.find(BY_SIZE) is None
+
+
+async def test_an_idle_index_makes_room_for_one_that_is_wanted(tmp_path: Path) -> None:
+    store = Store(tmp_path, indexes_max=2)
+    names = [IndexDefinition("cities", False, (IndexField(FieldPath((name,))),)) for name in "abc"]
+    await build(store, names[0])
+    store.clock.advance(10)
+    await build(store, names[1])
+    store.builder.request([names[2]])
+    await store.builder.wait_idle()
+    assert store.indexes.find(names[2]) is None  # both were used within the hour
+    store.clock.advance(index_builder.ROOM_IDLE_SECONDS + 1)
+    await build(store, names[2])
+    assert [index.definition for index in store.indexes] == [names[1], names[2]]
+    await store.close()
+
+
+async def test_a_collection_is_passed_over_that_no_index_wants(store: Store) -> None:
+    other = CollectionPath(("towns",))
+    await store.commit({other.document(f"t{number:04}"): {"size": 1} for number in range(2_000)})
+    await fill(store, 200)
+    index = await build(store, BY_SIZE)
+    assert index.scanned <= 400
+    await check_entries(store)
+
+
+async def test_a_query_that_no_index_serves_reads_for_a_limited_time(store: Store) -> None:
+    await fill(store, 1_000)
+    snapshot = await store.engine.open_snapshot()
+    for on_missing, reason in ((store.builder.want, "IndexBeingBuilt"), (None, "QueryTooSlow")):
+        reader = executor.QueryExecutor(
+            snapshot, Indexes(), 0, on_missing=on_missing, budget=ReadBudget(store.clock, 0.0)
+        )
+        with pytest.raises(DeadlineExceeded) as caught:
+            await reader.run_query(BIG)
+        assert caught.value.reason == reason
+        assert caught.value.details == {"seconds": 0.0, "indexes": ["cities (collection): size"]}
+    await snapshot.close()
+    await store.builder.wait_idle()
+    assert uses_index(store, BIG)
+
+
+async def test_a_large_collection_has_its_index_made_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_demand, "LARGE_DOCUMENTS", 500)
+    monkeypatch.setattr(executor, "LARGE_DOCUMENTS", 500)
+    await fill(store, 600)
+    await run(store, BIG)
+    await store.builder.wait_idle()
+    assert uses_index(store, BIG)
+
+
+def test_a_shape_that_comes_again_after_days_is_a_new_one() -> None:
+    clock = VirtualClock()
+    demand = IndexDemand(clock)
+    assert not demand.is_worth(BY_SIZE, 200)
+    clock.advance(86_401)
+    assert not demand.is_worth(BY_SIZE, 200)
+    clock.advance(86_400)
+    assert demand.is_worth(BY_SIZE, 200)
+    assert not demand.is_worth(BY_SIZE, 200)
+    for number in range(index_demand.SHAPES_MAX):
+        demand.is_worth(IndexDefinition(str(number), False, (IndexField(SIZE),)), 200)
+    assert not demand.is_worth(BY_SIZE, 200)  # it was forgotten

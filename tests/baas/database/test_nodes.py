@@ -12,18 +12,32 @@ import pytest
 
 from baas.clock import VirtualClock
 from baas.database import follower as follower_module
+from baas.database import index_builder
 from baas.database import turns as turns_module
 from baas.database.committer import Committer
 from baas.database.database import Database
 from baas.database.groups import CONFLICTS_MAX
+from baas.database.indexes import IndexDefinition, IndexField
 from baas.database.listeners import DocumentsTarget, QueryTarget, Update
 from baas.database.log import CommitEvent
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
 from baas.errors import Aborted, BaasError, FailedPrecondition, Unavailable
+from baas.model.paths import CollectionPath, FieldPath
+from baas.model.queries import Order, Query
 from baas.settings import Settings
 from baas.storage.engine import Head
-from tests.baas.database.acts import create, doc, fields, increment, put, run, where, write
+from tests.baas.database.acts import (
+    create,
+    doc,
+    fields,
+    increment,
+    put,
+    run,
+    want_indexes,
+    where,
+    write,
+)
 from tests.baas.database.shared import SharedEngine, SharedState
 from tests.effort import FACTOR
 
@@ -567,8 +581,7 @@ async def test_index_of_one_node_is_maintained_and_used_by_the_other(start: Star
     one, two = await start(), await start()
     await fill(one, 300)
     query = where("c", "n", 3)
-    async with one.database.snapshot() as snapshot:
-        missing = await snapshot.find_missing(query)
+    missing = await want_indexes(one.database, query)
     assert missing
     await one.database.wait_indexed(missing)
     await even(two)
@@ -588,8 +601,8 @@ async def test_two_nodes_that_want_the_same_index_make_one(
     await even(two)
     queries = [where("c", name, 3) for name in ("n", "m")]
     for query in queries:
-        async with one.database.snapshot() as snapshot:
-            missing = await snapshot.find_missing(query)
+        for node in (one, two):
+            missing = await want_indexes(node.database, query)
         stop = asyncio.Event()
 
         async def disturb(node: Node, stop: asyncio.Event) -> None:
@@ -600,7 +613,7 @@ async def test_two_nodes_that_want_the_same_index_make_one(
 
         tasks = [asyncio.create_task(disturb(node, stop)) for node in (one, two)]
         await asyncio.gather(*[node.database.wait_indexed(missing) for node in (one, two)])
-        await asyncio.gather(*[node.database.wait_indexes() for node in (one, two)])
+        await asyncio.gather(*[node.database.index_keeper.wait() for node in (one, two)])
         stop.set()
         await asyncio.gather(*tasks)
         await even(one, two)
@@ -630,8 +643,6 @@ async def test_index_that_another_node_left_is_taken_over(
     await fill(one, 200)
     await even(two)
     query = where("c", "n", 3)
-    async with one.database.snapshot() as snapshot:
-        missing = await snapshot.find_missing(query)
 
     async def die(rows: object) -> int:
         one.engine.is_cut_off = True
@@ -639,12 +650,12 @@ async def test_index_that_another_node_left_is_taken_over(
         raise AssertionError
 
     one.engine.backfill = die  # type: ignore[method-assign]
-    await one.database.wait_indexed(missing)
+    await one.database.wait_indexed(await want_indexes(one.database, query))
     await even(two)
-    await two.database.wait_indexed(missing)
+    await two.database.wait_indexed(await want_indexes(two.database, query))
     assert [index.ready_at for index in two.database.indexes] == [None]
     two.clock.advance(31)
-    await two.database.wait_indexed(missing)
+    await two.database.wait_indexed(await want_indexes(two.database, query))
     assert [index.ready_at for index in two.database.indexes] == [1]
     check_entries(two, state)
 
@@ -700,3 +711,66 @@ async def test_no_commit_is_lost_or_doubled_through_faults(
     for listener in heard:
         assert not listener.errors
         assert listener.versions == sorted(set(listener.versions))
+
+
+# Indexes -----------------------------------------------------------------------------------------
+
+BY_N = IndexDefinition("c", False, (IndexField(FieldPath(("n",))),))
+
+
+async def test_an_index_that_a_node_dropped_answers_on_none(
+    start: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other node does not hear of it, for longer than the grace."""
+    one, two = await start(), await start()
+    for number in range(5):
+        await write(one.database, put(f"c/{number}", {"n": number}))
+    await one.database.index_keeper.build(BY_N)
+    await one.database.index_keeper.wait()
+    await two.database.catch_up()
+    index, known = one.database.indexes.find(BY_N), two.database.indexes.find(BY_N)
+    assert index is not None
+    assert known is not None
+    two.engine.watchers.clear()
+    await one.database.index_keeper.drop(index)
+    await one.database.index_keeper.tidy()
+    await one.database.index_keeper.wait()
+    assert one.engine.state.entries[index.number], "its grace is not over"
+    query = Query(CollectionPath(("c",)), order_by=(Order(FieldPath(("n",))),))
+    assert len((await two.database.run_query(query)).documents) == 5
+    assert two.database.indexes.find(BY_N) is known, "it has not heard of it"
+    for node in (one, two):
+        node.clock.advance(index_builder.DROP_GRACE_SECONDS)
+    await one.database.index_keeper.tidy()
+    await one.database.index_keeper.wait()
+    assert not one.engine.state.entries.get(index.number)
+    assert len((await two.database.run_query(query)).documents) == 5
+    assert two.database.indexes.find(BY_N) is None
+    for node in (one, two):
+        await node.database.index_keeper.wait()
+
+
+async def test_records_that_a_node_missed_altogether_are_forgotten(
+    start: StartNode, state: SharedState
+) -> None:
+    one, two = await start(), await start()
+    await one.database.index_keeper.build(BY_N)
+    await one.database.index_keeper.wait()
+    await two.database.catch_up()
+    first = two.database.indexes.find(BY_N)
+    assert first is not None
+    two.engine.watchers.clear()
+    index = one.database.indexes.find(BY_N)
+    assert index is not None
+    await one.database.index_keeper.drop(index)
+    one.clock.advance(index_builder.DROP_GRACE_SECONDS)
+    await one.database.index_keeper.tidy()
+    await one.database.index_keeper.wait()
+    await one.database.index_keeper.build(BY_N)
+    await one.database.index_keeper.wait()
+    await write(one.database, put("c/x", {"n": 1}))
+    state.oldest = state.version
+    await two.database.catch_up()
+    second = two.database.indexes.find(BY_N)
+    assert second is not None
+    assert second.number > first.number

@@ -52,6 +52,7 @@ def order(name: str, descending: bool = False) -> Order:
     return Order(NAME if name == "__name__" else FieldPath((name,)), descending)
 
 
+U1 = DocumentPath(("users", "u1"))
 BY_N = (order("n", True),)
 BEHIND = FieldFilter(NAME, Operator.GREATER, ref("c0500"))
 
@@ -81,7 +82,10 @@ CASES: list[tuple[Query, int]] = [
     (Query(ORDERS, where=f("n", ">", 10), limit=4), 4),
     (Query(ORDERS, all_descendants=True, limit=4), 4),
     (Query(ORDERS, all_descendants=True, where=f("n", ">", 10), limit=4), 4),
-    (Query(ORDERS, all_descendants=True, parent=DocumentPath(("users", "u1")), limit=30), 30),
+    (Query(ORDERS, all_descendants=True, parent=U1, limit=30), 30),
+    (Query(ORDERS, all_descendants=True, parent=U1, where=f("n", ">", 10), limit=4), 4),
+    (Query(ORDERS, all_descendants=True, parent=U1, order_by=BY_N, limit=4), 4),
+    (Query(ORDERS, all_descendants=True, parent=U1, where=f("n", "==", 21), limit=4), 4),
 ]  # fmt: skip
 
 

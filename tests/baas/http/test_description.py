@@ -187,6 +187,13 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "POST", f"{ADMIN}/databases", json={"id": "archive"})
     await send(operator, "GET", f"{ADMIN}/databases")
     await send(operator, "GET", f"{ADMIN}/databases/(default)/collections")
+    indexes = f"{ADMIN}/databases/(default)/indexes"
+    fields = [{"field": "n", "direction": "desc"}]
+    wanted = {"collection": "cities", "fields": fields}
+    index = (await send(operator, "POST", indexes, json=wanted))["id"]
+    await send(operator, "GET", f"{indexes}?collection=cities")
+    await send(operator, "PATCH", f"{indexes}/{index}", json={"pinned": False})
+    await send(operator, "DELETE", f"{indexes}/{index}")
     await send(operator, "GET", f"{ADMIN}/databases/(default)/documents:export")
     line = orjson.dumps({"path": "a/z", "fields": {}})
     await send(operator, "POST", f"{ADMIN}/databases/(default)/documents:import", content=line)

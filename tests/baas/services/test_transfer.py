@@ -133,7 +133,7 @@ async def test_the_servers_own_documents_are_not_exported(context: Context) -> N
     where = FieldFilter(FieldPath(("n",)), Operator.GREATER, 3)
     for _ in range(3):
         await database.run_query(Query(CollectionPath(("cities",)), where=where))
-    await database.wait_indexes()
+    await database.index_keeper.wait()
     assert database.indexes is not None
     assert {one["path"].split("/")[0] for one in await exported(context)} == {"cities"}
 

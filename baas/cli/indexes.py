@@ -1,0 +1,160 @@
+"""`baas index`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from baas.cli.client import Client, path_of, run
+from baas.cli.options import Target, database_option, json_option, project_option, with_target
+from baas.cli.output import print_json, print_table
+
+_PAGE = 1_000
+
+
+@click.group("index")
+def index_group() -> None:
+    """See, build, keep and drop indexes.
+
+    Queries need none of this: indexes are made for those that come again, and dropped when idle.
+    """
+
+
+@index_group.command("ls")
+@project_option
+@database_option
+@click.option("--collection", help="Only those of this collection id.")
+@json_option
+@with_target
+def list_indexes(
+    project: str, database: str, collection: str | None, as_json: bool, target: Target
+) -> None:
+    """List indexes."""
+    params = {"page_size": str(_PAGE)} | ({"collection": collection} if collection else {})
+
+    async def work(client: Client) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            path = _path(project, database)
+            page = await client.call("GET", path, params=params)
+            found += page["indexes"]
+            if "next_page_token" not in page:
+                return found
+            params["page_token"] = page["next_page_token"]
+
+    found = run(target, work)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [one["id"], one["collection"], one["scope"], _fields(one), _state(one), one["pinned"],
+         one["uses"], one["used"]]
+        for one in found
+    ]  # fmt: skip
+    columns = ("index", "collection", "scope", "fields", "state", "pinned", "uses", "last used")
+    print_table(columns, rows, empty="no indexes")
+
+
+@index_group.command("build")
+@click.argument("collection")
+@click.argument("fields", nargs=-1, required=True, metavar="FIELD[:desc|:array]...")
+@click.option(
+    "--scope",
+    type=click.Choice(["collection", "group", "below"]),
+    default="collection",
+    show_default=True,
+    help="For queries of one collection, of the group, or of the group below a document.",
+)
+@project_option
+@database_option
+@json_option
+@with_target
+def build_index(
+    collection: str,
+    fields: tuple[str, ...],
+    scope: str,
+    project: str,
+    database: str,
+    as_json: bool,
+    target: Target,
+) -> None:
+    """Build an index of COLLECTION, pinned: fields held equal (or an array's) first, then the
+    order.
+
+    For example `baas index build -p demo cities country population:desc`.
+    """
+    body = {"collection": collection, "scope": scope, "fields": [_field(item) for item in fields]}
+    path = _path(project, database)
+    made = run(target, lambda client: client.call("POST", path, json=body))
+    if as_json:
+        print_json(made)
+    else:
+        click.echo(f"index {made['id']} is {made['state']}")
+
+
+@index_group.command("pin")
+@click.argument("index_id", metavar="INDEX")
+@project_option
+@database_option
+@with_target
+def pin_index(index_id: str, project: str, database: str, target: Target) -> None:
+    """Keep INDEX however long no query uses it."""
+    _change(target, project, database, index_id, pinned=True)
+    click.echo(f"pinned index {index_id}")
+
+
+@index_group.command("unpin")
+@click.argument("index_id", metavar="INDEX")
+@project_option
+@database_option
+@with_target
+def unpin_index(index_id: str, project: str, database: str, target: Target) -> None:
+    """Let INDEX be dropped once it is idle."""
+    _change(target, project, database, index_id, pinned=False)
+    click.echo(f"unpinned index {index_id}")
+
+
+@index_group.command("rm")
+@click.argument("index_id", metavar="INDEX")
+@project_option
+@database_option
+@with_target
+def drop_index(index_id: str, project: str, database: str, target: Target) -> None:
+    """Drop INDEX. Queries stay right, and have it made again if they come again."""
+    run(target, lambda client: client.call("DELETE", _path(project, database, index_id)))
+    click.echo(f"dropped index {index_id}")
+
+
+def _change(target: Target, project: str, database: str, index_id: str, *, pinned: bool) -> None:
+    path = _path(project, database, index_id)
+    run(target, lambda client: client.call("PATCH", path, json={"pinned": pinned}))
+
+
+def _path(project: str, database: str, *more: str) -> str:
+    return path_of("projects", project, "databases", database, "indexes", *more)
+
+
+def _field(text: str) -> dict[str, Any]:
+    """`name`, `name:desc` or `name:array`."""
+    name, colon, kind = text.rpartition(":")
+    if not colon or kind not in ("asc", "desc", "array"):
+        return {"field": text}
+    if kind == "array":
+        return {"field": name, "array": True}
+    return {"field": name, "direction": kind}
+
+
+def _fields(index: dict[str, Any]) -> list[str]:
+    return [
+        field["field"]
+        + (":array" if field["array"] else "")
+        + (":desc" if field["direction"] == "desc" else "")
+        for field in index["fields"]
+    ]
+
+
+def _state(index: dict[str, Any]) -> str:
+    if index["state"] == "building":
+        return f"building, {index['scanned']} documents read"
+    return str(index["state"])
