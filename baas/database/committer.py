@@ -63,6 +63,7 @@ from baas.storage.store import StoreMissing
 GROUP_BYTES_MAX = 16 * 1024 * 1024  # of new images; a single commit may be larger
 REEVALUATION_SECONDS_MAX = 10.0  # all other commits wait meanwhile
 CLOCK_AHEAD_MICROSECONDS_MAX = 60_000_000
+LATE_SECONDS = 1.5  # from hearing of commits of others to knowing them
 _log = structlog.get_logger("baas.committer")
 
 
@@ -110,6 +111,7 @@ class Committer:
         self._is_closed = False
         self._is_behind = False  # others may have committed
         self._must_follow = False  # no group may be begun before it is known what they did
+        self._late: asyncio.TimerHandle | None = None  # runs while others may have committed
         self._turns = Turns(engine, clock)
 
     @property
@@ -153,10 +155,26 @@ class Committer:
         return await future
 
     def notice_others(self) -> None:
-        """Others may have committed: what they did is published soon."""
+        """Others may have committed: what they did is published soon. While it is not, subscribers
+        are told that they are late."""
         if not self._is_closed:
             self._is_behind = True
+            if self._late is None:
+                self._expect()
             self._wake()
+
+    def _expect(self) -> None:
+        self._late = asyncio.get_running_loop().call_later(LATE_SECONDS, self._be_late)
+
+    def _be_late(self) -> None:
+        self._expect()
+        self._feed.be_late()
+
+    def _note_current(self) -> None:
+        """What others did before is published, unless they were noticed meanwhile."""
+        if self._late is not None and not self._is_behind:
+            self._late.cancel()
+            self._late = None
 
     async def catch_up(self) -> None:
         """Returns when all that others had committed before the call has been published. Raises
@@ -181,6 +199,8 @@ class Committer:
     async def close(self) -> None:
         """Commits what is queued, refuses newcomers, ends the task."""
         self._is_closed = True
+        self._is_behind = False
+        self._note_current()
         self._follower.stop()
         task = self._task
         if task is not None:
@@ -233,6 +253,7 @@ class Committer:
         try:
             self.version = await self._follower.follow(before)
             self._must_follow = False
+            self._note_current()
         except StoreMissing as error:
             self._give_up(as_baas_error(error))
         except Exception as error:
@@ -258,6 +279,8 @@ class Committer:
     def _give_up(self, error: BaasError) -> None:
         """The database is gone, or another one has its name."""
         was_closed, self._is_closed = self._is_closed, True
+        self._is_behind = False
+        self._note_current()
         while self._queue:
             settle(self._queue.popleft(), error)
         if not was_closed:
@@ -388,6 +411,7 @@ class Committer:
                 if self._is_shared or not await self._has_committed(group):
                     self._fail(group, error)
                     return
+            self._note_current()
             for record in group.records:
                 self._publish(CommitEvent(record.version, record.changes))
         for attempt, result in group.committed:

@@ -517,15 +517,24 @@ class Database:
         return transaction, staged, value
 
     def subscribe(
-        self, subscriber: Subscriber, *, keep_open: bool = True, on_lost: Lost | None = None
+        self,
+        subscriber: Subscriber,
+        *,
+        keep_open: bool = True,
+        on_lost: Lost | None = None,
+        on_late: Lost | None = None,
     ) -> Callable[[], None]:
         """Calls `subscriber` with every commit from now on, in version order, on the event loop,
         after it is durable and before whoever committed gets the answer. It must be quick and not
         raise. Gives back what ends it. With `keep_open` the database counts as in use.
 
         `on_lost` is called when commits were, or will be, missed: when this node was away for
-        longer than the log reaches back, and at `close` where other nodes go on committing."""
-        return self._feed.subscribe(subscriber, keep_open=keep_open, on_lost=on_lost)
+        longer than the log reaches back, and at `close` where other nodes go on committing.
+        `on_late` is called, again and again, while other nodes may have committed, and the store
+        does not tell within LATE_SECONDS."""
+        return self._feed.subscribe(
+            subscriber, keep_open=keep_open, on_lost=on_lost, on_late=on_late
+        )
 
     async def catch_up(self) -> None:
         """Returns when subscribers have heard of all that other nodes had committed before the

@@ -95,13 +95,18 @@ class CommitFeed:
     point and before whoever committed gets the answer."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[object, tuple[Subscriber, bool, Lost | None]] = {}
+        self._subscribers: dict[object, _Subscription] = {}
 
     def subscribe(
-        self, subscriber: Subscriber, *, keep_open: bool, on_lost: Lost | None = None
+        self,
+        subscriber: Subscriber,
+        *,
+        keep_open: bool,
+        on_lost: Lost | None = None,
+        on_late: Lost | None = None,
     ) -> Callable[[], None]:
         place = object()
-        self._subscribers[place] = (subscriber, keep_open, on_lost)
+        self._subscribers[place] = _Subscription(subscriber, keep_open, on_lost, on_late)
 
         def unsubscribe() -> None:
             self._subscribers.pop(place, None)
@@ -110,29 +115,43 @@ class CommitFeed:
 
     @property
     def keeps_open(self) -> bool:
-        return any(keep_open for _, keep_open, _ in self._subscribers.values())
+        return any(one.keep_open for one in self._subscribers.values())
 
     def publish(self, event: CommitEvent) -> None:
         """A subscriber that raises is a defect: it is logged, hinders nobody, and has missed the
         commit, which it is told."""
-        for subscriber, _, on_lost in tuple(self._subscribers.values()):
+        for one in tuple(self._subscribers.values()):
             try:
-                subscriber(event)
+                one.subscriber(event)
             except Exception:
                 _log.exception("a subscriber to commits failed", version=event.version)
-                _tell_lost(on_lost)
+                _tell(one.on_lost)
 
     def lose(self) -> None:
         """Tells subscribers that commits happened, or may from now on, of which they hear nothing:
         what they keep in memory can't be trusted."""
-        for _, _, on_lost in tuple(self._subscribers.values()):
-            _tell_lost(on_lost)
+        for one in tuple(self._subscribers.values()):
+            _tell(one.on_lost)
+
+    def be_late(self) -> None:
+        """Tells subscribers that commits of others may have happened a while ago, and cannot be
+        read now."""
+        for one in tuple(self._subscribers.values()):
+            _tell(one.on_late)
 
 
-def _tell_lost(on_lost: Lost | None) -> None:
-    if on_lost is not None:
+@dataclass(frozen=True, slots=True)
+class _Subscription:
+    subscriber: Subscriber
+    keep_open: bool
+    on_lost: Lost | None
+    on_late: Lost | None
+
+
+def _tell(told: Lost | None) -> None:
+    if told is not None:
         try:
-            on_lost()
+            told()
         except Exception:
             _log.exception("a subscriber to commits failed")
 

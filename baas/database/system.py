@@ -21,8 +21,8 @@ LostProject = Callable[[str | None], None]
 class SystemStore:
     """Opens system databases; project None is the server's own. `observer` sees every commit of
     each one that was opened here, before whoever made the commit gets its answer. What other nodes
-    commit it sees soon after; `on_lost` is called where it will not see it, or has not: whatever
-    is kept in memory of that database has to be forgotten then."""
+    commit it sees soon after; `on_lost` is called where it will not see it, or has not yet though
+    it should have: whatever is kept in memory of that database has to be forgotten then."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class SystemStore:
                 lambda event: self._observer(project, event),
                 keep_open=False,
                 on_lost=lambda: self._on_lost(project),
+                on_late=lambda: self._on_lost(project),
             )
         return database
 

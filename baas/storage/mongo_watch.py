@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -111,8 +110,12 @@ class HeadWatcher:
             if not is_due or not self._watches:
                 continue
             looked_at = now
-            with suppress(StorageError):
-                await self._compare_heads()
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._compare_heads()
+            except (StorageError, TimeoutError):
+                # Whatever happened meanwhile: those who look for it find that they cannot know.
+                self._notify_all()
 
     async def _compare_heads(self) -> None:
         rows = await self._connection.read(

@@ -156,6 +156,20 @@ async def test_heads_are_polled_while_there_is_no_stream(
     stop()
 
 
+async def test_who_watches_is_woken_while_the_heads_cannot_be_read(
+    open_node: OpenAgain, replica_set: ReplicaSet
+) -> None:
+    """Who then looks finds out that it cannot know, instead of trusting what it knew."""
+    engine = await open_node()
+    told = asyncio.Event()
+    with failing(replica_set, ["aggregate", "find", "getMore"], closeConnection=True):
+        stop = engine.watch(told.set)
+        for _ in range(2):
+            await asyncio.wait_for(told.wait(), 20)
+            told.clear()
+    stop()
+
+
 async def test_lost_stream_begins_anew(open_node: OpenAgain, replica_set: ReplicaSet) -> None:
     one, two = await open_node(), await open_node()
     told = asyncio.Event()

@@ -12,10 +12,11 @@ import pytest
 from baas.accounts.accounts import Accounts
 from baas.accounts.passwords import PasswordPool
 from baas.accounts.sealing import ServerSecret, check_secret
+from baas.database import committer
 from baas.database.names import DatabaseName
 from baas.database.registry import IDLE_SECONDS_MIN, Databases
 from baas.database.system import SystemStore
-from baas.errors import BaasError, FailedPrecondition, NotFound, TokenInvalid
+from baas.errors import BaasError, FailedPrecondition, NotFound, TokenInvalid, Unavailable
 from baas.projects.projects import DELETION_SECONDS, Projects
 from baas.projects.records import ApiKeyKind
 from baas.projects.rulesets import DENY_ALL
@@ -125,6 +126,27 @@ async def test_tokens_that_were_known_when_a_database_was_closed_are_looked_at_a
     await one.accounts.sign_out(PROJECT, signed_in.refresh_token)
     with pytest.raises(TokenInvalid):
         await two.accounts.verify_id_token(PROJECT, token)
+
+
+async def test_node_that_cannot_look_trusts_no_token_that_it_knows(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor any rules: what it cannot read anew it does not answer."""
+    monkeypatch.setattr(committer, "LATE_SECONDS", 0.05)
+    one, two = nodes
+    signed_in = await one.accounts.sign_up(PROJECT, EMAIL, PASSWORD)
+    token, name = signed_in.id_token, DatabaseName(PROJECT)
+    await two.accounts.verify_id_token(PROJECT, token)
+    await two.projects.ruleset(name)
+    two.store.cut_off()
+    await two.accounts.verify_id_token(PROJECT, token)  # it has not heard of anything yet
+    await one.accounts.sign_out(PROJECT, signed_in.refresh_token)
+    for engine in two.store.engines:
+        engine.wake()  # as MongoDB's does when it hears nothing any more
+    await until_refused(lambda: two.accounts.verify_id_token(PROJECT, token), Unavailable)
+    await until_refused(lambda: two.projects.ruleset(name), Unavailable)
+    two.store.rejoin()
+    await until_refused(lambda: two.accounts.verify_id_token(PROJECT, token), TokenInvalid)
 
 
 async def test_administrators_sessions_end_on_the_other_node(nodes: list[Node]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from baas.clock import VirtualClock
+from baas.database import committer as committer_module
 from baas.database import follower as follower_module
 from baas.database import index_builder
 from baas.database import turns as turns_module
@@ -53,9 +54,13 @@ class Node:
     clock: VirtualClock
     events: list[CommitEvent] = field(default_factory=list)
     lost: int = 0
+    late: int = 0
 
     def note_lost(self) -> None:
         self.lost += 1
+
+    def note_late(self) -> None:
+        self.late += 1
 
     def told(self) -> list[tuple[int, list[tuple[str, object, object]]]]:
         return [
@@ -98,7 +103,7 @@ async def start(state: SharedState) -> AsyncIterator[StartNode]:
         engine, clock = state.open(), VirtualClock()
         database = await Database.open(NAME, engine, clock=clock, settings=Settings())
         node = Node(database, engine, clock)
-        database.subscribe(node.events.append, on_lost=node.note_lost)
+        database.subscribe(node.events.append, on_lost=node.note_lost, on_late=node.note_late)
         nodes.append(node)
         return node
 
@@ -377,6 +382,25 @@ async def test_node_that_was_cut_off_hears_all_afterwards(start: StartNode) -> N
     two.engine.rejoin()
     await until(lambda: len(two.events) == 3)
     assert one.told() == two.told()
+
+
+async def test_node_that_cannot_read_what_others_did_says_so_until_it_can(
+    start: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer_module, "LATE_SECONDS", 0.02)
+    one, two = await start(), await start()
+    two.engine.is_cut_off = True
+    await write(one.database, put("c/a", {"n": 1}))
+    await until(lambda: two.late >= 3)
+    assert two.events == []
+    assert one.late == 0
+    two.engine.rejoin()
+    await even(two)
+    assert two.told() == one.told()
+    late = two.late
+    await asyncio.sleep(0.06)  # nothing may come any more
+    assert two.late == late
+    assert two.lost == 0
 
 
 async def test_failed_reading_of_what_others_did_is_repeated_unasked(start: StartNode) -> None:
