@@ -41,7 +41,7 @@ _NONE = "none"
     help="Ask this file; without it, the rules in force.",
 )
 @click.option("--as", "uid", help="The uid of who asks; without it, nobody is signed in.")
-@click.option("--user", help="The uid of a user of the project, with the user's claims.")
+@click.option("--user", help="The uid or e-mail address of a user of the project.")
 @click.option("--claims", help="Claims of the token, as JSON, besides those of every token.")
 @click.option("--after", metavar="JSON", help="What is to be stored, of create and update.")
 @click.option("--before", help='What is there in place of what is stored, as JSON, or "none".')

@@ -120,8 +120,8 @@ def _decode_caller(tree: Any) -> TrialCaller:
     if type(claims) is not dict:
         raise invalid("caller.claims", "must be an object")
     names = {
-        name: check_string(members[name], f"caller.{name}", maximum=128)
-        for name in ("user", "uid")
+        name: check_string(members[name], f"caller.{name}", maximum=maximum)
+        for name, maximum in (("user", 320), ("uid", 128))
         if name in members
     }
     return TrialCaller(**names, claims=claims)

@@ -482,7 +482,7 @@ _TRIALS: dict[str, Schema] = {
                 _object(
                     {},
                     {
-                        "user": {**_TEXT, "description": "a user of the project, with the claims"},
+                        "user": {**_TEXT, "description": "a user's uid or e-mail address"},
                         "uid": {**_TEXT, "description": "or anybody"},
                         "claims": {"type": "object", "description": "besides those of every token"},
                     },

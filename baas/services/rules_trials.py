@@ -25,6 +25,7 @@ from baas_rules import Timestamp as RuleTimestamp
 from baas_rules.decision import DOCUMENT_SERVICE, OBJECT_SERVICE, WRITE_METHODS, AnyListRequest
 
 from baas.accounts.tokens import id_token_claims
+from baas.accounts.users import User, user_not_found
 from baas.buckets.names import BucketName, check_bucket_id, check_object_name, check_prefix
 from baas.database.database import ReadSnapshot
 from baas.database.names import DEFAULT_DATABASE, DatabaseName
@@ -55,8 +56,8 @@ LIVE: Final = Stored.LIVE
 
 @dataclass(frozen=True, slots=True)
 class TrialCaller:
-    """Who asks: nobody, `user` (a uid of the project, with the claims of a fresh token), or `uid`
-    with `claims` besides those that every token has."""
+    """Who asks: nobody, `user` of the project (a uid or an e-mail address) with the claims of a
+    fresh token, or `uid`; with `claims` besides those that every token has."""
 
     user: str | None = None
     uid: str | None = None
@@ -158,13 +159,12 @@ async def _auth(
     context: Context, project: str, caller: TrialCaller, time: Timestamp
 ) -> Auth | None:
     """As the id token of a sign-in at the request's time would say."""
-    uid = caller.uid if caller.user is None else caller.user
+    uid, own = caller.uid, caller.claims
+    if caller.user is not None:
+        user = await _user(context, project, caller.user)
+        uid, own = user.uid, {**user.to_claims(), **own}
     if uid is None:
         return None
-    own: Mapping[str, Any] = caller.claims
-    if caller.user is not None:
-        user = await context.accounts.users.get(project, caller.user)
-        own = {**user.to_claims(), **own}
     seconds = time.microseconds // 1_000_000
     claims = id_token_claims(
         project=project,
@@ -177,6 +177,17 @@ async def _auth(
     )
     # In a trial, what is told of the token goes before what a real one would say.
     return Auth(uid, {**claims, **caller.claims})
+
+
+async def _user(context: Context, project: str, name: str) -> User:
+    """Raises NotFound (`UserNotFound`)."""
+    users = context.accounts.users
+    if "@" not in name:  # which no uid has
+        return await users.get(project, name)
+    user = await users.find(project, name)
+    if user is None:
+        raise user_not_found(name)
+    return user
 
 
 def _asked(

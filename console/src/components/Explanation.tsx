@@ -58,13 +58,17 @@ export function Explanation({
         </>
       )}
       <Lookups lookups={result.lookups} />
-      <p className="muted small cost">
-        Cost: {result.expressions.toLocaleString("en")} of{" "}
-        {result.expressionsMax.toLocaleString("en")} expressions, {result.lookups.length} look-up
-        {result.lookups.length === 1 ? "" : "s"}.
-      </p>
+      <p className="muted small cost">Cost: {costOf(result)}.</p>
     </section>
   );
+}
+
+/** The proof of a list does not count expressions. */
+function costOf({ expressions, expressionsMax, lookups }: TrialResult): string {
+  const looked = `${lookups.length} look-up${lookups.length === 1 ? "" : "s"}`;
+  if (expressions === 0) return looked;
+  const [count, most] = [expressions, expressionsMax].map((one) => one.toLocaleString("en"));
+  return `${count} of ${most} expressions, ${looked}`;
 }
 
 export function LineLink({ line, source, onJump }: { line: number } & Place): ReactNode {

@@ -9,7 +9,7 @@ import {
   Textarea,
   TextInput,
 } from "@mantine/core";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { listDatabases, listUsers } from "../api/admin";
 import { listBuckets } from "../api/files";
 import { useLoaded } from "../api/hooks";
@@ -81,7 +81,7 @@ export function PlaygroundForm({
       <Caller {...part} isActive={isActive} />
       {readsBefore(form) && <Before {...part} />}
       {writesData(form) && (
-        <Data {...part} input="afterText" label="Data after the write" take="Take what is stored" />
+        <Data {...part} input="afterText" label={`${dataName(form)} after the write`} />
       )}
       <TextInput
         label="Request time"
@@ -104,6 +104,11 @@ function Target({ project, form, set, faultOf, isActive }: Part & { isActive: bo
     return ofObjects ? listBuckets(project) : listDatabases(project);
   });
   const found = places.data ?? [];
+  const only = ofObjects && form.bucket === "" ? found[0] : undefined;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the first bucket is proposed once.
+  useEffect(() => {
+    if (only !== undefined) set({ bucket: only });
+  }, [only]);
   const input = ofObjects ? "bucket" : "database";
   const what = ofObjects ? (isList ? "Prefix" : "File") : isList ? "Collection" : "Document";
   return (
@@ -111,7 +116,7 @@ function Target({ project, form, set, faultOf, isActive }: Part & { isActive: bo
       {(ofObjects || found.length > 1) && (
         <NativeSelect
           label={ofObjects ? "Bucket" : "Database"}
-          data={ofObjects ? ["", ...found] : found}
+          data={found.length === 0 ? [""] : found}
           value={form[input]}
           error={faultOf(input)}
           onChange={(event) => set({ [input]: event.currentTarget.value })}
@@ -168,9 +173,6 @@ function Caller({ project, form, set, faultOf, isActive }: Part & { isActive: bo
   const users = useLoaded(`trial users ${project} ${wanted}`, async () =>
     wanted ? (await listUsers(project, null, USERS_OFFERED)).users : [],
   );
-  const byEmail = new Map((users.data ?? []).map((user) => [user.email, user.uid]));
-  const [typed, setTyped] = useState("");
-  const chosen = (users.data ?? []).find((user) => user.uid === form.user)?.email;
   return (
     <fieldset className="part">
       <legend>Caller</legend>
@@ -189,13 +191,10 @@ function Caller({ project, form, set, faultOf, isActive }: Part & { isActive: bo
           size="xs"
           label="User"
           description="By e-mail address or uid."
-          data={[...byEmail.keys()]}
-          value={typed === "" ? (chosen ?? form.user) : typed}
+          data={(users.data ?? []).map((user) => user.email)}
+          value={form.user}
           error={faultOf("user")}
-          onChange={(text) => {
-            setTyped(text);
-            set({ user: byEmail.get(text) ?? text.trim() });
-          }}
+          onChange={(user) => set({ user })}
           limit={20}
           spellCheck={false}
           styles={MONO}
@@ -231,6 +230,11 @@ function Caller({ project, form, set, faultOf, isActive }: Part & { isActive: bo
   );
 }
 
+/** What rules see of a file is its metadata. */
+function dataName(form: TrialForm): string {
+  return form.service === "objects" ? "Metadata" : "Data";
+}
+
 function Before(part: Part): ReactNode {
   const { form, set } = part;
   return (
@@ -247,7 +251,7 @@ function Before(part: Part): ReactNode {
         onChange={(value) => set({ before: value as TrialForm["before"] })}
       />
       {form.before === "given" && (
-        <Data {...part} input="beforeText" label="Data before" take="Take what is stored" />
+        <Data {...part} input="beforeText" label={`${dataName(form)} before`} />
       )}
     </fieldset>
   );
@@ -260,8 +264,7 @@ function Data({
   faultOf,
   input,
   label,
-  take,
-}: Part & { input: "beforeText" | "afterText"; label: string; take: string }): ReactNode {
+}: Part & { input: "beforeText" | "afterText"; label: string }): ReactNode {
   const [busy, setBusy] = useState(false);
 
   /** What is stored is what a `get` would see. */
@@ -282,6 +285,9 @@ function Data({
     <div className="data">
       <Textarea
         label={label}
+        placeholder={
+          form.service === "objects" ? '{"size": 1000, "contentType": "image/png"}' : '{"text": "hello"}'
+        }
         value={form[input]}
         error={faultOf(input)}
         onChange={(event) => set({ [input]: event.currentTarget.value })}
@@ -299,7 +305,7 @@ function Data({
         disabled={form.path.trim() === ""}
         onClick={load}
       >
-        {take}
+        Take what is stored
       </Button>
     </div>
   );

@@ -181,6 +181,10 @@ export function AgainstSwitch({
   );
 }
 
+function callerName(form: TrialForm): string {
+  return form.caller === "nobody" ? "nobody" : form.caller === "user" ? form.user : form.uid;
+}
+
 function SaveTest({
   outcome,
   onClose,
@@ -192,9 +196,7 @@ function SaveTest({
 }): ReactNode {
   const { form, result } = outcome;
   const [name, setName] = useState(
-    `${result.auth === null ? "nobody" : String(result.auth.uid)} ${
-      result.allowed ? "may" : "may not"
-    } ${form.method} ${form.path.trim()}`,
+    `${callerName(form)} ${result.allowed ? "may" : "may not"} ${form.method} ${form.path.trim()}`,
   );
   const [expect, setExpect] = useState<TestCase["expect"]>(result.allowed ? "allow" : "deny");
 

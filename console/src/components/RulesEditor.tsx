@@ -30,6 +30,7 @@ const NARROW = "(max-width: 860px)";
 
 export function RulesEditor({
   project,
+  isActive,
   deployed,
   source,
   onSource,
@@ -41,6 +42,8 @@ export function RulesEditor({
   onShown,
 }: {
   project: string;
+  /** Whether it is shown: else its keys do nothing. */
+  isActive: boolean;
   deployed: Rules;
   source: string;
   onSource: (source: string) => void;
@@ -55,8 +58,11 @@ export function RulesEditor({
 }): ReactNode {
   const [isDeploying, setDeploying] = useState(false);
   const [pane, setPane] = useState<Pane>(() =>
-    asked > 0 ? "playground" : window.matchMedia(NARROW).matches ? "code" : "problems",
+    window.matchMedia(NARROW).matches ? "code" : "problems",
   );
+  useEffect(() => {
+    if (asked > 0) setPane("playground");
+  }, [asked]);
   const [shown, setShown] = useState<PaintedSource | null>(null);
   const [tests, setTests] = useTestsText(project);
   const view = useRef<EditorView | null>(null);
@@ -64,7 +70,7 @@ export function RulesEditor({
   const dirty = source !== deployed.source;
   const errors = check.diagnostics.filter((item) => item.severity === "error").length;
   const canDeploy = dirty && errors === 0;
-  useDeployKey(canDeploy, () => setDeploying(true));
+  useDeployKey(isActive && canDeploy, () => setDeploying(true));
   const marks = useMemo(() => marksOf(check), [check]);
   const painted = shown !== null && shown.source === source ? shown.painted : NOTHING_PAINTED;
   const onClose = useCallback(() => setDeploying(false), []);
@@ -140,11 +146,11 @@ export function RulesEditor({
                   setTests(text);
                   setPane("tests");
                 }}
-                isActive={pane === "playground"}
+                isActive={isActive && pane === "playground"}
               />
             </Tabs.Panel>
             <Tabs.Panel value="tests" aria-label="Tests">
-              <TestsPane {...bench} tests={tests} onTests={setTests} isActive={pane === "tests"} />
+              <TestsPane {...bench} tests={tests} onTests={setTests} isActive={isActive && pane === "tests"} />
             </Tabs.Panel>
           </Tabs>
         </aside>

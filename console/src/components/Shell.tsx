@@ -268,6 +268,7 @@ const SHORTCUTS: readonly { keys: readonly string[]; does: string }[] = [
   { keys: ["u"], does: "Upload files" },
   { keys: ["↑", "↓"], does: "Move through documents or files, Enter opens" },
   { keys: ["Ctrl", "S"], does: "Save the document, or deploy the rules" },
+  { keys: ["Ctrl", "Enter"], does: "Run the playground, or the tests of rules" },
   { keys: ["Esc"], does: "Close a dialog or an edit; then Tab leaves the code editor" },
   { keys: ["?"], does: "This list" },
 ];

@@ -36,6 +36,7 @@ tests:
     expect: deny
 `;
 const FILE = "rules.test.yaml";
+const RESULTS_SHOWN = 500;
 const UPLOAD_BYTES_MAX = 1024 * 1024;
 
 /** The tests of a project, kept as long as the tab is: they may quote documents. */
@@ -257,6 +258,7 @@ function FileMenu({
 }
 
 function Results({ run, isOld }: { run: TestRun; isOld: boolean }): ReactNode {
+  const shown = useMemo(() => shownOf(run.results), [run]);
   return (
     <section className="results" aria-label="Results" data-stale={isOld || undefined}>
       <p className="verdict" data-allowed={run.failed === 0 && run.notRun === 0} role="status">
@@ -268,12 +270,24 @@ function Results({ run, isOld }: { run: TestRun; isOld: boolean }): ReactNode {
         </span>
       </p>
       <ul>
-        {run.results.map((result, index) => (
+        {shown.map((result, index) => (
           <ResultView key={`${index} ${result.line}`} result={result} />
         ))}
       </ul>
+      {shown.length < run.results.length && (
+        <p className="note small muted">
+          The first {shown.length} of {run.results.length} are shown, failed ones before others.
+        </p>
+      )}
     </section>
   );
+}
+
+/** All, in their order; of very many those that failed first. */
+function shownOf(results: readonly TestResult[]): readonly TestResult[] {
+  if (results.length <= RESULTS_SHOWN) return results;
+  const byOutcome = [...results].sort((a, b) => Number(a.passed) - Number(b.passed));
+  return byOutcome.slice(0, RESULTS_SHOWN);
 }
 
 function ResultView({ result }: { result: TestResult }): ReactNode {

@@ -123,7 +123,7 @@ describe("YAML", () => {
         { path: "notes/n1", after: true, fields: {} },
       ],
     };
-    const made = testCaseOf(form, tried, "if request.auth.token.iat > 3", "hers", "allow");
+    const made = testCaseOf(form, tried, "request.time > request.auth.token.iat", "hers", "allow");
     expect(withTestCase("", made)).toBe(
       `tests:
   - name: "hers"
@@ -160,7 +160,6 @@ describe("YAML", () => {
     const stored = { ...tried, before: { size: 5 } };
     expect(withTestCase("", testCaseOf(file, stored, "", "f", "deny"))).toContain(
       `    service: storage
-    time: "2026-01-01T00:00:00Z"
     objects:
       "b/a/f.txt": {"size": 5}
     get: "b/a/f.txt"

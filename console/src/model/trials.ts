@@ -21,7 +21,7 @@ export interface TrialForm {
   /** Lists of objects: with a delimiter. */
   byFolder: boolean;
   caller: "nobody" | "user" | "custom";
-  /** Of a user of the project. */
+  /** The uid or e-mail address of a user of the project. */
   user: string;
   /** Of somebody made up. */
   uid: string;
@@ -123,8 +123,8 @@ function callerOf(form: TrialForm): JsonObject | null {
   if (form.caller === "nobody") return null;
   const claims = claimsOf(form.claims);
   if (form.caller === "user") {
-    if (form.user === "") throw new FormFault("user", "choose a user");
-    return { user: form.user, claims };
+    if (form.user.trim() === "") throw new FormFault("user", "choose a user");
+    return { user: form.user.trim(), claims };
   }
   if (form.uid.trim() === "") throw new FormFault("uid", "give a uid");
   return { uid: form.uid.trim(), claims };
@@ -205,7 +205,7 @@ export function testCaseOf(
     method: form.method,
     path: full,
     caller: auth === null ? null : { uid: String(auth.uid), claims },
-    time: tried.time,
+    time: form.time.trim() !== "" || /\btime\b/.test(source) ? tried.time : null,
     stored: ofObjects
       ? own
       : [...own, ...lookedUp.filter(([other, fields]) => other !== full && fields !== null)],

@@ -21,6 +21,8 @@ import { type RulesRoute, rulesHash } from "../model/routes";
 import { navigate } from "../navigation";
 
 const PAGE = 50;
+// So many are kept: before the oldest of them was another one.
+const KEPT = 100;
 const FIRST: Release = {
   id: "default",
   deployedAt: null,
@@ -71,6 +73,8 @@ export function RulesHistory({
   const isWhole = page.nextPageToken === null;
   const releases = isWhole ? [...page.releases, FIRST] : page.releases;
   const chosen = releases.findIndex((one) => one.id === route.release);
+  const before = releases[chosen + 1]?.id ?? null;
+  const isUnknown = before === FIRST.id && page.releases.length >= KEPT;
 
   async function more(): Promise<void> {
     if (page === undefined || page.nextPageToken === null) return;
@@ -118,7 +122,7 @@ export function RulesHistory({
             key={route.release}
             project={project}
             id={route.release}
-            before={releases[chosen + 1]?.id ?? null}
+            before={chosen < 0 || isUnknown ? null : before}
             deployed={deployed}
             dirty={dirty}
             onEdit={onEdit}
@@ -233,7 +237,7 @@ function ReleasePane({
           <Loading label="Loading the release before" />
         ) : (
           <p className="note muted">
-            The release before it is not loaded: compare with what is in force.
+            The release before it is not kept, or not loaded: compare with what is in force.
           </p>
         )
       ) : (

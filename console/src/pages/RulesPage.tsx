@@ -34,7 +34,6 @@ export function RulesPage({ route }: { route: RulesRoute }): ReactNode {
   );
 }
 
-/** The draft and what is tried on it stay while other sections are looked at. */
 function Sections({
   route,
   deployed,
@@ -65,8 +64,9 @@ function Sections({
   return (
     <>
       <RulesTabs route={route} dirty={dirty} />
-      {route.section === "editor" && (
+      <Kept isShown={route.section === "editor"}>
         <RulesEditor
+          isActive={route.section === "editor"}
           project={project}
           deployed={deployed}
           source={source}
@@ -78,7 +78,7 @@ function Sections({
           shown={shown}
           onShown={() => setShown(null)}
         />
-      )}
+      </Kept>
       {route.section === "history" && (
         <RulesHistory
           route={route}
@@ -107,7 +107,14 @@ function Sections({
           }}
         />
       )}
-      {route.section === "audit" && <RulesAudit project={project} />}
+      <Kept isShown={route.section === "audit"}>
+        <RulesAudit project={project} />
+      </Kept>
     </>
   );
+}
+
+/** What was found out stays while another section is shown. */
+function Kept({ isShown, children }: { isShown: boolean; children: ReactNode }): ReactNode {
+  return <div style={{ display: isShown ? "contents" : "none" }}>{children}</div>;
 }

@@ -5,7 +5,15 @@ export interface Span {
   to: number;
 }
 
-export function lineSpans(text: string): Span[] {
+let last: { text: string; spans: readonly Span[] } = { text: "", spans: [{ from: 0, to: 0 }] };
+
+/** Many places are asked of one text. */
+export function lineSpans(text: string): readonly Span[] {
+  if (last.text !== text) last = { text, spans: splitLines(text) };
+  return last.spans;
+}
+
+function splitLines(text: string): Span[] {
   const spans: Span[] = [];
   let from = 0;
   for (const line of text.split("\n")) {

@@ -120,6 +120,10 @@ async def test_a_user_of_the_project_and_claims_made_up(world: World) -> None:
     assert real["auth"]["uid"] == world.uid
     assert real["auth"]["token"]["email"] == "ada@example.com"
     assert {"iss", "aud", "sub", "user_id", "auth_time", "iat", "exp"} <= set(real["auth"]["token"])
+    by_email = await explain(world.operator, **trial, caller={"user": "ada@example.com"})
+    assert by_email["auth"]["uid"] == world.uid
+    nobody = {"user": "nobody@example.com"}
+    assert await refusal(world.operator, **trial, caller=nobody) == (404, "UserNotFound")
     raised = {"user": world.uid, "claims": {"admin": True}}
     assert (await explain(world.operator, **trial, caller=raised))["allowed"]
     assert (await refusal(world.operator, **trial, caller={"user": "nobody"}))[0] == 404
