@@ -31,6 +31,7 @@ from baas.storage.sqlite_reads import (
     read_page,
 )
 from baas.storage.sqlite_schema import (
+    CACHE_KIB,
     as_storage_error,
     check_sqlite_version,
     connect,
@@ -49,6 +50,7 @@ WAL_FORCED_PAGES = 16_384  # 64 MiB: the writer itself does, and commits wait fo
 WAL_SNAPSHOT_PAGES = 131_072
 _FORCED_BUSY_MILLISECONDS = 250
 _IDLE_READERS_MAX = 8
+_SNAPSHOT_CACHE_KIB = 2 * 1024  # there are many of them
 
 # Long scans and background checkpoints of all databases; each scan has a connection of its own.
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="sqlite")
@@ -78,7 +80,7 @@ class SqliteEngine:
         try:
             prepare_file(self._writer, incarnation, lambda: _sync_folders(Path(path).parent))
             self._checkpointer = connect(path, synchronous=synchronous, read_only=False, vfs=vfs)
-            self._reader = self._connect_reader()
+            self._reader = self._connect_reader(CACHE_KIB)
             self._incarnation: str = fetch_one(self._reader, "SELECT incarnation FROM head")[0]
         except BaseException:
             self._writer.close()
@@ -143,7 +145,10 @@ class SqliteEngine:
         if self._is_closed:
             raise EngineUnavailable("the database is closed")
         with storage_errors():
-            connection = self._idle_readers.pop() if self._idle_readers else self._connect_reader()
+            if self._idle_readers:
+                connection = self._idle_readers.pop()
+            else:
+                connection = self._connect_reader(_SNAPSHOT_CACHE_KIB)
             try:
                 snapshot = SqliteSnapshot(self, connection)
             except BaseException:
@@ -275,8 +280,14 @@ class SqliteEngine:
         except apsw.Error as error:
             raise as_storage_error(error) from error
 
-    def _connect_reader(self) -> apsw.Connection:
-        return connect(self._path, synchronous=self._synchronous, read_only=True, vfs=self._vfs)
+    def _connect_reader(self, cache_kib: int) -> apsw.Connection:
+        return connect(
+            self._path,
+            synchronous=self._synchronous,
+            read_only=True,
+            vfs=self._vfs,
+            cache_kib=cache_kib,
+        )
 
     def _tidy_wal(self) -> None:
         pages = self._wal_pages

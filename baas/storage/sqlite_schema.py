@@ -13,6 +13,7 @@ from baas.storage.engine import EngineCorrupt, EngineFull, EngineUnavailable
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
 FORMAT = 1  # kept as user_version; a file of another format is refused
+CACHE_KIB = 8 * 1024  # pages of the file that one connection keeps
 APPLICATION_ID = 0x62616173  # "baas", for file(1)
 
 # `key` columns hold ordered bytes. Paths and data are text, so that the sqlite3 tool shows them.
@@ -99,8 +100,16 @@ def as_storage_error(error: apsw.Error) -> EngineUnavailable | EngineCorrupt:
     return EngineUnavailable(text)
 
 
-def connect(path: str, *, synchronous: str, read_only: bool, vfs: str | None) -> apsw.Connection:
-    """A connection in WAL mode that never checkpoints by itself."""
+def connect(
+    path: str,
+    *,
+    synchronous: str,
+    read_only: bool,
+    vfs: str | None,
+    cache_kib: int = CACHE_KIB,
+) -> apsw.Connection:
+    """A connection in WAL mode that never checkpoints by itself. The file is not mapped into
+    memory: see DESIGN.md."""
     connection = apsw.Connection(path, vfs=vfs)
     connection.set_busy_timeout(5_000)
     for pragma in (
@@ -108,8 +117,8 @@ def connect(path: str, *, synchronous: str, read_only: bool, vfs: str | None) ->
         f"synchronous = {synchronous.upper()}",
         "wal_autocheckpoint = 0",
         "journal_size_limit = 16777216",
-        "cache_size = -16384",
-        f"mmap_size = {256 * 1024 * 1024}",
+        f"cache_size = -{cache_kib}",
+        "mmap_size = 0",
         "temp_store = MEMORY",
         "trusted_schema = OFF",
     ):
