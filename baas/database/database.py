@@ -13,6 +13,7 @@ from baas.database.budget import ReadBudget
 from baas.database.committer import Committer
 from baas.database.contention import Contention
 from baas.database.executor import QueryExecutor
+from baas.database.explain import Explanation, MeteredSnapshot, explain_plan
 from baas.database.failures import as_baas_error
 from baas.database.index_builder import IndexBuilder
 from baas.database.index_keeper import IndexKeeper
@@ -32,6 +33,7 @@ from baas.database.names import DatabaseName
 from baas.database.optimistic import OptimisticView, Torn
 from baas.database.optimistic import ReadSnapshot as AnySnapshot
 from baas.database.pages import FirstPages
+from baas.database.planner import CollectionScan
 from baas.database.plans import Plans
 from baas.database.requests import RequestKey, decode_response
 from baas.database.retention import trim
@@ -67,6 +69,7 @@ class ReadSnapshot:
         self._first = first
         self._snapshot: Snapshot | None = None
         self._executor: QueryExecutor | None = None
+        self._meter: MeteredSnapshot | None = None
         self._generation = 0
 
     async def open(self) -> ReadSnapshot:
@@ -115,6 +118,28 @@ class ReadSnapshot:
             return await self._queries.find_missing(query)
         except StorageError as error:
             raise as_baas_error(error) from error
+
+    def meter(self) -> None:
+        """What is read from here on can be explained."""
+        self._meter = MeteredSnapshot(self._open)
+        self._snapshot, self._executor = self._meter, None
+        self.ignore_missing()
+
+    def explain(self, query: Query, *, returned: int, seconds: float) -> Explanation:
+        """How the query was answered since `meter` was called, with so many documents."""
+        meter = self._meter
+        assert meter is not None, "nothing was metered"
+        plan = self._queries.plan(query)
+        missing = plan.missing if isinstance(plan, CollectionScan) else ()
+        return Explanation(
+            explain_plan(plan),
+            missing,
+            tuple([item for item in missing if self._database.is_index_coming(item)]),
+            meter.entries_scanned,
+            meter.documents_read,
+            returned,
+            seconds,
+        )
 
     def ignore_missing(self) -> None:
         """What the queries of this snapshot lack is known already, from another try of the same
@@ -314,6 +339,7 @@ class Database:
             clock=clock,
             collection_indexes_max=settings.limits.collection_indexes_max,
         )
+        self.is_index_coming = self._builder.is_coming
         self.index_keeper = IndexKeeper(self._builder, settings.index_idle_seconds)
         self.listeners = Listeners(
             engine,

@@ -40,6 +40,7 @@ from baas.storage.engine import EntryRow, KeyRange, Snapshot
 
 BATCH_FIRST = 64
 BATCH_MAX = 500
+MERGED_FIRST = 4  # documents that each of several scans reads at least
 SCAN_SLICE = 250  # documents of a collection that are looked at on the loop; more go to a thread
 SORT_ON_LOOP_MAX = 2_000
 INDEX_AFTER_SCANNED = 100  # a collection that is read faster than an index is kept needs none
@@ -81,7 +82,8 @@ class QueryExecutor:
         self._told: set[tuple[IndexDefinition, ...]] = set()
         self._planned: tuple[Query, Plan] | None = None
 
-    def _plan(self, query: Query) -> Plan:
+    def plan(self, query: Query) -> Plan:
+        """How the query is answered."""
         known = self._planned
         if known is None or known[0] is not query:
             known = self._planned = (query, self._plans.plan(query, self._generation))
@@ -120,7 +122,7 @@ class QueryExecutor:
 
     async def _read_at_once(self, query: Query) -> Documents | None:
         """The answer, if one small scan is all of it; None for all others."""
-        first = single_scan(query, self._plan(query))
+        first = single_scan(query, self.plan(query))
         if first is None or query.limit is None:
             return None
         span, limit, descending = first.span, first.limit, first.descending
@@ -135,12 +137,12 @@ class QueryExecutor:
 
     def _answer(self, query: Query) -> _Answer:
         wanted = None if query.limit is None else query.limit + query.offset
-        return _Answer(query, self._ordered(query, self._plan(query), wanted))
+        return _Answer(query, self._ordered(query, self.plan(query), wanted))
 
     async def find_missing(self, query: Query) -> Sequence[IndexDefinition]:
         """The indexes without which this query would read a large collection, and which are being
         made; none if it need not. Costs no more than a small query, or once some more."""
-        plan = self._plan(query)
+        plan = self.plan(query)
         if not isinstance(plan, CollectionScan) or not plan.missing:
             return ()
         size = await self._snapshot.count_documents(plan.span, limit=self._index_after_scanned + 1)
@@ -168,7 +170,7 @@ class QueryExecutor:
         if most == 0:
             return 0
         wanted = None if most is None else most + query.offset
-        plan = self._plan(query)
+        plan = self.plan(query)
         if is_countable(query, plan):
             assert not isinstance(plan, CollectionScan)
             total = await self._count_keys(plan[0], wanted)
@@ -189,7 +191,7 @@ class QueryExecutor:
         query = aggregated_query(query, aggregates)
         tally = Tally(aggregates)
         if query.limit is None and not query.offset:
-            source = self._unordered(query, self._plan(query), None)
+            source = self._unordered(query, self.plan(query), None)
         else:
             source = self._answer(query)
         async with aclosing(source):
@@ -203,7 +205,7 @@ class QueryExecutor:
     async def is_small(self, query: Query, most: int) -> bool:
         """Whether at most `most` keys have to be looked at to count the answer. Looks at no more
         than that itself."""
-        plan = self._plan(query)
+        plan = self.plan(query)
         left = most
         for scan in [plan] if isinstance(plan, CollectionScan) else plan:
             left -= await self._count_keys(scan, left + 1)
@@ -238,9 +240,11 @@ class QueryExecutor:
         """All matching documents in order, each once; `wanted`: how many will be asked for."""
         if isinstance(plan, CollectionScan):
             return _GeneratedSource(self._scan_collection(query, plan, wanted))
-        sources = [self._open(query, scan, wanted) for scan in plan]
-        if len(sources) == 1:
-            return sources[0]
+        if len(plan) == 1:
+            return self._open(query, plan[0], wanted)
+        # Each of several holds a part of what is wanted, mostly; those that hold more read on.
+        part = wanted if wanted is None else 2 * wanted // max(1, len(plan)) + MERGED_FIRST
+        sources = [self._open(query, scan, _least(part, wanted)) for scan in plan]
         return _GeneratedSource(_merge(sources, document_order(query), wanted))
 
     def _open(self, query: Query, scan: Scan, wanted: int | None) -> _Source:

@@ -172,10 +172,10 @@ class IndexBuilder:
         wanted = [
             definition
             for definition in definitions
-            if self._is_coming(definition) or self._demand.is_worth(definition, documents)
+            if self.is_coming(definition) or self._demand.is_worth(definition, documents)
         ]
         self.request(wanted)
-        return [definition for definition in wanted if self._is_coming(definition)]
+        return [definition for definition in wanted if self.is_coming(definition)]
 
     def request(self, definitions: Sequence[IndexDefinition], *, pinned: bool = False) -> None:
         """Has indexes made. Ignored: those that exist or are being made, and those past the limit
@@ -225,10 +225,11 @@ class IndexBuilder:
     async def wait_made(self, definitions: Sequence[IndexDefinition], *, seconds: float) -> None:
         """Returns once these are ready, cannot be made, or time is up."""
         task = self._task
-        if task is not None and any(self._is_coming(definition) for definition in definitions):
+        if task is not None and any(self.is_coming(definition) for definition in definitions):
             await asyncio.wait([task], timeout=seconds)
 
-    def _is_coming(self, definition: IndexDefinition) -> bool:
+    def is_coming(self, definition: IndexDefinition) -> bool:
+        """Whether an index is wanted, or being filled."""
         index = self.indexes.find(definition)
         return definition in self._wanted or (index is not None and index.ready_at is None)
 

@@ -253,15 +253,53 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             }
         ],
     ),
-    "QueryBody": _object({"query": _ref("Query")}, {"transaction": _TRANSACTION}),
+    "QueryBody": _object(
+        {"query": _ref("Query")},
+        {
+            "page_size": {"type": "integer", "minimum": 1},
+            "page_token": {**_TEXT, "description": "of the page before, of the same query"},
+            "explain": {
+                "type": "boolean",
+                "description": "tell how it was answered: for administrators and secret keys, and "
+                "in development mode",
+            },
+            "transaction": _TRANSACTION,
+        },
+    ),
     "CountBody": _object({"query": _ref("Query")}),
     "QueryAnswer": _object(
         {"documents": _list(_ref("Document")), "read_time": _READ_TIME},
         {
-            "more": {"const": True, "description": "documents were left out; ask on with a cursor"},
+            "more": {"const": True, "description": "documents were left out"},
+            "next_page_token": {**_TEXT, "description": "for the page with them"},
+            "explain": _ref("Explanation"),
             "transaction": _NEXT_TOKEN,
             "seen": _SEEN,
         },
+    ),
+    "Explanation": _object(
+        {
+            "scans": _list(
+                _object(
+                    {
+                        "kind": {"enum": ["index", "names", "document", "collection"]},
+                        "index": _or_null({"type": "object"}),
+                        "ranges": {"type": "integer"},
+                        "direction": {"enum": ["asc", "desc"]},
+                        "exact": {
+                            "type": "boolean",
+                            "description": "the ranges hold the answer and nothing else",
+                        },
+                    }
+                )
+            ),
+            "missing_indexes": _list({"type": "object"}),
+            "entries_scanned": {"type": "integer", "minimum": 0},
+            "documents_read": {"type": "integer", "minimum": 0},
+            "returned": {"type": "integer", "minimum": 0},
+            "seconds": {"type": "number"},
+        },
+        description="how the query was answered, and what that read",
     ),
     "Aggregate": _object(
         {"op": {"enum": ["count", "sum", "average"]}},

@@ -12,10 +12,17 @@ from functools import lru_cache
 from typing import TypeVar
 
 from baas.database.database import ReadSnapshot
+from baas.database.explain import Explanation
 from baas.database.names import DatabaseName
 from baas.database.transaction import QueryResult
 from baas.encoding.documents import StoredDocument
-from baas.errors import BaasError, InvalidArgument, ResourceExhausted
+from baas.errors import (
+    BaasError,
+    InvalidArgument,
+    OutOfRange,
+    PermissionDenied,
+    ResourceExhausted,
+)
 from baas.model.aggregates import (
     Aggregate,
     AggregateOperator,
@@ -24,13 +31,23 @@ from baas.model.aggregates import (
     check_aggregates,
 )
 from baas.model.paths import CollectionPath, DocumentPath
-from baas.model.queries import NAME, Cursor, Order, Query, check_query, number_query
+from baas.model.queries import (
+    NAME,
+    Cursor,
+    Order,
+    Query,
+    check_query,
+    effective_orders,
+    get_field,
+    number_query,
+)
 from baas.model.timestamps import Timestamp
 from baas.model.values import Reference
 from baas.services.authorizer import Authorizer, DocumentReader
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import make_authorizer, open_database, read_time, request_time
+from baas.services.page_tokens import PagePosition, PageTokens
 
 T = TypeVar("T")
 COUNTED_AT_ONCE_MAX = 1_000  # keys: about what an answer of documents costs
@@ -41,13 +58,23 @@ _FIRST_PAGES_KEPT = 1_024
 
 @dataclass(frozen=True, slots=True)
 class QueryPage:
-    """`more`: documents beyond the page limit were left out."""
+    """`more`: documents beyond the page limit were left out; `next_token` leads on to them."""
 
     documents: list[StoredDocument]
     read_time: Timestamp
     more: bool = False
     next_token: str | None = None
     total: int | None = None
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page of a query's answer is wanted, of how many documents at most."""
+
+    size: int | None = None
+    token: str | None = None
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +102,100 @@ class DocumentStream:
 async def run_query(
     context: Context, caller: Caller, name: DatabaseName, query: Query
 ) -> QueryPage:
-    """At most `query_page_documents_max` documents and about `answer_bytes_max` bytes of them.
-    Raises PermissionDenied, InvalidQuery."""
+    """The first `query_page_documents_max` documents at most, about `answer_bytes_max` bytes of
+    them. Raises PermissionDenied, InvalidQuery."""
     limits = context.settings.limits
     maximum = limits.query_page_documents_max
     check_query(query, limits)
     page = _read_nowait(context, caller, name, query, query)
-    if page is not None:
-        time = read_time(context, page.version)
-        return QueryPage(page.documents[:maximum], time, more=len(page.documents) > maximum)
-    bounded = query
-    if query.limit is None or query.limit > maximum:
-        # One more than fits tells whether there is more.
-        bounded = replace(query, limit=maximum + 1)
+    if page is not None and len(page.documents) <= maximum:
+        return QueryPage(page.documents, read_time(context, page.version))
+    return await _read_page(context, caller, name, query, PageRequest())
+
+
+async def run_query_page(
+    context: Context, caller: Caller, name: DatabaseName, query: Query, wanted: PageRequest
+) -> QueryPage:
+    """A page of a query's answer. Pages are of different instants: each begins behind the place
+    that the last document of the one before had then. With `explain`, also how it was answered.
+
+    Raises also InvalidArgument (`InvalidPageToken`), OutOfRange (`PageTokenExpired`) for a token
+    from before the retention, and PermissionDenied (`ExplainNotAllowed`) unless the caller is an
+    administrator, a secret key, or the server is in development mode.
+    """
+    check_query(query, context.settings.limits)
+    if wanted.explain and not (caller.bypasses_rules or context.settings.dev):
+        raise PermissionDenied(
+            "queries are explained to administrators and secret keys, and in development mode",
+            reason="ExplainNotAllowed",
+        )
+    return await _read_page(context, caller, name, query, wanted)
+
+
+async def _read_page(
+    context: Context, caller: Caller, name: DatabaseName, query: Query, wanted: PageRequest
+) -> QueryPage:
+    limits = context.settings.limits
+    maximum = min(wanted.size or limits.query_page_documents_max, limits.query_page_documents_max)
+    database = await open_database(context, name)
+    tokens = PageTokens(context.secret, incarnation=database.incarnation, query=query)
+    position = None if wanted.token is None else tokens.read(wanted.token)
+    first = _bounded(query, query.limit, maximum) if position is None else None
 
     async def read(snapshot: ReadSnapshot) -> QueryPage:
+        rest, left = query, query.limit
+        if position is not None:
+            rest, left = await _go_on(query, position, snapshot), position.left
+        if wanted.explain:
+            snapshot.meter()
+        bounded = first or _bounded(rest, left, maximum)
+        started = context.clock.monotonic_seconds()
         found, is_cut = await snapshot.read_first(bounded, bytes_max=limits.answer_bytes_max)
+        seconds = context.clock.monotonic_seconds() - started
+        documents = found[:maximum]
+        token = None
+        if is_cut or len(found) > maximum:
+            left = None if left is None else left - len(documents)
+            last = PagePosition(documents[-1].path, snapshot.version, left)
+            token = tokens.make(last)
+        explanation = None
+        if wanted.explain:
+            explanation = snapshot.explain(bounded, returned=len(documents), seconds=seconds)
         time = read_time(context, snapshot.version)
-        return QueryPage(found[:maximum], time, more=is_cut or len(found) > maximum)
+        return QueryPage(
+            documents,
+            time,
+            more=token is not None,
+            next_token=token,
+            explanation=explanation,
+        )
 
-    return await _read_allowed(context, caller, name, query, read, first=bounded)
+    return await _read_allowed(context, caller, name, query, read, first=first)
+
+
+def _bounded(query: Query, left: int | None, maximum: int) -> Query:
+    """The query for one page: one document more than fits tells whether there is more."""
+    if left is not None and left <= maximum:
+        return query if left == query.limit else replace(query, limit=left)
+    return replace(query, limit=maximum + 1)
+
+
+async def _go_on(query: Query, position: PagePosition, snapshot: ReadSnapshot) -> Query:
+    """The rest of a query behind a position."""
+    try:
+        (image,) = await snapshot.get_documents_at([position.path], position.version)
+        if image is None:
+            raise OutOfRange("the document is not kept")
+        values = [
+            Reference(image.path) if order.field == NAME else get_field(image.fields, order.field)
+            for order in effective_orders(query)
+        ]
+    except (OutOfRange, KeyError) as error:
+        raise OutOfRange(
+            "what the query showed then is not kept any more; begin with the first page",
+            reason="PageTokenExpired",
+        ) from error
+    return replace(query, start=Cursor(tuple(values), before=False), offset=0)
 
 
 async def stream_query(

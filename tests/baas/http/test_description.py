@@ -143,6 +143,10 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
             headers={"accept": "application/x-ndjson"},
         )
         await send(operator, "POST", f"{base}:count", json=query)
+        await send(operator, "POST", f"{base}:query", json={**query, "explain": True})
+        paged = {**query, "page_size": 1}
+        token = (await send(operator, "POST", f"{base}:query", json=paged))["next_page_token"]
+        await send(operator, "POST", f"{base}:query", json={**paged, "page_token": token})
         numbers = [{"op": "sum", "field": "n"}, {"op": "average", "field": "n", "alias": "mean"}]
         await send(operator, "POST", f"{base}:aggregate", json={**query, "aggregates": numbers})
         writes = [{"set": "a/b", "fields": {}}, {"delete": "a/c"}]
