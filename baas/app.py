@@ -45,16 +45,20 @@ from baas.http.exchange import Exchange
 from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
 from baas.http.protocol import BoundedHttpProtocol
+from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
 from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.context import Context
 from baas.services.denial_traces import DenialTraces
+from baas.services.job_runner import JobRunner
+from baas.services.jobs import UpdateByQuery
 from baas.services.listen import ListenHub
 from baas.services.proofs import Proofs
 from baas.settings import Settings
 from baas.storage.mongo_store import MongoStore
 from baas.storage.sqlite_store import SqliteStore
 from baas.storage.store import Store
+from baas.wire.jobs import decode_update_by_query
 from baas.ws.face import ListenFace
 from baas.ws.protocol import BoundedWebSocketProtocol
 
@@ -214,7 +218,8 @@ class App:
                 "objects are on the local disk of this node, where no other node can read them; "
                 "the setting `objects` takes a store that all nodes share"
             )
-        return Context(
+        jobs = Jobs(databases, clock, node=node)
+        context = Context(
             settings=settings,
             clock=clock,
             databases=databases,
@@ -227,8 +232,14 @@ class App:
             secret=secret,
             denials=denials,
             proofs=Proofs(),
+            jobs=jobs,
             operator_token=self.operator_token,
+            wake_jobs=lambda: runner.wake(),
         )
+        runner = JobRunner(context, lambda tree: UpdateByQuery(*decode_update_by_query(tree)))
+        stack.push_async_callback(runner.close)
+        runner.start()
+        return context
 
     @contextlib.contextmanager
     def _server_file(self, url: str) -> Iterator[None]:

@@ -10,9 +10,11 @@ import click
 from baas import __version__
 from baas.cli.accounts import admin_group, user_group
 from baas.cli.buckets import bucket_group
+from baas.cli.documents import document_group
 from baas.cli.failures import CommandFailed
 from baas.cli.folders import init_command
 from baas.cli.indexes import index_group
+from baas.cli.jobs import job_group
 from baas.cli.objects import object_group
 from baas.cli.projects import key_group, project_group
 from baas.cli.rules import rules_group
@@ -39,6 +41,8 @@ for _command in (
     index_group,
     bucket_group,
     object_group,
+    document_group,
+    job_group,
     user_group,
     admin_group,
     import_command,

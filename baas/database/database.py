@@ -54,6 +54,7 @@ T = TypeVar("T")
 
 INDEX_WAIT_SECONDS_MAX = 5.0
 COUNTS_MAX = 4  # larger counts and aggregations at a time, each with a snapshot of its own
+_SCANNED_AT_ONCE = 50  # documents, which may be large
 SCANS_MAX = 2  # whole collections gathered at a time, each in memory
 
 
@@ -262,6 +263,45 @@ class ReadSnapshot:
             return await read_commits(self._open, after, oldest, limit=limit)
         except StorageError as error:
             raise as_baas_error(error) from error
+
+    async def count_below(self, path: CollectionPath | DocumentPath) -> int:
+        """How many documents there are below, and a document itself."""
+        try:
+            count = await self._open.count_documents(KeyRange(*keys.subtree_span(path)))
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        if isinstance(path, DocumentPath):
+            (document,) = await self.get_documents([path])
+            count += document is not None
+        return count
+
+    async def scan_below(
+        self,
+        path: CollectionPath | DocumentPath,
+        *,
+        after: DocumentPath | None,
+        limit: int,
+        bytes_max: int,
+    ) -> list[DocumentPath]:
+        """The next documents below, in the order of keys, at most `limit` and about `bytes_max` of
+        them; a document itself is not among them."""
+        start, end = keys.subtree_span(path)
+        if after is not None:
+            start = max(start, keys.document_key(after) + b"\x00")
+        found: list[DocumentPath] = []
+        size = 0
+        try:
+            while len(found) < limit and size < bytes_max:
+                wanted = min(_SCANNED_AT_ONCE, limit - len(found))
+                documents = await self._open.scan_documents(KeyRange(start, end), limit=wanted)
+                found += [one.path for one in documents if not is_reserved(one.path)]
+                size += sum(len(one.data) for one in documents)
+                if len(documents) < wanted:
+                    break
+                start = keys.document_key(documents[-1].path) + b"\x00"
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        return found
 
     async def list_collection_ids(self, parent: DocumentPath | None) -> list[str]:
         """The ids of the collections directly below a document, or of the root for None, sorted:

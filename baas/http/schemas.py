@@ -694,6 +694,43 @@ _PROJECTS: dict[str, Schema] = {
     "IndexBody": _object({k: v for k, v in _INDEX.items() if k != "scope"}, {"scope": _SCOPE}),
     "IndexChange": _object({"pinned": {"type": "boolean"}}),
     "IndexList": _object({"indexes": _list(_ref("Index"))}, {"next_page_token": _TEXT}),
+    "DeleteRecursiveBody": _object(
+        {"path": {**_PATH, "description": "a document's or a collection's path"}}
+    ),
+    "UpdateByQueryBody": _object(
+        {
+            "query": {
+                **_ref("Query"),
+                "description": "with `collection`, `group` and `where` only",
+            },
+            "update": _ref("UpdateBody"),
+        }
+    ),
+    "Job": _object(
+        {
+            "id": _TEXT,
+            "kind": {"enum": ["delete-recursive", "update-by-query"]},
+            "database": _TEXT,
+            "asked": {"type": "object", "description": "the body that began it"},
+            "state": {"enum": ["running", "done", "cancelled", "failed"]},
+            "error": {**_or_null(_TEXT), "description": "why it failed"},
+            "author": _or_null(_TEXT),
+            "created": _TIME,
+            "updated": _TIME,
+            "progress": _object(
+                {
+                    "seen": {**_COUNT, "description": "documents that were looked at"},
+                    "written": {**_COUNT, "description": "of them, updated or deleted"},
+                    "failed": {**_COUNT, "description": "of them, such that could not be"},
+                    "total": {**_or_null(_COUNT), "description": "as the job began"},
+                    "first_failure": _or_null(
+                        _object({"path": _PATH, "reason": _TEXT, "message": _TEXT})
+                    ),
+                }
+            ),
+        }
+    ),
+    "JobList": _object({"jobs": _list(_ref("Job"))}),
     "CollectionList": _object({"collections": _list(_TEXT)}),
     "Rules": _object({"source": _TEXT, "ruleset": _TEXT, **_RELEASE_NOTE}),
     "RulesSource": _object({"source": _TEXT}),

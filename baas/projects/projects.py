@@ -364,7 +364,7 @@ class Projects:
         while True:
             database = await self._store.open(None)
             doomed: list[Write] = []
-            for collection in ("keys", "releases", "rulesets"):
+            for collection in ("jobs", "keys", "releases", "rulesets"):
                 query = Query(
                     project_collection(identifier, collection), limit=_DELETIONS_PER_COMMIT // 2
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from baas.accounts.accounts import Accounts
@@ -14,6 +15,7 @@ from baas.buckets.uploads import Uploads
 from baas.clock import Clock
 from baas.database.registry import Databases
 from baas.errors import BaasError
+from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
 from baas.services.denial_traces import DenialTraces
 from baas.services.proofs import Proofs
@@ -38,8 +40,10 @@ class Context:
     url_signer: UrlSigner
     secret: ServerSecret
     denials: DenialTraces
+    jobs: Jobs
     proofs: Proofs
     operator_token: str = field(repr=False)
+    wake_jobs: Callable[[], None] = lambda: None
 
     async def is_ready(self) -> bool:
         """Whether requests can be served: the server's own database answers, and soon."""

@@ -201,6 +201,7 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "GET", f"{ADMIN}/databases/(default)/documents:export")
     line = orjson.dumps({"path": "a/z", "fields": {}})
     await send(operator, "POST", f"{ADMIN}/databases/(default)/documents:import", content=line)
+    await use_jobs(operator, described)
     await use_objects(world, described)
     rules = await send(operator, "GET", f"{ADMIN}/rules")
     source = {"source": rules["source"]}
@@ -252,6 +253,17 @@ async def use_transactions(
     body = {"writes": [], "transaction": token, "queries": [{"query": query, "seen": seen}]}
     await send(client, "POST", f"{base}:commit", json=body)
     await send(client, "POST", f"{base}:rollback", json={"transaction": token})
+
+
+async def use_jobs(operator: httpx.AsyncClient, described: DescribedClient) -> None:
+    """Every operation on jobs, once."""
+    send, base = described.send, f"{ADMIN}/databases/(default)/documents"
+    job = await send(operator, "POST", f"{base}:delete-recursive", json={"path": "a/z"})
+    update = {"query": {"collection": "cities"}, "update": {"fields": {"n": 2}}}
+    await send(operator, "POST", f"{base}:update-by-query", json=update)
+    await send(operator, "GET", f"{ADMIN}/jobs")
+    await send(operator, "GET", f"{ADMIN}/jobs/{job['id']}")
+    await send(operator, "POST", f"{ADMIN}/jobs/{job['id']}:cancel")
 
 
 async def use_objects(world: World, described: DescribedClient) -> None:

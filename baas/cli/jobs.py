@@ -1,0 +1,125 @@
+"""`baas job`, and how a command waits for one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from baas.cli.client import Client, path_of, run
+from baas.cli.failures import CommandFailed
+from baas.cli.options import Target, json_option, project_option, with_target
+from baas.cli.output import print_json, print_table
+
+_POLL_SECONDS_MIN, _POLL_SECONDS_MAX = 0.05, 1.0
+
+
+@click.group("job")
+def job_group() -> None:
+    """List, watch and cancel what goes on chunk by chunk: deletions, updates by query."""
+
+
+@job_group.command("list")
+@project_option
+@json_option
+@with_target
+def list_jobs(project: str, as_json: bool, target: Target) -> None:
+    """List a project's jobs, newest first."""
+    path = path_of("projects", project, "jobs")
+    found = run(target, lambda client: client.call("GET", path))["jobs"]
+    if as_json:
+        print_json(found)
+        return
+    columns = ("job", "kind", "database", "state", "seen", "total", "written", "failed", "created")
+    rows = [
+        [
+            *(one[name] for name in ("id", "kind", "database", "state")),
+            *(one["progress"][name] for name in ("seen", "total", "written", "failed")),
+            one["created"],
+        ]
+        for one in found
+    ]
+    print_table(columns, rows, empty="no jobs")
+
+
+@job_group.command("get")
+@click.argument("job")
+@project_option
+@with_target
+def get_job(job: str, project: str, target: Target) -> None:
+    """Show JOB as JSON."""
+    path = path_of("projects", project, "jobs", job)
+    print_json(run(target, lambda client: client.call("GET", path)))
+
+
+@job_group.command("wait")
+@click.argument("job")
+@project_option
+@json_option
+@with_target
+def wait_job(job: str, project: str, as_json: bool, target: Target) -> None:
+    """Wait until JOB is over, with its progress."""
+
+    async def work(client: Client) -> dict[str, Any]:
+        path = path_of("projects", project, "jobs", job)
+        return await wait_over(client, project, await client.call("GET", path))
+
+    report(run(target, work), as_json=as_json)
+
+
+@job_group.command("cancel")
+@click.argument("job")
+@project_option
+@with_target
+def cancel_job(job: str, project: str, target: Target) -> None:
+    """End JOB after the chunk that it is at. What it has done stays done."""
+    path = path_of("projects", project, "jobs", job) + ":cancel"
+    found = run(target, lambda client: client.call("POST", path))
+    click.echo(f"cancelled job {found['id']} after {found['progress']['written']} documents")
+
+
+async def wait_over(client: Client, project: str, job: dict[str, Any]) -> dict[str, Any]:
+    """The job when it is over; its progress is shown on stderr while that is a terminal."""
+    path = path_of("projects", project, "jobs", job["id"])
+    seconds = _POLL_SECONDS_MIN
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(job["kind"], total=job["progress"]["total"])
+        while job["state"] == "running":
+            await asyncio.sleep(seconds)
+            seconds = min(seconds * 1.5, _POLL_SECONDS_MAX)
+            job = await client.call("GET", path)
+            bar.update(task, completed=job["progress"]["seen"])
+    return job
+
+
+def report(job: dict[str, Any], *, as_json: bool) -> None:
+    """Says how a job has ended; raises CommandFailed if not well."""
+    if as_json:
+        print_json(job)
+    progress = job["progress"]
+    word = "deleted" if job["kind"] == "delete-recursive" else "updated"
+    if job["state"] == "failed":
+        raise CommandFailed(f"job {job['id']} failed: {job['error']}")
+    if job["state"] == "cancelled":
+        raise CommandFailed(f"job {job['id']} was cancelled; {progress['written']} are {word}")
+    first = progress["first_failure"]
+    if first is not None:
+        raise CommandFailed(
+            f"{word} {progress['written']} documents; {progress['failed']} could not be, the first "
+            f"was {first['path']}: {first['message']}"
+        )
+    if not as_json:
+        click.echo(f"{word} {progress['written']} documents")

@@ -1,0 +1,89 @@
+"""Jobs over HTTP, for administrators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from baas.database.names import DatabaseName
+from baas.http.answers import Answer, json_answer
+from baas.http.requests import Request
+from baas.projects.jobs import Job
+from baas.services import jobs
+from baas.services.jobs import UpdateByQuery
+from baas.wire.documents import time_text
+from baas.wire.jobs import decode_subtree, decode_update_by_query
+from baas.wire.objects import check_object, check_string
+
+_NO_PARAMETERS: frozenset[str] = frozenset()
+_PATH = frozenset({"path"})
+
+
+async def delete_recursive(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_PATH, required=("path",))
+    path = decode_subtree(check_string(members["path"], "path"))
+    job = await jobs.start_deletion(request.context, request.caller, _name(request), path)
+    return json_answer(encode_job(job), status=202)
+
+
+async def update_by_query(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    tree = await request.read_json()
+    job = await jobs.start_update(
+        request.context,
+        request.caller,
+        _name(request),
+        UpdateByQuery(*decode_update_by_query(tree)),
+        orjson.dumps(tree).decode(),
+    )
+    return json_answer(encode_job(job), status=202)
+
+
+async def list_jobs(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    found = await jobs.list_jobs(request.context, request.caller, request.params["project"])
+    return json_answer({"jobs": [encode_job(job) for job in found]})
+
+
+async def get_job(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    params = request.params
+    job = await jobs.get_job(request.context, request.caller, params["project"], params["id"])
+    return json_answer(encode_job(job))
+
+
+async def cancel_job(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    params = request.params
+    job = await jobs.cancel_job(request.context, request.caller, params["project"], params["id"])
+    return json_answer(encode_job(job))
+
+
+def encode_job(job: Job) -> dict[str, Any]:
+    """What an administrator sees of a job."""
+    progress = job.progress
+    return {
+        "id": job.id,
+        "kind": job.kind.value,
+        "database": job.database,
+        "asked": orjson.loads(job.spec),
+        "state": job.state.value,
+        "error": job.error,
+        "author": job.author,
+        "created": time_text(job.created.microseconds),
+        "updated": time_text(job.updated.microseconds),
+        "progress": {
+            "seen": progress.seen,
+            "written": progress.written,
+            "failed": progress.failed,
+            "total": progress.total,
+            "first_failure": progress.first_failure,
+        },
+    }
+
+
+def _name(request: Request) -> DatabaseName:
+    request.database = request.params["database"]
+    return request.database_name

@@ -1,0 +1,115 @@
+"""Carries jobs on: those that were begun here, and those that another node, or an earlier run of
+this one, has left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+
+import structlog
+
+from baas.errors import BaasError, FailedPrecondition, Internal
+from baas.projects.jobs import Job, JobState
+from baas.services.context import Context
+from baas.services.jobs import ReadUpdate, run_chunk
+
+LOOK_SECONDS = 10.0  # between two looks for what others have left
+JOBS_AT_ONCE_MAX = 4  # others wait, first come, first served
+FAILURES_MAX = 20  # of one chunk, in a row
+PAUSE_SECONDS_MAX = 5.0
+_log = structlog.get_logger("baas.jobs")
+
+
+class JobRunner:
+    """The jobs that this process is at."""
+
+    def __init__(self, context: Context, read_update: ReadUpdate) -> None:
+        self._context = context
+        self._read_update = read_update
+        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._wakeup = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._look(), name="jobs")
+
+    def wake(self) -> None:
+        """There is a new job."""
+        self._wakeup.set()
+
+    async def close(self) -> None:
+        """Leaves all jobs to whoever comes next. A chunk that is being committed is, or is not."""
+        tasks = [task for task in (self._task, *self._running.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self) -> None:
+        while True:
+            self._wakeup.clear()
+            try:
+                await self._take_over()
+            except BaasError as error:
+                _log.warning("jobs cannot be looked for", error=error.message)
+            except Exception:
+                _log.exception("looking for jobs failed")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wakeup.wait()
+
+    async def _take_over(self) -> None:
+        for project, identifier in await self._context.jobs.find_waiting():
+            place = (project, identifier)
+            if place in self._running or len(self._running) >= JOBS_AT_ONCE_MAX:
+                continue
+            job = await self._context.jobs.claim(project, identifier)
+            if job is not None:
+                task = asyncio.create_task(self._run(job), name=f"job {identifier}")
+                self._running[place] = task
+                task.add_done_callback(partial(self._end, place))
+
+    def _end(self, place: tuple[str, str], task: asyncio.Task[None]) -> None:
+        del self._running[place]
+        self._wakeup.set()
+
+    async def _run(self, job: Job) -> None:
+        current: Job | None = job
+        failures = 0
+        while current is not None:
+            try:
+                current = await self._step(current)
+                failures = 0
+            except asyncio.CancelledError:
+                raise
+            except BaasError as error:
+                failures += 1
+                if error.retryable and failures < FAILURES_MAX:
+                    await asyncio.sleep(min(0.1 * 2**failures, PAUSE_SECONDS_MAX))
+                    continue
+                await self._fail(job, error)
+                return
+            except Exception:
+                _log.exception("a job failed", job=job.id)
+                await self._fail(job, Internal("internal error"))
+                return
+
+    async def _step(self, job: Job) -> Job | None:
+        """One chunk; the job as it is then, None if it is over or another's."""
+        context = self._context
+        await context.projects.check_database(job.name)
+        database = await context.databases.open(job.name)
+        if database.incarnation != job.incarnation:
+            raise FailedPrecondition(
+                "the database was replaced since the job began", reason="DatabaseReplaced"
+            )
+        chunk = await run_chunk(context, database, job, self._read_update)
+        state = JobState.DONE if chunk.is_last else JobState.RUNNING
+        return await context.jobs.save(job, chunk.progress, state)
+
+    async def _fail(self, job: Job, error: BaasError) -> None:
+        _log.warning("a job failed", job=job.id, reason=error.reason, error=error.message)
+        with contextlib.suppress(BaasError):
+            known = await self._context.jobs.get(job.project, job.id)
+            text = f"{error.reason}: {error.message}"
+            await self._context.jobs.save(known, known.progress, JobState.FAILED, text)

@@ -1,0 +1,242 @@
+"""Use cases on jobs: recursive deletion and update by query, for administrators. Rules do not
+apply. **Not atomic**: chunks of at most 500 documents are committed one after the other, in the
+order of their names; what is written meanwhile behind the place where a job is stays as it is.
+
+Each chunk is done exactly once, whatever breaks off: it is a commit with an id of its own, which
+also keeps where the next one begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import orjson
+
+from baas.clock import milliseconds_only
+from baas.database.database import Database
+from baas.database.names import DatabaseName
+from baas.database.transaction import Transaction
+from baas.errors import BaasError, InvalidQuery
+from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.queries import (
+    NAME,
+    Cursor,
+    Operator,
+    Order,
+    Query,
+    check_query,
+    disjunctions,
+    matches,
+)
+from baas.model.timestamps import Timestamp
+from baas.model.values import Reference
+from baas.model.writes import DeleteWrite, SetWrite, Write
+from baas.projects.jobs import Job, JobKind, Progress
+from baas.services.admins import check_is_admin
+from baas.services.caller import Caller
+from baas.services.context import Context
+from baas.services.documents import open_database
+
+CHUNK_DOCUMENTS_MAX = 500
+CHUNK_BYTES_MAX = 8 * 1024 * 1024
+_NARROW = (Operator.EQUAL, Operator.ARRAY_CONTAINS)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateByQuery:
+    """`update` is to be made of every document of `query`; its path means nothing."""
+
+    query: Query
+    update: SetWrite
+
+
+ReadUpdate: TypeAlias = Callable[[Any], UpdateByQuery]
+"""Reads what a face has written down."""
+
+
+async def start_deletion(
+    context: Context, caller: Caller, name: DatabaseName, path: CollectionPath | DocumentPath
+) -> Job:
+    """Deletes a document or all of a collection's, with everything below, as a job. Raises
+    PermissionDenied, NotFound, FailedPrecondition (`TooManyJobs`)."""
+    check_is_admin(caller)
+    database = await _open(context, name)
+    async with database.snapshot() as snapshot:
+        total = await snapshot.count_below(path)
+    spec = orjson.dumps({"path": str(path)}).decode()
+    job = await context.jobs.create(
+        database, JobKind.DELETE_RECURSIVE, spec, author=caller.uid, total=total
+    )
+    context.wake_jobs()
+    return job
+
+
+async def start_update(
+    context: Context, caller: Caller, name: DatabaseName, asked: UpdateByQuery, spec: str
+) -> Job:
+    """Updates every document of a query, as a job; `spec` is what the face will read again. Raises
+    as `start_deletion`, and InvalidQuery for orders, limits, offsets, cursors and projections."""
+    check_is_admin(caller)
+    query = asked.query
+    check_query(query, context.settings.limits)
+    bare = Query(query.collection, query.all_descendants, query.parent, query.where)
+    if query != bare:
+        raise InvalidQuery("an update by query takes `collection`, `group` and `where` only")
+    database = await _open(context, name)
+    async with database.snapshot() as snapshot:
+        total = await snapshot.count(_visited(query))
+    job = await context.jobs.create(
+        database, JobKind.UPDATE_BY_QUERY, spec, author=caller.uid, total=total
+    )
+    context.wake_jobs()
+    return job
+
+
+async def get_job(context: Context, caller: Caller, project: str, identifier: str) -> Job:
+    """Raises NotFound (`JobNotFound`, `ProjectNotFound`)."""
+    check_is_admin(caller)
+    await context.projects.get_project(project)
+    return await context.jobs.get(project, identifier)
+
+
+async def list_jobs(context: Context, caller: Caller, project: str) -> list[Job]:
+    """Newest first; the last hundred."""
+    check_is_admin(caller)
+    await context.projects.get_project(project)
+    return await context.jobs.list_all(project)
+
+
+async def cancel_job(context: Context, caller: Caller, project: str, identifier: str) -> Job:
+    """Ends a job after the chunk that it is at. Raises NotFound, FailedPrecondition."""
+    check_is_admin(caller)
+    await context.projects.get_project(project)
+    return await context.jobs.cancel(project, identifier)
+
+
+async def _open(context: Context, name: DatabaseName) -> Database:
+    await context.projects.check_database(name)
+    return await open_database(context, name)
+
+
+# Chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """How far a job has come with it, and whether it was the last one."""
+
+    progress: Progress
+    is_last: bool
+
+
+async def run_chunk(
+    context: Context, database: Database, job: Job, read_update: ReadUpdate
+) -> Chunk:
+    """Does the next chunk, if that was not done already. Raises BaasError."""
+    spec = orjson.loads(job.spec)
+    if job.kind is JobKind.DELETE_RECURSIVE:
+        chunk, is_last = await _deletions(database, job, spec["path"])
+        asked = None
+    else:
+        asked = read_update(spec)
+        chunk, is_last = await _updates(database, job, asked)
+
+    async def body(transaction: Transaction) -> None:
+        writes: list[Write] = []
+        documents = await transaction.get_documents(chunk)
+        for path, document in zip(chunk, documents, strict=True):
+            if document is None:
+                continue  # it is gone meanwhile
+            if asked is None:
+                writes.append(DeleteWrite(path))
+            elif matches(asked.query, document):
+                writes.append(replace(asked.update, path=path))
+        failed = await transaction.write_each(writes)
+        unfit = transaction.stage_each()
+        errors = {writes[place].path.segments: error for place, error in failed.items()} | unfit
+        transaction.memo = {
+            "seen": len(chunk),
+            "written": len(writes) - len(errors),
+            "failed": len(errors),
+            "cursor": str(chunk[-1]) if chunk else None,
+            "is_last": is_last,
+            "first_failure": _first_failure(errors),
+        }
+
+    now = Timestamp(milliseconds_only(context.clock.now_microseconds()))
+    result = await database.run_transaction(
+        body, request_time=now, request_id=f"job:{job.id}:{job.progress.chunks}"
+    )
+    return _added(job.progress, result.memo)
+
+
+def _added(progress: Progress, memo: dict[str, Any]) -> Chunk:
+    return Chunk(
+        Progress(
+            seen=progress.seen + memo["seen"],
+            written=progress.written + memo["written"],
+            failed=progress.failed + memo["failed"],
+            total=progress.total,
+            cursor=memo["cursor"] or progress.cursor,
+            chunks=progress.chunks + 1,
+            first_failure=progress.first_failure or memo["first_failure"],
+        ),
+        memo["is_last"],
+    )
+
+
+def _first_failure(errors: dict[tuple[str, ...], BaasError]) -> dict[str, str] | None:
+    for segments, error in errors.items():
+        return {"path": "/".join(segments), "reason": error.reason, "message": error.message}
+    return None
+
+
+async def _deletions(database: Database, job: Job, text: str) -> tuple[list[DocumentPath], bool]:
+    """The next documents below a path, and whether they are the last ones."""
+    path: CollectionPath | DocumentPath
+    is_document = text.count("/") % 2 == 1
+    path = DocumentPath.parse(text) if is_document else CollectionPath.parse(text)
+    after = None if job.progress.cursor is None else DocumentPath.parse(job.progress.cursor)
+    async with database.snapshot() as snapshot:
+        found = await snapshot.scan_below(
+            path, after=after, limit=CHUNK_DOCUMENTS_MAX, bytes_max=CHUNK_BYTES_MAX
+        )
+    if not found and is_document and job.progress.cursor != text:
+        # Itself at last: until then it can be found, and the job begun again.
+        assert isinstance(path, DocumentPath)
+        return [path], True
+    return found, not found
+
+
+async def _updates(
+    database: Database, job: Job, asked: UpdateByQuery
+) -> tuple[list[DocumentPath], bool]:
+    """The next documents that an update may concern, and whether they are the last ones."""
+    start = None
+    if job.progress.cursor is not None:
+        last = Reference(DocumentPath.parse(job.progress.cursor))
+        start = Cursor((last,), before=False)
+    page = replace(
+        _visited(asked.query),
+        order_by=(Order(NAME),),
+        start=start,
+        limit=CHUNK_DOCUMENTS_MAX,
+    )
+    async with database.snapshot() as snapshot:
+        missing = await snapshot.find_missing(page)
+    if missing:
+        await database.wait_indexed(missing)
+    async with database.snapshot() as snapshot:
+        found, is_cut = await snapshot.read_first(page, bytes_max=CHUNK_BYTES_MAX)
+    return [document.path for document in found], not is_cut and len(found) < CHUNK_DOCUMENTS_MAX
+
+
+def _visited(query: Query) -> Query:
+    """What is gone through in the order of names, which no update changes: the query itself, if an
+    index can give it in that order; else its collection, of which each document is looked at."""
+    found = disjunctions(query.where)
+    if len(found) == 1 and all(one.operator in _NARROW and one.field != NAME for one in found[0]):
+        return query
+    return replace(query, where=None)

@@ -1,0 +1,103 @@
+"""Deletions and updates of many documents from the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from baas.cli.documents import _filter
+from tests.baas.cli.conftest import Command
+
+
+@pytest.fixture(autouse=True)
+def made(baas: Command) -> None:
+    baas("project", "create", "chat")
+    documents = [("users/ada", {"age": 36}), ("users/eve", {"age": 17}), ("users/ada/notes/1", {})]
+    lines = [json.dumps({"path": path, "fields": fields}) for path, fields in documents]
+    baas("import", "-", "-p", "chat", stdin="\n".join(lines).encode())
+
+
+def export(baas: Command) -> dict[str, Any]:
+    found = map(json.loads, baas("export", "-", "-p", "chat").out.splitlines())
+    return {one["path"]: one["fields"] for one in found}
+
+
+def test_update_where(baas: Command) -> None:
+    outcome = baas(
+        *("document", "update", "users", "--where", "age >= 18", "-p", "chat"),
+        *("--set", "adult=true", "--set", "address.city=Bern", "--unset", "age"),
+    )
+    assert (outcome.code, outcome.out) == (0, "updated 1 documents\n")
+    assert export(baas) == {
+        "users/ada": {"adult": True, "address": {"city": "Bern"}},
+        "users/ada/notes/1": {},
+        "users/eve": {"age": 17},
+    }
+
+
+def test_update_of_a_group_as_json(baas: Command) -> None:
+    outcome = baas(
+        "document", "update", "notes", "--group", "--set", "read=true", "-p", "chat", "--json"
+    )
+    job = outcome.json
+    assert (job["state"], job["progress"]["written"]) == ("done", 1)
+    assert job["author"] == "operator"
+    assert export(baas)["users/ada/notes/1"] == {"read": True}
+
+
+def test_remove(baas: Command) -> None:
+    refused = baas("document", "rm", "users", "-p", "chat")
+    assert (refused.code, "-r" in refused.err) == (1, True)
+    assert baas("document", "rm", "users/eve", "-p", "chat").out == "removed users/eve\n"
+    assert "no document" in baas("document", "rm", "users/eve", "-p", "chat").err
+    unsure = baas("document", "rm", "users", "-r", "-p", "chat", stdin=b"user\n")
+    assert (unsure.code, set(export(baas))) == (1, {"users/ada", "users/ada/notes/1"})
+    sure = baas("document", "rm", "users", "-r", "-p", "chat", stdin=b"users\n")
+    assert sure.out == "deleted 2 documents\n"
+    assert export(baas) == {}
+
+
+def test_jobs_are_listed_and_waited_for(baas: Command) -> None:
+    assert baas("job", "list", "-p", "chat").out == "no jobs\n"
+    begun = baas("document", "rm", "users/ada", "-r", "--yes", "--no-wait", "-p", "chat")
+    job = begun.out.strip()
+    assert baas("job", "wait", job, "-p", "chat").out == "deleted 2 documents\n"
+    assert baas("job", "get", job, "-p", "chat").json["state"] == "done"
+    listed = baas("job", "list", "-p", "chat", "--json").json
+    assert [(one["id"], one["kind"]) for one in listed] == [(job, "delete-recursive")]
+    assert job in baas("job", "list", "-p", "chat").out
+    assert "the job is over" in baas("job", "cancel", job, "-p", "chat").err
+    assert "there is no job" in baas("job", "get", "x", "-p", "chat").err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("age >= 18", ("age", ">=", 18)),
+        ("age>=18", ("age", ">=", 18)),
+        ('name == "a in b"', ("name", "==", "a in b")),
+        ("name==a in b", ("name", "==", "a in b")),
+        ("tags array-contains x", ("tags", "array-contains", "x")),
+        ('tags array-contains-any ["x"]', ("tags", "array-contains-any", ["x"])),
+        ("n in [1,2]", ("n", "in", [1, 2])),
+        ("n not-in [1]", ("n", "not-in", [1])),
+        ("`a b`.c != null", ("`a b`.c", "!=", None)),
+        ("in < 3", ("in", "<", 3)),
+    ],
+)
+def test_conditions(text: str, expected: tuple[str, str, Any]) -> None:
+    found = _filter(text)
+    assert (found["field"], found["op"], found["value"]) == expected
+
+
+@pytest.mark.parametrize("text", ["age", "age 18", ">= 18", "", "age ~ 3"])
+def test_conditions_that_are_none(baas: Command, text: str) -> None:
+    outcome = baas("document", "update", "users", "--where", text, "--set", "a=1", "-p", "chat")
+    assert (outcome.code, "no condition" in outcome.err) == (2, True)
+
+
+def test_an_update_of_nothing_is_refused(baas: Command) -> None:
+    assert baas("document", "update", "users", "-p", "chat").code == 2
+    assert baas("document", "update", "users", "--set", "a", "-p", "chat").code == 2
