@@ -21,6 +21,7 @@ USERS = CollectionPath(("users",))
 _UID = re.compile(r"[A-Za-z0-9_-]{1,128}")  # ours, and imported ones
 UID_LENGTH = 28  # as Firebase's
 CLAIMS_BYTES_MAX = 1_000  # Firebase's limit: they travel with every request
+CLAIMS_DEPTH_MAX = 32  # far below what JSON encoders take
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ def check_claims(claims: object) -> str:
     reserved = sorted(RESERVED_CLAIMS & claims.keys())
     if reserved:
         raise _invalid_claims(f"have the name `{reserved[0]}`, which is the server's own")
+    check_claims_depth(claims)
     try:
         text = json.dumps(claims, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
@@ -115,6 +117,21 @@ def check_claims(claims: object) -> str:
 
 def user_not_found(uid: str) -> NotFound:
     return NotFound(f"there is no user `{uid[:80]}`", reason="UserNotFound")
+
+
+def check_claims_depth(claims: Mapping[str, Any]) -> None:
+    """Raises InvalidArgument (`InvalidClaims`)."""
+    level: list[Any] = [claims]
+    for _ in range(CLAIMS_DEPTH_MAX + 1):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise _invalid_claims(f"are nested deeper than {CLAIMS_DEPTH_MAX} levels")
 
 
 def _invalid_claims(what: str) -> InvalidArgument:

@@ -25,7 +25,7 @@ from baas_rules import Timestamp as RuleTimestamp
 from baas_rules.decision import DOCUMENT_SERVICE, OBJECT_SERVICE, WRITE_METHODS, AnyListRequest
 
 from baas.accounts.tokens import id_token_claims
-from baas.accounts.users import User, user_not_found
+from baas.accounts.users import User, check_claims_depth, user_not_found
 from baas.buckets.names import BucketName, check_bucket_id, check_object_name, check_prefix
 from baas.database.database import ReadSnapshot
 from baas.database.names import DEFAULT_DATABASE, DatabaseName
@@ -159,6 +159,7 @@ async def _auth(
     context: Context, project: str, caller: TrialCaller, time: Timestamp
 ) -> Auth | None:
     """As the id token of a sign-in at the request's time would say."""
+    check_claims_depth(caller.claims)
     uid, own = caller.uid, caller.claims
     if caller.user is not None:
         user = await _user(context, project, caller.user)

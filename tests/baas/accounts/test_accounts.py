@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -14,7 +15,7 @@ from baas.accounts.passwords import PasswordPool
 from baas.accounts.sessions import GRACE_SECONDS, SESSIONS_PER_USER_MAX, sessions_of
 from baas.accounts.signing import signing_keys_query
 from baas.accounts.throttle import PAIR_RATE
-from baas.accounts.users import user_path
+from baas.accounts.users import CLAIMS_DEPTH_MAX, check_claims, user_path
 from baas.database.names import DatabaseName
 from baas.database.registry import Databases
 from baas.errors import (
@@ -567,6 +568,17 @@ async def test_claims_that_are_the_servers_own_are_refused(
 ) -> None:
     uid = (await sign_up(accounts)).user.uid
     assert await reason_of(accounts.users.update(PROJECT, uid, claims=claims)) == "InvalidClaims"
+
+
+def test_claims_may_be_nested_so_deep() -> None:
+    nested: Any = 1
+    for _ in range(CLAIMS_DEPTH_MAX):
+        nested = {"a": nested}
+    check_claims(nested)
+    for deeper in ({"a": nested}, {"a": [nested]}):
+        with pytest.raises(InvalidArgument) as caught:
+            check_claims(deeper)
+        assert caught.value.reason == "InvalidClaims"
 
 
 @pytest.mark.parametrize("uid", ["nobody", "", ".", "a/b", "../x", "é", "x" * 129, "a\n"])

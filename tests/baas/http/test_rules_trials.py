@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import httpx
@@ -213,6 +214,8 @@ async def test_only_administrators_may_try(world: World) -> None:
         assert (await world.operator.post(nowhere, json=body)).status_code == 404
 
 
+_NESTED: dict[str, Any] = functools.reduce(lambda inner, _: {"a": inner}, range(300), {})
+DEEP = {"uid": "x", "claims": _NESTED}
 BAD: list[tuple[dict[str, Any], int, str]] = [
     ({"method": "read"}, 400, "InvalidBody"),
     ({"method": "get"}, 400, "MissingField"),
@@ -226,6 +229,12 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
     ({"method": "get", "path": "a/b", "source": 5}, 400, "InvalidSource"),
     ({"method": "get", "path": "a/b", "documents": {"a": {}}}, 400, "InvalidPath"),
     ({"method": "get", "path": "a/b", "caller": {"uid": "x" * 129}}, 400, "TooLong"),
+    (
+        {"method": "get", "path": "a/b", "caller": {"uid": "x", "claims": DEEP}},
+        400,
+        "InvalidClaims",
+    ),
+    ({"method": "get", "path": "users/x", "database": "__system__"}, 404, "DatabaseNotFound"),
 ]
 
 
