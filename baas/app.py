@@ -30,11 +30,10 @@ from baas import __version__
 from baas.accounts.accounts import Accounts
 from baas.accounts.passwords import PasswordPool
 from baas.accounts.sealing import ServerSecret, check_secret
-from baas.buckets.blobs import BlobStore
+from baas.buckets.blobs import STORE_KINDS, BlobStore
 from baas.buckets.collector import Collector
 from baas.buckets.local_blobs import LocalBlobs
 from baas.buckets.objects import Objects
-from baas.buckets.remote_blobs import STORE_KINDS, RemoteBlobs
 from baas.buckets.signing import UrlSigner
 from baas.buckets.thumbnails import Thumbnails
 from baas.buckets.uploads import Uploads
@@ -55,7 +54,6 @@ from baas.services.jobs import UpdateByQuery
 from baas.services.listen import ListenHub
 from baas.services.proofs import Proofs
 from baas.settings import Settings
-from baas.storage.mongo_store import MongoStore
 from baas.storage.sqlite_store import SqliteStore
 from baas.storage.store import Store
 from baas.wire.jobs import decode_update_by_query
@@ -292,6 +290,8 @@ def load_node(data: Path, clock: Clock) -> str:
 def make_store(settings: Settings, clock: Clock) -> Store:
     """Where the databases live. Nothing is opened yet."""
     if settings.engine == "mongodb":
+        from baas.storage.mongo_store import MongoStore  # its driver: 7 MiB and a tenth of a second
+
         return MongoStore(
             settings.mongodb_uri,
             settings.mongodb_database,
@@ -305,6 +305,8 @@ def make_blobs(settings: Settings) -> BlobStore:
     """Where the bytes of objects are kept. Raises InvalidArgument for a URL of none."""
     if settings.objects == "local":
         return LocalBlobs(settings.data / "objects", synced=settings.synchronous == "full")
+    from baas.buckets.remote_blobs import RemoteBlobs  # its library: 4 MiB
+
     return RemoteBlobs(settings.objects)
 
 

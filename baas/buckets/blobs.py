@@ -12,6 +12,7 @@ from typing import Protocol
 
 from baas.errors import DataLoss, Unavailable
 
+STORE_KINDS = ("s3://", "gs://", "az://")  # what URLs of stores elsewhere begin with
 CHUNK_BYTES = 512 * 1024  # in memory at a time, per request
 
 

@@ -15,13 +15,12 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore, from_url
 
-from baas.buckets.blobs import BlobInfo, bytes_missing, store_unavailable
+from baas.buckets.blobs import STORE_KINDS, BlobInfo, bytes_missing, store_unavailable
 from baas.errors import InvalidArgument
 
 PIECE_BYTES = 8 * 1024 * 1024  # of a multipart upload; two are in memory per writer
 READ_BYTES = 4 * 1024 * 1024  # fetched at a time; two are in memory per reader
 _OWNER = ".owner"
-STORE_KINDS = ("s3://", "gs://", "az://")
 
 
 class RemoteBlobs:

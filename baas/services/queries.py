@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
-from baas.database.database import ReadSnapshot
+from baas.database.database import Database, ReadSnapshot
 from baas.database.explain import Explanation
 from baas.database.names import DatabaseName
-from baas.database.transaction import QueryResult
 from baas.encoding.documents import StoredDocument
 from baas.errors import (
     BaasError,
@@ -107,9 +106,11 @@ async def run_query(
     limits = context.settings.limits
     maximum = limits.query_page_documents_max
     check_query(query, limits)
-    page = _read_nowait(context, caller, name, query, query)
-    if page is not None and len(page.documents) <= maximum:
-        return QueryPage(page.documents, read_time(context, page.version))
+    database = _find_allowed(context, caller, name, query)
+    if database is not None:
+        page = database.first_pages.read_nowait(query, bytes_max=limits.answer_bytes_max)
+        if page is not None and len(page.documents) <= maximum:
+            return QueryPage(page.documents, read_time(context, page.version))
     return await _read_page(context, caller, name, query, PageRequest())
 
 
@@ -280,44 +281,71 @@ async def list_documents(
     collection has, which takes the right to list all of them. Raises InvalidArgument for a bad
     token."""
     if page_token is None:
-        asked, query = _first_page(collection, page_size)
+        listing = _first_page(collection, page_size)
     else:
-        asked, query = _page_queries(collection, page_size, _after(collection, page_token))
+        listing = _Listing.make(collection, page_size, _after(collection, page_token))
     total = None
-    page = None if with_total else _read_nowait(context, caller, name, asked, query)
+    page = _list_nowait(context, caller, name, listing, with_total=with_total)
     if page is not None:
-        time = read_time(context, page.version)
-        return _list_page(page.documents, page_size, time)
+        return page
     database = await open_database(context, name)
-    async with database.snapshot(query) as snapshot:
-        await _check_list(context, caller, name, asked, snapshot)
+    async with database.snapshot(listing.read) as snapshot:
+        await _check_list(context, caller, name, listing.asked, snapshot)
         if with_total:
-            whole = Query(collection=collection)
-            await _check_list(context, caller, name, whole, snapshot)
-            total = await snapshot.count(whole)
+            await _check_list(context, caller, name, listing.whole, snapshot)
+            total = await snapshot.count(listing.whole)
         found, is_cut = await snapshot.read_first(
-            query, bytes_max=context.settings.limits.answer_bytes_max
+            listing.read, bytes_max=context.settings.limits.answer_bytes_max
         )
         time = read_time(context, snapshot.version)
     return _list_page(found, page_size, time, is_cut=is_cut, total=total)
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A page of a collection: what is `asked`, limit and all, as the rules see it; what is `read`,
+    where one document more tells whether there are more; and the `whole`, for the total."""
+
+    asked: Query
+    read: Query
+    whole: Query
+    page_size: int
+
+    @classmethod
+    def make(cls, collection: CollectionPath, page_size: int, start: Cursor | None) -> _Listing:
+        asked = Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size)
+        read = Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size + 1)
+        return cls(asked, read, Query(collection=collection), page_size)
+
+
 @lru_cache(maxsize=_FIRST_PAGES_KEPT)
-def _first_page(collection: CollectionPath, page_size: int) -> tuple[Query, Query]:
+def _first_page(collection: CollectionPath, page_size: int) -> _Listing:
     """Asked for again and again, so that what is found out about it can be remembered."""
-    asked, query = _page_queries(collection, page_size, None)
-    return number_query(asked), number_query(query)
+    listing = _Listing.make(collection, page_size, None)
+    for query in (listing.asked, listing.read, listing.whole):
+        number_query(query)
+    return listing
 
 
-def _page_queries(
-    collection: CollectionPath, page_size: int, start: Cursor | None
-) -> tuple[Query, Query]:
-    """What the caller asks for, limit and all, as the rules see it; and what is read: one document
-    more tells whether there are more."""
-    return (
-        Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size),
-        Query(collection=collection, order_by=_BY_NAME, start=start, limit=page_size + 1),
-    )
+def _list_nowait(
+    context: Context, caller: Caller, name: DatabaseName, listing: _Listing, *, with_total: bool
+) -> QueryPage | None:
+    """The page, if all of it can be told at once. None says nothing. Raises PermissionDenied."""
+    asked = (listing.asked, listing.whole) if with_total else (listing.asked,)
+    database = _find_allowed(context, caller, name, *asked)
+    if database is None:
+        return None
+    bytes_max = context.settings.limits.answer_bytes_max
+    page = database.first_pages.read_nowait(listing.read, bytes_max=bytes_max)
+    if page is None:
+        return None
+    total = None
+    if with_total:
+        total = database.totals.known(listing.whole.collection, page.version)
+        if total is None:
+            return None
+    time = read_time(context, page.version)
+    return _list_page(page.documents, listing.page_size, time, total=total)
 
 
 def _list_page(
@@ -333,21 +361,20 @@ def _list_page(
     return QueryPage(documents, time, next_token=token, total=total)
 
 
-def _read_nowait(
-    context: Context, caller: Caller, name: DatabaseName, asked: Query, query: Query
-) -> QueryResult | None:
-    """The whole answer to a small query, if the caller may list what is `asked` and that, and the
-    answer, can be told at once: of most lists. None says nothing. Raises PermissionDenied."""
+def _find_allowed(
+    context: Context, caller: Caller, name: DatabaseName, *asked: Query
+) -> Database | None:
+    """The database, if it is open and near, and the caller may list all that is asked whatever is
+    stored: of most lists. None says nothing. Raises PermissionDenied."""
     ruleset = context.projects.find_ruleset(name)
     database = None if ruleset is None else context.databases.find(name)
     if ruleset is None or database is None or database.is_shared:
         return None
     if not caller.bypasses_rules:
         authorizer = Authorizer(context, caller, name, ruleset, request_time(context))
-        if not authorizer.check_list_nowait(asked):
+        if not all(map(authorizer.check_list_nowait, asked)):
             return None
-    bytes_max = context.settings.limits.answer_bytes_max
-    return database.first_pages.read_nowait(query, bytes_max=bytes_max)
+    return database
 
 
 async def _read_allowed(

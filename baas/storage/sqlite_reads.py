@@ -95,7 +95,9 @@ def read_page(connection: apsw.Connection, scan: FirstScan) -> Page | None:
     rows: list[Any] = connection.execute(sql, bindings).fetchall()
     if not rows:
         return None
-    documents = [StoredDocument(*row[:4]) for row in rows]
+    documents = [
+        StoredDocument(path, data, created, version) for path, data, created, version, *_ in rows
+    ]
     longest = 0 if index is None else max([row[5] for row in rows])
     return Page(rows[0][4], documents, longest)
 

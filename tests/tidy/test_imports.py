@@ -34,3 +34,10 @@ def test_import_law_catches_an_upward_import(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "baas.clock -> baas.services" in done.stdout
+
+
+def test_what_most_servers_do_not_need_is_not_imported() -> None:
+    """The MongoDB driver and the library for object stores: 11 MiB of memory."""
+    code = "import sys, baas.app; print({'pymongo', 'obstore', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

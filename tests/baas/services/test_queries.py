@@ -147,3 +147,32 @@ async def test_in_development_mode_a_denied_list_names_what_would_prove_it(
     explanation = caught.value.details["explanation"]
     assert "owner" in explanation
     assert "hint" in explanation
+
+
+async def test_a_total_follows_every_commit(world: World) -> None:
+    """Counted once, then told at once, with the page of the same instant."""
+    await world.deploy("match /a/{id} { allow list: if true; }")
+    collection = CollectionPath(("a",))
+    for number in range(1, 6):
+        await world.put(**{f"a__{number}": {}})
+        for size in (2, 2, 10):
+            page = await queries.list_documents(
+                world.context, ADA, NAME, collection, page_size=size, with_total=True
+            )
+            assert page.total == number
+            assert len(page.documents) == min(size, number)
+            assert (page.next_token is None) == (size >= number)
+
+
+async def test_a_long_answer_without_a_limit_is_cut_and_says_so(world: World) -> None:
+    await world.deploy("match /a/{id} { allow list: if true; }")
+    await world.put(**{f"a__{number:03}": {} for number in range(150)})
+    limits = replace(world.context.settings.limits, query_page_documents_max=140)
+    context = replace(world.context, settings=replace(world.context.settings, limits=limits))
+    page = await queries.run_query(context, ADA, NAME, query("a"))
+    assert (len(page.documents), page.more) == (140, True)
+    limits = replace(limits, query_page_documents_max=100)
+    context = replace(world.context, settings=replace(world.context.settings, limits=limits))
+    for wanted, more in ((query("a", limit=120), True), (query("a", limit=100), False)):
+        page = await queries.run_query(context, ADA, NAME, wanted)
+        assert (len(page.documents), page.more) == (100, more)
