@@ -28,8 +28,8 @@ from baas.database.groups import (
     QueryRunner,
     TouchedByGroup,
     as_refusal,
+    is_stale,
     settle,
-    touches_query,
 )
 from baas.database.indexes import Indexes
 from baas.database.log import CommitEvent, CommitFeed, RecentCommits
@@ -317,7 +317,7 @@ class Committer:
                     # The same request again: once the group is durable it has its answer.
                     queue.appendleft(group.taken.pop())
                     return
-                if await self._find_replay(attempt, group):
+                if await _find_replay(self._engine, attempt, group):
                     continue
             if self._is_stale(attempt, group):
                 try:
@@ -330,37 +330,8 @@ class Committer:
             if attempt.ends_group:
                 return
 
-    async def _find_replay(self, attempt: Attempt, group: Group) -> bool:
-        assert attempt.request is not None
-        try:
-            found = await self._engine.find_request(attempt.request.id)
-        except StorageError as error:
-            group.answered.append((attempt, as_baas_error(error)))
-            return True
-        if found is None:
-            return False
-        settle(attempt, replay(*found, attempt.request.digest))
-        return True
-
     def _is_stale(self, attempt: Attempt, group: Group) -> bool:
-        """Whether anything that the transaction read was changed since."""
-        transaction = attempt.transaction
-        if not transaction.conditions_hold:
-            return True
-        read_at = attempt.read_at
-        if read_at < self.version:
-            recent = self._recent
-            if read_at < recent.floor:
-                return True
-            for segments in transaction.read_set:
-                if recent.changed_at(segments) > read_at:
-                    return True
-            for query in transaction.queries:
-                for event in recent.since(read_at):
-                    for change in event.changes:
-                        if touches_query(query, change):
-                            return True
-        return group.overlaps(transaction)
+        return is_stale(attempt, group, self._recent, self.version)
 
     async def _evaluate_again(self, attempt: Attempt, group: Group) -> bool:
         """Runs the body on the head with the group's changes. False: there is nothing to commit,
@@ -443,3 +414,17 @@ class Committer:
 
 def _closed() -> Unavailable:
     return Unavailable("the database is closed", reason="DatabaseClosed")
+
+
+async def _find_replay(engine: StorageEngine, attempt: Attempt, group: Group) -> bool:
+    """Whether the attempt is answered already: it was made before, or that cannot be told."""
+    assert attempt.request is not None
+    try:
+        found = await engine.find_request(attempt.request.id)
+    except StorageError as error:
+        group.answered.append((attempt, as_baas_error(error)))
+        return True
+    if found is None:
+        return False
+    settle(attempt, replay(*found, attempt.request.digest))
+    return True

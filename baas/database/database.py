@@ -30,7 +30,7 @@ from baas.database.log import (
     read_touched,
 )
 from baas.database.names import DatabaseName
-from baas.database.optimistic import OptimisticView, Torn
+from baas.database.optimistic import OptimisticView, Torn, run_first
 from baas.database.optimistic import ReadSnapshot as AnySnapshot
 from baas.database.pages import FirstPages
 from baas.database.planner import CollectionScan
@@ -38,7 +38,7 @@ from baas.database.plans import Plans
 from baas.database.requests import RequestKey, decode_response
 from baas.database.retention import trim
 from baas.database.totals import Totals, is_whole_collection
-from baas.database.transaction import CommitResult, QueryResult, StagedChange, Transaction
+from baas.database.transaction import CommitResult, QueryResult, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import Internal, Unavailable
@@ -532,10 +532,14 @@ class Database:
             view = OptimisticView(self._engine, self._read_version, ReadSnapshot(self).open)
             needs_commit = request_id is not None
             try:
-                ran = await self._run_body(body, view, request_time, needs_commit)
+                ran = await run_first(
+                    body, view, request_time, self._limits, needs_commit=needs_commit
+                )
             except Torn:
                 view.reset()
-                ran = await self._run_body(body, view, request_time, needs_commit)
+                ran = await run_first(
+                    body, view, request_time, self._limits, needs_commit=needs_commit
+                )
             finally:
                 await view.close()
             transaction, staged, value = ran
@@ -558,29 +562,6 @@ class Database:
 
     def _read_version(self) -> int:
         return self._committer.version
-
-    async def _run_body(
-        self,
-        body: Callable[[Transaction], Awaitable[T]],
-        view: OptimisticView,
-        request_time: Timestamp,
-        needs_commit: bool,
-    ) -> tuple[Transaction, list[StagedChange], T]:
-        """Raises Torn, whatever the body made of it, if it read two states."""
-        transaction = Transaction(view, request_time, self._limits)
-        try:
-            value = await body(transaction)
-            staged = transaction.stage()
-            if not staged and not needs_commit:
-                # Nobody looks at the read set any more: it has to be true at one version.
-                await view.settle()
-        except Exception:
-            if view.is_torn:
-                raise Torn from None
-            raise
-        if view.is_torn:
-            raise Torn
-        return transaction, staged, value
 
     def subscribe(
         self,

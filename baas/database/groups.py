@@ -12,6 +12,7 @@ import structlog
 
 from baas.database.failures import as_baas_error
 from baas.database.indexes import Indexes
+from baas.database.log import RecentCommits
 from baas.database.optimistic import ReadSnapshot
 from baas.database.requests import RequestKey, encode_response
 from baas.database.transaction import (
@@ -203,6 +204,27 @@ def touches_query(query: Query, change: Change) -> bool:
     """Whether a change may alter the query's answer: the document matches before or after."""
     old, new = change.old, change.new
     return (old is not None and matches(query, old)) or (new is not None and matches(query, new))
+
+
+def is_stale(attempt: Attempt, group: Group, recent: RecentCommits, version: int) -> bool:
+    """Whether anything that the transaction read was changed since, up to `version`, or by the
+    group."""
+    transaction = attempt.transaction
+    if not transaction.conditions_hold:
+        return True
+    read_at = attempt.read_at
+    if read_at < version:
+        if read_at < recent.floor:
+            return True
+        for segments in transaction.read_set:
+            if recent.changed_at(segments) > read_at:
+                return True
+        for query in transaction.queries:
+            for event in recent.since(read_at):
+                for change in event.changes:
+                    if touches_query(query, change):
+                        return True
+    return group.overlaps(transaction)
 
 
 def as_refusal(error: BaseException, *, timed_out: bool) -> BaseException:

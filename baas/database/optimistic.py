@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
-from baas.database.transaction import QueryResult
+from baas.database.transaction import QueryResult, StagedChange, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
+from baas.settings import Limits
 from baas.storage.engine import StorageEngine
+
+T = TypeVar("T")
 
 
 class ReadSnapshot(Protocol):
@@ -110,3 +114,29 @@ def _are_same(
     return [document and document.version for document in some] == [
         document and document.version for document in others
     ]
+
+
+async def run_first(
+    body: Callable[[Transaction], Awaitable[T]],
+    view: OptimisticView,
+    request_time: Timestamp,
+    limits: Limits,
+    *,
+    needs_commit: bool,
+) -> tuple[Transaction, list[StagedChange], T]:
+    """Runs a body for the first time. Raises Torn, whatever the body made of it, if it read two
+    states."""
+    transaction = Transaction(view, request_time, limits)
+    try:
+        value = await body(transaction)
+        staged = transaction.stage()
+        if not staged and not needs_commit:
+            # Nobody looks at the read set any more: it has to be true at one version.
+            await view.settle()
+    except Exception:
+        if view.is_torn:
+            raise Torn from None
+        raise
+    if view.is_torn:
+        raise Torn
+    return transaction, staged, value

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from baas.http.schema_parts import TEXT as _TEXT
+from baas.http.schema_parts import TIME as _TIME
+from baas.http.schema_parts import Schema
+from baas.http.schema_parts import list_of as _list
+from baas.http.schema_parts import object_of as _object
+from baas.http.schema_parts import or_null as _or_null
+from baas.http.schema_parts import ref as _ref
+from baas.http.schemas_objects import OBJECTS
 
-Schema: TypeAlias = dict[str, Any]
-
-_TIME: Schema = {
-    "type": "string",
-    "format": "date-time",
-    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$",
-    "examples": ["2026-11-22T17:00:00.123456Z"],
-}
-_TEXT: Schema = {"type": "string"}
 _EMAIL: Schema = {"type": "string", "examples": ["ada@example.com"], "maxLength": 320}
 _PASSWORD: Schema = {"type": "string", "examples": ["correct horse battery staple"]}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _object(required: Schema, optional: Schema | None = None, **more: Any) -> Schema:
-    """A closed object: every member is known."""
-    return {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
-        "additionalProperties": False,
-        **more,
-    }
-
 
 _PATH: Schema = {
     "type": "string",
@@ -771,65 +745,11 @@ _PROJECTS: dict[str, Schema] = {
     "RulesDiagnostics": _object({"diagnostics": _list(_DIAGNOSTIC)}),
 }
 
-_OBJECT_NAME: Schema = {"type": "string", "examples": ["photos/ada.png"]}
-_SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_METADATA: Schema = {"type": "object", "additionalProperties": _TEXT}
-
-_OBJECTS: dict[str, Schema] = {
-    "ObjectInfo": _object(
-        {
-            "bucket": _TEXT,
-            "name": _OBJECT_NAME,
-            "size": {"type": "integer", "minimum": 0},
-            "content_type": _TEXT,
-            "sniffed_type": _or_null(_TEXT),
-            "etag": _TEXT,
-            "sha256": _SHA256,
-            "md5": _TEXT,
-            "metadata": _METADATA,
-            "create_time": _TIME,
-            "update_time": _TIME,
-            "generation": {"type": "integer"},
-        }
-    ),
-    "ObjectList": _object(
-        {"objects": _list(_ref("ObjectInfo")), "prefixes": _list(_TEXT)},
-        {"next_page_token": _TEXT},
-    ),
-    "ObjectChange": _object({}, {"content_type": _TEXT, "metadata": _METADATA}),
-    "ObjectCopy": _object({"to": _OBJECT_NAME}, {"bucket": _TEXT}),
-    "SignBody": _object(
-        {
-            "method": {"enum": ["GET", "PUT"]},
-            "expires_in": {"type": "integer", "minimum": 1, "maximum": 604_800},
-        },
-        {"content_type": _TEXT, "size": {"type": "integer", "minimum": 0}},
-    ),
-    "SignedUrl": _object({"url": _TEXT, "expires_at": _TIME}),
-    "UploadStart": _object(
-        {},
-        {
-            "size": {"type": "integer", "minimum": 0},
-            "content_type": _TEXT,
-            "metadata": _METADATA,
-            "sha256": _SHA256,
-        },
-    ),
-    "Upload": _object(
-        {"upload": _TEXT, "offset": {"type": "integer"}, "expires_at": _TIME},
-        {"size": {"type": "integer"}},
-    ),
-    "UploadFinish": _object({}, {"sha256": _SHA256}),
-    "Bucket": _object({"id": _TEXT, "created": _TIME}),
-    "BucketBody": _object({"id": {"type": "string", "examples": ["default"]}}),
-    "BucketList": _object({"buckets": _list(_ref("Bucket"))}),
-}
-
 SCHEMAS: dict[str, Schema] = {
     **_DOCUMENT_SCHEMAS,
     **_ACCOUNTS,
     **_PROJECTS,
     **_TRIALS,
     **_ERROR,
-    **_OBJECTS,
+    **OBJECTS,
 }
