@@ -529,7 +529,7 @@ class Database:
                 found = await self._engine.find_request(request_id)
                 if found is not None:
                     return decode_response(*found, request_digest)
-            view = OptimisticView(self._engine, self._read_version, ReadSnapshot(self).open)
+            view = OptimisticView(self._engine, self._read_version, self._open_read_snapshot)
             needs_commit = request_id is not None
             try:
                 ran = await run_first(
@@ -541,7 +541,8 @@ class Database:
                     body, view, request_time, self._limits, needs_commit=needs_commit
                 )
             finally:
-                await view.close()
+                if view.is_open:
+                    await view.close()
             transaction, staged, value = ran
             if not staged and not needs_commit:
                 results = transaction.write_results(view.read_at, staged)

@@ -24,7 +24,7 @@ _READ_RECORDS = 1_000
 _log = structlog.get_logger("baas.log")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `Change`
 class CommitEvent:
     """One durable commit. Each document occurs at most once; its entries are not for readers."""
 

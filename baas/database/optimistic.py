@@ -96,6 +96,11 @@ class OptimisticView:
         self.read_at = snapshot.version
         return snapshot
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a snapshot, and so something to close."""
+        return self._snapshot is not None
+
     async def close(self) -> None:
         if self._snapshot is not None:
             await self._snapshot.close()

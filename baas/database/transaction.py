@@ -37,7 +37,8 @@ class QueryResult:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+# Made on every commit, so not frozen, which would triple their cost; nobody changes one.
+@dataclass(slots=True)
 class CommitResult(Generic[T_co]):
     """A commit, or a transaction that wrote nothing and was true at `version`.
 
@@ -65,11 +66,11 @@ class PendingChange:
     old: StoredDocument | None
     fields: Fields | None
     has_changed: bool = field(default=False, repr=False)
-    is_replaced: bool = field(default=False, repr=False)  # by fields that were checked as a whole
+    is_checked: bool = field(default=True, repr=False)  # no part of it can be nested too deep
     is_plain: bool = field(default=False, repr=False)  # as SetWrite's
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StagedChange:
     """A change in stored form, except for the versions, which only the committer knows."""
 
@@ -80,7 +81,7 @@ class StagedChange:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppliedResult:
     """What is known of a write's result before the commit version is."""
 
@@ -244,14 +245,21 @@ class Transaction:
             return
         if pending is None:
             pending = PendingChange(path, old, applied.fields, applied.changed)
+            # Canonical bytes hold a tag only where they hold `"$`.
+            pending.is_plain = old is None or b'"$' not in old.data
             self._pending[path.segments] = pending
         else:
             pending.fields = applied.fields
             pending.has_changed = pending.has_changed or applied.changed
-        pending.is_replaced = pending.is_plain = False
-        if type(write) is SetWrite and write.mask is None and not write.transforms:
-            pending.is_replaced = True
+        if type(write) is not SetWrite or write.transforms:
+            pending.is_checked = pending.is_plain = False
+        elif write.mask is None:
+            pending.is_checked = True
             pending.is_plain = write.is_plain
+        else:
+            # A value that was decoded for the top may be set there; further down it is deeper.
+            pending.is_checked &= all(len(path.segments) == 1 for path in write.mask)
+            pending.is_plain &= write.is_plain
 
     def stage(self) -> list[StagedChange]:
         """The changes in stored form, without those that leave a document as it was. Raises
@@ -274,7 +282,7 @@ class Transaction:
             is_small = (
                 len(data) * SIZE_PER_BYTE_MAX + NAME_SIZE_MAX <= self._limits.document_bytes_max
             )
-            if not (is_small and pending.is_replaced):
+            if not (is_small and pending.is_checked):
                 check_document(path, fields, self._limits)
             if old is not None and data == old.data:
                 return None  # changed and changed back

@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, TextIO, TypeAlias, cast
 
 import orjson
@@ -73,18 +74,24 @@ class AccessLog:
             self._write(b"".join([_line(note) for note in notes]))
 
 
+@lru_cache(maxsize=16)
+def _second_text(second: int) -> str:
+    return time_text(second * 1_000_000)[:-7]
+
+
 def _line(note: _Note) -> bytes:
     now, request_id, method, path, status, size, seconds, project, caller, client = note
+    second, fraction = divmod(now, 1_000_000)
     return orjson.dumps(
         {
             "event": "request",
-            "time": time_text(now),
+            "time": f"{_second_text(second)}{fraction:06d}Z",
             "request_id": request_id,
             "method": method,
             "path": path,
             "status": status,
             "bytes": size,
-            "milliseconds": round(seconds * 1000, 3),
+            "milliseconds": int(seconds * 1_000_000) / 1000,  # `round` is slow
             "project": project,
             "caller": caller.kind.value,
             "uid": caller.uid,

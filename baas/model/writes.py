@@ -103,7 +103,8 @@ class VerifyWrite:
 Write: TypeAlias = SetWrite | DeleteWrite | VerifyWrite
 
 
-@dataclass(frozen=True, slots=True)
+# Made on every commit, so not frozen, which would triple their cost; nobody changes one.
+@dataclass(slots=True)
 class WriteResult:
     """`update_time` is None for deletes; a write that changes nothing keeps the old time.
     `transform_results`: one per transform, in order; None for array transforms."""
@@ -112,7 +113,7 @@ class WriteResult:
     transform_results: tuple[Value, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppliedWrite:
     """What a write makes of a document. `fields` None: there is no document afterwards.
     `changed` is False if the document stays exactly as it was, and then keeps its update time."""

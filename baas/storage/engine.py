@@ -66,7 +66,8 @@ class Entry:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+# Made on every commit, so not frozen, which would triple their cost; nobody changes one.
+@dataclass(slots=True)
 class Change:
     """What one commit does to one document: at most one per document. `new` None deletes it."""
 
@@ -78,7 +79,7 @@ class Change:
     added_entries: Sequence[Entry] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CommitRecord:
     """One commit of a group. `request_id` is remembered with `response` for idempotency."""
 

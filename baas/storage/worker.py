@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,31 +23,31 @@ class Worker:
     def __init__(self, name: str, *, idle_seconds: float = 5.0) -> None:
         self._name = name
         self._idle_seconds = idle_seconds
-        self._jobs: deque[_Job] = deque()
-        self._wakeup = threading.Condition()
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._lock = threading.Lock()  # of the thread's beginning and end
         self._thread: threading.Thread | None = None
 
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """Queues a call; the future belongs to the running event loop."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        with self._wakeup:
-            self._jobs.append((call, future, loop))
+        with self._lock:
+            self._jobs.put((call, future, loop))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
-            else:
-                self._wakeup.notify()
         return future
 
     def _run(self) -> None:
         while True:
-            with self._wakeup:
-                while not self._jobs:
-                    if not self._wakeup.wait(self._idle_seconds) and not self._jobs:
+            try:
+                call, future, loop = self._jobs.get(timeout=self._idle_seconds)
+            except Empty:
+                with self._lock:
+                    if self._jobs.empty():
                         self._thread = None
                         return
-                call, future, loop = self._jobs.popleft()
+                continue
             result: Any = None
             error: BaseException | None = None
             try:

@@ -206,19 +206,22 @@ def _update(path: DocumentPath, members: dict[str, Any], at: str) -> SetWrite:
             f"has {len(tree)} field paths; at most {_FIELD_PATHS_MAX} are allowed",
             reason="TooMany",
         )
-    fields: Fields = {}
-    mask: list[FieldPath] = []
-    for name, value in tree.items():
-        field = decode_field_path(name, place)
-        mask.append(field)
-        _put(fields, field, json_values.decode_value(value, join(place, name)))
+    mask = [decode_field_path(name, place) for name in tree]
+    is_flat = all(field.segments == (name,) for field, name in zip(mask, tree, strict=True))
+    if is_flat:
+        fields = json_values.decode_fields_tree(tree, place)
+    else:
+        fields = {}
+        for field, (name, value) in zip(mask, tree.items(), strict=True):
+            _put(fields, field, json_values.decode_value(value, join(place, name)))
     mask.extend(decode_field_paths(members.get("delete", []), join(at, "delete")))
     transforms = _transforms(members, at)
     if not mask and not transforms:
         raise invalid(at, "changes nothing; give `fields`, `delete` or `transforms`")
     if len(mask) > 1:
         _check_apart(mask, place)
-    return SetWrite(path, fields, tuple(mask), transforms, _precondition(members, at, _MUST_EXIST))
+    precondition = _precondition(members, at, _MUST_EXIST)
+    return SetWrite(path, fields, tuple(mask), transforms, precondition, fields is tree)
 
 
 def _fields(members: dict[str, Any], at: str) -> Fields:
