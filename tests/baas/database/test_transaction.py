@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from baas.clock import VirtualClock
 from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.transaction import NAME_SIZE_MAX, SIZE_PER_BYTE_MAX, Transaction
-from baas.encoding.documents import encode_fields
+from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, InvalidValue, NotFound
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import Query
@@ -24,9 +25,11 @@ from baas.model.writes import (
     SetWrite,
     VerifyWrite,
     WriteResult,
+    apply_write,
 )
 from baas.settings import Limits, Settings
 from baas.storage.sqlite import SqliteEngine
+from baas.wire.writes import decode_set, decode_update
 from tests.baas.database.acts import (
     NOW,
     create,
@@ -283,3 +286,49 @@ def test_no_value_is_larger_in_the_count_than_its_text_tells() -> None:
         for filled in ({"a": in_array}, {"a": in_map}):
             size = document_size(doc("c/a"), filled)
             assert size <= len(encode_fields(filled)) * SIZE_PER_BYTE_MAX + NAME_SIZE_MAX
+
+
+OLDS: list[dict[str, object]] = [
+    {"a": 1, "b": "text"},
+    {"a": {"$double": 3}, "b": "$tag"},
+    {"$$a": 1, "b": {"$$c": [1.5, {"d": None}]}},
+    {"at": {"$timestamp": "2026-01-01T00:00:00.000000Z"}, "b": 2},
+]
+NEWS: list[dict[str, object]] = [
+    {"n": 1},
+    {"n": 3.0, "m": -0.0},
+    {"n": 2**53 + 1},
+    {"n": {"$int": "5"}},
+    {"n": "$looks like a tag"},
+    {"n": {"$$x": 1}, "b": [1, 2.0, "three"]},
+    {"n": {"inner": [{"deep": 2**60}]}},
+    {"b.c": 7, "n": True},
+    {"`$a`": 4},
+]
+
+
+@pytest.mark.parametrize("old", OLDS, ids=str)
+@pytest.mark.parametrize("new", NEWS, ids=str)
+async def test_an_update_is_stored_as_the_whole_would_be(
+    database: Database, old: dict[str, object], new: dict[str, object]
+) -> None:
+    """Plain fields are stored without looking at each; whether they are is told by what was decoded
+    and by what was stored."""
+    path = doc("c/a")
+    made = decode_set(path, {"fields": copy.deepcopy(old)})
+    updates = decode_update(path, {"fields": copy.deepcopy(new), "delete": ["gone"]})
+    await write(database, made)
+    await write(database, updates)
+    (stored,) = await database.get_documents([path])
+    assert stored is not None
+    assert stored.data == encode_fields(stored.fields)
+    limits = Limits()
+    expected = apply_write(
+        replace(updates, is_plain=False), stored_document(made.fields), NOW, limits
+    ).fields
+    assert expected is not None
+    assert stored.data == encode_fields(expected)
+
+
+def stored_document(fields: Fields) -> StoredDocument:
+    return StoredDocument(doc("c/a"), encode_fields(fields), created=1, version=1)

@@ -227,3 +227,24 @@ async def test_501_writes_are_too_many_and_500_are_not(world: World) -> None:
 async def test_malformed_json_is_named_by_its_offset(world: World) -> None:
     answer = await world.secret.put(f"{BASE}/a/b", content=b'{"fields": {"a": tru}}')
     assert check_error(answer, 400)["details"]["offset"] == 17
+
+
+async def test_updates_reach_depth_twenty_and_no_further(world: World) -> None:
+    """A value for the top of a document was measured when it was decoded; one further down, and
+    one that a transform adds, are measured in their place."""
+    await world.operator.put(f"{BASE}/a/b", json={"fields": {"m": {}}})
+    for name, depth, status in (
+        ("deep", 20, 200),
+        ("deep", 21, 400),
+        ("m.deep", 19, 200),
+        ("m.deep", 20, 400),
+    ):
+        body = {"fields": {name: _nested(depth)["a"]}}
+        answer = await world.operator.patch(f"{BASE}/a/b", content=orjson.dumps(body))
+        assert answer.status_code == status, (name, depth, answer.text)
+    for depth, status in ((19, 200), (20, 400)):
+        union = {"field": "array", "array_union": [_nested(depth)["a"]]}
+        answer = await world.operator.patch(
+            f"{BASE}/a/b", content=orjson.dumps({"transforms": [union], "fields": {"n": depth}})
+        )
+        assert answer.status_code == status, (depth, answer.text)
