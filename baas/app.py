@@ -40,7 +40,6 @@ from baas.buckets.uploads import Uploads
 from baas.clock import Clock, SystemClock
 from baas.database.registry import Databases
 from baas.errors import BaasError, FailedPrecondition, InvalidArgument
-from baas.http.exchange import Exchange
 from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
 from baas.http.protocol import BoundedHttpProtocol
@@ -94,6 +93,7 @@ class App:
         # Six characters tell the runs of a server apart in its request ids.
         instance = secrets.token_hex(3) + "-"
         self._http = HttpFace(self._access_log, instance=instance)
+        self.answer = self._http.answer  # one HTTP request, not by ASGI; see `baas.http.protocol`
         self._ws = ListenFace(instance=instance)
         self._closing = contextlib.AsyncExitStack()
 
@@ -102,10 +102,6 @@ class App:
         """What the use cases work with, between `start` and `stop`."""
         assert self._http.context is not None, "the application has not been started"
         return self._http.context
-
-    def answer(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
-        """Answers one HTTP request, not by ASGI; see `baas.http.protocol`."""
-        return self._http.answer(exchange)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         kind = scope["type"]

@@ -31,6 +31,7 @@ class Databases:
     """
 
     def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
+        self.is_shared = store.is_shared  # other nodes may commit to them
         self._store = store
         self._settings = settings
         self._clock = clock
@@ -40,11 +41,6 @@ class Databases:
         self._deleting: set[str] = set()
         self._is_closed = False
         self._trimming: asyncio.Task[None] | None = None
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other nodes may commit to them."""
-        return self._store.is_shared
 
     def find(self, name: DatabaseName) -> Database | None:
         """A database that is open; None says nothing about one that is not."""

@@ -163,7 +163,7 @@ class Transaction:
 
     @property
     def conditions_hold(self) -> bool:
-        return all(condition() for condition in self._conditions)
+        return not self._conditions or all(condition() for condition in self._conditions)
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         known = self._documents

@@ -283,6 +283,8 @@ def _decode_array(tree: list[Any], depth: int) -> list[Value]:
     index = 0
     try:
         for index, item in enumerate(tree):
+            if type(item) is str and len(item) <= _PLAIN_ENOUGH and item.isascii():
+                continue
             if type(item) is list:
                 raise _Flaw("is an array directly within an array", "ArrayInArray")
             decoded = _decode(item, depth)

@@ -19,6 +19,7 @@ STALL_SECONDS = 60.0
 JSON = b"application/json"
 JSON_LINES = b"application/x-ndjson"
 
+REQUEST_ID = b"x-request-id"
 _CONTENT_TYPE = b"content-type"
 _CONTENT_LENGTH = b"content-length"
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -64,19 +65,18 @@ class Answer:
         length = (_CONTENT_LENGTH, b"%d" % len(self.body))
         return [(_CONTENT_TYPE, content_type), length, _NOSNIFF, *more]
 
-    def send_whole(self, exchange: Exchange, more: Sequence[Header]) -> bool:
-        """Sends it in one write, without waiting, with more headers. False: nothing was sent, and
-        `send` has to. Raises RuntimeError for a header with a line break in it."""
+    def send_whole(self, exchange: Exchange, request_id: str, more: Sequence[Header] = ()) -> bool:
+        """Sends it in one write, without waiting, with the request's id and more headers. False:
+        nothing was sent, and `send` has to. Raises RuntimeError for a header with a line break."""
         if exchange.method == "HEAD":
             return False
         if self._headers is None:
-            head = b"%bcontent-length: %d\r\n%b" % (
-                _USUAL_LINES,
-                len(self.body),
-                encode_headers(more),
-            )
+            head = b"%bcontent-length: %d\r\n" % (_USUAL_LINES, len(self.body))
         else:
-            head = encode_headers((*self._headers, *more))
+            head = encode_headers(self._headers)
+        head = b"%bx-request-id: %b\r\n" % (head, request_id.encode())
+        if more:
+            head += encode_headers(more)
         return exchange.send_whole(self.status, head, self.body)
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> int:

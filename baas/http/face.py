@@ -19,9 +19,9 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from baas.errors import BaasError, Internal, NotFound, Unavailable, Unimplemented
-from baas.http.answers import Answer, AnyAnswer, StreamAnswer, error_answer
+from baas.http.answers import REQUEST_ID, Answer, AnyAnswer, StreamAnswer, error_answer
 from baas.http.authentication import authenticate, recognize_caller
-from baas.http.exchange import AsgiExchange, Exchange, in_task
+from baas.http.exchange import AsgiExchange, Exchange, Header, in_task
 from baas.http.logs import AccessLog
 from baas.http.origins import check_origin, cors_headers, preflight_headers
 from baas.http.paths import (
@@ -74,7 +74,7 @@ class HttpFace:
 
     async def answer(self, exchange: Exchange) -> None:
         """Answers one request, from its first byte to its line in the log. May be begun outside of
-        a task; if it then suspends, it has to go on in one."""
+        a task, and has to be given one where it asks for it; see `in_task`."""
         request_id = f"{self._instance}{next(self._ids):x}"
         context = self.context
         if context is None:
@@ -89,14 +89,14 @@ class HttpFace:
         try:
             answer = await self._answer(request)
             status = answer.status
-            headers = [(b"x-request-id", request_id.encode("ascii"))]
+            headers: list[Header] = []
             if request.allowed_origin is not None:
-                headers += cors_headers(request)
-            if type(answer) is Answer and answer.send_whole(exchange, headers):
+                headers = cors_headers(request)
+            if type(answer) is Answer and answer.send_whole(exchange, request_id, headers):
                 size = len(answer.body)
             else:
                 await in_task()
-                answer.headers.extend(headers)
+                answer.headers.extend([(REQUEST_ID, request_id.encode()), *headers])
                 size = await answer.send(*exchange.as_asgi())
         except (ClientGone, OSError, TimeoutError):
             # Nobody is left to answer; the line in the log says 499.

@@ -93,7 +93,7 @@ def _line(note: _Note) -> bytes:
             "bytes": size,
             "milliseconds": int(seconds * 1_000_000) / 1000,  # `round` is slow
             "project": project,
-            "caller": caller.kind.value,
+            "caller": caller.kind._value_,  # `value` is a function in disguise
             "uid": caller.uid,
             "client": client,
         },

@@ -6,15 +6,16 @@ Without the bounds a client that sends headers without end fills the memory, and
 a head, or nothing at all, holds its connection for ever.
 
 A request that has arrived whole, with nothing before it that waits for its answer, is begun where
-its last byte is read. Most reads are answered right there; what has to wait for something goes on
-in a task. Everything else, from the first step on, is a task, and where an answer goes out in parts
-uvicorn's cycle of request and response sends them.
+its last byte is read. Most reads are answered right there, most writes when their commit is
+durable; what has to wait more often goes on in a task. Everything else is a task from the
+beginning. Where an answer goes out in parts, uvicorn's cycle of request and response sends them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, ClassVar, Protocol, cast
 from urllib.parse import unquote
 
@@ -56,7 +57,8 @@ class Application(Protocol):
     """What this protocol serves."""
 
     def answer(self, exchange: Exchange, /) -> Coroutine[Any, Any, None]:
-        """Answers one request. Is begun outside of a task, and goes on in one if it suspends."""
+        """Answers one request. Is begun outside of a task, and goes on in one at the latest when it
+        suspends for the second time, or at the first for nothing, as `asyncio.sleep(0)` does."""
         ...
 
 
@@ -198,16 +200,30 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _begin(self, exchange: HttpExchange) -> None:
         exchange.is_begun = True
-        answering = self._answer(exchange)
+        self._step(exchange, self._answer(exchange))
+
+    def _step(
+        self,
+        exchange: HttpExchange,
+        answering: Coroutine[Any, Any, None],
+        waited_for: asyncio.Future[Any] | None = None,
+    ) -> None:
+        """A step outside of a task: the first, and if it waits for one thing, as a commit does, the
+        second. Whoever waits more often gets a task."""
         try:
             waits_for = answering.send(None)
         except StopIteration:
-            if not exchange.response_complete:
+            if not (exchange.response_complete or exchange.disconnected):
                 self._fail(exchange, None)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._fail(exchange, error)
         else:
-            self._add_task(exchange, _Begun(answering, waits_for))
+            if waited_for is None and isinstance(waits_for, asyncio.Future):
+                # As a task does with what its coroutine waits for.
+                waits_for._asyncio_future_blocking = False
+                waits_for.add_done_callback(partial(self._step, exchange, answering))
+            else:
+                self._add_task(exchange, _Begun(answering, waits_for))
 
     def _begin_in_task(self, exchange: HttpExchange) -> None:
         exchange.is_begun = True
@@ -235,7 +251,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self.cycle = cast(HttpExchange, self.pipeline.pop()[0])
             self._begin_in_task(self.cycle)
@@ -336,12 +353,14 @@ class HttpExchange(RequestResponseCycle):
             self.body += part
         if len(self.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        self.message_event.set()
+        if self.scope is not None:
+            self.message_event.set()
 
     def take_body(self) -> bytes | None:
         if self.more_body or self.disconnected or self.response_complete:
             return None
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         body, self.body = self.body, b""
         return bytes(body)
 
@@ -355,7 +374,8 @@ class HttpExchange(RequestResponseCycle):
             b"%b%b%b%b%b" % (STATUS_LINE[status], self._encode_defaults(), head, end, body)
         )
         self.response_complete = True
-        self.message_event.set()
+        if self.scope is not None:
+            self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()

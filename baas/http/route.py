@@ -28,6 +28,5 @@ class Route:
     answer: str | None = None
     parameters: tuple[str, ...] = ()
     status: int = 200
-    # The handler may be begun outside of a task: until it first has to wait for something it asks
-    # for no task, as `asyncio.timeout` does.
+    # The handler may run outside of a task: it asks for none, as `asyncio.timeout` does.
     is_prompt: bool = False

@@ -65,7 +65,7 @@ class Connection:
         if self._handle is not None:
             await self._handle(exchange)
         answer = Answer(b"done")
-        if not answer.send_whole(exchange, ()):
+        if not answer.send_whole(exchange, "r1"):
             await in_task()
             await answer.send(*exchange.as_asgi())
 
@@ -86,7 +86,7 @@ async def test_what_needs_not_wait_is_answered_at_once_in_one_write() -> None:
     assert written == (
         b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-type: application/json\r\n"
         b"x-content-type-options: nosniff\r\ncache-control: no-store\r\ncontent-length: 4\r\n"
-        b"\r\ndone"
+        b"x-request-id: r1\r\n\r\ndone"
     )
     assert not connection.state.tasks
     (exchange,) = connection.exchanges
@@ -100,8 +100,10 @@ async def test_what_waits_goes_on_in_a_task_and_others_behind_it_wait() -> None:
     tasks: list[asyncio.Task[Any] | None] = []
 
     async def wait(exchange: Exchange) -> None:
-        tasks.append(asyncio.current_task())
-        await may_answer.wait()
+        for _ in range(3):
+            tasks.append(asyncio.current_task())
+            await may_answer.wait()
+            may_answer.clear()
         tasks.append(asyncio.current_task())
 
     connection = Connection(wait)
@@ -109,11 +111,15 @@ async def test_what_waits_goes_on_in_a_task_and_others_behind_it_wait() -> None:
     await connection.settle()
     assert len(connection.exchanges) == 1
     assert not connection.transport.written
-    may_answer.set()
-    await connection.settle()
+    for number in range(6):
+        assert len(connection.transport.written) == number // 3
+        may_answer.set()
+        await connection.settle()
     assert len(connection.transport.written) == len(connection.exchanges) == 2
-    assert tasks[0] is None  # begun without one
-    assert None not in tasks[1:]
+    # Only who waits for a second time gets one; who had to wait for another's answer has one.
+    assert tasks[:2] == [None, None]
+    assert None not in tasks[2:]
+    assert len(set(tasks)) == 3
     assert not connection.state.tasks
 
 
@@ -175,7 +181,7 @@ async def test_a_defect_is_logged_and_the_connection_ends(
 
 async def test_a_header_with_a_line_break_is_never_sent() -> None:
     async def fail(exchange: Exchange) -> None:
-        Answer(b"").send_whole(exchange, [(b"etag", b"a\r\nset-cookie: b")])
+        Answer(b"").send_whole(exchange, "r1", [(b"etag", b"a\r\nset-cookie: b")])
 
     connection = Connection(fail)
     await connection.feed(GET)
