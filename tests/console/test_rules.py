@@ -148,8 +148,11 @@ def test_the_playground_explains_the_draft_and_saves_it_as_a_test(
 ) -> None:
     server.create_project("tried", RULES)
     store(operator, "tried", "notes/n1", owner="ada", text=HOSTILE)
-    page = open_console("#/projects/tried/rules")
-    playground = panel_of(page, "Playground")
+    page = open_console("#/projects/tried/data/notes/n1")
+    page.get_by_role("button", name="Document actions").click()
+    page.get_by_role("menuitem", name="Try the rules on it").click()
+    playground = page.get_by_role("tabpanel", name="Playground")
+    expect(playground.get_by_label("Document", exact=True)).to_have_value("notes/n1")
     playground.get_by_label("Document", exact=True).fill("notes")
     playground.get_by_role("button", name="Run").click()
     expect(playground.get_by_text("this is a collection")).to_be_visible()

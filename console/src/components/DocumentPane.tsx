@@ -7,6 +7,7 @@ import {
   IconFileOff,
   IconFolder,
   IconPlus,
+  IconShieldCheck,
   IconTrash,
   IconX,
 } from "@tabler/icons-react";
@@ -19,7 +20,7 @@ import type { Document } from "../api/listen";
 import { changesBetween, mergeFields } from "../model/drafts";
 import { shortTime } from "../model/inputs";
 import { writeJson } from "../model/json";
-import { dataHash, referenceHash } from "../model/routes";
+import { dataHash, referenceHash, rulesHash } from "../model/routes";
 import { encodeFields, type Fields, isSameFields } from "../model/values";
 import { navigate, useGuard } from "../navigation";
 import type { DataRoute } from "../pages/DataPage";
@@ -192,6 +193,14 @@ function Editor({
               onClick={() => setDialog("subcollection")}
             >
               Start a subcollection…
+            </Menu.Item>
+            <Menu.Item
+              leftSection={<IconShieldCheck size={15} />}
+              onClick={() =>
+                navigate(rulesHash(project, "editor", { tried: { database, path: path.join("/") } }))
+              }
+            >
+              Try the rules on it
             </Menu.Item>
             <Menu.Divider />
             <Menu.Item

@@ -118,7 +118,7 @@ export function PlaygroundPane({
           >
             Run
           </Button>
-          {outcome !== null && (
+          {outcome !== null && hasTest(outcome.form) && (
             <Button
               variant="default"
               leftSection={<IconTestPipe size={15} />}
@@ -179,6 +179,11 @@ export function AgainstSwitch({
       />
     </div>
   );
+}
+
+/** Tests list files by prefix, never by folder. */
+function hasTest(form: TrialForm): boolean {
+  return form.service === "documents" || form.method !== "list" || !form.byFolder;
 }
 
 function callerName(form: TrialForm): string {

@@ -19,7 +19,7 @@ import {
   setupToken,
 } from "./routes";
 
-const RULES = { page: "rules", project: "demo", release: null, denials: ANY_DENIAL };
+const RULES = { page: "rules", project: "demo", release: null, denials: ANY_DENIAL, tried: null };
 
 const VIEW: View = {
   where: [
@@ -50,10 +50,16 @@ describe("hash addresses", () => {
     expect(parseHash(hash)).toEqual(route);
   });
 
-  test("denials that are looked for come back from their hash", () => {
+  test("denials that are looked for, and what is tried, come back from their hash", () => {
     const denials = { requestId: "a-1", path: "notes/a b&c", uid: "x=y", method: "get" };
     const hash = rulesHash("demo", "denials", { denials });
     expect(parseHash(hash)).toEqual({ ...RULES, section: "denials", denials });
+    const tried = { database: "other", path: "notes/a b" };
+    expect(parseHash(rulesHash("demo", "editor", { tried }))).toEqual({
+      ...RULES,
+      section: "editor",
+      tried,
+    });
     expect(rulesHash("demo")).toBe("#/projects/demo/rules");
     expect(rulesHash("demo", "history", { release: "r/1" })).toBe(
       "#/projects/demo/rules/history/r%2F1",

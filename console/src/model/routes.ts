@@ -26,6 +26,8 @@ export interface RulesRoute {
   release: string | null;
   /** What denials are looked for. */
   denials: DenialFilter;
+  /** A document that the playground is to be asked about. */
+  tried: { database: string; path: string } | null;
 }
 
 /** Empty: any. `path` takes what is below it too. */
@@ -89,19 +91,30 @@ function rulesRoute(
   if (release !== null && found !== "history") return null;
   const denials = { ...ANY_DENIAL };
   for (const [name, parameter] of DENIAL_PARAMETERS) denials[name] = parameters.get(parameter) ?? "";
-  return { page: "rules", project, section: found, release, denials };
+  const path = parameters.get("try");
+  const database = parameters.get("database") ?? DEFAULT_DATABASE;
+  const tried = path === null || found !== "editor" ? null : { database, path };
+  return { page: "rules", project, section: found, release, denials, tried };
 }
 
 /** The hash of a part of the rules page. */
 export function rulesHash(
   project: string,
   section: RulesSection = "editor",
-  { release = null, denials = ANY_DENIAL }: Partial<Pick<RulesRoute, "release" | "denials">> = {},
+  {
+    release = null,
+    denials = ANY_DENIAL,
+    tried = null,
+  }: Partial<Pick<RulesRoute, "release" | "denials" | "tried">> = {},
 ): string {
   const segments = section === "editor" ? [] : [section, ...(release === null ? [] : [release])];
   const parameters = new URLSearchParams();
   for (const [name, parameter] of DENIAL_PARAMETERS)
     if (denials[name] !== "") parameters.set(parameter, denials[name]);
+  if (tried !== null) {
+    parameters.set("try", tried.path);
+    if (tried.database !== DEFAULT_DATABASE) parameters.set("database", tried.database);
+  }
   const query = parameters.toString();
   return `${pageHash(project, "rules")}${segments.map((one) => `/${encodeURIComponent(one)}`).join("")}${query === "" ? "" : `?${query}`}`;
 }

@@ -1,4 +1,4 @@
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { useLoaded } from "../api/hooks";
 import { getRules, type Rules } from "../api/rules";
 import { Failed, Loading } from "../components/feedback";
@@ -49,7 +49,19 @@ function Sections({
   // A trial that comes from elsewhere opens the playground.
   const [asked, setAsked] = useState(0);
   const [shown, setShown] = useState<Span | null>(null);
+  const tried = route.tried === null ? "" : JSON.stringify(route.tried);
+  useEffect(() => {
+    if (tried === "") return;
+    setTrial({ ...EMPTY_TRIAL, ...(JSON.parse(tried) as RulesRoute["tried"]) });
+    setAsked((old) => old + 1);
+  }, [tried]);
   const dirty = source !== deployed.source;
+  useFresh(project, deployed, (rules) => {
+    // An unchanged editor follows what is in force; a changed one keeps its base.
+    if (dirty) return;
+    setSource(rules.source);
+    onDeployed(rules);
+  });
   useGuard(
     dirty,
     "The changed rules",
@@ -112,6 +124,23 @@ function Sections({
       </Kept>
     </>
   );
+}
+
+/** Looks again at what is in force when the person comes back to the page. */
+function useFresh(project: string, deployed: Rules, onOther: (rules: Rules) => void): void {
+  const latest = useRef({ deployed, onOther });
+  latest.current = { deployed, onOther };
+  useEffect(() => {
+    function look(): void {
+      if (document.visibilityState !== "visible") return;
+      getRules(project).then(
+        (rules) => rules.id !== latest.current.deployed.id && latest.current.onOther(rules),
+        () => undefined, // A deployment tells if it is not the one that was seen.
+      );
+    }
+    document.addEventListener("visibilitychange", look);
+    return () => document.removeEventListener("visibilitychange", look);
+  }, [project]);
 }
 
 /** What was found out stays while another section is shown. */
