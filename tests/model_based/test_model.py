@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from baas.database import committer, executor
+from baas.database import executor, groups
 from baas.database.committer import Committer
 from baas.database.indexes import Index, Indexes
 from baas.database.listeners import Listeners
@@ -102,7 +102,7 @@ def _forget_the_new_image(patch: pytest.MonkeyPatch) -> None:
     def touches(query: Query, change: Change) -> bool:
         return change.old is not None and matches(query, change.old)
 
-    patch.setattr(committer, "touches_query", touches)
+    patch.setattr(groups, "touches_query", touches)
 
 
 def _select_nothing(patch: pytest.MonkeyPatch) -> None:
