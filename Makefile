@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 RUN := .venv/bin/python
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup run test check format build bench bench-peers objects-5g cluster cluster-check crash fuzz fuzz-model rules-corpus console browser clean
+.PHONY: help setup run test check format build bench bench-peers objects-5g cluster cluster-check crash fuzz fuzz-model scale rules-corpus console browser clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -84,6 +84,9 @@ fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…
 	@BAAS_EFFORT=$(or $(EFFORT),50) .venv/bin/pytest -q -n $(PYTEST_WORKERS) --timeout 7200 \
 		tests/baas/model tests/baas/encoding tests/baas/database tests/conformance tests/rules tests/storage
 	@$(MAKE) --no-print-directory fuzz-model
+
+scale: .venv/.ready  ## What queries read at a million documents, a hundred thousand on MongoDB
+	@BAAS_SCALE=1 nice -n 15 .venv/bin/pytest -q -s -p no:cacheprovider tests/baas/database/test_query_costs.py
 
 fuzz-model: .venv/.ready  ## Random runs against the model, without end (ENGINE=mongodb SEED=… SECONDS=…)
 	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) -m tests.model_based $(ENGINE)
