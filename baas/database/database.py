@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from baas.clock import Clock
 from baas.database.budget import ReadBudget
+from baas.database.children import Child, list_children
 from baas.database.committer import Committer
 from baas.database.contention import Contention
 from baas.database.executor import QueryExecutor
@@ -302,6 +303,15 @@ class ReadSnapshot:
         except StorageError as error:
             raise as_baas_error(error) from error
         return found
+
+    async def list_children(
+        self, collection: CollectionPath, *, after: DocumentPath | None, limit: int
+    ) -> list[Child]:
+        """See `children.list_children`."""
+        try:
+            return await list_children(self._open, collection, after=after, limit=limit)
+        except StorageError as error:
+            raise as_baas_error(error) from error
 
     async def list_collection_ids(self, parent: DocumentPath | None) -> list[str]:
         """The ids of the collections directly below a document, or of the root for None, sorted:

@@ -53,6 +53,10 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "signature": ("of a signed URL, in place of a token", {"type": "string"}),
     "recursive": ("with all objects in it", {"type": "boolean"}),
+    "show_missing": (
+        "list documents too that do not exist and have some below; not for users",
+        {"type": "boolean"},
+    ),
     "total": ("say also how many there are in all", {"type": "boolean"}),
     "parent": ("a document's path; none for the root", {"type": "string"}),
     "request_id": ("the request id that a caller was told", {"type": "string"}),

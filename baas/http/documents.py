@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from baas.errors import BaasError, InvalidArgument, InvalidPath, NotFound
-from baas.http import transactions
+from baas.http import names, transactions
 from baas.http.answers import Answer, json_answer
 from baas.http.idempotency import NO_KEY, RequestKey, digest, read_key
 from baas.http.requests import Request, boolean_parameter, integer_parameter, parse_body
@@ -31,7 +31,7 @@ from baas.wire.writes import (
 )
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
-_LIST_PARAMETERS = frozenset({"page_size", "page_token", "total"})
+_LIST_PARAMETERS = frozenset({"page_size", "page_token", "total", "show_missing"})
 _DELETE_PARAMETERS = frozenset({"update_time", "exists"})
 _CREATE_PARAMETERS = frozenset({"id"})
 _COMMIT = frozenset({"writes", "request_id", "transaction", "reads", "queries"})
@@ -54,16 +54,25 @@ async def get_document(request: Request) -> Answer:
 async def list_documents(request: Request) -> Answer:
     query = request.query(_LIST_PARAMETERS)
     maximum = request.context.settings.limits.query_page_documents_max
+    size = integer_parameter(query, "page_size", PAGE_SIZE_DEFAULT, minimum=1, maximum=maximum)
+    with_total = boolean_parameter(query, "total") is True
+    if boolean_parameter(query, "show_missing"):
+        if with_total:
+            raise InvalidArgument(
+                "`total` counts documents that exist; it does not go with `show_missing`",
+                reason="InvalidParameter",
+            )
+        return await names.list_children(
+            request, page_size=size, page_token=query.get("page_token")
+        )
     page = await queries.list_documents(
         request.context,
         request.caller,
         request.database_name,
         CollectionPath.parse(request.document_path),
-        page_size=integer_parameter(
-            query, "page_size", PAGE_SIZE_DEFAULT, minimum=1, maximum=maximum
-        ),
+        page_size=size,
         page_token=query.get("page_token"),
-        with_total=boolean_parameter(query, "total") is True,
+        with_total=with_total,
     )
     rest = b"" if page.total is None else b',"total":%d' % page.total
     if page.next_token is not None:

@@ -46,8 +46,24 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
     "Document": _object(
         {"path": _PATH, "fields": _FIELDS, "create_time": _TIME, "update_time": _TIME}
     ),
+    "MissingDocument": _object(
+        {"path": _PATH, "missing": {"const": True}},
+        description="does not exist, and has documents below; with `show_missing=true` only",
+    ),
+    "CollectionsBody": _object(
+        {},
+        {
+            "parent": {**_PATH, "description": "a document; without one, the root"},
+            "page_size": {"type": "integer", "minimum": 1},
+            "page_token": _TEXT,
+        },
+    ),
+    "CollectionsAnswer": _object({"collections": _list(_TEXT)}, {"next_page_token": _TEXT}),
     "DocumentList": _object(
-        {"documents": _list(_ref("Document")), "read_time": _READ_TIME},
+        {
+            "documents": _list({"anyOf": [_ref("Document"), _ref("MissingDocument")]}),
+            "read_time": _READ_TIME,
+        },
         {
             "next_page_token": {**_TEXT, "description": "absent on the last page"},
             "total": {

@@ -3,7 +3,6 @@ from its constraints; its results are never filtered by rules."""
 
 from __future__ import annotations
 
-import base64
 from asyncio import Semaphore, timeout
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,8 +15,6 @@ from baas.database.explain import Explanation
 from baas.database.names import DatabaseName
 from baas.encoding.documents import StoredDocument
 from baas.errors import (
-    BaasError,
-    InvalidArgument,
     OutOfRange,
     PermissionDenied,
     ResourceExhausted,
@@ -29,7 +26,7 @@ from baas.model.aggregates import (
     aggregated_query,
     check_aggregates,
 )
-from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.paths import CollectionPath
 from baas.model.queries import (
     NAME,
     Cursor,
@@ -46,6 +43,7 @@ from baas.services.authorizer import Authorizer, DocumentReader
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import make_authorizer, open_database, read_time, request_time
+from baas.services.names import make_name_token, read_name_token
 from baas.services.page_tokens import PagePosition, PageTokens
 
 T = TypeVar("T")
@@ -357,7 +355,7 @@ def _list_page(
     total: int | None = None,
 ) -> QueryPage:
     documents = found[:page_size]
-    token = _page_token(documents[-1].path) if is_cut or len(found) > page_size else None
+    token = make_name_token(documents[-1].path.id) if is_cut or len(found) > page_size else None
     return QueryPage(documents, time, next_token=token, total=total)
 
 
@@ -443,19 +441,5 @@ async def _batches(
             yield batch
 
 
-def _page_token(path: DocumentPath) -> str:
-    return base64.urlsafe_b64encode(path.id.encode()).decode("ascii").rstrip("=")
-
-
 def _after(collection: CollectionPath, token: str) -> Cursor:
-    try:
-        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        path = DocumentPath.parse(f"{collection}/{text.decode()}")
-        if path.collection != collection:
-            raise ValueError(token)
-    except (ValueError, BaasError) as error:
-        raise InvalidArgument(
-            "`page_token` is not a token that this collection's list has given",
-            reason="InvalidPageToken",
-        ) from error
-    return Cursor((Reference(path),), before=False)
+    return Cursor((Reference(read_name_token(collection, token)),), before=False)

@@ -130,6 +130,8 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
         )
         await send(operator, "GET", path)
         await send(operator, "GET", f"{base}/cities?page_size=1")
+        await send(operator, "GET", f"{base}/cities?show_missing=true")
+        await send(operator, "POST", f"{base}:list-collections", json={"page_size": 1})
         await send(
             operator, "POST", f"{base}:batch-get", json={"documents": ["cities/paris", "a/b"]}
         )
