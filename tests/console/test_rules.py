@@ -346,6 +346,9 @@ def test_denials_are_traced_by_request_id_and_tried_again(
     filters.get_by_label("Request id").fill(request_id)
     expect(denials.get_by_role("row")).to_have_count(2)
     assert page.url.endswith(f"/denials?request={request_id}")
+    page.get_by_role("navigation", name="Rules").get_by_role("link", name="Denials").click()
+    expect(filters.get_by_label("Request id")).to_have_value("")
+    expect(denials.get_by_role("row")).to_have_count(3)
 
     denials.get_by_role("button", name="notes/n1").press("Enter")
     shown = page.get_by_role("region", name="Denial", exact=True)

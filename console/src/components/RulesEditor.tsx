@@ -26,7 +26,7 @@ export interface PaintedSource {
   painted: Painted;
 }
 
-const NARROW = "(max-width: 860px)";
+const NARROW = "(max-width: 980px)";
 
 export function RulesEditor({
   project,

@@ -2,7 +2,7 @@
 
 import { Button, NativeSelect, Switch, TextInput } from "@mantine/core";
 import { IconArrowLeft, IconPlayerPlay, IconShieldOff } from "@tabler/icons-react";
-import { type ReactNode, useEffect, useMemo, useState } from "react";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { type Denial, type DenialPage, listDenials } from "../api/denials";
 import { useLoaded } from "../api/hooks";
 import { getRelease, type Rules } from "../api/rules";
@@ -131,11 +131,25 @@ function Filters({
   onChange: (wanted: DenialFilter) => void;
 }): ReactNode {
   const [typed, setTyped] = useState(wanted);
+  const latest = useRef(onChange);
+  latest.current = onChange;
+  const address = JSON.stringify(wanted);
+  // What the address says, unless it says what was typed.
+  const sent = useRef(address);
   useEffect(() => {
-    if (JSON.stringify(typed) === JSON.stringify(wanted)) return undefined;
-    const timer = setTimeout(() => onChange(typed), TYPING_MS);
+    if (address === sent.current) return;
+    sent.current = address;
+    setTyped(JSON.parse(address) as DenialFilter);
+  }, [address]);
+  useEffect(() => {
+    const text = JSON.stringify(typed);
+    if (text === sent.current) return undefined;
+    const timer = setTimeout(() => {
+      sent.current = text;
+      latest.current(typed);
+    }, TYPING_MS);
     return () => clearTimeout(timer);
-  });
+  }, [typed]);
   const input = (name: "requestId" | "path" | "uid", label: string, width: number) => (
     <TextInput
       aria-label={label}
@@ -164,10 +178,7 @@ function Filters({
           variant="subtle"
           color="gray"
           size="compact-xs"
-          onClick={() => {
-            setTyped(ANY_DENIAL);
-            onChange(ANY_DENIAL);
-          }}
+          onClick={() => setTyped(ANY_DENIAL)}
         >
           Clear
         </Button>
