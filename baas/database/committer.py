@@ -17,7 +17,7 @@ import structlog
 
 from baas.clock import Clock
 from baas.database.failures import as_baas_error
-from baas.database.follower import Follower, Skip
+from baas.database.follower import Follower, Lateness, Skip
 from baas.database.groups import (
     Attempt,
     Body,
@@ -40,14 +40,13 @@ from baas.database.transaction import (
     StagedChange,
     Transaction,
 )
-from baas.database.turns import Turns
+from baas.database.turns import CommitClock, Turns
 from baas.errors import (
     BaasError,
     Internal,
     ResourceExhausted,
     Unavailable,
 )
-from baas.model.timestamps import Timestamp
 from baas.settings import Limits
 from baas.storage.engine import (
     CommitGroup,
@@ -62,8 +61,6 @@ from baas.storage.store import StoreMissing
 
 GROUP_BYTES_MAX = 16 * 1024 * 1024  # of new images; a single commit may be larger
 REEVALUATION_SECONDS_MAX = 10.0  # all other commits wait meanwhile
-CLOCK_AHEAD_MICROSECONDS_MAX = 60_000_000
-LATE_SECONDS = 1.5  # from hearing of commits of others to knowing them
 _log = structlog.get_logger("baas.committer")
 
 
@@ -91,7 +88,7 @@ class Committer:
         limits: Limits,
     ) -> None:
         self.version = head.version
-        self.is_clock_behind = False
+        self.commit_clock = CommitClock(clock)
         self._engine = engine
         self._is_shared = engine.is_shared
         self._indexes = indexes
@@ -111,7 +108,7 @@ class Committer:
         self._is_closed = False
         self._is_behind = False  # others may have committed
         self._must_follow = False  # no group may be begun before it is known what they did
-        self._late: asyncio.TimerHandle | None = None  # runs while others may have committed
+        self._lateness = Lateness(feed.be_late)
         self._turns = Turns(engine, clock)
 
     @property
@@ -159,22 +156,8 @@ class Committer:
         are told that they are late."""
         if not self._is_closed:
             self._is_behind = True
-            if self._late is None:
-                self._expect()
+            self._lateness.begin()
             self._wake()
-
-    def _expect(self) -> None:
-        self._late = asyncio.get_running_loop().call_later(LATE_SECONDS, self._be_late)
-
-    def _be_late(self) -> None:
-        self._expect()
-        self._feed.be_late()
-
-    def _note_current(self) -> None:
-        """What others did before is published, unless they were noticed meanwhile."""
-        if self._late is not None and not self._is_behind:
-            self._late.cancel()
-            self._late = None
 
     async def catch_up(self) -> None:
         """Returns when all that others had committed before the call has been published. Raises
@@ -199,8 +182,7 @@ class Committer:
     async def close(self) -> None:
         """Commits what is queued, refuses newcomers, ends the task."""
         self._is_closed = True
-        self._is_behind = False
-        self._note_current()
+        self._lateness.end()
         self._follower.stop()
         task = self._task
         if task is not None:
@@ -253,7 +235,8 @@ class Committer:
         try:
             self.version = await self._follower.follow(before)
             self._must_follow = False
-            self._note_current()
+            if not self._is_behind:  # again, meanwhile
+                self._lateness.end()
         except StoreMissing as error:
             self._give_up(as_baas_error(error))
         except Exception as error:
@@ -279,8 +262,7 @@ class Committer:
     def _give_up(self, error: BaasError) -> None:
         """The database is gone, or another one has its name."""
         was_closed, self._is_closed = self._is_closed, True
-        self._is_behind = False
-        self._note_current()
+        self._lateness.end()
         while self._queue:
             settle(self._queue.popleft(), error)
         if not was_closed:
@@ -289,20 +271,7 @@ class Committer:
     # Gathering ------------------------------------------------------------------------------------
 
     def _start_group(self) -> Group:
-        now = self._clock.now_microseconds()
-        self._check_clock(now)
-        return Group(self.version, max(now, self.version + 1))
-
-    def _check_clock(self, now: int) -> None:
-        """Versions never go back: if the clock did, they count up by one until it catches up."""
-        is_behind = self.version - now > CLOCK_AHEAD_MICROSECONDS_MAX
-        if is_behind and not self.is_clock_behind:
-            _log.error(
-                "the clock is far behind the last commit; commit times count up by a microsecond",
-                clock=Timestamp(now).isoformat(),
-                last_commit=Timestamp(self.version).isoformat(),
-            )
-        self.is_clock_behind = is_behind
+        return Group(self.version, self.commit_clock.next_version(self.version))
 
     async def _gather(self, group: Group) -> None:
         queue = self._queue
@@ -382,7 +351,8 @@ class Committer:
                 if self._is_shared or not await self._has_committed(group):
                     self._fail(group, error)
                     return
-            self._note_current()
+            if not self._is_behind:
+                self._lateness.end()
             for record in group.records:
                 self._publish(CommitEvent(record.version, record.changes))
         for attempt, result in group.committed:

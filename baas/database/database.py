@@ -446,7 +446,7 @@ class Database:
     @property
     def is_clock_behind(self) -> bool:
         """The machine's clock is more than a minute behind the last commit: degraded health."""
-        return self._committer.is_clock_behind
+        return self._committer.commit_clock.is_behind
 
     @property
     def is_in_use(self) -> bool:
@@ -582,14 +582,7 @@ class Database:
         on_lost: Lost | None = None,
         on_late: Lost | None = None,
     ) -> Callable[[], None]:
-        """Calls `subscriber` with every commit from now on, in version order, on the event loop,
-        after it is durable and before whoever committed gets the answer. It must be quick and not
-        raise. Gives back what ends it. With `keep_open` the database counts as in use.
-
-        `on_lost` is called when commits were, or will be, missed: when this node was away for
-        longer than the log reaches back, and at `close` where other nodes go on committing.
-        `on_late` is called, again and again, while other nodes may have committed, and the store
-        does not tell within LATE_SECONDS."""
+        """As `CommitFeed.subscribe`. With `keep_open` the database counts as in use."""
         return self._feed.subscribe(
             subscriber, keep_open=keep_open, on_lost=on_lost, on_late=on_late
         )
@@ -632,9 +625,7 @@ class Database:
         if self._is_closed:
             raise Unavailable("the database is closed", reason="DatabaseClosed")
         generation = self._indexes.generation
-        scan = None
-        if first is not None and self._engine.is_shared:  # and so it is away
-            scan = self.plans.first_scan(first)
+        scan = self.plans.first_scan(first) if first and self._engine.is_shared else None
         try:
             snapshot = await self._engine.open_snapshot(scan)
         except StorageError as error:

@@ -19,6 +19,7 @@ from baas.storage.engine import EngineUnavailable, Snapshot, StorageEngine, Stor
 from baas.storage.store import StoreMissing
 
 FOLLOW_RETRY_SECONDS = 0.5
+LATE_SECONDS = 1.5  # from hearing that others may have committed to knowing what
 STALE_SECONDS_MAX = 60.0  # a tenth of the grace of dropped indexes
 PAGE_RECORDS = 200  # each with two images
 
@@ -128,6 +129,29 @@ class Follower:
             return version
         finally:
             await snapshot.close()
+
+
+class Lateness:
+    """Calls `tell` again and again, from LATE_SECONDS after `begin` until `end`."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Does nothing where it has begun."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LATE_SECONDS, self._go_on)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _go_on(self) -> None:
+        self._timer = None
+        self.begin()
+        self._tell()
 
 
 def _refuse(waiting: Sequence[asyncio.Future[None]], error: BaasError) -> None:

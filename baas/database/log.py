@@ -105,6 +105,15 @@ class CommitFeed:
         on_lost: Lost | None = None,
         on_late: Lost | None = None,
     ) -> Callable[[], None]:
+        """Calls `subscriber` with every commit from now on, in version order, on the event loop,
+        after it is durable and before whoever committed gets the answer. It must be quick and not
+        raise. Gives back what ends it.
+
+        `on_lost` is called when commits were, or will be, missed: when this node was away for
+        longer than the log reaches back, and at the end where other nodes go on committing.
+        `on_late` is called, again and again, while other nodes may have committed a second or two
+        ago, and the store does not tell what.
+        """
         place = object()
         self._subscribers[place] = _Subscription(subscriber, keep_open, on_lost, on_late)
 

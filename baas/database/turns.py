@@ -1,11 +1,15 @@
-"""How nodes that commit to one database get along: who was outrun is next, who runs leaves gaps."""
+"""When a commit may be, and how nodes that commit to one database get along: who was outrun is
+next, who runs leaves gaps."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 
+import structlog
+
 from baas.clock import Clock
+from baas.model.timestamps import Timestamp
 from baas.storage.engine import StorageEngine, StorageError
 
 TURN_SECONDS = 1.0  # a node that has died holds up the others for no longer
@@ -13,6 +17,30 @@ PAUSE_SECONDS_MIN = 0.001
 PAUSE_SECONDS_MAX = 0.05
 COURTESY_SECONDS = 5.0  # after a commit of another node was seen, this one leaves gaps for it
 COURTESY_PAUSE_SECONDS_MAX = 0.02
+CLOCK_AHEAD_MICROSECONDS_MAX = 60_000_000
+_log = structlog.get_logger("baas.committer")
+
+
+class CommitClock:
+    """Versions are times, and never go back: if the clock did, they count up by one until it
+    catches up."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.is_behind = False
+        self._clock = clock
+
+    def next_version(self, version: int) -> int:
+        """The least one above `version` that is not in the past."""
+        now = self._clock.now_microseconds()
+        is_behind = version - now > CLOCK_AHEAD_MICROSECONDS_MAX
+        if is_behind and not self.is_behind:
+            _log.error(
+                "the clock is far behind the last commit; commit times count up by a microsecond",
+                clock=Timestamp(now).isoformat(),
+                last_commit=Timestamp(version).isoformat(),
+            )
+        self.is_behind = is_behind
+        return max(now, version + 1)
 
 
 class Turns:

@@ -20,6 +20,7 @@ from pymongo.monitoring import (
 
 from baas.clock import SystemClock
 from baas.database.database import Database
+from baas.database.indexes import IndexDefinition, IndexField
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
@@ -80,9 +81,8 @@ async def database(sent: Sent, mongodb_uri: str) -> AsyncIterator[Database]:
     engine = await store.open(StoreName(project, "commands"), create=True)
     opened = await Database.open(DatabaseName(project), engine, clock=clock, settings=Settings())
     await commit(opened, *[set_document(number) for number in range(SIZE)])
-    async with opened.snapshot() as snapshot:
-        missing = await snapshot.find_missing(in_group(0))
-    await opened.wait_indexed(missing)
+    by_group = IndexDefinition(SMALL.id, group=False, fields=(IndexField(FieldPath(("group",))),))
+    await opened.index_keeper.build(by_group)
     await opened.index_keeper.wait()
     await opened.catch_up()
     yield opened

@@ -12,7 +12,7 @@ import pytest
 from baas.accounts.accounts import Accounts
 from baas.accounts.passwords import PasswordPool
 from baas.accounts.sealing import ServerSecret, check_secret
-from baas.database import committer
+from baas.database import follower
 from baas.database.names import DatabaseName
 from baas.database.registry import IDLE_SECONDS_MIN, Databases
 from baas.database.system import SystemStore
@@ -132,7 +132,7 @@ async def test_node_that_cannot_look_trusts_no_token_that_it_knows(
     nodes: list[Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor any rules: what it cannot read anew it does not answer."""
-    monkeypatch.setattr(committer, "LATE_SECONDS", 0.05)
+    monkeypatch.setattr(follower, "LATE_SECONDS", 0.05)
     one, two = nodes
     signed_in = await one.accounts.sign_up(PROJECT, EMAIL, PASSWORD)
     token, name = signed_in.id_token, DatabaseName(PROJECT)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from baas.clock import VirtualClock
-from baas.database import committer as committer_module
 from baas.database import follower as follower_module
 from baas.database import index_builder
 from baas.database import turns as turns_module
@@ -387,7 +386,7 @@ async def test_node_that_was_cut_off_hears_all_afterwards(start: StartNode) -> N
 async def test_node_that_cannot_read_what_others_did_says_so_until_it_can(
     start: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer_module, "LATE_SECONDS", 0.02)
+    monkeypatch.setattr(follower_module, "LATE_SECONDS", 0.02)
     one, two = await start(), await start()
     two.engine.is_cut_off = True
     await write(one.database, put("c/a", {"n": 1}))
