@@ -13,6 +13,14 @@ TIME: Schema = {
     "examples": ["2026-11-22T17:00:00.123456Z"],
 }
 TEXT: Schema = {"type": "string"}
+FIELDS: Schema = {
+    "type": "object",
+    "description": "names to values. Plain JSON for plain values; other types are objects with one "
+    'key: {"$timestamp": "…Z"}, {"$bytes": "base64"}, {"$ref": "users/ada"}, {"$geo": [lat, lng]}, '
+    '{"$vector": […]}, {"$int": "…"}, {"$double": …}. A name that starts with $ gets one more $.',
+    "additionalProperties": True,
+    "examples": [{"name": "Ada", "born": {"$timestamp": "1815-12-10T00:00:00.000000Z"}}],
+}
 
 
 def ref(name: str) -> Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from baas.http.schema_parts import FIELDS as _FIELDS
 from baas.http.schema_parts import TEXT as _TEXT
 from baas.http.schema_parts import TIME as _TIME
 from baas.http.schema_parts import Schema
@@ -10,6 +11,7 @@ from baas.http.schema_parts import object_of as _object
 from baas.http.schema_parts import or_null as _or_null
 from baas.http.schema_parts import ref as _ref
 from baas.http.schemas_objects import OBJECTS
+from baas.http.schemas_rules import RULES
 
 _EMAIL: Schema = {"type": "string", "examples": ["ada@example.com"], "maxLength": 320}
 _PASSWORD: Schema = {"type": "string", "examples": ["correct horse battery staple"]}
@@ -23,14 +25,6 @@ _FIELD: Schema = {
     "type": "string",
     "description": "names with dots between; others than [A-Za-z_][A-Za-z0-9_]* in backticks",
     "examples": ["address.city"],
-}
-_FIELDS: Schema = {
-    "type": "object",
-    "description": "names to values. Plain JSON for plain values; other types are objects with one "
-    'key: {"$timestamp": "…Z"}, {"$bytes": "base64"}, {"$ref": "users/ada"}, {"$geo": [lat, lng]}, '
-    '{"$vector": […]}, {"$int": "…"}, {"$double": …}. A name that starts with $ gets one more $.',
-    "additionalProperties": True,
-    "examples": [{"name": "Ada", "born": {"$timestamp": "1815-12-10T00:00:00.000000Z"}}],
 }
 _TRANSFORMS: Schema = _list(_ref("Transform"))
 _PRECONDITION: Schema = _ref("Precondition")
@@ -409,219 +403,7 @@ _ORIGINS: Schema = {
     "items": {"type": "string", "examples": ["https://app.example.com"]},
     "description": "web origins that may call, as browsers send them; `*` for any",
 }
-_DIAGNOSTIC: Schema = _object(
-    {
-        "severity": {"type": "string", "enum": ["error", "warning"]},
-        "message": _TEXT,
-        "line": {"type": "integer"},
-        "column": {"type": "integer"},
-        "end_column": {"type": "integer"},
-        "hint": {"type": ["string", "null"]},
-        "code": {
-            **_or_null(_TEXT),
-            "description": "of what lint found",
-            "examples": ["never-holds"],
-        },
-        "snippet": _TEXT,
-    }
-)
-_RELEASE_NOTE: Schema = {
-    "deployed_at": _MOMENT,
-    "author": {**_or_null(_TEXT), "description": "an administrator's e-mail, or `operator`"},
-    "message": _TEXT,
-    "rollback_of": {**_or_null(_TEXT), "description": "the release whose rules were taken"},
-}
-_RELEASE: Schema = _object({"release": _TEXT, **_RELEASE_NOTE, "in_force": {"type": "boolean"}})
-_DEPLOYMENT: Schema = {
-    "message": {"type": "string", "maxLength": 1_000, "description": "kept with the release"},
-    "allow_open": {
-        "type": "boolean",
-        "default": False,
-        "description": "deploy even rules that let everybody in",
-    },
-    "if_release": {**_TEXT, "description": "only if this release is the one in force"},
-}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
-_AUDITED: Schema = {
-    "service": {"enum": ["cloud.firestore", "firebase.storage"]},
-    "place": {**_TEXT, "description": "the database or the bucket"},
-    "path": {**_TEXT, "description": "a pattern", "examples": ["users/{id}/notes/{id}"]},
-}
-_AUDIT_FINDING: Schema = _object(
-    {
-        "caller": {"enum": ["anonymous", "user"]},
-        **_AUDITED,
-        "method": {"enum": ["get", "list", "create", "update", "delete"]},
-        "allowed": {**_COUNT, "description": "of those that were tried"},
-        "tried": _COUNT,
-        "example": _TEXT,
-    }
-)
-_DENIAL: Schema = _object(
-    {
-        "request_id": {**_TEXT, "description": "the only thing that the caller was told"},
-        "time": _TIME,
-        "service": {"enum": ["cloud.firestore", "firebase.storage"]},
-        "place": {**_TEXT, "description": "the database or the bucket"},
-        "method": {"enum": ["get", "list", "create", "update", "delete"]},
-        "path": _TEXT,
-        "caller": {"enum": ["anonymous", "user"]},
-        "uid": _or_null(_TEXT),
-        "release": {**_or_null(_TEXT), "description": "the rules that denied"},
-        "reasons": _list(
-            _object(
-                {
-                    "message": _TEXT,
-                    "line": _COUNT,
-                    "column": _COUNT,
-                    "end_column": _COUNT,
-                    "hint": _or_null(_TEXT),
-                }
-            )
-        ),
-        "explanation": {**_TEXT, "description": "every step, for people"},
-        "expressions": {**_COUNT, "description": "what the evaluation cost"},
-    }
-)
-_PLACE: Schema = {"line": _COUNT, "column": _COUNT}
-_REACHED: Schema = _object(
-    {
-        "text": _TEXT,
-        **_PLACE,
-        "true": {**_COUNT, "description": "how often; of a statement, how often it granted"},
-        "false": _COUNT,
-        "error": _COUNT,
-        "other": _COUNT,
-        "gap": {**_or_null(_TEXT), "description": "what the tests have not shown of it"},
-    }
-)
-_TRIALS: dict[str, Schema] = {
-    "RulesTrial": _object(
-        {"method": {"enum": ["get", "list", "create", "update", "delete"]}},
-        {
-            "source": {**_TEXT, "description": "a draft; without it, the rules in force"},
-            "service": {"enum": ["documents", "objects"], "default": "documents"},
-            "database": {**_TEXT, "default": "(default)"},
-            "bucket": {**_TEXT, "description": "of objects"},
-            "path": {**_TEXT, "description": "a document, an object, or a prefix of objects"},
-            "query": _ref("Query"),
-            "by_folder": {"type": "boolean", "description": "list objects with a delimiter"},
-            "caller": _or_null(
-                _object(
-                    {},
-                    {
-                        "user": {**_TEXT, "description": "a user's uid or e-mail address"},
-                        "uid": {**_TEXT, "description": "or anybody"},
-                        "claims": {"type": "object", "description": "besides those of every token"},
-                    },
-                )
-            ),
-            "before": {
-                **_or_null(_FIELDS),
-                "description": "fields, or an object's metadata, in place of what is stored; null: "
-                "there is none",
-            },
-            "after": {**_or_null(_FIELDS), "description": "what is to be stored"},
-            "documents": {
-                "type": "object",
-                "additionalProperties": _or_null(_FIELDS),
-                "description": "paths to fields, in place of what is stored; null: there is none",
-            },
-            "time": {**_TIME, "description": "`request.time`; without it, now"},
-        },
-        examples=[{"method": "get", "path": "users/ada", "caller": {"uid": "ada"}}],
-    ),
-    "RulesTrialAnswer": _object(
-        {
-            "allowed": {"type": "boolean"},
-            "subject": {**_TEXT, "examples": ["get of /users/ada"]},
-            "release": {**_or_null(_TEXT), "description": "null: a draft was asked"},
-            "time": _TIME,
-            "auth": _or_null(_object({"uid": _TEXT, "token": {"type": "object"}})),
-            "before": _or_null(_FIELDS),
-            "attempts": {
-                **_list(
-                    _object(
-                        {
-                            "match": _TEXT,
-                            "line": _COUNT,
-                            "methods": _list(_TEXT),
-                            "captures": {"type": "object", "additionalProperties": _TEXT},
-                            "outcome": {
-                                "enum": ["granted", "false", "error", "not proved", "not tried"]
-                            },
-                            "steps": _list(_ref("RulesStep")),
-                        }
-                    )
-                ),
-                "description": "the allow statements that name the method, in matches of the path",
-            },
-            "reasons": _list(
-                _object(
-                    {
-                        "message": _TEXT,
-                        **_PLACE,
-                        "end_column": _COUNT,
-                        "hint": _or_null(_TEXT),
-                        "values": _list(_object({"text": _TEXT, "value": _TEXT})),
-                    }
-                )
-            ),
-            "lookups": _list(
-                _object(
-                    {
-                        "path": _TEXT,
-                        "database": _or_null(_TEXT),
-                        "after": {"type": "boolean"},
-                        "fields": _or_null(_FIELDS),
-                    }
-                )
-            ),
-            "expressions": {**_COUNT, "description": "what the evaluation cost"},
-            "expressions_max": _COUNT,
-        }
-    ),
-    "RulesStep": _object(
-        {
-            "depth": {**_COUNT, "description": "inside of the step before that has one less"},
-            "text": _TEXT,
-            **_PLACE,
-            "end_column": _COUNT,
-            "value": {**_or_null(_TEXT), "description": "in the language's notation"},
-            "error": _or_null(_TEXT),
-        }
-    ),
-    "RulesTests": _object(
-        {"tests": {**_TEXT, "description": "YAML, as `baas rules test` takes it"}},
-        {"source": {**_TEXT, "description": "a draft; without it, the rules in force"}},
-    ),
-    "RulesTestRun": _object(
-        {
-            "release": _or_null(_TEXT),
-            "passed": _COUNT,
-            "failed": _COUNT,
-            "not_run": {**_COUNT, "description": "left when the time was over"},
-            "results": _list(
-                _object(
-                    {
-                        "name": _TEXT,
-                        "line": _COUNT,
-                        "passed": {"type": "boolean"},
-                        "failure": _or_null(_TEXT),
-                    }
-                )
-            ),
-            "coverage": _object(
-                {
-                    "percent": {"type": "number"},
-                    "statements": _list(_REACHED),
-                    "expressions": _list(_REACHED),
-                }
-            ),
-        }
-    ),
-}
-
 _SCOPE: Schema = {
     "enum": ["collection", "group", "below"],
     "description": "for one collection, for all with the id, or for those below a document",
@@ -722,50 +504,13 @@ _PROJECTS: dict[str, Schema] = {
     ),
     "JobList": _object({"jobs": _list(_ref("Job"))}),
     "CollectionList": _object({"collections": _list(_TEXT)}),
-    "Rules": _object({"source": _TEXT, "ruleset": _TEXT, **_RELEASE_NOTE}),
-    "RulesSource": _object({"source": _TEXT}),
-    "RulesBody": _object({"source": _TEXT}, _DEPLOYMENT),
-    "RulesRollback": _object({"release": _TEXT}, _DEPLOYMENT),
-    "RulesDiff": _object(
-        {"from": _TEXT, "to": _TEXT, "diff": {**_TEXT, "description": "unified; empty if alike"}}
-    ),
-    "Denial": _DENIAL,
-    "DenialList": _object(
-        {
-            "denials": _list(_ref("Denial")),
-            "counts": _object(
-                {"denied": _COUNT, "unexplained": _COUNT, "dropped": _COUNT},
-                description="since the server's start; unexplained ones were past the budget",
-            ),
-        },
-        {"next_page_token": _TEXT},
-    ),
-    "AuditLine": {
-        "oneOf": [
-            _object({"progress": _object(_AUDITED)}),
-            _object({"finding": _AUDIT_FINDING}),
-            _object(
-                {
-                    "done": _object(
-                        {"decisions": _COUNT, "findings": _COUNT, "complete": {"type": "boolean"}}
-                    )
-                }
-            ),
-            _ref("Error"),
-        ],
-        "description": "one object per line: what is looked at, what was found, then the end",
-    },
-    "ReleaseItem": _RELEASE,
-    "ReleaseList": _object({"releases": _list(_ref("ReleaseItem"))}, {"next_page_token": _TEXT}),
-    "PastRelease": _object({**_RELEASE["properties"], "source": _TEXT}),
-    "RulesDiagnostics": _object({"diagnostics": _list(_DIAGNOSTIC)}),
 }
 
 SCHEMAS: dict[str, Schema] = {
     **_DOCUMENT_SCHEMAS,
     **_ACCOUNTS,
     **_PROJECTS,
-    **_TRIALS,
+    **RULES,
     **_ERROR,
     **OBJECTS,
 }
