@@ -109,20 +109,20 @@ def fields_of(number: int) -> Fields:
     return fields
 
 
+def _write(number: int, size: int) -> SetWrite:
+    if number < size:
+        return SetWrite(ITEMS.document(f"i{number:07}"), fields_of(number))
+    number -= size
+    path = DocumentPath(("users", f"u{number % 20}", "orders", f"o{number:07}"))
+    return SetWrite(path, {"n": number, "half": number % 2})
+
+
 async def fill(database: Database, size: int) -> list[StoredDocument]:
     """Items, and orders of twenty users."""
-    writes = [
-        SetWrite(ITEMS.document(f"i{number:07}"), fields_of(number)) for number in range(size)
-    ] + [
-        SetWrite(
-            DocumentPath(("users", f"u{number % 20}", "orders", f"o{number:07}")),
-            {"n": number, "half": number % 2},
-        )
-        for number in range(size // 20)
-    ]
     kept: list[StoredDocument] = []
-    for start in range(0, len(writes), 500):
-        slice_ = writes[start : start + 500]
+    orders = size // 20
+    for start in range(0, size + orders, 500):
+        slice_ = [_write(number, size) for number in range(start, min(start + 500, size + orders))]
         await write(database, *slice_)
         if size <= COMPARED_MAX:
             found = await database.get_documents([item.path for item in slice_])
