@@ -8,6 +8,12 @@
 `AsyncClient` has the same methods, to be awaited.
 """
 
+from baas_sdk._aggregations import (
+    AvgAggregation,
+    CountAggregation,
+    QueryExplanation,
+    SumAggregation,
+)
 from baas_sdk._bulk import BulkWriteFailure, BulkWriterOperation, BulkWriterOptions
 from baas_sdk._flow import RetryPolicy
 from baas_sdk._paths import FieldPath
@@ -126,6 +132,7 @@ __all__ = [
     "AsyncWatch",
     "AsyncWriteBatch",
     "Auth",
+    "AvgAggregation",
     "Blob",
     "BlobIterator",
     "BlobReader",
@@ -141,6 +148,7 @@ __all__ = [
     "Code",
     "CollectionGroup",
     "CollectionReference",
+    "CountAggregation",
     "DataLoss",
     "DeadlineExceeded",
     "DocumentChange",
@@ -165,6 +173,7 @@ __all__ = [
     "OutOfRange",
     "PermissionDenied",
     "Query",
+    "QueryExplanation",
     "QuerySnapshot",
     "QuotaExceeded",
     "ResourceExhausted",
@@ -172,6 +181,7 @@ __all__ = [
     "RetryPolicy",
     "RulesetRejected",
     "SdkError",
+    "SumAggregation",
     "TokenExpired",
     "TokenInvalid",
     "TooManyListeners",

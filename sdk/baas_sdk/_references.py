@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from baas_sdk import _paths, _requests, _writes
+from baas_sdk._aggregations import BaseAggregations, QueryExplanation
 from baas_sdk._listen import Change, State
 from baas_sdk._options import Options
 from baas_sdk._paths import DatabaseName, FieldPath
@@ -298,9 +299,29 @@ class BaseQuery(Generic[R, Q]):
     def _facing(self, documents: list[DocumentSnapshot[R]]) -> list[DocumentSnapshot[R]]:
         return documents[::-1] if self._spec.is_flipped else documents
 
-    def _count_call(self, alias: str) -> Call[list[list[AggregationResult]]]:
-        call = _requests.count(self._spec.home, self._spec.encode())
-        return call.then(lambda found: [[AggregationResult(alias, found[0], found[1])]])
+    def _aggregate_call(
+        self, aggregations: BaseAggregations
+    ) -> Call[list[list[AggregationResult]]]:
+        call = _requests.aggregate(
+            self._spec.home, self._spec.encode(), aggregations._encode(), self._client._decode
+        )
+        return call.then(lambda found: [[AggregationResult(*one) for one in found]])
+
+    def _explain_call(self) -> Call[QueryExplanation[R]]:
+        return _requests.explain(self._spec.home, self._spec.encode()).then(self._explanation)
+
+    def _explanation(self, tree: Tree) -> QueryExplanation[R]:
+        told = tree["explain"]
+        found = [self._client._snapshot(item) for item in tree["documents"]]
+        return QueryExplanation(
+            self._facing(found),
+            told["scans"],
+            told["missing_indexes"],
+            told["entries_scanned"],
+            told["documents_read"],
+            told["returned"],
+            told["seconds"],
+        )
 
     def _listen_request(self) -> Tree:
         return {"query": self._spec.encode()}

@@ -167,10 +167,17 @@ def batch_get(
 
 
 def list_documents(
-    home: DatabaseName, collection: str, *, page_size: int, page_token: str | None
+    home: DatabaseName,
+    collection: str,
+    *,
+    page_size: int,
+    page_token: str | None,
+    show_missing: bool = False,
 ) -> Call[tuple[list[Tree], str | None]]:
     """A page of a collection by name, and the token of the next page."""
     params = [("page_size", str(page_size))]
+    if show_missing:
+        params.append(("show_missing", "true"))
     if page_token is not None:
         params.append(("page_token", page_token))
     request = Request(
@@ -182,7 +189,7 @@ def list_documents(
     return Call(
         request,
         lambda tree: (
-            [_document(item) for item in tree["documents"]],
+            [item if item.get("missing") else _document(item) for item in tree["documents"]],
             tree.get("next_page_token") or None,
         ),
     )
@@ -298,10 +305,44 @@ def parse_query_line(line: bytes) -> QueryLine:
     raise Internal(f"a line of the query's answer is of no known form: `{line[:80]!r}`")
 
 
-def count(home: DatabaseName, spec: Tree) -> Call[tuple[int, datetime]]:
-    """How many documents match, and when."""
-    request = _post(home, "count", {"query": spec}, is_idempotent=True)
-    return Call(request, lambda tree: (int(tree["count"]), parse_time(tree["read_time"])))
+def explain(home: DatabaseName, spec: Tree) -> Call[Tree]:
+    """The first page of documents, and how they were found."""
+    body = {"query": spec, "explain": True}
+    return Call(_post(home, "query", body, is_idempotent=True), lambda tree: tree)
+
+
+def aggregate(
+    home: DatabaseName, spec: Tree, aggregates: Sequence[Tree], decode: Callable[[Tree], Any]
+) -> Call[list[tuple[str, Any, datetime]]]:
+    """(alias, number, when) in the order asked."""
+
+    def parse(tree: Any) -> list[tuple[str, Any, datetime]]:
+        time, results = parse_time(tree["read_time"]), tree["results"]
+        aliases = [
+            item.get("alias", f"field_{place}") for place, item in enumerate(aggregates, start=1)
+        ]
+        return [(alias, decode(results[alias]), time) for alias in aliases]
+
+    body = {"query": spec, "aggregates": list(aggregates)}
+    return Call(_post(home, "aggregate", body, is_idempotent=True), parse)
+
+
+def list_collections(
+    home: DatabaseName, parent: str | None, *, page_size: int, page_token: str | None
+) -> Call[tuple[list[str], str | None]]:
+    """A page of the ids of collections below a document or at the root, and the next token."""
+    body: dict[str, Tree] = {"page_size": page_size}
+    if parent is not None:
+        body["parent"] = parent
+    if page_token is not None:
+        body["page_token"] = page_token
+    return Call(
+        _post(home, "list-collections", body, is_idempotent=True),
+        lambda tree: (
+            [str(item) for item in tree["collections"]],
+            tree.get("next_page_token") or None,
+        ),
+    )
 
 
 def listen_url(base_url: str, home: DatabaseName) -> str:

@@ -146,8 +146,8 @@ class QuerySnapshot(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class AggregationResult:
-    """One number of an aggregation."""
+    """One number of an aggregation: an int, a float, or None for the average of nothing."""
 
     alias: str
-    value: int | float
+    value: Any
     read_time: datetime

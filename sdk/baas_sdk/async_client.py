@@ -14,6 +14,14 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from baas_sdk import _paths, _requests
+from baas_sdk._aggregations import (
+    Aggregation,
+    AvgAggregation,
+    BaseAggregations,
+    CountAggregation,
+    QueryExplanation,
+    SumAggregation,
+)
 from baas_sdk._bulk import BulkWriterOptions
 from baas_sdk._flow import RetryPolicy
 from baas_sdk._http import AsyncHttp
@@ -47,6 +55,7 @@ from baas_sdk.errors import FailedPrecondition
 S = TypeVar("S")
 T = TypeVar("T")
 _log = logging.getLogger("baas_sdk")
+_COLLECTIONS_PAGE = 1_000
 
 
 class AsyncDocumentReference(BaseDocumentReference):
@@ -109,6 +118,21 @@ class AsyncDocumentReference(BaseDocumentReference):
         one is no error unless the option says so."""
         return await self._client._http.run(self._delete_call(option), timeout)
 
+    async def collections(
+        self, *, timeout: float | None = None
+    ) -> AsyncIterator[AsyncCollectionReference]:
+        """The collections below the document, by id, read page by page. For secret keys."""
+        page_token: str | None = None
+        while True:
+            call = _requests.list_collections(
+                self.database_name, self._path, page_size=_COLLECTIONS_PAGE, page_token=page_token
+            )
+            ids, page_token = await self._client._http.run(call, timeout)
+            for collection_id in ids:
+                yield self.collection(collection_id)
+            if page_token is None:
+                return
+
     def listen(self) -> AsyncListener[DocumentSnapshot[AsyncDocumentReference]]:
         """The document now and after every change, one snapshot at a time, to loop over."""
         return AsyncListener(self._client, self._listen_request(), self._snapshot_of, self._present)
@@ -166,7 +190,23 @@ class AsyncQuery(BaseQuery[AsyncDocumentReference, "AsyncQuery"]):
     def count(self, alias: str = "count") -> AsyncAggregationQuery:
         """How many documents match, without reading them: `(await
         query.count().get())[0][0].value`."""
-        return AsyncAggregationQuery(self, alias)
+        return AsyncAggregationQuery(self, [CountAggregation(alias)])
+
+    def sum(self, field_ref: str | FieldPath, alias: str | None = None) -> AsyncAggregationQuery:
+        """The sum of a field's numbers. Several numbers at once:
+        `query.sum("population", "people").avg("area").count("cities")`."""
+        return AsyncAggregationQuery(self, [SumAggregation(field_ref, alias)])
+
+    def avg(self, field_ref: str | FieldPath, alias: str | None = None) -> AsyncAggregationQuery:
+        """The average of a field's numbers; None of no numbers."""
+        return AsyncAggregationQuery(self, [AvgAggregation(field_ref, alias)])
+
+    async def explain(
+        self, *, timeout: float | None = None
+    ) -> QueryExplanation[AsyncDocumentReference]:
+        """Runs the query and tells how: indexes, entries scanned, documents read. For secret keys,
+        and in development mode."""
+        return await self._client._http.run(self._explain_call(), timeout)
 
     def listen(self) -> AsyncListener[QuerySnapshot[AsyncDocumentReference]]:
         """The result now and after every change, one QuerySnapshot at a time, to loop over."""
@@ -231,14 +271,23 @@ class AsyncCollectionReference(BaseCollection, AsyncQuery):
         return (await reference.create(document_data, timeout=timeout)).update_time, reference
 
     async def list_documents(
-        self, page_size: int = 300, *, timeout: float | None = None
+        self,
+        page_size: int = 300,
+        *,
+        show_missing: bool = False,
+        timeout: float | None = None,
     ) -> AsyncIterator[AsyncDocumentReference]:
-        """The references of all documents by name, read page by page, each page of its own
-        moment."""
+        """The references of all documents by name, read page by page, each page of its own moment.
+        With `show_missing` also those that do not exist and have documents below, for secret
+        keys."""
         page_token: str | None = None
         while True:
             call = _requests.list_documents(
-                self._spec.home, self.path, page_size=page_size, page_token=page_token
+                self._spec.home,
+                self.path,
+                page_size=page_size,
+                page_token=page_token,
+                show_missing=show_missing,
             )
             trees, page_token = await self._client._http.run(call, timeout)
             for tree in trees:
@@ -253,19 +302,19 @@ class AsyncCollectionGroup(AsyncQuery):
     __slots__ = ()
 
 
-class AsyncAggregationQuery:
-    """A query of which only a number is wanted."""
+class AsyncAggregationQuery(BaseAggregations):
+    """A query of which only numbers are wanted, all of one moment."""
 
-    __slots__ = ("_alias", "_query")
+    __slots__ = ("_query",)
 
-    def __init__(self, query: AsyncQuery, alias: str) -> None:
+    def __init__(self, query: AsyncQuery, aggregations: Sequence[Aggregation]) -> None:
+        super().__init__(aggregations)
         self._query = query
-        self._alias = alias
 
     async def get(self, *, timeout: float | None = None) -> list[list[AggregationResult]]:
-        """One row with one result."""
+        """One row, with a result for each number in the order asked."""
         query = self._query
-        return await query._client._http.run(query._count_call(self._alias), timeout)
+        return await query._client._http.run(query._aggregate_call(self), timeout)
 
 
 class AsyncWriteBatch(BaseWriteBatch):
@@ -478,6 +527,21 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
         same in parts."""
         path = _paths.collection_path(*collection_path)
         return AsyncCollectionReference(self, QuerySpec(self._options.home, path))
+
+    async def collections(
+        self, *, timeout: float | None = None
+    ) -> AsyncIterator[AsyncCollectionReference]:
+        """The collections at the top of the database, by id, read page by page. For secret keys."""
+        page_token: str | None = None
+        while True:
+            call = _requests.list_collections(
+                self._options.home, None, page_size=_COLLECTIONS_PAGE, page_token=page_token
+            )
+            ids, page_token = await self._http.run(call, timeout)
+            for collection_id in ids:
+                yield self.collection(collection_id)
+            if page_token is None:
+                return
 
     def collection_group(self, collection_id: str) -> AsyncCollectionGroup:
         """All collections of this id, wherever they are."""

@@ -12,6 +12,14 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from baas_sdk import _paths, _requests
+from baas_sdk._aggregations import (
+    Aggregation,
+    AvgAggregation,
+    BaseAggregations,
+    CountAggregation,
+    QueryExplanation,
+    SumAggregation,
+)
 from baas_sdk._bulk import BulkWriterOptions
 from baas_sdk._flow import RetryPolicy
 from baas_sdk._http import SyncHttp
@@ -44,6 +52,7 @@ from baas_sdk.transactions import Transaction, Work, transactional
 S = TypeVar("S")
 T = TypeVar("T")
 _log = logging.getLogger("baas_sdk")
+_COLLECTIONS_PAGE = 1_000
 
 
 class DocumentReference(BaseDocumentReference):
@@ -106,6 +115,19 @@ class DocumentReference(BaseDocumentReference):
         one is no error unless the option says so."""
         return self._client._http.run(self._delete_call(option), timeout)
 
+    def collections(self, *, timeout: float | None = None) -> Iterator[CollectionReference]:
+        """The collections below the document, by id, read page by page. For secret keys."""
+        page_token: str | None = None
+        while True:
+            call = _requests.list_collections(
+                self.database_name, self._path, page_size=_COLLECTIONS_PAGE, page_token=page_token
+            )
+            ids, page_token = self._client._http.run(call, timeout)
+            for collection_id in ids:
+                yield self.collection(collection_id)
+            if page_token is None:
+                return
+
     def listen(self) -> Listener[DocumentSnapshot[DocumentReference]]:
         """The document now and after every change, one snapshot at a time, to loop over."""
         return Listener(self._client, self._listen_request(), self._snapshot_of, self._present)
@@ -161,7 +183,21 @@ class Query(BaseQuery[DocumentReference, "Query"]):
 
     def count(self, alias: str = "count") -> AggregationQuery:
         """How many documents match, without reading them: `query.count().get()[0][0].value`."""
-        return AggregationQuery(self, alias)
+        return AggregationQuery(self, [CountAggregation(alias)])
+
+    def sum(self, field_ref: str | FieldPath, alias: str | None = None) -> AggregationQuery:
+        """The sum of a field's numbers. Several numbers at once:
+        `query.sum("population", "people").avg("area").count("cities")`."""
+        return AggregationQuery(self, [SumAggregation(field_ref, alias)])
+
+    def avg(self, field_ref: str | FieldPath, alias: str | None = None) -> AggregationQuery:
+        """The average of a field's numbers; None of no numbers."""
+        return AggregationQuery(self, [AvgAggregation(field_ref, alias)])
+
+    def explain(self, *, timeout: float | None = None) -> QueryExplanation[DocumentReference]:
+        """Runs the query and tells how: indexes, entries scanned, documents read. For secret keys,
+        and in development mode."""
+        return self._client._http.run(self._explain_call(), timeout)
 
     def listen(self) -> Listener[QuerySnapshot[DocumentReference]]:
         """The result now and after every change, one QuerySnapshot at a time, to loop over."""
@@ -226,14 +262,23 @@ class CollectionReference(BaseCollection, Query):
         return reference.create(document_data, timeout=timeout).update_time, reference
 
     def list_documents(
-        self, page_size: int = 300, *, timeout: float | None = None
+        self,
+        page_size: int = 300,
+        *,
+        show_missing: bool = False,
+        timeout: float | None = None,
     ) -> Iterator[DocumentReference]:
-        """The references of all documents by name, read page by page, each page of its own
-        moment."""
+        """The references of all documents by name, read page by page, each page of its own moment.
+        With `show_missing` also those that do not exist and have documents below, for secret
+        keys."""
         page_token: str | None = None
         while True:
             call = _requests.list_documents(
-                self._spec.home, self.path, page_size=page_size, page_token=page_token
+                self._spec.home,
+                self.path,
+                page_size=page_size,
+                page_token=page_token,
+                show_missing=show_missing,
             )
             trees, page_token = self._client._http.run(call, timeout)
             yield from (self._client.document(tree["path"]) for tree in trees)
@@ -247,19 +292,19 @@ class CollectionGroup(Query):
     __slots__ = ()
 
 
-class AggregationQuery:
-    """A query of which only a number is wanted."""
+class AggregationQuery(BaseAggregations):
+    """A query of which only numbers are wanted, all of one moment."""
 
-    __slots__ = ("_alias", "_query")
+    __slots__ = ("_query",)
 
-    def __init__(self, query: Query, alias: str) -> None:
+    def __init__(self, query: Query, aggregations: Sequence[Aggregation]) -> None:
+        super().__init__(aggregations)
         self._query = query
-        self._alias = alias
 
     def get(self, *, timeout: float | None = None) -> list[list[AggregationResult]]:
-        """One row with one result."""
+        """One row, with a result for each number in the order asked."""
         query = self._query
-        return query._client._http.run(query._count_call(self._alias), timeout)
+        return query._client._http.run(query._aggregate_call(self), timeout)
 
 
 class WriteBatch(BaseWriteBatch):
@@ -461,6 +506,19 @@ class Client(BaseClient[DocumentReference]):
         same in parts."""
         path = _paths.collection_path(*collection_path)
         return CollectionReference(self, QuerySpec(self._options.home, path))
+
+    def collections(self, *, timeout: float | None = None) -> Iterator[CollectionReference]:
+        """The collections at the top of the database, by id, read page by page. For secret keys."""
+        page_token: str | None = None
+        while True:
+            call = _requests.list_collections(
+                self._options.home, None, page_size=_COLLECTIONS_PAGE, page_token=page_token
+            )
+            ids, page_token = self._http.run(call, timeout)
+            for collection_id in ids:
+                yield self.collection(collection_id)
+            if page_token is None:
+                return
 
     def collection_group(self, collection_id: str) -> CollectionGroup:
         """All collections of this id, wherever they are."""

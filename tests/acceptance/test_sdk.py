@@ -350,6 +350,20 @@ async def test_select_count_and_stream(face: Face, room: Any) -> None:
     ]
 
 
+async def test_sums_and_averages(face: Face, room: Any) -> None:
+    await fill(face, room, **CITIES)
+    swiss = room.where("country", "==", "CH")
+    wanted = swiss.sum("population", alias="people").avg("population").count("cities")
+    (row,) = await face.call(wanted.get)
+    assert [(one.alias, one.value) for one in row] == [
+        ("people", 780),
+        ("field_2", 260.0),
+        ("cities", 3),
+    ]
+    (row,) = await face.call(room.where("country", "==", "XX").avg("population").get)
+    assert row[0].value is None
+
+
 async def test_groups(face: Face, room: Any) -> None:
     mark = new_document_id()
     for parent in ("x", "y"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 from baas_sdk import (
     DELETE_FIELD,
     SERVER_TIMESTAMP,
+    AvgAggregation,
     Client,
     DocumentSnapshot,
     FieldFilter,
+    FieldPath,
     GeoPoint,
+    SumAggregation,
     WriteResult,
     errors,
 )
@@ -299,12 +303,98 @@ async def test_a_stream_may_be_left(peer: Peer, face: Face) -> None:
 
 
 async def test_counting(peer: Peer, face: Face) -> None:
-    peer.reply(Reply(json={"count": 7, "read_time": TIME}))
+    peer.reply(Reply(json={"results": {"all": 7}, "read_time": TIME}))
 
     rows = await face.call(face.client.collection_group("orders").count(alias="all").get)
 
     assert (rows[0][0].alias, rows[0][0].value, rows[0][0].read_time) == ("all", 7, THEN)
-    assert peer.requests[0].json() == {"query": {"collection": "orders", "group": True}}
+    assert peer.requests[0].path.endswith("/documents:aggregate")
+    assert peer.requests[0].json() == {
+        "query": {"collection": "orders", "group": True},
+        "aggregates": [{"op": "count", "alias": "all"}],
+    }
+
+
+async def test_several_numbers_at_once(peer: Peer, face: Face) -> None:
+    results = {"n": {"$double": 3}, "field_2": None, "all": 2}
+    peer.reply(Reply(json={"results": results, "read_time": TIME}))
+
+    wanted = face.client.collection("c").sum("a.b", alias="n").avg(FieldPath("x y")).count("all")
+    (row,) = await face.call(wanted.get)
+
+    assert [(one.alias, repr(one.value)) for one in row] == [
+        ("n", "3.0"),
+        ("field_2", "None"),
+        ("all", "2"),
+    ]
+    assert peer.requests[0].json()["aggregates"] == [
+        {"op": "sum", "field": "a.b", "alias": "n"},
+        {"op": "average", "field": "`x y`"},
+        {"op": "count", "alias": "all"},
+    ]
+
+
+async def test_what_is_no_aggregation_is_refused(face: Face) -> None:
+    query = face.client.collection("c")
+    five = query.sum("a").sum("b").avg("c").avg("d").count("n")
+    wrong: list[Callable[[], object]] = [
+        lambda: five.count("m"),
+        lambda: query.sum(""),
+        lambda: query.sum("a", alias=""),
+        lambda: query.count().add_aggregation("a"),
+    ]
+    for ask in wrong:
+        with pytest.raises(errors.InvalidArgument):
+            ask()
+    assert query.count().add_aggregations([SumAggregation("a"), AvgAggregation("b")]) is not None
+
+
+async def test_explaining(peer: Peer, face: Face) -> None:
+    told = {
+        "scans": [{"kind": "names"}],
+        "missing_indexes": [],
+        "entries_scanned": 0,
+        "documents_read": 2,
+        "returned": 2,
+        "seconds": 0.001,
+    }
+    found = [document("c/b"), document("c/a")]
+    peer.reply(Reply(json={"documents": found, "read_time": TIME, "explain": told}))
+
+    query = face.client.collection("c").order_by("n").limit_to_last(2)
+    explained = await face.call(query.explain)
+
+    assert [one.id for one in explained.documents] == ["a", "b"]
+    assert (explained.scans, explained.documents_read) == ([{"kind": "names"}], 2)
+    assert peer.requests[0].json()["explain"] is True
+
+
+async def test_collections_are_listed_page_by_page(peer: Peer, face: Face) -> None:
+    peer.reply(
+        Reply(json={"collections": ["a"], "next_page_token": "x"}),
+        Reply(json={"collections": ["b"]}),
+        Reply(json={"collections": ["c"]}),
+    )
+
+    below = await face.collect(face.client.document("d/e").collections())
+    top = await face.collect(face.client.collections())
+
+    assert [one.path for one in (*below, *top)] == ["d/e/a", "d/e/b", "c"]
+    assert [request.json() for request in peer.requests] == [
+        {"page_size": 1000, "parent": "d/e"},
+        {"page_size": 1000, "parent": "d/e", "page_token": "x"},
+        {"page_size": 1000},
+    ]
+
+
+async def test_missing_documents_are_listed_when_asked_for(peer: Peer, face: Face) -> None:
+    missing = {"path": "c/b", "missing": True}
+    peer.reply(Reply(json={"documents": [document("c/a"), missing], "read_time": TIME}))
+
+    found = await face.collect(face.client.collection("c").list_documents(show_missing=True))
+
+    assert [one.path for one in found] == ["c/a", "c/b"]
+    assert "show_missing=true" in peer.requests[0].path
 
 
 async def test_listing_goes_page_by_page(peer: Peer, face: Face) -> None:
