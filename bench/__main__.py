@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import loads, sdk
+from bench import bulk_writes, loads, sdk
 from bench.loads import Figure
 from bench.servers import (
     Target,
@@ -79,6 +79,8 @@ def main() -> None:
             compare("uvicorn", root / "delayed", options, delay=(library, 2000), fsync=fsync + 2)
         elif not options.no_delay:
             print("2 ms of sync delay: NOT RUN: no C compiler\n")
+        if options.only in "bulk write":
+            print(bulk_writes.table(root / "bulk", rounds=options.rounds), flush=True)
         if not options.no_sdk:
             print(sdk.table(root / "sdk", seconds=options.seconds), flush=True)
 
