@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from baas.encoding import keys
@@ -170,10 +171,14 @@ class Indexes:
             # Back-filling passes over documents that change under it, so that their entries have
             # to come from here, even if they are what they would have been before.
             is_building = index.ready_at is None
-            can_stay = not is_building and old is not None and new is not None
-            if can_stay and index.is_unaffected(old or {}, new or {}):
+            if old is None:
+                number = index.number
+                added += [Entry(number, key) for key in index.entry_keys(path, new or {})]
                 continue
-            before = () if old is None else index.entry_keys(path, old)
+            can_stay = not is_building and new is not None
+            if can_stay and index.is_unaffected(old, new or {}):
+                continue
+            before = index.entry_keys(path, old)
             after = () if new is None else index.entry_keys(path, new)
             there = () if is_building else frozenset(before)
             gone = frozenset(before).difference(after)
@@ -227,6 +232,7 @@ class Indexes:
 # Keys --------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4_096)
 def collection_prefix(segments: tuple[str, ...]) -> bytes:
     """What every entry of one collection starts with, and no entry of another one with its id."""
     return keys.collection_span(CollectionPath(segments))[0]

@@ -19,6 +19,8 @@ from baas.model.writes import DeleteWrite, SetWrite, VerifyWrite, Write, WriteRe
 from baas.settings import Limits
 
 _WRITES_PER_TURN = 10
+_WEIGHT_PER_TURN = 256 * 1024  # of many writes: bytes of the documents that they change
+_WEIGHT_LEAST = 2 * 1024  # of any
 Segments: TypeAlias = tuple[str, ...]
 # A document's size in Firestore's count is bounded by its length in stored form: an empty map is
 # three bytes of text and 32 in the count, and nothing is further apart. So most need no measuring;
@@ -202,13 +204,16 @@ class Transaction:
         errors by number. Every write has its place in the results all the same."""
         olds = await self.get_documents([write.path for write in writes])
         failed: dict[int, BaasError] = {}
+        weight = 0
         for number, (write, old) in enumerate(zip(writes, olds, strict=True)):
             try:
                 self._apply(write, old)
             except BaasError as error:
                 self.results.append(AppliedResult(write.path.segments, True, ()))
                 failed[number] = error
-            if number % _WRITES_PER_TURN == _WRITES_PER_TURN - 1:
+            weight += _WEIGHT_LEAST if old is None else len(old.data) + _WEIGHT_LEAST
+            if weight > _WEIGHT_PER_TURN:
+                weight = 0
                 await asyncio.sleep(0)
         return failed
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from baas.errors import BaasError, InvalidArgument, InvalidPath, NotFound
+from baas.errors import InvalidArgument, InvalidPath, NotFound
 from baas.http import names, transactions
 from baas.http.answers import Answer, json_answer
 from baas.http.idempotency import NO_KEY, RequestKey, digest, read_key
 from baas.http.requests import Request, boolean_parameter, integer_parameter, parse_body
 from baas.model.paths import CollectionPath, DocumentPath
-from baas.model.writes import NO_PRECONDITION, DeleteWrite, Precondition, Write
+from baas.model.writes import NO_PRECONDITION, DeleteWrite, Precondition, Write, WriteResult
 from baas.services import documents, queries
 from baas.services.bulk_writes import Outcome
 from baas.services.bulk_writes import bulk_write as write_in_bulk
@@ -180,10 +181,18 @@ async def bulk_write(request: Request) -> Answer:
 
 
 def _encode_outcome(request: Request, outcome: Outcome) -> dict[str, Any]:
-    if not isinstance(outcome, BaasError):
-        return encode_write_result(outcome)
+    if isinstance(outcome, WriteResult):
+        if outcome.update_time is None or outcome.transform_results:
+            return encode_write_result(outcome)
+        return _written_at(outcome.update_time.microseconds)
     request.context.denials.note(request.id, outcome)
     return encode_error(outcome, request.id)
+
+
+@lru_cache(maxsize=16)
+def _written_at(microseconds: int) -> dict[str, Any]:
+    """What most writes of a request have done: all of a commit at one time."""
+    return {"update_time": time_text(microseconds)}
 
 
 async def batch_get(request: Request) -> Answer:
