@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from baas_rules import Ruleset
@@ -22,7 +23,14 @@ from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
-from baas.errors import AlreadyExists, BaasError, FailedPrecondition, InvalidArgument, NotFound
+from baas.errors import (
+    AlreadyExists,
+    BaasError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
 from baas.model.queries import Query
 from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, Precondition, SetWrite, Write
@@ -106,9 +114,25 @@ class Projects:
         await self._check_free(checked)
         # The files first: a crash here leaves empty ones that nobody can reach, while a project
         # without its files would be broken for good.
-        await self._databases.system(checked, create=True)
-        await self._databases.open(DatabaseName(checked, DEFAULT_DATABASE), create=True)
-        return await self._store.run(None, body)
+        await self._make_files(checked)
+        project = await self._store.run(None, body)
+        # Another node may have made and deleted one of this id since, files and all.
+        await self._make_files(checked)
+        return project
+
+    async def _make_files(self, identifier: str) -> None:
+        default = DatabaseName(identifier, DEFAULT_DATABASE)
+        for make in (
+            partial(self._databases.system, identifier, create=True),
+            partial(self._databases.open, default, create=True),
+        ):
+            database = await make()
+            try:
+                await database.catch_up()
+            except Unavailable:
+                if not database.is_removed:
+                    raise
+                await make()
 
     async def get_project(self, identifier: str) -> Project:
         """Raises NotFound (`ProjectNotFound`)."""

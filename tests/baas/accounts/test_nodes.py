@@ -158,6 +158,27 @@ async def test_administrators_sessions_end_on_the_other_node(nodes: list[Node]) 
     await until_refused(lambda: two.accounts.admins.authenticate(session.token), TokenInvalid)
 
 
+async def test_project_whose_id_another_node_made_and_deleted_meanwhile_is_whole(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are made before the project's record, and went with the other's."""
+    one, two = nodes
+    run = one.projects._store.run
+
+    async def outrun(project: str | None, body: Any) -> Any:
+        monkeypatch.setattr(one.projects._store, "run", run)
+        await two.projects.create_project("contested")
+        await two.projects.delete_project("contested")
+        return await run(project, body)
+
+    monkeypatch.setattr(one.projects._store, "run", outrun)
+    await one.projects.create_project("contested")
+    name = DatabaseName("contested")
+    for node in (one, two):
+        await write(await node.databases.open(name), put("c/a", {"n": 1}))
+        await node.databases.system("contested")
+
+
 async def test_revoked_key_is_refused_on_the_other_node(nodes: list[Node]) -> None:
     one, two = nodes
     key, text = await one.projects.keys.create(PROJECT, ApiKeyKind.SECRET, "server")
