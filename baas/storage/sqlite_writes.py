@@ -1,7 +1,7 @@
 """One group of commits as SQL: few statements of many rows each.
 
 APSW lets go of the interpreter lock at every step of a statement, and a busy event loop may keep it
-for milliseconds before it comes back. A statement that writes sixteen rows takes one step.
+for milliseconds before it comes back. A statement that writes many rows takes one step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import apsw
 
 from baas.storage.engine import BackfillRow, Change, CommitGroup, Entry
 
-_ROWS_PER_STATEMENT = (16, 4, 1)
+_ROWS_PER_STATEMENT = (64, 16, 4, 1)
 
 _UPSERT_DOCUMENT = (
     "INSERT INTO documents(key, path, created, version, data) VALUES ",

@@ -222,6 +222,25 @@ async def test_group_is_one_step_whose_commits_keep_their_versions(engine: Stora
         assert (found.created, found.version) == (9, 9)
 
 
+@pytest.mark.parametrize("size", [63, 64, 85, 150])
+async def test_a_large_group_is_written_whole(engine: StorageEngine, size: int) -> None:
+    """Rows go to the store many at a time: none is left out at the seams."""
+    writer = Writer(engine)
+    names = [f"n{number:03d}" for number in range(size)]
+    await writer.commit(*[writer.record(at, {name: "1"}) for at, name in enumerate(names, 1)])
+    await writer.commit(
+        *[writer.record(size + at, {name: f"new {name}"}) for at, name in enumerate(names, 1)]
+    )
+    assert await texts(engine, *names) == [f"new {name}" for name in names]
+    last = 2 * size + 1
+    await writer.commit(writer.record(last, dict.fromkeys(names)))
+    assert await texts(engine, *names) == [None] * size
+    async with snapshot_of(engine) as snapshot:
+        assert await texts_at(snapshot, size, *names) == ["1"] * size
+        assert await texts_at(snapshot, last - 1, *names) == [f"new {name}" for name in names]
+        assert len(await snapshot.read_log(0, limit=1_000)) == 3 * size
+
+
 async def test_commit_from_another_head_writes_nothing(engine: StorageEngine) -> None:
     writer = Writer(engine)
     await writer.write(3, {"a": "one"})
