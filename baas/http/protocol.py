@@ -120,7 +120,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
+            self._refuse_rest()
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
                 self._unset_keepalive_if_required()
@@ -242,7 +242,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _fail(self, exchange: HttpExchange, error: BaseException | None) -> None:
         """A defect, or an answer that was given up: nobody may take what has gone out for whole."""
-        self.logger.error("Exception in ASGI application\n", exc_info=error)
+        self.logger.error("a request was not answered", exc_info=error)
         if not exchange.response_started and not exchange.disconnected:
             self.transport.write(_FAILED)
         self.transport.close()
@@ -278,6 +278,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     # Bounds ---------------------------------------------------------------------------------------
+
+    def _refuse_rest(self) -> None:
+        """What comes is no HTTP. Requests before it have their answers first: a client would take
+        the refusal for one of them."""
+        if self._receiving is None and self.cycle is not None and not self.cycle.response_complete:
+            self._is_in_head = False
+            self.flow.pause_reading()
+            self.shutdown()
+        else:
+            self.send_400_response("Invalid HTTP request received.")
 
     def _refuse_head(self) -> None:
         self.transport.write(_TOO_LARGE)

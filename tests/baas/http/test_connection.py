@@ -241,6 +241,24 @@ async def test_at_shutdown_what_has_come_is_answered() -> None:
     assert busy.transport.closed
 
 
+async def test_what_is_no_http_is_refused_after_the_answers_that_come_before_it() -> None:
+    may_answer = asyncio.Event()
+    connection = Connection(lambda exchange: may_answer.wait())
+    await connection.feed(GET + b"\x00 nonsense\r\n\r\n")
+    closed = [connection.transport.closed]
+    assert not connection.transport.written
+    may_answer.set()
+    await connection.settle()
+    closed.append(connection.transport.closed)
+    (written,) = connection.transport.written
+    assert written.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in written
+    assert closed == [False, True]
+    alone = Connection()
+    await alone.feed(b"\x00 nonsense\r\n\r\n")
+    assert alone.transport.written[0].startswith(b"HTTP/1.1 400 ")
+
+
 async def test_nothing_is_left_to_the_cyclic_collector() -> None:
     connection = Connection()
     await connection.feed(GET)
