@@ -18,7 +18,7 @@ from baas.model.paths import DocumentPath
 from baas.storage.engine import Change, Snapshot
 
 RECENT_COMMITS_MAX = 4_096
-RECENT_BYTES_MAX = 32 * 1024 * 1024
+RECENT_BYTES_MAX = 8 * 1024 * 1024  # of documents; as Python objects they are several times that
 _READ_RECORDS = 1_000
 
 _log = structlog.get_logger("baas.log")
