@@ -55,7 +55,9 @@ def _encode(denial: Denial) -> dict[str, Any]:
         "caller": asked.caller,
         "uid": asked.uid,
         "release": asked.release,
+        "attempts": told["attempts"],
         "reasons": told["reasons"],
+        "lookups": told["lookups"],
         "explanation": told["text"],
         "expressions": told["expressions"],
     }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from baas_rules import Attempt, CaseResult, Reason, Step
+from baas_rules import CaseResult
 from baas_rules.coverage import Reached
 from baas_rules.decision import DOCUMENT_SERVICE, METHODS, OBJECT_SERVICE
 from baas_rules.limits import EXPRESSIONS_MAX
@@ -17,7 +16,7 @@ from baas.http.answers import Answer, json_answer
 from baas.http.requests import Request
 from baas.model.values import Fields
 from baas.services import rules_tests, rules_trials
-from baas.services.denial_traces import valid_text
+from baas.services.explanations import cut_text, encode_explanation, valid_text
 from baas.services.rules_trials import LIVE, Trial, TrialCaller, TrialResult
 from baas.wire.documents import time_text
 from baas.wire.objects import check_boolean, check_object, check_string, invalid
@@ -35,7 +34,6 @@ _CALLER = frozenset({"user", "uid", "claims"})
 _TESTS = frozenset({"source", "tests"})
 STEPS_MAX = 5_000  # shown of one explanation
 ATTEMPTS_MAX = 500
-TEXT_CHARACTERS_MAX = 400  # of the source text of one step; its place is told in full
 DOCUMENTS_MAX = 100
 
 
@@ -152,8 +150,7 @@ def _encode_result(result: TrialResult) -> dict[str, Any]:
         "time": time_text(result.time.microseconds),
         "auth": None if auth is None else {"uid": auth.uid, "token": dict(auth.token)},
         "before": _encode_fields(result.before),
-        "attempts": _encode_attempts(told.attempts[:ATTEMPTS_MAX]),
-        "reasons": [_encode_reason(reason) for reason in told.reasons[:ATTEMPTS_MAX]],
+        **encode_explanation(told, steps_max=STEPS_MAX, attempts_max=ATTEMPTS_MAX),
         "lookups": [
             {
                 "path": "/".join(found.lookup.path),
@@ -163,64 +160,12 @@ def _encode_result(result: TrialResult) -> dict[str, Any]:
             }
             for found in told.lookups
         ],
-        "expressions": told.expressions,
         "expressions_max": EXPRESSIONS_MAX,
     }
 
 
 def _encode_fields(fields: Fields | None) -> dict[str, Any] | None:
     return None if fields is None else encode_fields_tree(fields)
-
-
-def _encode_attempts(attempts: Iterable[Attempt]) -> list[dict[str, Any]]:
-    left = STEPS_MAX
-    found = []
-    for attempt in attempts:
-        steps = [] if attempt.step is None else _flattened(attempt.step, left)
-        left -= len(steps)
-        found.append(
-            {
-                "match": attempt.pattern,
-                "line": attempt.line,
-                "methods": list(attempt.methods),
-                "captures": dict(attempt.captures),
-                "outcome": attempt.outcome,
-                "steps": steps,
-            }
-        )
-    return found
-
-
-def _flattened(root: Step, most: int) -> list[dict[str, Any]]:
-    """The steps in order, each with its depth: trees may be deeper than JSON may be."""
-    found: list[dict[str, Any]] = []
-    pending = [(root, 0)]
-    while pending and len(found) < most:
-        step, depth = pending.pop()
-        found.append(
-            {
-                "depth": depth,
-                "text": _cut(step.text),
-                "line": step.line,
-                "column": step.column,
-                "end_column": step.end_column,
-                "value": step.value,
-                "error": step.error,
-            }
-        )
-        pending.extend((child, depth + 1) for child in reversed(step.children))
-    return found
-
-
-def _encode_reason(reason: Reason) -> dict[str, Any]:
-    return {
-        "message": reason.message,
-        "line": reason.line,
-        "column": reason.column,
-        "end_column": reason.end_column,
-        "hint": reason.hint,
-        "values": [{"text": _cut(text), "value": value} for text, value in reason.values],
-    }
 
 
 def _encode_case(result: CaseResult) -> dict[str, Any]:
@@ -235,7 +180,7 @@ def _encode_case(result: CaseResult) -> dict[str, Any]:
 
 def _encode_reached(one: Reached) -> dict[str, Any]:
     return {
-        "text": _cut(one.text),
+        "text": cut_text(one.text),
         "line": one.line,
         "column": one.column,
         "true": one.true,
@@ -244,7 +189,3 @@ def _encode_reached(one: Reached) -> dict[str, Any]:
         "other": one.other,
         "gap": one.gap(),
     }
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + "…"

@@ -52,6 +52,12 @@ _AUDIT_FINDING: Schema = object_of(
         "example": TEXT,
     }
 )
+_PLACE: Schema = {"line": _COUNT, "column": _COUNT}
+_LOOKUP: Schema = {
+    "path": TEXT,
+    "database": {**or_null(TEXT), "description": "null: the request's own"},
+    "after": {"type": "boolean", "description": "as it would be after the commit"},
+}
 _DENIAL: Schema = object_of(
     {
         "request_id": {**TEXT, "description": "the only thing that the caller was told"},
@@ -63,22 +69,13 @@ _DENIAL: Schema = object_of(
         "caller": {"enum": ["anonymous", "user"]},
         "uid": or_null(TEXT),
         "release": {**or_null(TEXT), "description": "the rules that denied"},
-        "reasons": list_of(
-            object_of(
-                {
-                    "message": TEXT,
-                    "line": _COUNT,
-                    "column": _COUNT,
-                    "end_column": _COUNT,
-                    "hint": or_null(TEXT),
-                }
-            )
-        ),
+        "attempts": {**list_of(ref("RulesAttempt")), "description": "the first of them"},
+        "reasons": list_of(ref("RulesReason")),
+        "lookups": list_of(object_of({**_LOOKUP, "exists": {"type": "boolean"}})),
         "explanation": {**TEXT, "description": "every step, for people"},
         "expressions": {**_COUNT, "description": "what the evaluation cost"},
     }
 )
-_PLACE: Schema = {"line": _COUNT, "column": _COUNT}
 _REACHED: Schema = object_of(
     {
         "text": TEXT,
@@ -172,45 +169,32 @@ RULES: dict[str, Schema] = {
             "auth": or_null(object_of({"uid": TEXT, "token": {"type": "object"}})),
             "before": or_null(FIELDS),
             "attempts": {
-                **list_of(
-                    object_of(
-                        {
-                            "match": TEXT,
-                            "line": _COUNT,
-                            "methods": list_of(TEXT),
-                            "captures": {"type": "object", "additionalProperties": TEXT},
-                            "outcome": {
-                                "enum": ["granted", "false", "error", "not proved", "not tried"]
-                            },
-                            "steps": list_of(ref("RulesStep")),
-                        }
-                    )
-                ),
+                **list_of(ref("RulesAttempt")),
                 "description": "the allow statements that name the method, in matches of the path",
             },
-            "reasons": list_of(
-                object_of(
-                    {
-                        "message": TEXT,
-                        **_PLACE,
-                        "end_column": _COUNT,
-                        "hint": or_null(TEXT),
-                        "values": list_of(object_of({"text": TEXT, "value": TEXT})),
-                    }
-                )
-            ),
-            "lookups": list_of(
-                object_of(
-                    {
-                        "path": TEXT,
-                        "database": or_null(TEXT),
-                        "after": {"type": "boolean"},
-                        "fields": or_null(FIELDS),
-                    }
-                )
-            ),
+            "reasons": list_of(ref("RulesReason")),
+            "lookups": list_of(object_of({**_LOOKUP, "fields": or_null(FIELDS)})),
             "expressions": {**_COUNT, "description": "what the evaluation cost"},
             "expressions_max": _COUNT,
+        }
+    ),
+    "RulesAttempt": object_of(
+        {
+            "match": TEXT,
+            "line": _COUNT,
+            "methods": list_of(TEXT),
+            "captures": {"type": "object", "additionalProperties": TEXT},
+            "outcome": {"enum": ["granted", "false", "error", "not proved", "not tried"]},
+            "steps": list_of(ref("RulesStep")),
+        }
+    ),
+    "RulesReason": object_of(
+        {
+            "message": TEXT,
+            **_PLACE,
+            "end_column": _COUNT,
+            "hint": or_null(TEXT),
+            "values": list_of(object_of({"text": TEXT, "value": TEXT})),
         }
     ),
     "RulesStep": object_of(

@@ -18,12 +18,15 @@ from baas_rules import Explanation
 
 from baas.clock import Clock
 from baas.errors import BaasError, PermissionDenied
+from baas.services.explanations import encode_explanation, valid_text
 from baas.settings import Settings
 
 TRACES_MAX = 10_000  # per project
 TRACE_BYTES_MAX = 64 * 1024 * 1024  # per project
 ALL_BYTES_MAX = 256 * 1024 * 1024  # of all projects together
 TEXT_CHARACTERS_MAX = 32_000  # of one explanation
+STEPS_MAX = 200  # of one explanation
+ATTEMPTS_MAX = 20
 _OVERHEAD_BYTES = 600  # what an entry takes beside its texts
 _REDACTED = "…"
 _log = structlog.get_logger("baas.rules")
@@ -145,7 +148,8 @@ class DenialTraces:
     def deny_because(self, asked: Asked, reason: str) -> PermissionDenied:
         """The error to raise where the reason is no matter of a single condition."""
         self._ring(asked.project).counts.denied += 1
-        told = orjson.dumps({"text": reason, "reasons": [], "expressions": 0})
+        nothing: dict[str, Any] = {"attempts": [], "reasons": [], "lookups": []}
+        told = orjson.dumps({"text": reason, **nothing, "expressions": 0})
         redact = self._settings.redact_denials and not self._settings.dev
         return self._error(asked, told, reason, redact=redact)
 
@@ -219,25 +223,9 @@ def _encode(explanation: Explanation) -> bytes:
     text = explanation.tree()
     if len(text) > TEXT_CHARACTERS_MAX:
         text = text[: TEXT_CHARACTERS_MAX - 1] + "…"
-    reasons: list[dict[str, Any]] = [
-        {
-            "message": reason.message,
-            "line": reason.line,
-            "column": reason.column,
-            "end_column": reason.end_column,
-            "hint": reason.hint,
-        }
-        for reason in explanation.reasons[:20]
-    ]
-    tree = {"text": text, "reasons": reasons, "expressions": explanation.expressions}
+    tree = {
+        "text": text,
+        **encode_explanation(explanation, steps_max=STEPS_MAX, attempts_max=ATTEMPTS_MAX),
+    }
     # Of strings in rules and documents, which may hold halves of surrogate pairs.
     return orjson.dumps(valid_text(tree))
-
-
-def valid_text(tree: Any) -> Any:
-    """The same tree, its strings without halves of surrogate pairs."""
-    if isinstance(tree, str):
-        return tree.encode("utf-8", "replace").decode()
-    if isinstance(tree, dict):
-        return {name: valid_text(value) for name, value in tree.items()}
-    return [valid_text(value) for value in tree] if isinstance(tree, list) else tree

@@ -3,7 +3,7 @@
 import type { DenialFilter } from "../model/routes";
 import { list, projectPath, text } from "./admin";
 import { call } from "./client";
-import { decodeReason, objectOf, type Reason } from "./trials";
+import { decodeExplained, type Explained, objectOf } from "./trials";
 
 export interface Denial {
   requestId: string;
@@ -15,9 +15,9 @@ export interface Denial {
   caller: string;
   uid: string | null;
   release: string | null;
-  reasons: Reason[];
-  explanation: string;
-  expressions: number;
+  explained: Explained;
+  /** The same for people; where no single condition is to blame, it is all there is. */
+  text: string;
 }
 
 export interface DenialPage {
@@ -54,9 +54,8 @@ export async function listDenials(
       caller: String(item.caller),
       uid: text(item.uid),
       release: text(item.release),
-      reasons: list(item.reasons).map(decodeReason),
-      explanation: String(item.explanation),
-      expressions: Number(item.expressions),
+      explained: decodeExplained(item),
+      text: String(item.explanation),
     })),
     counts: {
       denied: Number(counts.denied),

@@ -33,25 +33,30 @@ export interface Reason {
   values: [string, string][];
 }
 
-export interface TrialLookup {
+export interface Lookup {
   path: string;
   database: string | null;
   after: boolean;
-  /** Null: there is no such document. */
+  exists: boolean;
+  /** Null: there is no such document, or it is not told. */
   fields: JsonObject | null;
 }
 
-export interface TrialResult {
+/** Why a request was allowed or denied. */
+export interface Explained {
+  attempts: Attempt[];
+  reasons: Reason[];
+  lookups: Lookup[];
+  expressions: number;
+}
+
+export interface TrialResult extends Explained {
   allowed: boolean;
   subject: string;
   release: string | null;
   time: string;
   auth: JsonObject | null;
   before: JsonObject | null;
-  attempts: Attempt[];
-  reasons: Reason[];
-  lookups: TrialLookup[];
-  expressions: number;
   expressionsMax: number;
 }
 
@@ -66,7 +71,7 @@ function decodePlace(tree: JsonObject): { line: number; column: number; endColum
   return { line: Number(tree.line), column, endColumn: Number(tree.end_column ?? column) };
 }
 
-export function decodeReason(tree: JsonObject): Reason {
+function decodeReason(tree: JsonObject): Reason {
   return {
     message: String(tree.message),
     ...decodePlace(tree),
@@ -95,6 +100,21 @@ function decodeAttempt(tree: JsonObject): Attempt {
   };
 }
 
+export function decodeExplained(tree: JsonObject): Explained {
+  return {
+    attempts: list(tree.attempts).map(decodeAttempt),
+    reasons: list(tree.reasons).map(decodeReason),
+    lookups: list(tree.lookups).map((item) => ({
+      path: String(item.path),
+      database: text(item.database),
+      after: item.after === true,
+      exists: item.exists === true || objectOf(item.fields) !== null,
+      fields: objectOf(item.fields),
+    })),
+    expressions: Number(tree.expressions),
+  };
+}
+
 export async function explainRules(
   project: string,
   trial: JsonObject,
@@ -109,15 +129,7 @@ export async function explainRules(
     time: String(tree.time),
     auth: objectOf(tree.auth),
     before: objectOf(tree.before),
-    attempts: list(tree.attempts).map(decodeAttempt),
-    reasons: list(tree.reasons).map(decodeReason),
-    lookups: list(tree.lookups).map((item) => ({
-      path: String(item.path),
-      database: text(item.database),
-      after: item.after === true,
-      fields: objectOf(item.fields),
-    })),
-    expressions: Number(tree.expressions),
+    ...decodeExplained(tree),
     expressionsMax: Number(tree.expressions_max),
   };
 }

@@ -9,7 +9,7 @@ import {
   IconX,
 } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
-import type { Attempt, Reason, Step, TrialLookup, TrialResult } from "../api/trials";
+import type { Attempt, Explained, Lookup, Reason, Step, TrialResult } from "../api/trials";
 import { fieldsText } from "../model/trials";
 import { spanOfLine, spanOfText, tellingSteps } from "../rules/paint";
 import { type Span, spanOf } from "../rules/positions";
@@ -18,9 +18,10 @@ const STEPS_SHOWN = 300;
 // Longer values have a line of their own.
 const CAME_SHORT = 26;
 
-interface Place {
-  source: string;
-  onJump: (span: Span) => void;
+/** The rules that were asked, if they are at hand, and how a place in them is shown. */
+export interface Place {
+  source?: string | undefined;
+  onJump?: ((span: Span) => void) | undefined;
 }
 
 export function Explanation({
@@ -46,32 +47,42 @@ export function Explanation({
           )}
         </span>
       </div>
-      {result.reasons.map((reason, index) => (
-        <ReasonView key={`${index} ${reason.line}`} reason={reason} {...place} />
-      ))}
-      {result.attempts.length > 0 && (
-        <>
-          <h3>Statements that were asked</h3>
-          {result.attempts.map((attempt, index) => (
-            <AttemptView key={`${index} ${attempt.line}`} attempt={attempt} {...place} />
-          ))}
-        </>
-      )}
-      <Lookups lookups={result.lookups} />
-      <p className="muted small cost">Cost: {costOf(result)}.</p>
+      <Why told={result} expressionsMax={result.expressionsMax} {...place} />
     </section>
   );
 }
 
-/** The proof of a list does not count expressions. */
-function costOf({ expressions, expressionsMax, lookups }: TrialResult): string {
-  const looked = `${lookups.length} look-up${lookups.length === 1 ? "" : "s"}`;
-  if (expressions === 0) return looked;
-  const [count, most] = [expressions, expressionsMax].map((one) => one.toLocaleString("en"));
-  return `${count} of ${most} expressions, ${looked}`;
+/** Reasons, statements with their steps, look-ups and cost. */
+export function Why({
+  told,
+  expressionsMax,
+  ...place
+}: { told: Explained; expressionsMax?: number } & Place): ReactNode {
+  return (
+    <>
+      {told.reasons.map((reason, index) => (
+        <ReasonView key={`${index} ${reason.line}`} reason={reason} {...place} />
+      ))}
+      {told.attempts.length > 0 && <h3>Statements that were asked</h3>}
+      {told.attempts.map((attempt, index) => (
+        <AttemptView key={`${index} ${attempt.line}`} attempt={attempt} {...place} />
+      ))}
+      <Lookups lookups={told.lookups} />
+      <p className="muted small cost">Cost: {costOf(told, expressionsMax)}.</p>
+    </>
+  );
 }
 
-export function LineLink({ line, source, onJump }: { line: number } & Place): ReactNode {
+/** The proof of a list does not count expressions. */
+function costOf({ expressions, lookups }: Explained, most?: number): string {
+  const looked = `${lookups.length} look-up${lookups.length === 1 ? "" : "s"}`;
+  if (expressions === 0) return looked;
+  const bound = most === undefined ? "" : ` of ${most.toLocaleString("en")}`;
+  return `${expressions.toLocaleString("en")}${bound} expressions, ${looked}`;
+}
+
+function LineLink({ line, source, onJump }: { line: number } & Place): ReactNode {
+  if (source === undefined || onJump === undefined) return <>line {line}</>;
   return (
     <button
       type="button"
@@ -83,11 +94,7 @@ export function LineLink({ line, source, onJump }: { line: number } & Place): Re
   );
 }
 
-export function ReasonView({
-  reason,
-  source,
-  onJump,
-}: { reason: Reason } & Partial<Place>): ReactNode {
+function ReasonView({ reason, source, onJump }: { reason: Reason } & Place): ReactNode {
   const span = source === undefined || reason.line === 0 ? null : placeOf(reason, source);
   return (
     <div className="reason">
@@ -196,8 +203,11 @@ function StepView({ step, source, onJump }: { step: Step } & Place): ReactNode {
       <button
         type="button"
         className="bare"
-        title={`Show line ${step.line}`}
-        onClick={() => onJump(spanOfText(source, step.line, step.column, step.text))}
+        title={`Line ${step.line}`}
+        disabled={source === undefined || onJump === undefined}
+        onClick={() =>
+          source !== undefined && onJump?.(spanOfText(source, step.line, step.column, step.text))
+        }
       >
         <span className="mark" aria-hidden>
           {tone === "true" ? <IconCheck /> : tone === "value" ? <IconEqual /> : <IconX />}
@@ -211,7 +221,7 @@ function StepView({ step, source, onJump }: { step: Step } & Place): ReactNode {
   );
 }
 
-function Lookups({ lookups }: { lookups: readonly TrialLookup[] }): ReactNode {
+function Lookups({ lookups }: { lookups: readonly Lookup[] }): ReactNode {
   if (lookups.length === 0) return null;
   return (
     <>
@@ -221,7 +231,7 @@ function Lookups({ lookups }: { lookups: readonly TrialLookup[] }): ReactNode {
           <summary>
             <code className="breaks">/{one.path}</code>
             <span className="muted small">
-              {one.after && " after the write"} {one.fields === null ? "does not exist" : "exists"}
+              {one.after && " after the write"} {one.exists ? "exists" : "does not exist"}
             </span>
           </summary>
           {one.fields !== null && <pre className="mono">{fieldsText(one.fields)}</pre>}

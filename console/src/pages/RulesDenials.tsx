@@ -1,25 +1,22 @@
 /** What the rules denied to callers of the app, and why. Callers are never told. */
 
 import { Button, NativeSelect, Switch, TextInput } from "@mantine/core";
-import { IconArrowLeft, IconPlayerPlay, IconShieldOff } from "@tabler/icons-react";
-import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
+import { IconShieldOff } from "@tabler/icons-react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { type Denial, type DenialPage, listDenials } from "../api/denials";
 import { useLoaded } from "../api/hooks";
-import { getRelease, type Rules } from "../api/rules";
-import { Copy } from "../components/controls";
-import { ReasonView } from "../components/Explanation";
+import type { Rules } from "../api/rules";
+import { DenialPane } from "../components/DenialPane";
 import { Empty, Failed, Loading, toastError } from "../components/feedback";
 import { shortTime } from "../model/inputs";
 import {
   ANY_DENIAL,
-  DEFAULT_DATABASE,
   type DenialFilter,
   type RulesRoute,
   rulesHash,
 } from "../model/routes";
-import { EMPTY_TRIAL, METHODS, type Method, type TrialForm } from "../model/trials";
+import { METHODS, type TrialForm } from "../model/trials";
 import { replaceHash } from "../navigation";
-import { leadsTo } from "../rules/paint";
 import type { Span } from "../rules/positions";
 
 const PAGE = 50;
@@ -232,7 +229,7 @@ function callerOf(denial: Denial): string {
 }
 
 function reasonOf(denial: Denial): string {
-  return denial.reasons[0]?.message ?? denial.explanation.split("\n", 1)[0] ?? "";
+  return denial.explained.reasons[0]?.message ?? denial.text.split("\n", 1)[0] ?? "";
 }
 
 function DenialTable({
@@ -293,163 +290,4 @@ function DenialTable({
       </tbody>
     </table>
   );
-}
-
-function DenialPane({
-  project,
-  denial,
-  deployed,
-  onJump,
-  onClose,
-  onTry,
-}: {
-  project: string;
-  denial: Denial;
-  deployed: Rules;
-  onJump: (span: Span) => void;
-  onClose: () => void;
-  onTry: (form: TrialForm) => void;
-}): ReactNode {
-  const { release } = denial;
-  const isInForce = release === deployed.id;
-  const older = useLoaded(`denied by ${project} ${release} ${isInForce}`, async () =>
-    release === null || isInForce ? null : getRelease(project, release),
-  );
-  // Places are of the rules that denied.
-  const source = isInForce ? deployed.source : older.data?.source;
-  const place = { ...(source && { source }), ...(isInForce && { onJump }) };
-  return (
-    <section className="pane" aria-label="Denial">
-      <div className="pane-head">
-        <button type="button" className="bare narrow-only" aria-label="All denials" onClick={onClose}>
-          <IconArrowLeft size={18} />
-        </button>
-        <h2 className="grow truncate">
-          {denial.method} of /{denial.path}
-        </h2>
-        <Button
-          variant="default"
-          size="compact-xs"
-          leftSection={<IconPlayerPlay size={14} />}
-          onClick={() => onTry(trialOf(denial))}
-        >
-          Try in the playground
-        </Button>
-      </div>
-      <div className="pane-body">
-        <dl className="facts">
-          <dt>Request id</dt>
-          <dd>
-            <code className="breaks">{denial.requestId}</code>
-            <Copy text={denial.requestId} label="Copy the request id" />
-          </dd>
-          <dt>Time</dt>
-          <dd>{shortTime(denial.time)}</dd>
-          <dt>Caller</dt>
-          <dd className="breaks">
-            {denial.uid === null ? denial.caller : <code>{denial.uid}</code>}
-          </dd>
-          <dt>{denial.service === "firebase.storage" ? "Bucket" : "Database"}</dt>
-          <dd>{denial.place}</dd>
-          <dt>Rules</dt>
-          <dd>
-            {denial.release === null ? (
-              "not known"
-            ) : (
-              <a
-                className="link"
-                href={rulesHash(project, "history", { release: denial.release })}
-              >
-                <code>{denial.release}</code>
-              </a>
-            )}
-          </dd>
-        </dl>
-        {denial.reasons.map((reason, index) => (
-          <ReasonView key={`${index} ${reason.line}`} reason={reason} {...place} />
-        ))}
-        <Trace text={denial.explanation} />
-      </div>
-    </section>
-  );
-}
-
-interface TraceStep {
-  depth: number;
-  text: string;
-  /** Null: a line that tells something else than a step. */
-  came: string | null;
-}
-
-/** The server's explanation, a line at a time: what was asked, each step and what it came to. */
-function traceOf(text: string): TraceStep[] | null {
-  const lines = text.split("\n");
-  const start = lines.findIndex((line) =>
-    /^(?:granted|false|error|not proved|not tried): /.test(line),
-  );
-  if (start < 0) return null;
-  const parents: TraceStep[] = [];
-  return lines.slice(start).map(stepOf).filter((step) => {
-    parents.length = Math.min(parents.length, step.depth);
-    const parent = parents.at(-1);
-    parents.push(step);
-    return !parent?.came || parent.came.startsWith("error") || !leadsTo(step.text, parent.text);
-  });
-}
-
-function stepOf(line: string): TraceStep {
-  const depth = (line.length - line.trimStart().length) / 2;
-  const at = depth === 0 ? -1 : line.lastIndexOf(" -> ");
-  if (at < 0) return { depth, text: line.trim(), came: null };
-  return { depth, text: line.slice(0, at).trim(), came: line.slice(at + 4) };
-}
-
-function Trace({ text }: { text: string }): ReactNode {
-  const steps = useMemo(() => traceOf(text), [text]);
-  if (steps === null) return <pre className="trace">{text}</pre>;
-  return (
-    <ol className="trace" aria-label="Steps">
-      {steps.map((step, index) => (
-        <TraceLine key={`${index} ${step.depth}`} step={step} />
-      ))}
-    </ol>
-  );
-}
-
-function toneOf(came: string): string {
-  if (came.startsWith("error: ")) return "error";
-  return came === "true" || came === "false" ? came : "value";
-}
-
-function TraceLine({ step: { depth, text, came } }: { step: TraceStep }): ReactNode {
-  const style = { "--depth": Math.min(depth, 12) } as React.CSSProperties;
-  if (came === null)
-    return (
-      <li style={style} data-head={depth === 0 || undefined} className="breaks">
-        {text}
-      </li>
-    );
-  return (
-    <li style={style} data-tone={toneOf(came)} className="breaks">
-      <code>{text}</code> <code className="came">{came}</code>
-    </li>
-  );
-}
-
-/** The same request again: on the data of now, at the time of then. */
-function trialOf(denial: Denial): TrialForm {
-  const ofObjects = denial.service === "firebase.storage";
-  return {
-    ...EMPTY_TRIAL,
-    service: ofObjects ? "objects" : "documents",
-    database: ofObjects ? DEFAULT_DATABASE : denial.place,
-    bucket: ofObjects ? denial.place : "",
-    method: (METHODS as readonly string[]).includes(denial.method)
-      ? (denial.method as Method)
-      : "get",
-    path: denial.path,
-    caller: denial.uid === null ? "nobody" : "user",
-    user: denial.uid ?? "",
-    time: denial.time,
-  };
 }

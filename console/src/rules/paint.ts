@@ -141,7 +141,7 @@ export function tellingSteps(steps: readonly Step[]): Step[] {
   });
 }
 
-export function leadsTo(inner: string, outer: string): boolean {
+function leadsTo(inner: string, outer: string): boolean {
   return outer.startsWith(`${inner}.`) && !/[(\s]/.test(outer.slice(inner.length));
 }
 
