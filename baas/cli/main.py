@@ -17,6 +17,7 @@ from baas.cli.indexes import index_group
 from baas.cli.jobs import job_group
 from baas.cli.objects import object_group
 from baas.cli.projects import key_group, project_group
+from baas.cli.queries import query_command
 from baas.cli.rules import rules_group
 from baas.cli.serve import serve_command
 from baas.cli.transfer import export_command, import_command
@@ -38,6 +39,7 @@ for _command in (
     project_group,
     key_group,
     rules_group,
+    query_command,
     index_group,
     bucket_group,
     object_group,

@@ -1,0 +1,192 @@
+"""`baas query`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import orjson
+
+from baas.cli.client import APPS_API, Client, path_of, run
+from baas.cli.failures import CommandFailed
+from baas.cli.options import Target, database_option, project_option, with_target
+from baas.cli.output import note, print_table
+
+# Longer operators first: `<=` is not `<` and then `=…`.
+_OPERATORS = (
+    *("array-contains-any", "array-contains", "not-in", "in"),
+    *("==", "!=", "<=", ">=", "<", ">"),
+)
+_CONDITION = re.compile(
+    r"^(?P<field>(?:`(?:[^`\\]|\\.)*`|[^\s<>=!`])+)\s*"
+    r"(?P<op>==|!=|<=|>=|<|>|\s(?:array-contains-any|array-contains|not-in|in)\s)\s*(?P<value>.+)$",
+    re.DOTALL,
+)
+_PAGE = 1_000
+_CELL_CHARACTERS_MAX = 60
+
+
+@click.command("query")
+@click.argument("collection")
+@project_option
+@database_option
+@click.option(
+    "--where",
+    "-w",
+    "conditions",
+    multiple=True,
+    metavar="CONDITION",
+    help="Such as 'population > 100000', 'country in [\"CH\",\"FR\"]'; several must all hold.",
+)
+@click.option(
+    "--order", "-o", "orders", multiple=True, metavar="FIELD[:desc]", help="May be repeated."
+)
+@click.option("--limit", "-n", type=click.IntRange(1), help="At most so many documents.")
+@click.option("--select", "-s", "fields", multiple=True, metavar="FIELD", help="Only these fields.")
+@click.option("--group", is_flag=True, help="Search all collections of this id.")
+@click.option("--table", "as_table", is_flag=True, help="A table for people, not JSON lines.")
+@click.option("--explain", is_flag=True, help="Tell how the query was answered, on stderr.")
+@with_target
+def query_command(
+    collection: str,
+    project: str,
+    database: str,
+    conditions: tuple[str, ...],
+    orders: tuple[str, ...],
+    limit: int | None,
+    fields: tuple[str, ...],
+    group: bool,
+    as_table: bool,
+    explain: bool,
+    target: Target,
+) -> None:
+    """Print the documents of COLLECTION that match, one JSON object a line.
+
+    A value is JSON, or text as it stands. For example:
+
+    baas query -p demo cities -w 'country == CH' -o population:desc -n 10
+    """  # fmt: skip
+    query = _query(collection, conditions, orders, limit=limit, fields=fields, group=group)
+    path = path_of("projects", project, "databases", database, "documents") + ":query"
+    gathered: list[dict[str, Any]] = []
+
+    async def work(client: Client) -> None:
+        body: dict[str, Any] = {"query": query, "page_size": _PAGE, "explain": explain}
+        while True:
+            page = await client.call("POST", path, api=APPS_API, json=body)
+            if as_table:
+                gathered.extend(page["documents"])
+            else:
+                for document in page["documents"]:
+                    click.echo(orjson.dumps(document).decode())
+            if page.get("explain") is not None:
+                for line in _explained(page["explain"]):
+                    note(line)
+                body["explain"] = False
+            if "next_page_token" not in page:
+                return
+            body["page_token"] = page["next_page_token"]
+
+    run(target, work)
+    if as_table:
+        _print_documents(gathered, fields)
+
+
+def _query(
+    collection: str,
+    conditions: tuple[str, ...],
+    orders: tuple[str, ...],
+    *,
+    limit: int | None,
+    fields: tuple[str, ...],
+    group: bool,
+) -> dict[str, Any]:
+    query: dict[str, Any] = {"collection": collection, "group": group}
+    filters = [_filter(text) for text in conditions]
+    if filters:
+        query["where"] = filters[0] if len(filters) == 1 else {"and": filters}
+    if orders:
+        query["order_by"] = [_order(text) for text in orders]
+    if limit is not None:
+        query["limit"] = limit
+    if fields:
+        query["select"] = list(fields)
+    return query
+
+
+def _filter(text: str) -> dict[str, Any]:
+    """`field op value`, the value as JSON or as plain text."""
+    found = _CONDITION.match(text.strip())
+    if found is None:
+        known = ", ".join(_OPERATORS)
+        raise CommandFailed(
+            f"`{text}` is no condition; it is a field, one of {known}, and a value", exit_code=2
+        )
+    value = found["value"].strip()
+    try:
+        operand = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        operand = value
+    return {"field": found["field"], "op": found["op"].strip(), "value": operand}
+
+
+def _order(text: str) -> dict[str, str]:
+    name, colon, direction = text.rpartition(":")
+    if colon and direction in ("asc", "desc"):
+        return {"field": name, "direction": direction}
+    return {"field": text}
+
+
+def _explained(told: dict[str, Any]) -> Iterator[str]:
+    for scan in told["scans"]:
+        yield _scan(scan)
+    if not told["scans"]:
+        yield "nothing can match: nothing was read"
+    for index in told["missing_indexes"]:
+        state = "is being built" if index["building"] else "is built when the query comes again"
+        yield f"an index of {_index(index)} would have spared that; it {state}"
+    yield (
+        f"{told['entries_scanned']} entries scanned, {told['documents_read']} documents read, "
+        f"{told['returned']} returned, in {told['seconds'] * 1_000:.1f} ms"
+    )
+
+
+def _scan(scan: dict[str, Any]) -> str:
+    kind = scan["kind"]
+    if kind == "collection":
+        return "read the whole collection"
+    if kind == "document":
+        return "got one document by its name"
+    where = "the collection by name"
+    if kind == "index":
+        where = f"index {scan['index']['id']} of {_index(scan['index'])}"
+    backwards = ", backwards" if scan["direction"] == "desc" else ""
+    checked = "" if scan["exact"] else "; each document is checked against the whole query"
+    return f"scanned {where}{backwards}, {scan['ranges']} range(s){checked}"
+
+
+def _index(index: dict[str, Any]) -> str:
+    fields = [
+        field["field"]
+        + (":array" if field["array"] else "")
+        + (":desc" if field["direction"] == "desc" else "")
+        for field in index["fields"]
+    ]
+    return f"{index['collection']} ({index['scope']}): {', '.join(fields)}"
+
+
+def _print_documents(documents: list[dict[str, Any]], fields: tuple[str, ...]) -> None:
+    names = list(fields) or list(
+        dict.fromkeys(name for document in documents for name in document["fields"])
+    )
+    rows = [[one["path"], *(_cell(one["fields"].get(name)) for name in names)] for one in documents]
+    print_table(("path", *names), rows, empty="no documents")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= _CELL_CHARACTERS_MAX else text[: _CELL_CHARACTERS_MAX - 1] + "…"

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from baas.cli.queries import _filter
+from tests.baas.cli.conftest import Command
+
+CITIES = [
+    {"path": "cities/bern", "fields": {"country": "CH", "n": 134, "tags": ["river"]}},
+    {"path": "cities/lyon", "fields": {"country": "FR", "n": 522, "note": "x" * 80}},
+    {"path": "cities/zurich", "fields": {"country": "CH", "n": 443, "tags": ["lake", "river"]}},
+]
+LINES = "\n".join(json.dumps(city) for city in CITIES).encode()
+
+
+def test_a_collection_is_queried(baas: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("baas.cli.queries._PAGE", 1)  # so that there are several pages
+    baas("project", "create", "demo")
+    assert baas("import", "-p", "demo", "-", stdin=LINES).code == 0
+
+    def ids(*arguments: str) -> list[str]:
+        outcome = baas("query", "-p", "demo", "cities", *arguments)
+        assert (outcome.code, outcome.err) == (0, "")
+        return [json.loads(line)["path"][7:] for line in outcome.out.splitlines()]
+
+    assert ids() == ["bern", "lyon", "zurich"]
+    assert ids("-w", "country == CH", "-o", "n:desc") == ["zurich", "bern"]
+    assert ids("-w", "n>=200", "-w", 'country in ["CH","DE"]') == ["zurich"]
+    assert ids("-w", "tags array-contains river", "-n", "1") == ["bern"]
+    table = baas("query", "-p", "demo", "cities", "--table", "-w", "n < 200").out.splitlines()
+    assert table[0].split() == ["path", "country", "n", "tags"]
+    assert table[1].split() == ["cities/bern", "CH", "134", '["river"]']
+    assert baas("query", "-p", "demo", "nothing", "--table").out == "no documents\n"
+    selected = baas("query", "-p", "demo", "cities", "-s", "n", "-n", "1").out
+    assert json.loads(selected)["fields"] == {"n": 134}
+
+
+def test_a_query_is_explained(baas: Command) -> None:
+    baas("project", "create", "demo")
+    lines = b"\n".join(b'{"path":"c/%d","fields":{"n":%d}}' % (n, n) for n in range(150))
+    assert baas("import", "-p", "demo", "-", stdin=lines).code == 0
+    asked = ("query", "-p", "demo", "c", "-w", "n > 147", "--explain")
+    outcome = baas(*asked)
+    assert len(outcome.out.splitlines()) == 2
+    told = outcome.err.splitlines()
+    assert told[0] == "read the whole collection"
+    assert told[1].startswith("an index of c (collection): n would have spared that")
+    assert told[2].startswith("0 entries scanned, 150 documents read, 2 returned")
+    baas("index", "build", "-p", "demo", "c", "n")
+    told = baas(*asked).err.splitlines()
+    assert told[0] == "scanned index 1 of c (collection): n, 1 range(s)"
+    assert told[1].startswith("2 entries scanned, 2 documents read, 2 returned")
+
+
+def test_wrong_queries_are_refused_in_one_line(baas: Command) -> None:
+    baas("project", "create", "demo")
+    for wrong, code, text in (
+        (("-w", "country"), 2, "is no condition"),
+        (("-w", "country ~ CH"), 2, "is no condition"),
+        (("-w", "n in 5"), 1, "needs a list"),
+        (("-o", "a..b"), 1, "a..b"),
+    ):
+        outcome = baas("query", "-p", "demo", "cities", *wrong)
+        assert (outcome.code, outcome.out) == (code, "")
+        assert text in outcome.err
+        assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a==1", ("a", "==", 1)),
+        ("a.b <= 1.5", ("a.b", "<=", 1.5)),
+        ("`a b` != null", ("`a b`", "!=", None)),
+        ('`a==b` > "x"', ("`a==b`", ">", "x")),
+        ("name == Zürich West", ("name", "==", "Zürich West")),
+        ('at < {"$timestamp": "2026-01-01T00:00:00Z"}',
+         ("at", "<", {"$timestamp": "2026-01-01T00:00:00Z"})),
+        ("a not-in [1,2]", ("a", "not-in", [1, 2])),
+        ("a array-contains-any [1]", ("a", "array-contains-any", [1])),
+        ("a == b == c", ("a", "==", "b == c")),
+    ],
+)  # fmt: skip
+def test_conditions(text: str, wanted: tuple[str, str, object]) -> None:
+    found = _filter(text)
+    assert (found["field"], found["op"], found["value"]) == wanted
