@@ -179,14 +179,10 @@ class SqliteEngine:
         """Nobody else commits."""
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
-        return await self._write(
-            lambda: self._in_transaction(lambda: write_backfill(self._writer, rows))
-        )
+        return await self._write_tidily(lambda: write_backfill(self._writer, rows))
 
     async def drop_index(self, index: int, *, limit: int) -> int:
-        return await self._write(
-            lambda: self._in_transaction(lambda: delete_entries(self._writer, index, limit))
-        )
+        return await self._write_tidily(lambda: delete_entries(self._writer, index, limit))
 
     async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
         row = self._read(
@@ -197,9 +193,7 @@ class SqliteEngine:
         return None if row is None else (row[0], row[1])
 
     async def trim(self, before: int, *, limit: int) -> int:
-        return await self._write(
-            lambda: self._in_transaction(lambda: delete_before(self._writer, before, limit))
-        )
+        return await self._write_tidily(lambda: delete_before(self._writer, before, limit))
 
     async def close(self) -> None:
         """Waits for what is queued; the last connection moves the WAL into the file."""
@@ -266,6 +260,12 @@ class SqliteEngine:
         self._idle_readers.clear()
 
     # On the event loop ----------------------------------------------------------------------------
+
+    async def _write_tidily(self, write: Callable[[], int]) -> int:
+        """One transaction; the WAL does not grow for want of a commit, however many there are."""
+        count = await self._write(lambda: self._in_transaction(write))
+        self._tidy_wal()
+        return count
 
     async def _write(self, call: Callable[[], T]) -> T:
         if self._is_closed:
