@@ -14,7 +14,7 @@ import pytest
 
 from baas.clock import SystemClock, VirtualClock
 from baas.storage import sqlite as engine_module
-from baas.storage.engine import EngineCorrupt, EngineUnavailable
+from baas.storage.engine import BackfillRow, EngineCorrupt, EngineUnavailable, Entry
 from baas.storage.sqlite import SqliteEngine
 from baas.storage.sqlite_schema import check_sqlite_version
 from tests.storage.commits import ALL, Writer, texts
@@ -174,6 +174,28 @@ async def test_wal_past_its_limit_is_tidied_up_by_the_writer(
         await writer.write(version, {"a": "x" * 20_000})
         highest = max(highest, engine._wal_pages)
     assert highest < 300
+
+
+async def test_wal_is_tidied_up_where_entries_are_written_without_commits(
+    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "WAL_CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr(engine_module, "WAL_FORCED_PAGES", 100)
+    engine._forced_from = 100
+    writer = Writer(engine)
+    await writer.write(1, {"a": "x"})
+    document = writer.images["a"]
+    key = b"a"  # as this suite writes it
+    highest = 0
+    for number in range(100):
+        entries = [Entry(number, b"%d" % item + b"k" * 1_000) for item in range(100)]
+        row = BackfillRow(key, document.version, entries)
+        assert await engine.backfill([row]) == 1
+        highest = max(highest, engine._wal_pages)
+    for number in range(100):
+        assert await engine.drop_index(number, limit=1_000) == 100
+        highest = max(highest, engine._wal_pages)
+    assert highest < 1_000
 
 
 async def test_reader_of_an_old_version_does_not_hold_up_commits_again_and_again(
