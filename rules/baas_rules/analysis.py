@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from baas_rules import ast
+from baas_rules.limits import EXPRESSIONS_MAX, GROWTH_MAX, WALKS_MAX
 from baas_rules.scopes import Declared, Outline, Scope
+
+_GROWTH_TOLD_MAX: Final = 2**40
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """`weight`: the most sub-expressions that one evaluation can run. `depth`: levels of nesting.
-    `uses_resource`: whether `resource` is looked at, `uses_time`: whether `request.time` may be;
-    `captures`: which wildcards are."""
+    `growth`: the most elements that a value can have that is made of lists within lists, and
+    `walks`: how many expressions walk over whole values. `uses_resource`: whether `resource` is
+    looked at, `uses_time`: whether `request.time` may be; `captures`: which wildcards are."""
 
     weight: int
     depth: int
+    growth: int
+    walks: int
     uses_resource: bool
     uses_time: bool
     captures: frozenset[int]
+
+    @property
+    def must_be_counted(self) -> bool:
+        """Whether an evaluation could pass a limit, so that it has to keep count."""
+        return self.weight > EXPRESSIONS_MAX or self.growth > GROWTH_MAX or self.walks > WALKS_MAX
 
 
 class Analysis:
@@ -55,13 +68,16 @@ class Analysis:
                 # An argument is evaluated inside of the body, wherever it is used.
                 depth = body.depth + 2
         depth += max((part.depth for part in parts), default=0)
+        growth, walks = _own_growth(node), int(_is_walk(node))
         for part in (*parts, *([body] if body is not None else [])):
             weight += part.weight
+            growth = min(growth * part.growth, _GROWTH_TOLD_MAX)
+            walks += part.walks
             uses_resource = uses_resource or part.uses_resource
             captures |= part.captures
         if body is not None:
             uses_time = uses_time or body.uses_time
-        return Measure(weight, depth + 1, uses_resource, uses_time, captures)
+        return Measure(weight, depth + 1, growth, walks, uses_resource, uses_time, captures)
 
     def _body(self, declared: Declared) -> Measure:
         function = declared.function
@@ -78,6 +94,8 @@ class Analysis:
         made = Measure(
             weight=sum(part.weight for part in parts),
             depth=parts[-1].depth,
+            growth=min(math.prod(part.growth for part in parts), _GROWTH_TOLD_MAX),
+            walks=sum(part.walks for part in parts),
             uses_resource=any(part.uses_resource for part in parts),
             uses_time=any(part.uses_time for part in parts),
             captures=frozenset[int]().union(*(part.captures for part in parts)),
@@ -91,6 +109,21 @@ def _is_request(node: ast.Expression, scope: Scope, names: dict[str, int]) -> bo
     if not isinstance(node, ast.Name) or node.name != "request":
         return False
     return node.name not in names and scope.capture(node.name) is None
+
+
+def _own_growth(node: ast.Expression) -> int:
+    """By how much a value can be larger than those that it is made of."""
+    if isinstance(node, ast.ListLiteral | ast.MapLiteral):
+        inner = ast.children(node)
+        return 1 if all(isinstance(one, ast.Literal) for one in inner) else 1 + len(inner)
+    is_sum = isinstance(node, ast.MethodCall) and node.name in ("concat", "union")
+    return 2 if is_sum else 1
+
+
+def _is_walk(node: ast.Expression) -> bool:
+    if isinstance(node, ast.Binary):
+        return node.operator in ("==", "!=", "in", "+")
+    return isinstance(node, ast.MethodCall)
 
 
 def calls_of(function: Declared) -> Iterator[tuple[ast.Call, Declared]]:

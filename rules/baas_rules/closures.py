@@ -9,9 +9,12 @@ from baas_rules import operators
 from baas_rules.decision import ResourceDocument
 from baas_rules.environment import Environment, Frame, Run, Unresolved
 from baas_rules.errors import EvaluationError, RulesError
-from baas_rules.functions import METHODS, compile_pattern
+from baas_rules.functions import METHODS, compile_pattern, full_match
 from baas_rules.lookups import capture_value, cross_lookup_of, lookup_of
-from baas_rules.values import PLAIN, equals, type_name
+from baas_rules.metering import charge, left_over, metered
+from baas_rules.values import PLAIN, MapDiff, RulesSet, equals, type_name
+
+_CHARACTERS_PER_VISIT: Final = 8
 
 
 class _Failed:
@@ -70,6 +73,39 @@ def _merged(fault: Exception | None, other: Exception) -> Exception:
             return Unresolved(fault.lookups | other.lookups)
         return fault
     return other if isinstance(other, Unresolved) else fault
+
+
+def metering(run: Run) -> Run:
+    """Counts what all statements of one request visit together."""
+
+    def metered_run(environment: Environment, frame: Frame) -> Any:
+        def evaluate() -> Any:
+            try:
+                return run(environment, frame)
+            finally:
+                environment.visits = left_over()
+
+        return metered(evaluate, environment.visits)
+
+    return metered_run
+
+
+def visiting(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that charges for the length of what it is given."""
+
+    def call(*values: Any) -> Any:
+        charge(sum(map(_size, values)))
+        return run(*values)
+
+    return call
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, MapDiff):
+        return len(value.new) + len(value.old)
+    if isinstance(value, str | bytes):
+        return len(value) // _CHARACTERS_PER_VISIT
+    return len(value) if isinstance(value, list | dict | RulesSet) else 0
 
 
 def constant(value: Any) -> Run:
@@ -173,10 +209,10 @@ def cross_lookup(path: Run, existence: bool) -> Run:
     return run
 
 
-def method(target: Run, name: str, arguments: tuple[Run, ...]) -> Run:
+def method(target: Run, name: str, arguments: tuple[Run, ...], *, counted: bool) -> Run:
     arity = len(arguments)
     calls = {
-        kind: methods[name].call
+        kind: visiting(methods[name].call) if counted else methods[name].call
         for kind, methods in METHODS.items()
         if name in methods and methods[name].arity == arity
     }
@@ -202,7 +238,7 @@ def method(target: Run, name: str, arguments: tuple[Run, ...]) -> Run:
 
 def literal_matches(target: Run, pattern: Any) -> Run:
     try:
-        fullmatch = compile_pattern(pattern).fullmatch
+        matches = full_match(compile_pattern(pattern))
     except EvaluationError as error:
         return failing(str(error))
 
@@ -210,7 +246,7 @@ def literal_matches(target: Run, pattern: Any) -> Run:
         text = target(environment, frame)
         if text.__class__ is not str:
             raise EvaluationError(f"{type_name(text)} has no method `matches` of 1 argument")
-        return fullmatch(text) is not None
+        return matches(text)
 
     return run
 

@@ -8,7 +8,12 @@ from typing import Any, Final, TypeAlias
 from baas_rules import ast
 from baas_rules.decision import OBJECT_SERVICE, Auth, Lookup, Request, ResourceDocument
 from baas_rules.errors import EvaluationError, LimitExceeded
-from baas_rules.limits import CROSS_SERVICE_LOOKUPS_MAX, EXPRESSIONS_MAX, LOOKUPS_MAX
+from baas_rules.limits import (
+    CROSS_SERVICE_LOOKUPS_MAX,
+    EXPRESSIONS_MAX,
+    LOOKUPS_MAX,
+    VISITS_MAX,
+)
 from baas_rules.lookups import request_path
 from baas_rules.operators import member
 
@@ -31,6 +36,7 @@ class Environment:
     # One is made per decision, so only what is always there is set each time.
     captures: tuple[Any, ...] = ()
     budget = EXPRESSIONS_MAX
+    visits = VISITS_MAX
     lookups: set[Lookup] | None = None  # those evaluated so far
     uses_time = False  # of lists: whether a condition that was asked may look at the time
     trace: Trace | None = None

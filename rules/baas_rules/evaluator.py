@@ -11,6 +11,7 @@ spares is neither evaluated nor looked up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -34,6 +35,7 @@ from baas_rules.functions import (
     FUNCTIONS,
     LOOKUPS,
     NAMESPACES,
+    check_path_length,
     path_segments,
 )
 from baas_rules.limits import EXPRESSIONS_MAX
@@ -69,9 +71,11 @@ class Compiler:
         self._bodies: dict[int, Run] = {}
         self._unit_sizes: list[int] = []
 
-    def condition(self, node: ast.Expression, scope: Scope) -> Run:
-        """The closure of an allow's condition. Its frame is empty."""
-        return self._unit(node, scope, {})
+    def condition(self, node: ast.Expression, scope: Scope, *, metered: bool = False) -> Run:
+        """The closure of an allow's condition. Its frame is empty. If `metered`, which only those
+        that count can be, what it visits is bounded too."""
+        run = self._unit(node, scope, {})
+        return closures.metering(run) if metered else run
 
     # --- parts that are evaluated as a whole, or not at all ------------------------------------
 
@@ -270,7 +274,7 @@ class Compiler:
             constant = _constant_list(node.arguments[0])
             if constant is not None and not self._traced:
                 arguments = (closures.constant(RulesSet(constant)),)
-        return closures.method(target, node.name, arguments)
+        return closures.method(target, node.name, arguments, counted=self._counted)
 
     def _namespace_call(
         self, node: ast.MethodCall, space: str, scope: Scope, names: _Names
@@ -287,7 +291,10 @@ class Compiler:
         if builtin is None or builtin.arity != len(node.arguments):
             return closures.failing(f"`{space}` has no such function `{node.name}`")
         arguments = tuple(self._compile(item, scope, names) for item in node.arguments)
-        return closures.applied(builtin.call, arguments)
+        return closures.applied(self._visiting(builtin.call), arguments)
+
+    def _visiting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return closures.visiting(function) if self._counted else function
 
     # --- operators and literals ----------------------------------------------------------------
 
@@ -303,7 +310,10 @@ class Compiler:
             constant = _constant_list(node.right)
             if constant is not None and all(item.__class__ is str for item in constant):
                 return closures.one_of(left, frozenset(constant))
-        return closures.applied(BINARY[node.operator], (left, right))
+        function = BINARY[node.operator]
+        if node.operator in ("+", "in"):
+            function = self._visiting(function)
+        return closures.applied(function, (left, right))
 
     def _type_test(self, run: Run, name: str) -> Run:
         test = TYPE_TESTS.get(name)
@@ -361,6 +371,7 @@ class Compiler:
                     made.append(value)
                 else:
                     made.extend(path_segments(value))
+            check_path_length(made)
             return Path(tuple(made))
 
         return run

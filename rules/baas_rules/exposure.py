@@ -8,6 +8,8 @@ from baas_rules import ast
 from baas_rules.abstract import Abstract, Known, truth
 from baas_rules.decision import OpenAccess
 from baas_rules.errors import LimitExceeded
+from baas_rules.limits import FILE_VISITS_MAX
+from baas_rules.metering import is_spent, metered
 from baas_rules.prover import Prover
 from baas_rules.scopes import Block, Outline
 from baas_rules.source import Source
@@ -20,7 +22,12 @@ _LAST: Final = Known((Timestamp(MICROSECONDS_MAX),))
 
 def open_access(source: Source, outline: Outline) -> list[OpenAccess]:
     """Every allow statement that grants to an anonymous caller whatever the document, the path and
-    the new data are; and those of which only the time decides that."""
+    the new data are; and those of which only the time decides that. A file that takes too long to
+    judge counts as open where it is not judged."""
+    return metered(lambda: _open_access(source, outline), FILE_VISITS_MAX)
+
+
+def _open_access(source: Source, outline: Outline) -> list[OpenAccess]:
     found: list[OpenAccess] = []
     for block in outline.blocks:
         for allow in block.match.allows:
@@ -61,5 +68,6 @@ def grants_to(
     try:
         result = Prover(world, captures_of(block)).prove(allow.condition, block.scope)
     except (LimitExceeded, RecursionError):
-        return False
+        # What passes a limit denies. What there was no time to judge must not pass for closed.
+        return is_spent()
     return truth(result).is_proved

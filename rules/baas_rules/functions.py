@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
@@ -19,7 +19,16 @@ from zlib import crc32
 import re2
 
 from baas_rules.errors import EvaluationError
-from baas_rules.limits import LIST_LENGTH_MAX, PATTERN_MATCHES_MAX, STRING_LENGTH_MAX
+from baas_rules.limits import (
+    LIST_LENGTH_MAX,
+    PATH_LENGTH_MAX,
+    PATTERN_BYTES_MAX,
+    PATTERN_GROUPS_MAX,
+    PATTERN_LENGTH_MAX,
+    PATTERN_MATCHES_MAX,
+    PATTERN_STEPS_MAX,
+    STRING_LENGTH_MAX,
+)
 from baas_rules.values import (
     Duration,
     LatLng,
@@ -29,6 +38,7 @@ from baas_rules.values import (
     Timestamp,
     check_int,
     number_text,
+    show,
     type_name,
 )
 
@@ -91,9 +101,10 @@ def to_path(value: Any) -> Path:
     """From text, with or without the leading slash."""
     if value.__class__ is not str:
         raise EvaluationError(f"`path` does not take {type_name(value)}")
-    segments = value.removeprefix("/").split("/")
+    segments = value.removeprefix("/").split("/", PATH_LENGTH_MAX)
     if "" in segments:
         raise EvaluationError("a path has an empty segment")
+    check_path_length(segments)
     return Path(tuple(segments))
 
 
@@ -316,24 +327,53 @@ _BYTES_METHODS: Final[dict[str, Builtin]] = {
 _SPECIAL: Final = frozenset("\\.+*?()|[]{}^$")
 
 
-@lru_cache(maxsize=1024)
-def _pattern(text: str) -> Any:
+# Patterns may come from documents, so what those that are kept can take together is bounded.
+@lru_cache(maxsize=32)
+def _pattern(text: str, *, captures: bool) -> Any:
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = 8 << 20
+    options.max_mem = PATTERN_BYTES_MAX
+    options.never_capture = not captures  # what groups hold takes memory for each of them
     return re2.compile(text, options)
 
 
-def compile_pattern(text: Any) -> Any:
+def compile_pattern(text: Any, *, captures: bool = False) -> Any:
     """The RE2 pattern of a text. Raises EvaluationError if it is not one."""
+    source = _string(text, "matches")
     try:
-        return _pattern(_string(text, "matches"))
+        if len(source) <= PATTERN_LENGTH_MAX:
+            return _pattern(source, captures=captures)
     except (re2.error, UnicodeEncodeError):
-        raise EvaluationError(f"`{text}` is not an RE2 regular expression") from None
+        raise EvaluationError(f"{show(text)} is not an RE2 regular expression") from None
+    raise EvaluationError(f"a regular expression has at most {PATTERN_LENGTH_MAX} characters")
+
+
+def full_match(pattern: Any) -> Callable[[str], bool]:
+    """Whether a pattern matches the whole of a text, as a function of the text."""
+    fullmatch = pattern.fullmatch
+    length_max = _length_max(pattern)
+
+    def matches(text: str) -> bool:
+        if len(text) > length_max:
+            raise _too_much(length_max)
+        return fullmatch(text) is not None
+
+    return matches
+
+
+def _length_max(pattern: Any) -> int:
+    """The longest text that a pattern is tried on: in the worst case RE2 takes a step for each
+    character and instruction."""
+    return int(PATTERN_STEPS_MAX // max(1, pattern.programsize))
+
+
+def _too_much(length_max: int) -> EvaluationError:
+    message = f"this regular expression takes texts of at most {length_max} characters"
+    return EvaluationError(message)
 
 
 def _matches(text: str, pattern: Any) -> bool:
-    return compile_pattern(pattern).fullmatch(text) is not None
+    return full_match(compile_pattern(pattern))(text)
 
 
 def _template(substitute: str) -> list[str | int]:
@@ -362,7 +402,9 @@ def _replace(text: str, pattern: Any, substitute: Any) -> str:
         if len(text) + text.count(pattern) * len(literal) > STRING_LENGTH_MAX:
             raise EvaluationError("the string is too long")
         return text.replace(pattern, literal)
-    found = compile_pattern(pattern)
+    found = compile_pattern(pattern, captures=True)
+    if found.groups > PATTERN_GROUPS_MAX:
+        raise EvaluationError(f"a pattern of `replace` has at most {PATTERN_GROUPS_MAX} groups")
     if any(isinstance(part, int) and part > found.groups for part in template):
         raise EvaluationError(f"`{substitute}` names a group that the pattern has not")
     parts: list[str] = []
@@ -400,8 +442,13 @@ def _is_plain(pattern: Any) -> bool:
 
 def _found(pattern: Any, text: str) -> Iterator[Any]:
     """Each match in turn. Their number is bounded, as each costs some microseconds."""
+    length_max = _length_max(pattern)
+    if len(text) > length_max:
+        raise _too_much(length_max)
+    steps = 0
     for count, match in enumerate(pattern.finditer(text)):
-        if count >= PATTERN_MATCHES_MAX:
+        steps += len(text) - match.start()  # in the worst case each search reads all the rest
+        if count >= PATTERN_MATCHES_MAX or steps > PATTERN_STEPS_MAX:
             raise EvaluationError(f"the pattern matches more than {PATTERN_MATCHES_MAX} times")
         yield match
 
@@ -555,6 +602,7 @@ def _bind(path: Path, values: Any) -> Path:
             segments.append(segment)
         else:
             segments.extend(path_segments(values[name]))
+    check_path_length(segments)
     return Path(tuple(segments), {**path.bound, **values})
 
 
@@ -568,6 +616,12 @@ def path_segments(value: Any) -> tuple[str, ...]:
     if value.__class__ is Path:
         return value.segments
     raise EvaluationError(f"a segment of a path is a string, not {type_name(value)}")
+
+
+def check_path_length(segments: Sequence[str]) -> None:
+    """Paths put into paths double at each step."""
+    if len(segments) > PATH_LENGTH_MAX:
+        raise EvaluationError(f"a path has at most {PATH_LENGTH_MAX} segments")
 
 
 _PATH_METHODS: Final[dict[str, Builtin]] = {"bind": Builtin(_bind, 1)}

@@ -81,7 +81,7 @@ class Statements:
             return grant.run
         run = self._counted.get(id(condition))
         if run is None:
-            run = self._counting.condition(condition, grant.scope)
+            run = self._counting.condition(condition, grant.scope, metered=True)
             self._counted[id(condition)] = run
         return run
 
@@ -118,7 +118,10 @@ def _grant(allow: ast.Allow, block: Block, compiler: Compiler, analysis: Analysi
         allow=allow,
         block=block,
         run=compiler.condition(allow.condition, block.scope),
-        weight=measure.weight,
+        # What has to be counted for another reason is as if it were too heavy.
+        weight=max(measure.weight, EXPRESSIONS_MAX + 1)
+        if measure.must_be_counted
+        else measure.weight,
         uses_resource=measure.uses_resource,
         uses_time=measure.uses_time,
         captures=measure.captures,

@@ -18,6 +18,8 @@ from baas_rules.analysis import calls_of, walk
 from baas_rules.decision import DOCUMENT_SERVICE, OBJECT_SERVICE, WRITE_METHODS
 from baas_rules.errors import Diagnostic, LimitExceeded, Severity
 from baas_rules.exposure import grants_to
+from baas_rules.limits import FILE_VISITS_MAX
+from baas_rules.metering import is_spent, metered
 from baas_rules.prover import Proof, Prover
 from baas_rules.scopes import Block, Declared, Outline, Scope
 from baas_rules.source import Source, Span
@@ -39,7 +41,7 @@ def lint(source: Source, outlines: tuple[Outline, ...]) -> list[Diagnostic]:
     """Every warning, in source order; each with a code by which it is known."""
     found: dict[tuple[str, int, str], Diagnostic] = {}
     for outline in outlines:
-        for one in _Linter(source, outline).findings():
+        for one in metered(_Linter(source, outline).all_findings, FILE_VISITS_MAX):
             found.setdefault((one.code or "", one.line, one.message), one)
     return sorted(found.values(), key=lambda one: (one.line, one.column))[:FINDINGS_MAX]
 
@@ -65,7 +67,10 @@ class _Linter:
         self._holds: dict[int, bool] = {}  # allow statements, by whether they can hold at all
         self._skipped: set[int] = set()  # nodes of conditions that are too large to be judged
 
-    def findings(self) -> Iterator[Diagnostic]:
+    def all_findings(self) -> list[Diagnostic]:
+        return list(self._findings())
+
+    def _findings(self) -> Iterator[Diagnostic]:
         for block in self._outline.blocks:
             for allow in block.match.allows:
                 if allow.condition is not None:
@@ -73,6 +78,8 @@ class _Linter:
         yield from self._impossible()
         for block in self._outline.blocks:
             for allow in block.match.allows:
+                if is_spent():
+                    return  # what is left of a file that takes so long is not judged
                 yield from self._statement(allow, block)
 
     def _warning(self, code: str, message: str, span: Span, hint: str | None = None) -> Diagnostic:

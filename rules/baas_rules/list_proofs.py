@@ -30,6 +30,7 @@ from baas_rules.lists import (
     listings,
 )
 from baas_rules.matching import Captures
+from baas_rules.metering import metered
 from baas_rules.prover import Proof, Prover
 from baas_rules.scopes import Outline
 from baas_rules.settling import ALLOWED_FOR_GOOD, DENIED, because, settled, undecided
@@ -48,6 +49,9 @@ class ListProofs:
 
     def prove(self, request: AnyListRequest, documents: Documents) -> Decision:
         """As `Ruleset.prove_list`."""
+        return metered(lambda: self._proved(request, documents))
+
+    def _proved(self, request: AnyListRequest, documents: Documents) -> Decision:
         if self._is_never(request):
             return DENIED
         environment = Environment(as_request(request), documents)
@@ -119,6 +123,11 @@ class ListProofs:
     ) -> Explanation:
         """As `Ruleset.explain_list`. Of the alternatives of a query, it tells of the first that is
         not allowed, or else of the last."""
+        return metered(lambda: self._explained(request, documents, redact=redact))
+
+    def _explained(
+        self, request: AnyListRequest, documents: Documents, *, redact: bool
+    ) -> Explanation:
         decision = self.prove(request, documents)
         subject = describe(request, redact=redact)
         if decision.missing:
@@ -164,6 +173,9 @@ class ListProofs:
 
     def cover(self, request: AnyListRequest, documents: Documents, coverage: Coverage) -> None:
         """As `Ruleset.cover_list`."""
+        metered(lambda: self._covered(request, documents, coverage))
+
+    def _covered(self, request: AnyListRequest, documents: Documents, coverage: Coverage) -> None:
         environment = Environment(as_request(request), documents)
         if self._is_never(request):
             return

@@ -45,11 +45,13 @@ from baas_rules.functions import (
     METHOD_ARITIES,
     METHODS,
     NAMESPACES,
+    check_path_length,
     path_segments,
 )
 from baas_rules.kinds import FUNCTION_KINDS, are_ordered, binary_kinds, method_kinds
 from baas_rules.limits import EXPRESSIONS_MAX
 from baas_rules.lookups import cross_lookup_of, lookup_of
+from baas_rules.metering import charge, metered
 from baas_rules.narrowing import facts, with_fact
 from baas_rules.operators import (
     BINARY,
@@ -63,6 +65,9 @@ from baas_rules.operators import (
 from baas_rules.scopes import Declared, Scope
 from baas_rules.values import Path, RulesSet, equals, type_name
 
+# Of the elements that a query may take altogether, all alternatives and statements together; a step
+# of a proof takes as long as this many.
+_VISITS_PER_STEP: Final = 50
 _COMPARISONS: Final = ("<", "<=", ">", ">=")
 _TYPE_KINDS: Final = {name: frozenset({name}) for name in TYPE_TESTS} | {
     "number": frozenset({"int", "float"})
@@ -129,10 +134,11 @@ class Prover:
 
     def prove(self, condition: ast.Expression, scope: Scope) -> Result:
         """What the condition may come to."""
-        return self._evaluate(condition, scope, {})
+        return metered(lambda: self._evaluate(condition, scope, {}))
 
     def _evaluate(self, node: ast.Expression, scope: Scope, names: _Names) -> Result:
         self._budget -= 1
+        charge(_VISITS_PER_STEP)
         if self._budget < 0:
             raise LimitExceeded(f"more than {EXPRESSIONS_MAX} expressions are evaluated")
         if not self._traced:
@@ -448,6 +454,7 @@ class Prover:
             made: list[str] = []
             for value, is_literal in zip(values, literal, strict=True):
                 made.extend((value,) if is_literal else path_segments(value))
+            check_path_length(made)
             return Path(tuple(made))
 
         whole = apply(build, parts)

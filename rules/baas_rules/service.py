@@ -25,7 +25,7 @@ from baas_rules.grants import Grant, Statements
 from baas_rules.limits import EXPRESSIONS_MAX
 from baas_rules.list_proofs import ListProofs
 from baas_rules.matching import Captures
-from baas_rules.scopes import Outline, Scope
+from baas_rules.scopes import Outline
 from baas_rules.settling import ALLOWED, DENIED, because, settled, undecided
 from baas_rules.source import Source
 from baas_rules.steps import Narrator, attempt, looked_up, subject_of
@@ -168,7 +168,10 @@ def traced_evaluations(
             yield grant, captures, None
             continue
         environment.captures = captures
-        trace = _traced(compiler, grant.allow.condition, grant.scope, environment)
+        run = compiler.condition(
+            grant.allow.condition, grant.scope, metered=grant.weight > EXPRESSIONS_MAX
+        )
+        trace = _traced(run, grant.allow.condition, environment)
         over = isinstance(trace.fault, LimitExceeded) or _outcome(trace) == "granted"
         yield grant, captures, trace
 
@@ -181,12 +184,9 @@ def _outcome(trace: Trace) -> str:
     return "false" if trace.value is False else "error"
 
 
-def _traced(
-    compiler: Compiler, condition: ast.Expression, scope: Scope, environment: Environment
-) -> Trace:
+def _traced(run: Run, condition: ast.Expression, environment: Environment) -> Trace:
     root = Trace(condition)
     environment.trace = root
-    run = compiler.condition(condition, scope)
     try:
         value = run(environment, ())
     except (RulesError, Unresolved, RecursionError) as fault:

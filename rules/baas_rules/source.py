@@ -27,6 +27,8 @@ class Source:
     text: str
     name: str = "firestore.rules"
     _line_starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    # Of lines with findings, so that many findings about one long line hold its text once.
+    _lines: dict[int, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         starts = [0]
@@ -40,9 +42,13 @@ class Source:
 
     def line_text(self, line: int) -> str:
         """The text of a line (from 1), without its end."""
-        start = self._line_starts[line - 1]
-        end = self._line_starts[line] - 1 if line < len(self._line_starts) else len(self.text)
-        return self.text[start:end].rstrip("\r")
+        found = self._lines.get(line)
+        if found is None:
+            start = self._line_starts[line - 1]
+            is_last = line == len(self._line_starts)
+            end = len(self.text) if is_last else self._line_starts[line] - 1
+            found = self._lines[line] = self.text[start:end].rstrip("\r")
+        return found
 
     def text_of(self, span: Span) -> str:
         """The source text of a span, with runs of white space made one blank."""

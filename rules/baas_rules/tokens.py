@@ -13,8 +13,11 @@ from baas_rules.lexer import NEVER_ENDS, Kind, Lexer, Token
 from baas_rules.limits import COMPILED_BYTES_MAX, ERRORS_MAX, SOURCE_BYTES_MAX
 from baas_rules.source import Source, Span
 
+# Strings and comments that are never closed match too, up to where the lexer gives them up: looking
+# for the end of each in vain would take the square of the file's length.
 _LEFT_OUT: Final = re.compile(
-    r"""(?P<text>'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/|\s+""", re.DOTALL
+    r"""(?P<text>'(?:\\.|[^'\\\n])*'?|"(?:\\.|[^"\\\n])*"?)|//[^\n]*|/\*(?:.*?\*/|.*)|\s+""",
+    re.DOTALL,
 )
 STATEMENT_WORDS: Final = frozenset({"match", "allow", "function", "service", "let", "return"})
 

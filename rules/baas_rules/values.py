@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from baas_rules.errors import EvaluationError
 from baas_rules.limits import INT64_MAX, INT64_MIN
+from baas_rules.metering import charge
 
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -201,8 +202,10 @@ def freeze(value: Any) -> Any:
     if kind is float:
         return value if value == value else UniqueKey()
     if kind is list:
+        charge(len(value))
         return (list, tuple(map(freeze, value)))
     if isinstance(value, Mapping):
+        charge(len(value))
         return (dict, frozenset((key, freeze(item)) for key, item in value.items()))
     if kind is LatLng:
         return (kind, freeze(value.latitude), freeze(value.longitude))
@@ -220,6 +223,7 @@ def equals(a: Any, b: Any) -> bool:
         if kind in PLAIN:
             return bool(a == b)
         if kind is list:
+            charge(len(a))
             return len(a) == len(b) and all(map(equals, a, b))
         if kind is LatLng:
             return bool(a.latitude == b.latitude and a.longitude == b.longitude)
@@ -236,6 +240,7 @@ def equals(a: Any, b: Any) -> bool:
 def _equal_maps(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     if len(a) != len(b):
         return False
+    charge(len(a))
     return all(key in b and equals(value, b[key]) for key, value in a.items())
 
 
