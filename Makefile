@@ -80,8 +80,8 @@ cluster-check: .venv/.ready  ## The same, every member killed in turn (ROUNDS=�
 crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the long forms (ONLY=word)
 	@BAAS_CRASH=1 .venv/bin/pytest tests/faults -q --timeout 7200 $(if $(ONLY),-k "$(ONLY)")
 
-fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…), then fuzz-model
-	@BAAS_EFFORT=$(or $(EFFORT),50) .venv/bin/pytest -q -n $(PYTEST_WORKERS) --timeout 7200 \
+fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…), ten minutes of rules files, then fuzz-model
+	@BAAS_EFFORT=$(or $(EFFORT),50) BAAS_FUZZ_SECONDS=$(or $(SECONDS),600) .venv/bin/pytest -q -n $(PYTEST_WORKERS) --timeout 7200 \
 		tests/baas/model tests/baas/encoding tests/baas/database tests/conformance tests/rules tests/storage
 	@$(MAKE) --no-print-directory fuzz-model
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bulk_writes, loads, sdk
+from bench import bulk_writes, loads, rules, sdk
 from bench.loads import Figure
 from bench.servers import (
     Target,
@@ -60,6 +60,7 @@ def main() -> None:
         "--no-delay", action="store_true", help="leave out the run with 2 ms of sync delay"
     )
     parser.add_argument("--no-sdk", action="store_true", help="leave out the SDK's own table")
+    parser.add_argument("--rules-files", type=Path, help="a folder of rules files, to compile")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="baas-bench-") as folder:
         root = Path(folder)
@@ -71,6 +72,10 @@ def main() -> None:
         )
         if options.engine == "mongodb":
             compare_on_mongodb(root, options, fsync)
+            return
+        if options.only in "rules":
+            print(rules.table(options.rules_files), flush=True)
+        if options.only == "rules":
             return
         for server in options.servers.split(","):
             compare(server, root / server, options, delay=(None, 0), fsync=fsync)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import baas_rules
 import click
 
 from baas.cli.failures import CommandFailed
@@ -76,8 +77,9 @@ def with_target(command: Command) -> Command:
 def read_text(file: Path) -> str:
     """A file as UTF-8; `-` is stdin. Raises CommandFailed."""
     try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise CommandFailed(f"`{file}` is not UTF-8") from None
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return baas_rules.decode_source(data, name=str(file))
+    except baas_rules.RulesSyntaxError as error:
+        raise CommandFailed(f"`{file}`: {error}") from None
     except OSError as error:
         raise CommandFailed(f"`{file}` cannot be read: {error.strerror}") from None

@@ -36,7 +36,7 @@ from baas_rules.errors import (
     RulesSyntaxError,
     Severity,
 )
-from baas_rules.ruleset import Ruleset, check, lint
+from baas_rules.ruleset import Ruleset, check, decode_source, lint
 from baas_rules.values import Duration, LatLng, Path, RulesSet, Timestamp
 from baas_rules.yaml_values import TestFileError
 
@@ -78,6 +78,7 @@ __all__ = [
     "TestFileError",
     "Timestamp",
     "check",
+    "decode_source",
     "junit",
     "lint",
     "parse_cases",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from baas_rules.case_runner import run_cases
 from baas_rules.cases import parse_cases
-from baas_rules.errors import RulesError, Severity
-from baas_rules.ruleset import Ruleset, check, lint
+from baas_rules.errors import RulesError, RulesSyntaxError, Severity
+from baas_rules.ruleset import Ruleset, check, decode_source, lint
 
 _USAGE = "usage: python -m baas_rules check|lint|test FILE…\n"
 
@@ -29,10 +29,12 @@ def main(arguments: list[str]) -> int:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_source(path.read_bytes(), name=path.name)
+    except OSError as error:
         sys.stderr.write(f"{path}: cannot be read: {error}\n")
-        return None
+    except RulesSyntaxError as error:
+        sys.stdout.write(f"{path}: {error}\n")
+    return None
 
 
 def _check_file(path: Path) -> int:

@@ -236,6 +236,41 @@ def method(target: Run, name: str, arguments: tuple[Run, ...], *, counted: bool)
     return run
 
 
+def affects_only(new: Run, old: Run, allowed: frozenset[str], otherwise: Run) -> Run:
+    """`new.diff(old).affectedKeys().hasOnly([…])` of texts, for maps: without making the diff and
+    the set. `otherwise` is the same, for all values."""
+
+    def run(environment: Environment, frame: Frame) -> Any:
+        after = new(environment, frame)
+        if after.__class__ is dict:
+            before = old(environment, frame)
+            if before.__class__ is dict:
+                return _affects_only(after, before, allowed)
+        return otherwise(environment, frame)
+
+    return run
+
+
+def _affects_only(new: dict[str, Any], old: dict[str, Any], allowed: frozenset[str]) -> bool:
+    kept = 0
+    for key, value in new.items():
+        if key in old:
+            kept += 1
+            if key in allowed:
+                continue
+            other = old[key]
+            kind = value.__class__
+            if kind is other.__class__ and kind in PLAIN:
+                if value == other:
+                    continue
+            elif equals(value, other):
+                continue
+            return False
+        if key not in allowed:
+            return False
+    return kept == len(old) or all(key in new or key in allowed for key in old)
+
+
 def literal_matches(target: Run, pattern: Any) -> Run:
     try:
         matches = full_match(compile_pattern(pattern))

@@ -264,6 +264,32 @@ class Compiler:
             if found is not None:
                 return found
         target = self._compile(node.target, scope, names)
+        generic = self._method(node, target, scope, names)
+        if not self._counted:
+            return self._affects_only(node, generic, scope, names) or generic
+        return generic
+
+    def _affects_only(
+        self, node: ast.MethodCall, generic: Run, scope: Scope, names: _Names
+    ) -> Run | None:
+        """The most frequent chain of methods, as one closure."""
+        match node:
+            case ast.MethodCall(
+                name="hasOnly",
+                arguments=(allowed,),
+                target=ast.MethodCall(
+                    name="affectedKeys",
+                    arguments=(),
+                    target=ast.MethodCall(name="diff", arguments=(old,), target=new),
+                ),
+            ):
+                texts = _constant_list(allowed)
+                if texts is not None and all(text.__class__ is str for text in texts):
+                    runs = self._compile(new, scope, names), self._compile(old, scope, names)
+                    return closures.affects_only(*runs, frozenset(texts), generic)
+        return None
+
+    def _method(self, node: ast.MethodCall, target: Run, scope: Scope, names: _Names) -> Run:
         if node.name == "matches" and len(node.arguments) == 1:
             pattern = node.arguments[0]
             if isinstance(pattern, ast.Literal):

@@ -74,6 +74,11 @@ class Statements:
         self._counted: dict[int, Run] = {}
         self._counting = Compiler(service=made.service.name, counted=True)
 
+    def counted(self, asked: Asked) -> Asked:
+        """The same, with runs that keep to the limits."""
+        runs = tuple(self.counted_run(grant) for grant in asked.grants)
+        return Asked(asked.grants, runs, asked.weight)
+
     def counted_run(self, grant: Grant) -> Run:
         """As `grant.run`, keeping to EXPRESSIONS_MAX. Made when first needed."""
         condition = grant.allow.condition

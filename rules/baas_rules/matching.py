@@ -13,6 +13,7 @@ T = TypeVar("T")
 Captures = tuple[Any, ...]
 
 _STARTS_MAX = 256
+_SHAPES_MAX = 1024
 
 
 class _Node(Generic[T]):
@@ -37,6 +38,7 @@ class PathTree(Generic[T]):
             for segment in pattern:
                 node = _child(node, segment)
             node.items.append(item)
+        self._shapes: dict[tuple[str, tuple[str, ...]], list[tuple[T, Captures]] | None] = {}
         self._starts: dict[tuple[str, ...], list[tuple[_Node[T], Captures]] | None] = {}
 
     def match(self, path: tuple[str, ...]) -> list[tuple[T, Captures]]:
@@ -60,6 +62,42 @@ class PathTree(Generic[T]):
         for node, captures in starts:
             self._walk(node, path, 0, captures, found)
         return found
+
+    def match_document(self, database: str, path: tuple[str, ...]) -> list[tuple[T, Captures]]:
+        """As `match` of a document's full path. Where every id on the way is a wildcard's, what
+        covers a document depends on the collections alone, and is kept."""
+        shape = (database, path[::2])
+        kept = self._shapes.get(shape, ...)
+        if kept is ...:
+            kept = self._shape(("databases", database, "documents"), path)
+            if len(self._shapes) < _SHAPES_MAX:
+                self._shapes[shape] = kept
+        if kept is None:
+            return self.match_below(("databases", database, "documents"), path)
+        ids = path[1::2]
+        return [(item, captures + ids) for item, captures in kept]
+
+    def _shape(
+        self, prefix: tuple[str, ...], path: tuple[str, ...]
+    ) -> list[tuple[T, Captures]] | None:
+        """The items that cover a path, whatever its ids, with what the prefix binds; None if that
+        depends on the ids, or wildcards bind something else."""
+        starts = self._start(prefix)
+        if starts is None or len(path) % 2:
+            return None
+        for at, segment in enumerate(path):
+            further: list[tuple[_Node[T], Captures]] = []
+            for node, captures in starts:
+                of_id = at % 2 == 1
+                if node.recursive is not None or (node.literals if of_id else node.single):
+                    return None
+                found = node.single if of_id else node.literals.get(segment)
+                if found is not None:
+                    further.append((found, captures))
+            starts = further
+        if any(node.recursive is not None for node, _ in starts):
+            return None
+        return [(item, captures) for node, captures in starts for item in node.items]
 
     def _start(self, prefix: tuple[str, ...]) -> list[tuple[_Node[T], Captures]] | None:
         """Where walks are after the prefix. None if a recursive wildcard may reach beyond it."""

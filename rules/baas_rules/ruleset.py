@@ -28,6 +28,15 @@ from baas_rules.source import Source
 from baas_rules.steps import subject_of
 
 
+def decode_source(data: bytes, *, name: str = "firestore.rules") -> str:
+    """The text of a rules file, which is UTF-8. Raises RulesSyntaxError, with the place, if it is
+    not."""
+    text = data.decode("utf-8", "surrogateescape")
+    if text.isascii() or text.encode("utf-8", "surrogateescape") == text.encode("utf-8", "replace"):
+        return text
+    raise RulesSyntaxError(_errors(parse(Source(text, name))[1]))
+
+
 def check(source: str, *, name: str = "firestore.rules") -> list[Diagnostic]:
     """Every error and warning of a rules file, errors first. Never raises."""
     found = _analyse(Source(source, name))[1]

@@ -21,7 +21,7 @@ from baas_rules.environment import Documents, Environment, Run, Trace, Unresolve
 from baas_rules.errors import EvaluationError, LimitExceeded, RulesError
 from baas_rules.evaluator import Compiler
 from baas_rules.explain import reason_of
-from baas_rules.grants import Grant, Statements
+from baas_rules.grants import Askable, Asked, Grant, Statements
 from baas_rules.limits import EXPRESSIONS_MAX
 from baas_rules.list_proofs import ListProofs
 from baas_rules.matching import Captures
@@ -44,14 +44,15 @@ class ServiceRules:
 
     def decide(self, request: Request, documents: Documents) -> Decision:
         """As `Ruleset.decide`."""
-        if request.method not in self._askable:
+        askable = self._askable.get(request.method)
+        if askable is None:
             return DENIED
         environment = Environment(request, documents)
         unresolved: frozenset[Lookup] | None = None
         try:
-            for grants, captures in self._asked(request):
+            for asked, captures in self._asked(request, askable):
                 environment.captures = captures
-                for run in grants:
+                for run in asked.runs:
                     try:
                         if run(environment, ()) is True:
                             return settled(True, environment) if environment.lookups else ALLOWED
@@ -65,20 +66,15 @@ class ServiceRules:
             return undecided(unresolved)
         return settled(False, environment)
 
-    def _asked(self, request: Request) -> list[tuple[tuple[Run, ...], Captures]]:
+    def _asked(self, request: Request, askable: Askable) -> list[tuple[Asked, Captures]]:
         """The conditions that are asked, with what the wildcards of their matches bind."""
-        askable = self._askable[request.method]
         if request.service == DOCUMENT_SERVICE:
-            prefix = ("databases", request.database, "documents")
-            found = askable.tree.match_below(prefix, request.path)
+            found = askable.tree.match_document(request.database, request.path)
         else:
             found = askable.tree.match(request.path)
         if askable.is_light or sum(one.weight for one, _ in found) <= EXPRESSIONS_MAX:
-            return [(one.runs, captures) for one, captures in found]
-        return [
-            (tuple(self._statements.counted_run(grant) for grant in one.grants), captures)
-            for one, captures in found
-        ]
+            return found
+        return [(self._statements.counted(one), captures) for one, captures in found]
 
     # --- why -----------------------------------------------------------------------------------
 

@@ -30,6 +30,13 @@ class Timestamp:
     microseconds: int
     rest_nanos: int = 0
 
+    def __eq__(self, other: object) -> bool:
+        # What a dataclass makes builds two tuples each time.
+        if other.__class__ is not Timestamp:
+            return NotImplemented
+        assert isinstance(other, Timestamp)
+        return self.microseconds == other.microseconds and self.rest_nanos == other.rest_nanos
+
     def to_datetime(self) -> datetime:
         """UTC, without a zone, cut to microseconds."""
         return _EPOCH + timedelta(microseconds=self.microseconds)
@@ -173,12 +180,25 @@ class MapDiff:
         )
 
     def affected(self) -> RulesSet:
-        new, old = self.new, self.old
-        found = {
-            key: key for key, value in new.items() if key not in old or not equals(value, old[key])
-        }
-        found.update((key, key) for key in old if key not in new)
+        found = {key: key for key in self.affected_keys()}
         return RulesSet._of(found)
+
+    def affected_keys(self) -> Iterator[str]:
+        """Each key that came, went or changed, once."""
+        new, old = self.new, self.old
+        for key, value in new.items():
+            if key in old:
+                other = old[key]
+                kind = value.__class__
+                if kind is other.__class__ and kind in PLAIN:
+                    if value == other:
+                        continue
+                elif equals(value, other):
+                    continue
+            yield key
+        for key in old:
+            if key not in new:
+                yield key
 
 
 def _names(keys: Iterable[str]) -> RulesSet:
