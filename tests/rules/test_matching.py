@@ -8,7 +8,6 @@ from baas_rules.source import Span
 from hypothesis import given
 from hypothesis import strategies as st
 
-
 SEGMENTS = st.sampled_from(["a", "b", "{x}", "{y}", "{z=**}"])
 
 
