@@ -69,7 +69,10 @@ def test_check_lists_what_is_open_to_everybody(baas: Command) -> None:
 
 def test_check_of_what_is_no_text(baas: Command, file: Path) -> None:
     file.write_bytes(b"\xff\xfe")
-    assert baas("rules", "check", str(file)).err == f"error: `{file}` is not UTF-8\n"
+    told = baas("rules", "check", str(file)).err
+    assert told.startswith(
+        f"error: `{file}`: error: the text is not valid Unicode (line 1, column 1)"
+    )
     assert baas("rules", "check", "missing.rules").code == 2
 
 
