@@ -190,10 +190,13 @@ class QueryExecutor:
         """The numbers over the answer, by alias. Reads every document of it, and keeps none."""
         query = aggregated_query(query, aggregates)
         tally = Tally(aggregates)
+        source: _Source
         if query.limit is None and not query.offset:
             source = self._unordered(query, self.plan(query), None)
         else:
             source = self._answer(query)
+        if self._budget is not None and not isinstance(self.plan(query), CollectionScan):
+            source = _BudgetedSource(source, self._budget)
         async with aclosing(source):
             while (batch := await source.next_batch()) is not None:
                 if len(batch) <= SCAN_SLICE:
@@ -252,9 +255,13 @@ class QueryExecutor:
             case PointGet():
                 return _PointSource(self._snapshot, query, scan)
             case NameScan():
-                return _NameSource(self._snapshot, query, scan, wanted)
+                source: _Source = _NameSource(self._snapshot, query, scan, wanted)
             case IndexScan():
-                return _IndexSource(self._snapshot, query, scan, wanted)
+                source = _IndexSource(self._snapshot, query, scan, wanted)
+        # What is answer throughout may take as long as its reader does.
+        if scan.exact or self._budget is None:
+            return source
+        return _BudgetedSource(source, self._budget)
 
     # Without an index ----------------------------------------------------------------------------
 
@@ -379,6 +386,29 @@ class _Answer(_Source):
             kept = kept[: self._remaining]
             self._remaining -= len(kept)
         return project_all(kept, self._select)
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
+
+
+class _BudgetedSource(_Source):
+    """Another source, as long as reading from it has not taken too long."""
+
+    def __init__(self, source: _Source, budget: ReadBudget) -> None:
+        self._source = source
+        self._budget = budget
+
+    async def next_batch(self) -> Documents | None:
+        started = self._budget.start()
+        batch = await self._source.next_batch()
+        if not self._budget.spend(started) and batch is not None:
+            raise DeadlineExceeded(
+                f"reading what this query may need took over {self._budget.seconds_max:g} s; its"
+                " filters leave less than its index does, or it adds up too much: narrow it",
+                reason="QueryTooSlow",
+                details={"seconds": self._budget.seconds_max},
+            )
+        return batch
 
     async def aclose(self) -> None:
         await self._source.aclose()

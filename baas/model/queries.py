@@ -19,6 +19,7 @@ NAME = FieldPath(("__name__",))
 IN_VALUES_MAX = 30  # of `in` and `array-contains-any`
 NOT_IN_VALUES_MAX = 10
 INEQUALITY_FIELDS_MAX = 10
+TERMS_MAX = 100  # filters and orders together
 
 
 class Operator(Enum):
@@ -137,6 +138,12 @@ def check_query(query: Query, limits: Limits) -> None:
     if query.offset < 0:
         raise InvalidQuery(f"`offset` is {query.offset}; it must not be negative")
     leaves = list(field_filters(query.where))
+    if len(leaves) + len(query.order_by) > TERMS_MAX:
+        raise InvalidQuery(
+            f"{len(leaves)} filters and {len(query.order_by)} orders; "
+            f"together they may be at most {TERMS_MAX}",
+            reason="TooManyTerms",
+        )
     for leaf in leaves:
         _check_filter(leaf)
     _check_combination(leaves, query.where, limits)

@@ -115,7 +115,7 @@ def queries(draw: Any, *, windows: bool = True) -> Query:
     """Checked queries; without `windows` none has an offset, limit or selection."""
     collection = CollectionPath.parse(draw(st.sampled_from(COLLECTIONS)))
     is_group = draw(st.booleans())
-    chosen = draw(st.lists(st.sampled_from((*FIELDS, NAME)), unique=True, max_size=2))
+    chosen = draw(st.lists(st.sampled_from((*FIELDS, NAME)), unique=True, max_size=3))
     query = Query(
         collection,
         all_descendants=is_group,

@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from baas.clock import VirtualClock
+from baas.database.budget import ReadBudget
 from baas.database.executor import QueryExecutor
 from baas.database.indexes import IndexDefinition, Indexes, IndexField
 from baas.database.planner import CollectionScan, NameScan, PointGet, is_countable, plan_query
+from baas.errors import DeadlineExceeded
+from baas.model.aggregates import Aggregate, AggregateOperator
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import (
     NAME,
@@ -186,3 +190,22 @@ def test_names_need_no_index(query: Query, kind: type[Any]) -> None:
 def test_what_can_never_match_is_not_read() -> None:
     query = Query(CITIES, where=f("a", "in", [None, float("nan")]))
     assert plan_query(query, Indexes(), 0) == ()
+
+
+async def test_what_may_be_thrown_away_is_read_for_a_limited_time() -> None:
+    second = Query(CITIES, where=And((f("n", ">", 7), f("land", ">", 48))))
+    exact = Query(CITIES, where=f("n", ">", 7))
+    total = (Aggregate("n", AggregateOperator.SUM, FieldPath(("n",))),)
+    for query, is_refused in ((second, True), (exact, False)):
+        indexes = indexes_for(query)
+        snapshot = MemorySnapshot(DOCUMENTS, indexes)
+        budget = ReadBudget(VirtualClock(), 0.0)
+        reader = QueryExecutor(snapshot, indexes, indexes.generation, budget=budget)
+        if is_refused:
+            with pytest.raises(DeadlineExceeded):
+                await reader.run_query(query)
+        else:
+            assert len(await reader.run_query(query)) == 992
+        with pytest.raises(DeadlineExceeded) as caught:
+            await reader.aggregate(query, total)
+        assert caught.value.reason == "QueryTooSlow"

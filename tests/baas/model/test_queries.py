@@ -472,3 +472,19 @@ def test_get_field_tells_null_from_absent() -> None:
     for path in (FieldPath(("a", "c")), FieldPath(("a", "b", "c")), FieldPath(("x",))):
         with pytest.raises(KeyError):
             get_field({"a": {"b": None}}, path)
+
+
+def test_filters_and_orders_are_together_a_hundred_at_most() -> None:
+    def query(filters: int, orders: int) -> Query:
+        where = And(tuple(FieldFilter(A, Operator.EQUAL, n) for n in range(filters)))
+        return Query(
+            COLLECTION,
+            where=where,
+            order_by=tuple(Order(FieldPath((f"o{n}",))) for n in range(orders)),
+        )
+
+    check_query(query(60, 40), LIMITS)
+    with pytest.raises(InvalidQuery) as caught:
+        check_query(query(60, 41), LIMITS)
+    assert caught.value.reason == "TooManyTerms"
+    assert "60 filters and 41 orders" in caught.value.message
