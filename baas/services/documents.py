@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from baas.clock import (
     AUTOMATIC_ID_LENGTH,
@@ -30,7 +30,7 @@ from baas.errors import (
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import NO_PRECONDITION, VerifyWrite, Write, apply_write
-from baas.services.authorizer import Authorizer
+from baas.services.authorizer import Authorizer, DocumentReader
 from baas.services.caller import Caller
 from baas.services.context import Context
 
@@ -39,12 +39,6 @@ _READ_PATHS = 100
 
 First: TypeAlias = Callable[[Transaction, Callable[[], Authorizer]], Awaitable[None]]
 """What a commit does before it writes: it may read, and ask the rules that the commit rests on."""
-
-
-class DocumentReader(Protocol):
-    """A snapshot of now, or of then."""
-
-    async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,6 +264,7 @@ class _Check:
         state: TransactionState,
     ) -> None:
         self.conflicts: set[Key] = set()
+        self._runs = 0
         self._context = context
         self._caller = caller
         self._database = database
@@ -273,6 +274,7 @@ class _Check:
     async def run(self, transaction: Transaction, authorize: Callable[[], Authorizer]) -> None:
         """Raises PermissionDenied, TransactionConflict. May run several times."""
         self.conflicts.clear()
+        self._runs += 1
         # Here, for a commit that is repeated because its answer was lost gets it however late.
         _check_open(self._context, self._state)
         reads, is_bound = self._reads, not self._caller.bypasses_rules
@@ -290,11 +292,18 @@ class _Check:
             then = None if seen.update_time is None else seen.update_time.microseconds
             if then != _version(document):
                 self.conflicts.add(seen.path.segments)
+        if self._runs > 1:
+            # In its turn, with all others waiting behind it: queries are not asked once more.
+            self.conflicts.update(_query_key(asked.query) for asked in reads.queries)
+        self._check_no_conflicts()
         maximum = self._context.settings.limits.query_page_documents_max
         for asked in reads.queries:
             answer = await transaction.run_query(_bounded(asked.query, maximum))
             if digest_of(answer.documents) != asked.seen:
                 self.conflicts.add(_query_key(asked.query))
+        self._check_no_conflicts()
+
+    def _check_no_conflicts(self) -> None:
         if self.conflicts:
             raise TransactionConflict(
                 "what the transaction has read was changed meanwhile; begin it again"

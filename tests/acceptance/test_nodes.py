@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
-from baas_sdk import Client, Increment, PermissionDenied, RetryPolicy, errors
+from baas_sdk import Client, Increment, PermissionDenied, RetryPolicy, Transaction, errors
 
 from tests.processes import ServerProcess, checked
 
@@ -116,6 +117,51 @@ def test_what_one_node_answered_the_other_reads(nodes: Nodes, project: tuple[str
             writer.document("rooms/a/notes/n").set({"number": number})
             assert reader.document("rooms/a/notes/n").get().get("number") == number
             assert [found.id for found in reader.collection("rooms/a/notes").get()] == ["n"]
+
+
+def test_any_node_takes_any_step_of_a_transaction(nodes: Nodes, project: tuple[str, str]) -> None:
+    def ask(server: ServerProcess, verb: str, body: dict[str, Any]) -> httpx.Response:
+        url = f"{server.url}/api/v1/projects/{project[0]}/documents:{verb}"
+        return httpx.post(url, json=body, headers={"X-Api-Key": project[1]}, timeout=30)
+
+    with connect(nodes.one, project) as one:
+        counter = one.document("rooms/t/notes/n")
+        counter.set({"n": 1})
+        for number, (first, second) in enumerate(((nodes.one, nodes.two), (nodes.two, nodes.one))):
+            token = checked(ask(first, "begin-transaction", {}))["transaction"]
+            read = {"documents": [counter.path], "transaction": token}
+            found = checked(ask(second, "batch-get", read))
+            document = found["documents"][0]["document"]
+            assert document["fields"]["n"] == number + 1
+            body = {
+                "transaction": found["transaction"],
+                "reads": [{"path": counter.path, "update_time": document["update_time"]}],
+                "writes": [{"set": counter.path, "fields": {"n": number + 2}}],
+            }
+            checked(ask(first, "commit", body))
+            again = ask(second, "commit", body)
+            assert again.json()["error"]["reason"] == "TransactionConflict"
+        assert counter.get().get("n") == 3
+
+
+def test_two_nodes_count_with_one_counter(nodes: Nodes, project: tuple[str, str]) -> None:
+    """Lines are per node, so more attempts may be needed; no increment is lost."""
+
+    def count(server: ServerProcess) -> None:
+        with connect(server, project) as client:
+            counter = client.document("rooms/t/notes/n")
+
+            def add(transaction: Transaction) -> None:
+                n = counter.get(transaction=transaction).get("n") or 0
+                transaction.set(counter, {"n": n + 1})
+
+            for _ in range(10):
+                client.run_transaction(add, max_attempts=50)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, [nodes.one, nodes.two, nodes.one, nodes.two]))
+    with connect(nodes.one, project) as client:
+        assert client.document("rooms/t/notes/n").get().get("n") == 40
 
 
 def test_listener_on_the_other_node_hears_every_write_once_and_in_order(
