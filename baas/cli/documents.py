@@ -16,7 +16,7 @@ from baas.cli.output import note
 
 _CONDITION = re.compile(
     r"\s*(?P<field>(?:`(?:[^`\\]|\\.)*`|[^\s=!<>`])+)\s*"
-    r"(?P<op>==|!=|<=|>=|<|>|(?:array-contains-any|array-contains|not-in|in)(?=[\s\[]))\s*"
+    r"(?P<op>==|!=|<=|>=|<|>|(?:array-contains-any|array-contains|not-in|in)(?=[\s\[]))(?![=<>])\s*"
     r"(?P<value>.*?)\s*",
     re.DOTALL,
 )

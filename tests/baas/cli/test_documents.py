@@ -92,7 +92,7 @@ def test_conditions(text: str, expected: tuple[str, str, Any]) -> None:
     assert (found["field"], found["op"], found["value"]) == expected
 
 
-@pytest.mark.parametrize("text", ["age", "age 18", ">= 18", "", "age ~ 3"])
+@pytest.mark.parametrize("text", ["age", "age 18", ">= 18", "", "age ~ 3", "n <> 3", "n => 3"])
 def test_conditions_that_are_none(baas: Command, text: str) -> None:
     outcome = baas("document", "update", "users", "--where", text, "--set", "a=1", "-p", "chat")
     assert (outcome.code, "no condition" in outcome.err) == (2, True)
