@@ -186,10 +186,9 @@ class Authorizer:
         await self._check(request, reader, _Alone((change,)))
 
     @property
-    def looked_up(self) -> set[DocumentPath]:
-        """The documents that were looked at so far, whatever came of it."""
-        paths = (lookup_path(lookup) for lookup in self._documents)
-        return {path for path in paths if path is not None}
+    def looked_up(self) -> set[tuple[str, ...]]:
+        """The documents that were looked at so far, whatever came of it, by their segments."""
+        return {lookup.path for lookup in self._documents}
 
     async def check_write(
         self,

@@ -180,23 +180,27 @@ class _Wave:
 
     async def _check_rules(self, transaction: Transaction) -> None:
         make = await under_rules(self._context, self._caller, self._name, transaction, self._time)
+        authorizer = make()
         for number, change in enumerate(transaction.changes, 1):
-            authorizer = make()
+            if number % DECISIONS_PER_TURN == 0:
+                await asyncio.sleep(0)
             denial: PermissionDenied | None = None
             try:
                 await authorizer.check_change(change, transaction)
             except PermissionDenied as error:
                 denial = error
+            looked_up = authorizer.looked_up
+            if looked_up:
+                authorizer = make()  # each write is a question of its own
+            elif denial is None:
+                continue
             segments = change.path.segments
-            others = (path.segments for path in authorizer.looked_up)
-            if any(other in self._places and other != segments for other in others):
+            if any(other != segments and other in self._places for other in looked_up):
                 self.alone.append(self._places[segments])
                 transaction.leave_out(change.path)
             elif denial is not None:
                 self.failed[self._places[segments]] = denial
                 transaction.leave_out(change.path)
-            if number % DECISIONS_PER_TURN == 0:
-                await asyncio.sleep(0)
 
 
 def _told(result: CommitResult[None], body: _Wave) -> tuple[dict[int, BaasError], Sequence[int]]:
