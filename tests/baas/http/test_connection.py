@@ -8,13 +8,17 @@ import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from baas.app import App
 from baas.http.answers import Answer
 from baas.http.exchange import Exchange, in_task
 from baas.http.protocol import BoundedHttpProtocol
+from baas.http.routes import ROUTES
+from tests.baas.http.conftest import BASE, World
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
 IDLE_SECONDS = 1_000
@@ -48,8 +52,10 @@ class FakeTransport(asyncio.Transport):
 class Connection:
     """A connection to an application that answers with `done` after what the test does."""
 
-    def __init__(self, handle: Callable[[Exchange], Awaitable[Any]] | None = None) -> None:
-        config = uvicorn.Config(self, log_config=None, timeout_keep_alive=IDLE_SECONDS)  # type: ignore[arg-type]
+    def __init__(
+        self, handle: Callable[[Exchange], Awaitable[Any]] | None = None, app: App | None = None
+    ) -> None:
+        config = uvicorn.Config(app or self, log_config=None, timeout_keep_alive=IDLE_SECONDS)  # type: ignore[arg-type]
         config.load()
         self.state = ServerState()
         self.state.default_headers = [(b"date", b"today")]
@@ -93,6 +99,44 @@ async def test_what_needs_not_wait_is_answered_at_once_in_one_write() -> None:
     assert (exchange.method, exchange.path, exchange.query_string) == ("GET", "/a", b"b=c")
     assert exchange.address == "127.0.0.1"
     assert connection.state.total_requests == 1
+
+
+PROMPT: dict[str, tuple[str, str, dict[str, Any] | None]] = {
+    "get_document": ("GET", "/a/b", None),
+    "set_document": ("PUT", "/a/b", {"fields": {}}),
+    "update_document": ("PATCH", "/a/b", {"fields": {"n": 1}}),
+    "delete_document": ("DELETE", "/a/b", None),
+    "list_documents": ("GET", "/a?total=true", None),
+    "create_document": ("POST", "/a", {"fields": {}}),
+    "batch_get": ("POST", ":batch-get", {"documents": ["a/b"]}),
+    "commit": ("POST", ":commit", {"writes": [{"set": "a/b", "fields": {}}]}),
+    "run_query": (
+        "POST",
+        ":query",
+        {"query": {"collection": "a", "where": {"field": "n", "op": ">", "value": 0}}},
+    ),
+    "count": ("POST", ":count", {"query": {"collection": "a"}}),
+}
+
+
+@pytest.mark.parametrize("token", ["operator", "user"])
+async def test_prompt_routes_ask_for_no_task(world: World, token: str) -> None:
+    """Nor does what they need for the first time: databases that are opened, tokens, indexes."""
+    assert {route.handler.__name__ for route in ROUTES if route.is_prompt} == set(PROMPT)
+    connection = Connection(app=world.app)
+    secret = world.app.operator_token if token == "operator" else world.id_token
+    for name, (method, place, tree) in PROMPT.items():
+        body = b"" if tree is None else orjson.dumps(tree)
+        head = f"{method} {BASE}{place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
+        length = f"Content-Length: {len(body)}\r\n\r\n"
+        connection.transport.written.clear()
+        await connection.feed((head + length).encode() + body)
+        async with asyncio.timeout(20):
+            while not connection.transport.written:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        status = int(connection.transport.written[0][9:12])
+        allowed = {200, 201, 404} if token == "operator" else {200, 201, 403, 404}
+        assert status in allowed, (name, connection.transport.written)
 
 
 async def test_what_waits_goes_on_in_a_task_and_others_behind_it_wait() -> None:
