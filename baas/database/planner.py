@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from baas.database.indexes import (
     Index,
@@ -25,6 +25,7 @@ from baas.database.indexes import (
     collection_prefix,
 )
 from baas.encoding import keys
+from baas.model.documents import DocumentLike
 from baas.model.order import compare, is_equal
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.queries import (
@@ -36,21 +37,34 @@ from baas.model.queries import (
     Query,
     disjunctions,
     effective_orders,
+    get_field,
     is_inequality,
 )
 from baas.model.values import Reference, Value
 from baas.storage.engine import KeyRange
 
 
+class Gaps(Protocol):
+    """Where inequalities on the second field leave nothing, among the entries of one value of the
+    first."""
+
+    def around(self, document: DocumentLike) -> tuple[KeyRange, list[KeyRange]] | None:
+        """The keys of all entries that share the document's value, and those of them that can be in
+        the answer; None if that cannot be told."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class IndexScan:
     """Entries of one index. `spans` are disjoint and ascending; `descending` reads them backwards.
-    `exact`: every entry within them is a document of the disjunct, and occurs once."""
+    `exact`: every entry within them is a document of the disjunct, and occurs once. If not, `gaps`
+    may say where reading on is of no use."""
 
     index: Index
     spans: tuple[KeyRange, ...]
     descending: bool
     exact: bool
+    gaps: Gaps | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +237,15 @@ class _Disjunct:
             else:
                 value = self.equal[field.path]
             prefix += self._encode(value, field.descending)
-        spans = tuple(self._spans(prefix, index.definition.fields[fixed:]))
-        return IndexScan(index, spans, self.descending, self.exact)
+        ordered = index.definition.fields[fixed:]
+        spans = tuple(self._spans(prefix, ordered))
+        return IndexScan(index, spans, self.descending, self.exact, self._gaps(prefix, ordered))
+
+    def _gaps(self, prefix: bytes, ordered: Sequence[IndexField]) -> Gaps | None:
+        if len(ordered) < 2:
+            return None
+        second = [item for item in self.inequalities if item.field == ordered[1].path]
+        return _Gaps(self, prefix, ordered, second) if second else None
 
     def _find_index(self, indexes: Indexes, generation: int) -> Index | None:
         wanted = self.definition
@@ -266,7 +287,7 @@ class _Disjunct:
             elif head.path == NAME:
                 spans = self._narrow_by_name(spans, prefix, item)
             else:
-                spans = self._narrow(spans, prefix, head, item)
+                spans = self.narrow(spans, prefix, head, item)
         lower, upper = whole.start, whole.end
         for cursor, is_start in ((self.query.start, True), (self.query.end, False)):
             if cursor is None:
@@ -290,7 +311,7 @@ class _Disjunct:
                 return KeyRange(prefix + b"\x02", keys.prefix_end(prefix))
         return KeyRange(prefix, keys.prefix_end(prefix))
 
-    def _narrow(
+    def narrow(
         self, spans: list[KeyRange], prefix: bytes, field: IndexField, item: FieldFilter
     ) -> list[KeyRange]:
         operator, value = item.operator, item.value
@@ -408,6 +429,34 @@ class _Disjunct:
             assert lower is not None
             return lower, None
         return b"", above if with_equal else at
+
+
+class _Gaps:
+    """See `Gaps`."""
+
+    def __init__(
+        self,
+        disjunct: _Disjunct,
+        prefix: bytes,
+        ordered: Sequence[IndexField],
+        second: Sequence[FieldFilter],
+    ) -> None:
+        self._disjunct = disjunct
+        self._prefix = prefix
+        self._first_field, self._second_field = ordered[0], ordered[1]
+        self._second = second
+
+    def around(self, document: DocumentLike) -> tuple[KeyRange, list[KeyRange]] | None:
+        field = self._first_field
+        key = keys.encode_value(get_field(document.fields, field.path), field.descending)
+        if keys.is_cut(key):
+            return None
+        base = self._prefix + key
+        whole = KeyRange(base, keys.prefix_end(base))
+        spans = [whole]
+        for item in self._second:
+            spans = self._disjunct.narrow(spans, base, self._second_field, item)
+        return whole, spans
 
 
 def _regardless_of_direction(fields: Iterable[IndexField]) -> set[tuple[FieldPath, bool]]:

@@ -459,7 +459,10 @@ _PROJECTS: dict[str, Schema] = {
             "state": {"enum": ["building", "ready"]},
             "scanned": {**_COUNT, "description": "documents that building it has looked at"},
             "pinned": {"type": "boolean", "description": "kept however long no query uses it"},
-            "uses": {**_COUNT, "description": "queries planned on it since this server's start"},
+            "uses": {
+                **_COUNT,
+                "description": "how often a plan of this server used it",
+            },
             "used": {**_or_null(_TIME), "description": "when one last was, to about a day"},
         }
     ),

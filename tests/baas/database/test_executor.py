@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -10,9 +12,17 @@ from baas.database.indexes import Index, IndexDefinition, Indexes
 from baas.database.planner import CollectionScan, plan_query
 from baas.encoding.documents import StoredDocument
 from baas.model.aggregates import Aggregate, AggregateOperator, Tally, aggregated_query
-from baas.model.paths import FieldPath
-from baas.model.queries import Query, document_order, matches
-from tests.baas.database.arbitrary import databases, queries
+from baas.model.paths import CollectionPath, FieldPath
+from baas.model.queries import (
+    And,
+    FieldFilter,
+    Operator,
+    Order,
+    Query,
+    document_order,
+    matches,
+)
+from tests.baas.database.arbitrary import databases, queries, stored
 from tests.baas.database.memory import MemorySnapshot
 from tests.effort import examples
 
@@ -95,3 +105,41 @@ async def test_numbers_are_those_of_the_documents_that_filtering_would_leave(
         reader = QueryExecutor(MemorySnapshot(documents, indexes), indexes, indexes.generation)
         found = await reader.aggregate(query, tuple(chosen))
         assert repr(found) == repr(tally.results())
+
+
+_BOTH = st.one_of(st.integers(0, 5), st.sampled_from(["a", "b", None]))
+_RANGES = ("<", "<=", ">", ">=", "!=")
+
+
+@st.composite
+def two_inequalities(draw: Any) -> Query:
+    a, b = FieldPath(("a",)), FieldPath(("b",))
+    filters = [
+        FieldFilter(field, Operator(draw(st.sampled_from(_RANGES))), draw(st.integers(0, 5)))
+        for field in (a, b, draw(st.sampled_from((a, b))))
+    ]
+    orders = [Order(field, draw(st.booleans())) for field in draw(st.permutations((a, b)))]
+    return Query(
+        CollectionPath(("c",)),
+        where=And(tuple(filters)),
+        order_by=tuple(orders[: draw(st.integers(0, 2))]),
+        limit=draw(st.sampled_from((None, 2, 5))),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_batches")
+@given(query=two_inequalities(), pairs=st.lists(st.tuples(_BOTH, _BOTH), min_size=8, max_size=30))
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
+async def test_what_a_second_inequality_rules_out_is_passed_over(
+    query: Query, pairs: list[tuple[Any, Any]]
+) -> None:
+    documents = [
+        stored(query.collection.document(f"d{at}"), {"a": a, "b": b})
+        for at, (a, b) in enumerate(pairs)
+    ]
+    indexes = indexes_for(query)
+    reader = QueryExecutor(MemorySnapshot(documents, indexes), indexes, indexes.generation)
+    found = await reader.run_query(query)
+    wanted = expected(query, documents)
+    assert [document.path for document in found] == [document.path for document in wanted]
