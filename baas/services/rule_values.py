@@ -12,6 +12,7 @@ from baas_rules.decision import (
     Auth,
     Constraint,
     FieldConstraint,
+    ListBound,
     ListOrder,
     ListRequest,
     ResourceDocument,
@@ -22,7 +23,7 @@ from baas_rules.values import Timestamp as RuleTimestamp
 from baas.database.names import DatabaseName
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
-from baas.model.queries import And, FieldFilter, Filter, Or, Query
+from baas.model.queries import NAME, And, FieldFilter, Filter, Or, Query, effective_orders
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, GeoPoint, Reference, Value, Vector
 from baas.services.caller import Caller, CallerKind
@@ -152,7 +153,27 @@ def list_request(
         limit=query.limit,
         offset=query.offset,
         database=name.database,
+        bounds=_bounds(query, rule_root(name)),
     )
+
+
+def _bounds(query: Query, root: Root) -> tuple[ListBound, ...]:
+    """What the cursors tell of the field that the query is ordered by first."""
+    if query.start is None and query.end is None:
+        return ()
+    first = effective_orders(query)[0]
+    if first.field == NAME:
+        return ()
+    made: list[ListBound] = []
+    for cursor, is_start in ((query.start, True), (query.end, False)):
+        if cursor is None:
+            continue
+        # Of several values, all but the last may be reached.
+        included = len(cursor.values) > 1 or cursor.before is is_start
+        is_lower = is_start is not first.descending
+        operator: Any = (">" if is_lower else "<") + ("=" if included else "")
+        made.append(ListBound(first.field.segments, operator, rule_value(cursor.values[0], root)))
+    return tuple(made)
 
 
 def _constraint(where: Filter, root: Root) -> Constraint:

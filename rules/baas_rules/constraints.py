@@ -21,15 +21,19 @@ from baas_rules.decision import (
     AnyOf,
     Constraint,
     FieldConstraint,
+    ListBound,
     ListRequest,
     Segments,
 )
 from baas_rules.operators import document_name
-from baas_rules.values import LatLng, Path, type_name
+from baas_rules.values import LatLng, Path, Timestamp, type_name
 
 _DISJUNCTS_MAX: Final = 100
 _VARIANTS_MAX: Final = 16
 _NAME: Final = ("__name__",)
+_COMPARED: Final = frozenset({int, float, str, Timestamp})
+
+Bound = tuple[Any, bool]  # and whether it is included
 
 
 def disjuncts(where: Constraint | None) -> list[tuple[FieldConstraint, ...]]:
@@ -120,6 +124,10 @@ def subject(request: ListRequest, alternative: tuple[FieldConstraint, ...]) -> S
     for ordering in request.order_by:
         if ordering.field != _NAME:
             _at(root, ordering.field)  # a document without the field is not returned
+    for bound in request.bounds:
+        _gather_kinds(_at(root, bound.field), bound)
+    for bound in request.bounds:
+        _gather_position(_at(root, bound.field), bound)
     data = _abstract(root, ())
     assert isinstance(data, PartialMap)
     return Subject(data, path)
@@ -173,9 +181,52 @@ def _gather_bound(found: _Field, operator: str, value: Any) -> None:
     if value != value:
         return  # NaN, which bounds nothing
     if operator in ("<", "<="):
-        found.upper = (value, operator == "<=")
+        found.upper = _tighter(found.upper, (value, operator == "<="), upper=True)
     else:
-        found.lower = (value, operator == ">=")
+        found.lower = _tighter(found.lower, (value, operator == ">="), upper=False)
+
+
+def _tighter(known: Bound | None, other: Bound, *, upper: bool) -> Bound:
+    """Of two bounds that both hold, the one that says more, where that can be told."""
+    if known is None:
+        return other
+    a, b = known[0], other[0]
+    comparable = a.__class__ is b.__class__ or {type_name(a), type_name(b)} <= NUMBER
+    if not comparable or a.__class__ not in _COMPARED:
+        return other
+    if a == b:
+        return (a, known[1] and other[1])
+    return known if (a < b) is upper else other
+
+
+# In the order over all values, types come one after another.
+_ORDER_OF_KINDS: Final = (
+    frozenset({"null"}),
+    frozenset({"bool"}),
+    NUMBER,
+    *(frozenset({kind}) for kind in ("timestamp", "string", "bytes", "path", "latlng", "list")),
+    frozenset({"map"}),
+)
+
+
+def _gather_kinds(found: _Field, bound: ListBound) -> None:
+    """A cursor leaves the types on its side of the order."""
+    own = _range_kinds(bound.value)
+    if own not in _ORDER_OF_KINDS:
+        return
+    at = _ORDER_OF_KINDS.index(own)
+    left = _ORDER_OF_KINDS[at:] if bound.operator in (">", ">=") else _ORDER_OF_KINDS[: at + 1]
+    kinds = frozenset[str]().union(*left)
+    found.kinds = kinds if found.kinds is None else (kinds & found.kinds) or found.kinds
+
+
+def _gather_position(found: _Field, bound: ListBound) -> None:
+    """Where only values of its type are left, a cursor is as a bound of the filter."""
+    if found.kinds is not None and found.kinds <= _range_kinds(bound.value):
+        kinds = found.kinds
+        found.kinds = _range_kinds(bound.value)
+        _gather_bound(found, bound.operator, bound.value)
+        found.kinds = kinds
 
 
 def _range_kinds(value: Any) -> frozenset[str]:

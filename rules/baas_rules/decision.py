@@ -108,6 +108,16 @@ class ListOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ListBound:
+    """Where a query's cursor makes it start or end, as its first ordering tells it: in the order
+    over all values, in which types come one after another."""
+
+    field: Segments
+    operator: Literal["<", "<=", ">", ">="]
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class ListRequest:
     """One query, as the rules' `list`.
 
@@ -124,6 +134,7 @@ class ListRequest:
     limit: int | None = None
     offset: int = 0
     database: str = "(default)"
+    bounds: tuple[ListBound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ FILES is a folder with the public files that CASES/files.tsv and CASES/rules.tsv
 layout: they are known by their SHA-256. CASES has those lists and the `*.jsonl` cases; without it,
 they are looked for below FILES. Neither is part of this repository. Prints how many files parse and
 how many cases agree, each disagreement, and what is absent; exits with 1 unless all that is there
-parses and agrees.
+parses and agrees. Other files called `*.rules` below FILES, which no list names, are parsed,
+checked and linted too; how many have errors, and which, is told, but is no failure: some are broken
+on purpose, or were mended by their authors.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from baas_rules import (
     Severity,
     Timestamp,
     check,
+    lint,
 )
 from baas_rules.decision import OBJECT_SERVICE
 from baas_rules.parser import parse
@@ -61,6 +64,8 @@ class Report:
     agreeing: int = 0
     differing: list[str] = field(default_factory=list)
     absent_cases: int = 0
+    others: int = 0
+    other_errors: list[str] = field(default_factory=list)
 
 
 def files_by_hash(folder: FilePath) -> dict[str, FilePath]:
@@ -93,6 +98,19 @@ def check_files(files: Mapping[str, FilePath], cases: FilePath, report: Report) 
         refused = [one for one in check(text) if one.severity is Severity.ERROR]
         if refused:
             report.refused.append(f"{label}\n{refused[0]}")
+
+
+def check_others(files: Mapping[str, FilePath], cases: FilePath, report: Report) -> None:
+    listed = {row["sha256"] for name in ("files.tsv", "rules.tsv") for row in _table(cases / name)}
+    for digest, path in files.items():
+        if digest in listed or path.suffix != ".rules":
+            continue
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        report.others += 1
+        errors = [one for one in check(text) if one.severity is Severity.ERROR]
+        if errors:
+            report.other_errors.append(f"{path.name}: {errors[0].message}")
+        lint(text)
 
 
 def check_cases(files: Mapping[str, FilePath], cases: FilePath, report: Report) -> None:
@@ -305,14 +323,17 @@ def main(arguments: list[str]) -> int:
     report = Report()
     check_files(files, cases, report)
     check_cases(files, cases, report)
+    check_others(files, cases, report)
     for text in (*report.unparsed, *report.refused, *report.differing):
         sys.stdout.write(f"{text}\n\n")
+    sys.stdout.writelines(f"{text}\n" for text in report.other_errors)
     sys.stdout.write(
         f"files: {report.parsed} parsed, {len(report.unparsed)} not, "
         f"{len(report.refused)} of the parsed refused by the checker, "
         f"{len(report.absent_files)} absent\n"
         f"cases: {report.agreeing} agreeing, {len(report.differing)} differing, "
         f"{report.absent_cases} absent\n"
+        f"files that are not listed: {report.others}, with errors: {len(report.other_errors)}\n"
     )
     return 1 if report.unparsed or report.differing else 0
 

@@ -129,6 +129,7 @@ def test_everything_agrees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == (
         "files: 2 parsed, 0 not, 0 of the parsed refused by the checker, 0 absent\n"
         "cases: 9 agreeing, 0 differing, 0 absent\n"
+        "files that are not listed: 0, with errors: 0\n"
     )
 
 
@@ -164,3 +165,15 @@ def test_the_example_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
     assert found is not None
     exec(found.group(1), {})
     assert "get of /notes/n1 is denied" in capsys.readouterr().out
+
+
+def test_files_that_no_list_names_are_read_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_world(tmp_path, [], documents=DOCUMENTS)
+    (tmp_path / "other.rules").write_text(OBJECTS + "// another", encoding="utf-8")
+    (tmp_path / "broken.rules").write_bytes(b"service \xff {")
+    assert main([str(tmp_path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "broken.rules: the text is not valid Unicode"
+    assert told[-1] == "files that are not listed: 2, with errors: 1"

@@ -12,6 +12,7 @@ from baas_rules import (
     Constraint,
     FieldConstraint,
     LatLng,
+    ListBound,
     ListOrder,
     ListRequest,
     Lookup,
@@ -583,3 +584,42 @@ def test_an_explanation_in_full() -> None:
         "    request.auth.uid is 'ada'\n"
         'hint: add where("owner", "==", request.auth.uid) to the query'
     )
+
+
+BETWEEN_NUMBERS = (ListBound(("n",), ">=", 5), ListBound(("n",), "<", 10))
+
+
+@pytest.mark.parametrize(
+    ("condition", "bounds", "proved"),
+    [
+        ("resource.data.n >= 5 && resource.data.n < 10", BETWEEN_NUMBERS, True),
+        ("resource.data.n > 5", BETWEEN_NUMBERS, False),
+        ("resource.data.n < 10", BETWEEN_NUMBERS[1:], False),  # null comes before all numbers
+        ("resource.data.n >= 5", BETWEEN_NUMBERS[:1], False),  # and texts behind them
+        ("resource.data.n != null", BETWEEN_NUMBERS[:1], True),
+        ("!(resource.data.n is string)", BETWEEN_NUMBERS[1:], True),
+        ("resource.data.n is number", BETWEEN_NUMBERS, True),
+    ],
+)
+def test_cursors_bound_what_a_query_returns(
+    condition: str, bounds: tuple[ListBound, ...], proved: bool
+) -> None:
+    rules = ruleset(f"match /a/{{id}} {{ allow list: if {condition}; }}")
+    asked = ListRequest(("a",), ADA, NOW, order_by=(ListOrder(("n",)),), bounds=bounds)
+    assert rules.prove_list(asked, {}).allowed is proved
+
+
+def test_a_cursor_narrows_the_filter_of_its_field() -> None:
+    rules = ruleset("match /a/{id} { allow list: if resource.data.n >= 5; }")
+    where = FieldConstraint(("n",), ">", 0)
+    for value, proved in ((5, True), (4, False), (-1, False)):
+        bounds = (ListBound(("n",), ">=", value),)
+        asked = ListRequest(("a",), ADA, NOW, where=where, bounds=bounds)
+        assert rules.prove_list(asked, {}).allowed is proved
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 5), (5, 0)])
+def test_of_two_bounds_of_one_field_the_tighter_counts(first: int, second: int) -> None:
+    rules = ruleset("match /a/{id} { allow list: if resource.data.n >= 5; }")
+    where = AllOf(tuple(FieldConstraint(("n",), ">=", value) for value in (first, second)))
+    assert rules.prove_list(ListRequest(("a",), ADA, NOW, where=where), {}).allowed

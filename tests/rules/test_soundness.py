@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from typing import Any
 
@@ -20,6 +20,7 @@ from baas_rules import (
     Auth,
     Constraint,
     FieldConstraint,
+    ListBound,
     ListOrder,
     ListRequest,
     Lookup,
@@ -34,11 +35,23 @@ from baas_rules.lists import query_map
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
+from baas.database.names import DatabaseName
 from baas.model.documents import Document
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Order, Query, matches
+from baas.model.queries import (
+    And,
+    Cursor,
+    FieldFilter,
+    Filter,
+    Operator,
+    Or,
+    Order,
+    Query,
+    matches,
+)
 from baas.model.timestamps import Timestamp as StoredTimestamp
 from baas.model.values import Reference
+from baas.services.rule_values import list_request
 from tests.effort import examples
 from tests.rules.worlds import ROOT, ruleset
 
@@ -76,6 +89,8 @@ ROLES: dict[Lookup, ResourceDocument | None] = {
     Lookup(("roles", "d1")): None,
 }
 
+Cursors = tuple[Cursor | None, Cursor | None]
+
 # --- queries -----------------------------------------------------------------------------------
 
 
@@ -97,7 +112,9 @@ def _reference(path: Path) -> Reference:
     return Reference(DocumentPath(path.segments[3:]))
 
 
-def returned(request: ListRequest, documents: list[ResourceDocument]) -> list[ResourceDocument]:
+def returned(
+    request: ListRequest, documents: list[ResourceDocument], cursors: Cursors = (None, None)
+) -> list[ResourceDocument]:
     """The documents that the query returns."""
     parent = None
     if request.group and request.collection[:-1]:
@@ -110,6 +127,8 @@ def returned(request: ListRequest, documents: list[ResourceDocument]) -> list[Re
         order_by=tuple(
             Order(FieldPath(order.field), order.descending) for order in request.order_by
         ),
+        start=cursors[0],
+        end=cursors[1],
     )
     return [one for one in documents if matches(query, _stored(one))]
 
@@ -269,8 +288,10 @@ def test_what_is_proved_holds_for_every_document(
     choice = Random(seed)
     for _ in range(80):
         where, order_by = choice.choice(POOL), choice.choice(ORDERS)
-        request = ListRequest(("things",), auth, NOW, False, where, order_by, limit)
-        check_sound(rules, request, ROLES, returned_things)
+        cursors = choice.choice(CURSORS) if order_by else CURSORS[0]
+        bounds = bounds_of(order_by, cursors)
+        request = ListRequest(("things",), auth, NOW, False, where, order_by, limit, bounds=bounds)
+        check_sound(rules, request, ROLES, partial(returned_things, cursors=cursors))
 
 
 def _pool() -> list[Constraint | None]:
@@ -303,27 +324,56 @@ ORDERS: list[tuple[ListOrder, ...]] = [
 ]  # fmt: skip
 
 
+def _cursors() -> list[Cursors]:
+    values: list[Any] = [None, True, 0, 1, 1.5, math.nan, "x", "ada", [1], {"x": 1.0}]
+    choice = Random(2)
+    made: list[Cursors] = [(None, None)] * 40
+    for _ in range(80):
+        start, end = (
+            choice.choice([None, Cursor((choice.choice(values),), choice.random() < 0.5)])
+            for _ in range(2)
+        )
+        made.append((start, end))
+    return made
+
+
+CURSORS: list[Cursors] = _cursors()
+
+
+def bounds_of(order_by: tuple[ListOrder, ...], cursors: Cursors) -> tuple[ListBound, ...]:
+    """As the server tells the rules of them."""
+    query = Query(
+        CollectionPath(("things",)),
+        order_by=tuple(Order(FieldPath(one.field), one.descending) for one in order_by),
+        start=cursors[0],
+        end=cursors[1],
+    )
+    return list_request(query, DatabaseName("p", "(default)"), None, NOW).bounds
+
+
 @lru_cache(maxsize=4096)
-def _returned_things(where: _ById, order_by: tuple[ListOrder, ...]) -> list[ResourceDocument]:
-    request = ListRequest(("things",), None, NOW, where=where.constraint, order_by=order_by)
-    return returned(request, DOCUMENTS)
+def _returned_things(
+    where: _ById, order_by: tuple[ListOrder, ...], cursors: _ById
+) -> list[ResourceDocument]:
+    request = ListRequest(("things",), None, NOW, where=where.value, order_by=order_by)
+    return returned(request, DOCUMENTS, cursors.value)
 
 
 class _ById:
-    """A filter as a key: it holds lists, which cannot be one."""
+    """A filter, or cursors, as a key: they hold lists, which cannot be one."""
 
-    def __init__(self, constraint: Constraint | None) -> None:
-        self.constraint = constraint
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and other.constraint is self.constraint
+        return isinstance(other, _ById) and other.value is self.value
 
     def __hash__(self) -> int:
-        return id(self.constraint)
+        return id(self.value)
 
 
-def returned_things(request: ListRequest) -> list[ResourceDocument]:
-    return _returned_things(_ById(request.where), request.order_by)
+def returned_things(request: ListRequest, cursors: Cursors = CURSORS[0]) -> list[ResourceDocument]:
+    return _returned_things(_ById(request.where), request.order_by, _ById(cursors))
 
 
 def check_sound(
