@@ -45,6 +45,7 @@ from baas.http.logs import AccessLog, configure_logs
 from baas.http.protocol import BoundedHttpProtocol
 from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
+from baas.projects.ttl import TtlPolicies
 from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.context import Context
 from baas.services.denial_traces import DenialTraces
@@ -52,6 +53,7 @@ from baas.services.job_runner import JobRunner
 from baas.services.jobs import UpdateByQuery
 from baas.services.listen import ListenHub
 from baas.services.proofs import Proofs
+from baas.services.ttl_runner import TtlRunner
 from baas.settings import Settings
 from baas.storage.sqlite_store import SqliteStore
 from baas.storage.store import Store
@@ -86,6 +88,7 @@ class App:
         self.operator_token = OPERATOR_PREFIX + secrets.token_urlsafe(32)
         self.setup_token: str | None = None
         self.collector: Collector | None = None
+        self.expiry: TtlRunner | None = None
         self._clock = clock
         self._url = url
         self._pid = pid or os.getpid()
@@ -227,12 +230,18 @@ class App:
             denials=denials,
             proofs=Proofs(),
             jobs=jobs,
+            ttl_policies=TtlPolicies(
+                databases, clock, node=node, most=settings.limits.ttl_policies_max
+            ),
             operator_token=self.operator_token,
             wake_jobs=lambda: runner.wake(),
         )
         runner = JobRunner(context, lambda tree: UpdateByQuery(*decode_update_by_query(tree)))
         stack.push_async_callback(runner.close)
         runner.start()
+        self.expiry = TtlRunner(context)
+        stack.push_async_callback(self.expiry.close)
+        self.expiry.start()
         return context
 
     @contextlib.contextmanager

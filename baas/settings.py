@@ -68,6 +68,7 @@ class Limits:
         200, "password checks that may wait before newcomers are refused"
     )
     collection_indexes_max: int = _setting(64, "most indexes made on demand for one collection id")
+    ttl_policies_max: int = _setting(100, "most policies of expiry of one database")
     ruleset_bytes_max: int = _setting(256 * 1024, "largest ruleset source")
     rules_tests_bytes_max: int = _setting(256 * 1024, "largest file of rules tests run by a server")
     rules_tests_seconds_max: int = _setting(10, "longest run of rules tests on a server")

@@ -21,6 +21,7 @@ from baas.cli.queries import query_command
 from baas.cli.rules import rules_group
 from baas.cli.serve import serve_command
 from baas.cli.transfer import export_command, import_command
+from baas.cli.ttl import ttl_group
 from baas.errors import BaasError
 
 
@@ -45,6 +46,7 @@ for _command in (
     object_group,
     document_group,
     job_group,
+    ttl_group,
     user_group,
     admin_group,
     import_command,

@@ -115,6 +115,10 @@ class Committer:
     def is_busy(self) -> bool:
         return bool(self._queue) or (self._task is not None and self._wakeup is None)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
     def check_queue(self) -> None:
         """Raises ResourceExhausted if too many commits wait, Unavailable after `close`."""
         if self._is_closed:

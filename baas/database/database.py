@@ -449,6 +449,11 @@ class Database:
         return self._committer.commit_clock.is_behind
 
     @property
+    def waiting_commits(self) -> int:
+        """How many commits wait for those before them."""
+        return self._committer.waiting
+
+    @property
     def is_in_use(self) -> bool:
         """Whether closing it now would cut somebody off."""
         return (

@@ -30,6 +30,7 @@ from baas.http import (
     rules_trials,
     transactions,
     transfer,
+    ttl,
 )
 from baas.http.answers import Answer
 from baas.http.authentication import Access
@@ -117,6 +118,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _M + "/databases/{database}/documents:export", transfer.export_documents, _ADMIN, "Export documents as JSON lines", None, None, ("collection",)),
     Route("POST", _M + "/databases/{database}/documents:delete-recursive", jobs.delete_recursive, _ADMIN, "Delete a document or collection with all below, as a job; not atomic", "DeleteRecursiveBody", "Job", (), 202),
     Route("POST", _M + "/databases/{database}/documents:update-by-query", jobs.update_by_query, _ADMIN, "Update every document of a query, as a job; not atomic", "UpdateByQueryBody", "Job", (), 202),
+    Route("GET", _M + "/databases/{database}/ttl", ttl.list_policies, _ADMIN, "List what expires", None, "TtlPolicyList"),
+    Route("PUT", _M + "/databases/{database}/ttl/{collection}", ttl.set_policy, _ADMIN, "Let documents of a collection group expire at the time in a field", "TtlBody", "TtlPolicy", (), 201),
+    Route("DELETE", _M + "/databases/{database}/ttl/{collection}", ttl.delete_policy, _ADMIN, "Let documents expire no more", None, "Empty"),
     Route("GET", _M + "/jobs", jobs.list_jobs, _ADMIN, "List jobs, newest first", None, "JobList"),
     Route("POST", _M + "/jobs/{id}:cancel", jobs.cancel_job, _ADMIN, "End a job after the chunk that it is at", None, "Job"),
     Route("GET", _M + "/jobs/{id}", jobs.get_job, _ADMIN, "One job, with its progress", None, "Job"),

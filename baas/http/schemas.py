@@ -505,6 +505,18 @@ _PROJECTS: dict[str, Schema] = {
             ),
         }
     ),
+    "TtlPolicy": _object(
+        {
+            "collection": {**_TEXT, "description": "of every collection with this id"},
+            "field": _FIELD,
+            "created": _TIME,
+            "deleted": {**_COUNT, "description": "documents so far"},
+            "last_deletion": _MOMENT,
+            "error": {**_or_null(_TEXT), "description": "why the last round failed"},
+        }
+    ),
+    "TtlBody": _object({"field": _FIELD}),
+    "TtlPolicyList": _object({"policies": _list(_ref("TtlPolicy"))}),
     "JobList": _object({"jobs": _list(_ref("Job"))}),
     "CollectionList": _object({"collections": _list(_TEXT)}),
 }

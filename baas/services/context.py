@@ -17,6 +17,7 @@ from baas.database.registry import Databases
 from baas.errors import BaasError
 from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
+from baas.projects.ttl import TtlPolicies
 from baas.services.denial_traces import DenialTraces
 from baas.services.proofs import Proofs
 from baas.settings import Settings
@@ -41,6 +42,7 @@ class Context:
     secret: ServerSecret
     denials: DenialTraces
     jobs: Jobs
+    ttl_policies: TtlPolicies
     proofs: Proofs
     operator_token: str = field(repr=False)
     wake_jobs: Callable[[], None] = lambda: None

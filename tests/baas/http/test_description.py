@@ -204,6 +204,10 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     line = orjson.dumps({"path": "a/z", "fields": {}})
     await send(operator, "POST", f"{ADMIN}/databases/(default)/documents:import", content=line)
     await use_jobs(operator, described)
+    expiry = f"{ADMIN}/databases/(default)/ttl"
+    await send(operator, "PUT", f"{expiry}/sessions", json={"field": "expires"})
+    await send(operator, "GET", expiry)
+    await send(operator, "DELETE", f"{expiry}/sessions")
     await use_objects(world, described)
     rules = await send(operator, "GET", f"{ADMIN}/rules")
     source = {"source": rules["source"]}

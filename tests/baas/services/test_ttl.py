@@ -1,0 +1,205 @@
+"""Expiry: what has expired goes, by ordinary commits, and nothing else does; on both engines."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from baas.database.database import Database
+from baas.database.log import CommitEvent
+from baas.errors import AlreadyExists, NotFound, PermissionDenied, QuotaExceeded
+from baas.model.paths import CollectionPath, DocumentPath, FieldPath
+from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields
+from baas.model.writes import SetWrite
+from baas.projects.ttl import TtlPolicies, TtlPolicy
+from baas.services import ttl, ttl_runner
+from baas.services.documents import commit
+from baas.services.ttl_runner import TtlRunner
+from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World, open_world
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+FIELD = FieldPath.parse("life.ends")
+HOUR = 3_600_000_000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "mongodb"])
+async def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    more: dict[str, Any] = {}
+    if request.param == "mongodb":
+        more = {
+            "engine": "mongodb",
+            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
+            "mongodb_database": f"t{secrets.token_hex(6)}",
+        }
+    async with open_world(tmp_path_factory.mktemp("world") / "data", **more) as opened:
+        yield opened
+
+
+@pytest.fixture
+def room() -> str:
+    return f"r{secrets.token_hex(5)}"
+
+
+def ends(world: World, hours: float) -> Fields:
+    return {"life": {"ends": Timestamp(world.context.clock.now_microseconds() + int(hours * HOUR))}}
+
+
+async def put(world: World, documents: dict[str, Fields]) -> None:
+    writes = [SetWrite(DocumentPath.parse(path), fields) for path, fields in documents.items()]
+    await commit(world.context, OPERATOR, NAME, writes)
+
+
+async def database_of(world: World) -> Database:
+    return await world.context.databases.open(NAME)
+
+
+async def ids_in(world: World, room: str) -> set[str]:
+    group = Query(CollectionPath((room,)), all_descendants=True)
+    found = await (await database_of(world)).run_query(group)
+    return {str(one.path) for one in found.documents}
+
+
+async def set_policy(world: World, room: str) -> None:
+    await ttl.set_policy(world.context, OPERATOR, NAME, room, FIELD)
+    await (await database_of(world)).index_keeper.wait()
+
+
+async def test_only_what_has_expired_goes_and_listeners_hear_of_it(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ttl_runner, "CHUNK_DOCUMENTS_MAX", 4)
+    await put(shared, {f"{room}/old{n}": ends(shared, -1) for n in range(9)})
+    await put(shared, {f"other/x/{room}/deep": ends(shared, -1)})
+    kept: dict[str, Fields] = {
+        f"{room}/later": ends(shared, 1),
+        f"{room}/text": {"life": {"ends": "2001-01-01T00:00:00Z"}},
+        f"{room}/number": {"life": {"ends": 1}},
+        f"{room}/null": {"life": {"ends": None}},
+        f"{room}/none": {"life": "short"},
+    }
+    await put(shared, kept)
+    assert len(await ids_in(shared, room)) == 15  # visible until they are deleted
+    await set_policy(shared, room)
+    database = await database_of(shared)
+    heard: list[CommitEvent] = []
+    stop = database.subscribe(heard.append)
+    assert await TtlRunner(shared.context).look() == 10
+    stop()
+    assert await ids_in(shared, room) == set(kept)
+    assert sum(len(event.changes) for event in heard) == 10
+    assert all(len(event.changes) <= 4 for event in heard)
+    assert all(change.old and not change.new for event in heard for change in event.changes)
+    (policy,) = await ttl.list_policies(shared.context, OPERATOR, NAME)
+    assert (policy.deleted, policy.error) == (10, None)
+    assert await TtlRunner(shared.context).look() == 0
+    await ttl.delete_policy(shared.context, OPERATOR, NAME, room)
+
+
+async def test_it_costs_what_expires(shared: World, room: str) -> None:
+    await put(shared, {f"{room}/later{n}": ends(shared, 1) for n in range(50)})
+    await put(shared, {f"{room}/old": ends(shared, -1)})
+    await set_policy(shared, room)
+    (policy,) = await ttl.list_policies(shared.context, OPERATOR, NAME)
+    query = TtlRunner(shared.context)._expired(policy, 10)
+    async with (await database_of(shared)).snapshot() as snapshot:
+        snapshot.meter()
+        found, _ = await snapshot.read_first(query, bytes_max=1_000_000)
+        told = snapshot.explain(query, returned=len(found), seconds=0.0)
+    assert [one.path.id for one in found] == ["old"]
+    assert told.entries_scanned <= 2
+    await ttl.delete_policy(shared.context, OPERATOR, NAME, room)
+
+
+async def test_a_document_that_lives_longer_meanwhile_stays(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(shared, {f"{room}/a": ends(shared, -1), f"{room}/b": ends(shared, -1)})
+    await set_policy(shared, room)
+    runner = TtlRunner(shared.context)
+    find = runner._find_expired
+    lengthened: list[bool] = []
+
+    async def find_then_lengthen(*arguments: Any) -> list[DocumentPath]:
+        found = await find(*arguments)
+        if not lengthened:
+            lengthened.append(True)
+            return found
+        if len(lengthened) == 1:
+            lengthened.append(True)
+            await put(shared, {f"{room}/a": ends(shared, 1)})
+        return found
+
+    monkeypatch.setattr(runner, "_find_expired", find_then_lengthen)
+    assert await runner.look() == 1
+    assert await ids_in(shared, room) == {f"{room}/a"}
+    await ttl.delete_policy(shared.context, OPERATOR, NAME, room)
+
+
+async def test_one_node_at_a_time_and_the_next_when_its_claim_has_run_out(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(shared, {f"{room}/a": ends(shared, -1)})
+    await set_policy(shared, room)
+    context = shared.context
+    (policy,) = await ttl.list_policies(context, OPERATOR, NAME)
+    other = TtlPolicies(context.databases, context.clock, node="another", most=9)
+    assert await other.claim(policy) is not None
+    assert await TtlRunner(context).look() == 0
+    monkeypatch.setattr("baas.projects.ttl.CLAIM_SECONDS", -1)
+    assert await other.claim(policy) is not None
+    assert await TtlRunner(context).look() == 1
+    await ttl.delete_policy(context, OPERATOR, NAME, room)
+
+
+async def test_a_busy_database_is_left_alone(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(shared, {f"{room}/a": ends(shared, -1)})
+    await set_policy(shared, room)
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "waiting_commits", ttl_runner.BUSY_COMMITS + 1)
+        assert await TtlRunner(shared.context).look() == 0
+    assert await TtlRunner(shared.context).look() == 1
+    await ttl.delete_policy(shared.context, OPERATOR, NAME, room)
+
+
+async def test_policies_are_bounded_exclusive_and_for_administrators(
+    shared: World, room: str
+) -> None:
+    context = shared.context
+    for caller in (ADA, SECRET):
+        with pytest.raises(PermissionDenied):
+            await ttl.set_policy(context, caller, NAME, room, FIELD)
+        with pytest.raises(PermissionDenied):
+            await ttl.list_policies(context, caller, NAME)
+        with pytest.raises(PermissionDenied):
+            await ttl.delete_policy(context, caller, NAME, room)
+    await set_policy(shared, room)
+    with pytest.raises(AlreadyExists) as refused:
+        await ttl.set_policy(context, OPERATOR, NAME, room, FieldPath.parse("other"))
+    assert refused.value.reason == "TtlPolicyExists"
+    database = await database_of(shared)
+    index = database.indexes.find(ttl.index_of(room, FIELD))
+    assert index is not None
+    assert index.is_pinned
+    await ttl.delete_policy(context, OPERATOR, NAME, room)
+    index = database.indexes.find(ttl.index_of(room, FIELD))
+    assert index is not None
+    assert not index.is_pinned
+    with pytest.raises(NotFound) as missing:
+        await ttl.delete_policy(context, OPERATOR, NAME, room)
+    assert missing.value.reason == "TtlPolicyNotFound"
+    bounded = TtlPolicies(context.databases, context.clock, node="n", most=1)
+    await bounded.create(TtlPolicy(NAME, f"{room}1", FIELD, Timestamp(1)))
+    with pytest.raises(QuotaExceeded) as full:
+        await bounded.create(TtlPolicy(NAME, f"{room}2", FIELD, Timestamp(1)))
+    assert full.value.reason == "TooManyTtlPolicies"
+    await ttl.delete_policy(context, OPERATOR, NAME, f"{room}1")
