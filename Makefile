@@ -8,6 +8,7 @@ UV := .tools/bin/uv
 UV_VERSION := 0.13.9
 RUN := .venv/bin/python
 PYTEST_WORKERS ?= 2
+SIZES ?= sqlite:1000000,mongodb:100000
 
 .PHONY: help setup run test check format build bench bench-peers objects-5g cluster cluster-check crash fuzz fuzz-model scale rules-corpus console browser clean
 
@@ -85,8 +86,8 @@ fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…
 		tests/baas/model tests/baas/encoding tests/baas/database tests/conformance tests/rules tests/storage
 	@$(MAKE) --no-print-directory fuzz-model
 
-scale: .venv/.ready  ## What queries read at a million documents, a hundred thousand on MongoDB
-	@BAAS_SCALE=1 nice -n 15 .venv/bin/pytest -q -s -p no:cacheprovider tests/baas/database/test_query_costs.py
+scale: .venv/.ready  ## What queries read at a million documents, 100,000 on MongoDB (SIZES=engine:n,…)
+	@BAAS_SCALE=$(SIZES) nice -n 15 .venv/bin/pytest -q -s -p no:cacheprovider tests/baas/database/test_query_costs.py
 
 fuzz-model: .venv/.ready  ## Random runs against the model, without end (ENGINE=mongodb SEED=… SECONDS=…)
 	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) -m tests.model_based $(ENGINE)

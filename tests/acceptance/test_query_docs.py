@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import baas_sdk
 import httpx
 import pytest
 
+from baas.cli.main import run
 from baas.testing import running_server
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,7 +22,11 @@ EXPECTED = re.compile(r"# -> (.*)$", re.MULTILINE)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["queries.md", "indexes.md"])
-def test_the_examples_run_as_written(page: str, tmp_path: Path) -> None:
+def test_the_examples_run_as_written(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAAS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall((DOCS / page).read_text("utf-8"))
     environment = {"BAAS_SYNCHRONOUS": "normal"}
     with running_server(tmp_path / "data", "--dev", environment=environment) as server:
@@ -39,25 +42,18 @@ def test_the_examples_run_as_written(page: str, tmp_path: Path) -> None:
                     exec(compile(text, page, "exec"), names)
                 assert printed.getvalue().splitlines() == EXPECTED.findall(text)
             else:
-                run_commands(text, tmp_path)
+                run_commands(text)
         for made in names.values():
             if isinstance(made, httpx.Client | baas_sdk.Client):
                 made.close()
 
 
-def run_commands(text: str, folder: Path) -> None:
-    baas = folder / "bin" / "baas"
-    baas.parent.mkdir(exist_ok=True)
-    baas.write_text(f'#!/bin/sh\nexec {sys.executable} -m baas "$@"\n', encoding="utf-8")
-    baas.chmod(0o755)
-    path = f"{baas.parent}{os.pathsep}{os.environ['PATH']}"
-    ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "BAAS_DATA": str(folder / "data")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout
+def run_commands(text: str) -> None:
+    """In this process; they find the server by its data folder."""
+    for line in text.splitlines():
+        name, *arguments = shlex.split(line)
+        assert name == "baas"
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            assert run(arguments) == 0, line
+        assert printed.getvalue(), line

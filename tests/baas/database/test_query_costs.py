@@ -44,11 +44,10 @@ U1 = DocumentPath(("users", "u1"))
 CONSTANT = 64  # entries beyond the documents returned
 COMPARED_MAX = 1_000  # documents up to which answers are held against the model's
 SCALE = os.environ.get("BAAS_SCALE")
-SIZES = (
-    [("sqlite", 1_000_000), ("mongodb", 100_000)]
-    if SCALE
-    else [(engine, size) for engine in ENGINES for size in (1_000, 10_000)]
-)
+SIZES = [
+    (engine, int(size))
+    for engine, _, size in [item.partition(":") for item in (SCALE or "").split(",") if item]
+] or [(engine, size) for engine in ENGINES for size in (1_000, 10_000)]
 
 
 def f(name: str, operator: str, value: Value) -> FieldFilter:
