@@ -41,6 +41,8 @@ class _Outcome:
     help="The rules file; by default the one that each file of tests names.",
 )
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
+@click.option("--lcov", type=click.Path(path_type=Path), help="Write the coverage as lcov.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the coverage as a page.")
 @click.option("--coverage", is_flag=True, help="Tell what no test has reached.")
 @click.option(
     "--min-coverage",
@@ -53,14 +55,22 @@ def run_tests(
     tests: tuple[Path, ...],
     rules: Path | None,
     junit: Path | None,
+    lcov: Path | None,
+    html: Path | None,
     coverage: bool,
     min_coverage: float,
     as_json: bool,
 ) -> None:
     """Run tests of rules (YAML). Needs no server. Exit code 1 if one fails."""
-    outcomes = [_run(file, rules) for file in tests]
+    rulesets: _Rulesets = {}
+    outcomes = [_run(file, rules, rulesets) for file in tests]
+    coverages = [made for _, made in rulesets.values()]
     if junit is not None:
-        _write_junit(junit, outcomes)
+        _write(junit, _junit(outcomes))
+    if lcov is not None:
+        _write(lcov, baas_rules.lcov(coverages))
+    if html is not None:
+        _write(html, baas_rules.html(coverages))
     least = min(outcome.coverage.percent() for outcome in outcomes)
     if as_json:
         print_json({"files": [_details(outcome) for outcome in outcomes]})
@@ -97,12 +107,18 @@ def lint_rules(file: Path, as_json: bool) -> None:
     click.echo(f"{len(found)} finding{'' if len(found) == 1 else 's'}")
 
 
-def _run(file: Path, rules: Path | None) -> _Outcome:
+# By the path of the rules: several files of tests may be about one, and cover it together.
+_Rulesets = dict[Path, tuple[baas_rules.Ruleset, baas_rules.Coverage]]
+
+
+def _run(file: Path, rules: Path | None, rulesets: _Rulesets) -> _Outcome:
     try:
         parsed = baas_rules.parse_cases(read_text(file))
         path = rules or file.parent / (parsed.rules or "firestore.rules")
-        ruleset = baas_rules.Ruleset.parse(read_text(path), name=str(path))
-        coverage = ruleset.coverage()
+        if path not in rulesets:
+            made = baas_rules.Ruleset.parse(read_text(path), name=str(path))
+            rulesets[path] = made, made.coverage()
+        ruleset, coverage = rulesets[path]
         return _Outcome(file, baas_rules.run_cases(ruleset, parsed.cases, coverage), coverage)
     except baas_rules.TestFileError as error:
         raise CommandFailed(f"`{file}`: {error}") from None
@@ -140,12 +156,13 @@ def _details(outcome: _Outcome) -> dict[str, object]:
     }
 
 
-def _write_junit(path: Path, outcomes: Sequence[_Outcome]) -> None:
+def _junit(outcomes: Sequence[_Outcome]) -> str:
     suites = "".join(baas_rules.junit(str(one.file), one.results) for one in outcomes)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n<testsuites>\n{suites}</testsuites>\n'
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(
-            f'<?xml version="1.0" encoding="utf-8"?>\n<testsuites>\n{suites}</testsuites>\n',
-            encoding="utf-8",
-        )
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandFailed(f"`{path}` cannot be written: {error.strerror}") from None

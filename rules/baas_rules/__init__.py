@@ -7,6 +7,7 @@ decision = ruleset.decide(request, documents)
 from baas_rules.case_runner import CaseResult, junit, run_cases
 from baas_rules.cases import Case, CaseFile, parse_cases
 from baas_rules.coverage import Coverage
+from baas_rules.coverage_reports import html, lcov
 from baas_rules.decision import (
     AllOf,
     AnyOf,
@@ -81,7 +82,9 @@ __all__ = [
     "Timestamp",
     "check",
     "decode_source",
+    "html",
     "junit",
+    "lcov",
     "lint",
     "parse_cases",
     "run_cases",

@@ -23,6 +23,8 @@ class Reached:
     text: str
     line: int
     column: int
+    start: int  # where it stands in the source
+    end: int
     is_test: bool = False  # it decides: both outcomes should be seen
     true: int = 0
     false: int = 0
@@ -48,7 +50,7 @@ class Coverage:
     """Counts for one ruleset."""
 
     def __init__(self, source: Source, outlines: tuple[Outline, ...]) -> None:
-        self._source = source
+        self.source = source
         self._statements: dict[int, Reached] = {}
         self._expressions: dict[int, Reached] = {}
         for outline in outlines:
@@ -57,9 +59,11 @@ class Coverage:
     def _declare(self, outline: Outline) -> None:
         for block in outline.blocks:
             for allow in block.match.allows:
-                line, column = self._source.position(allow.span.start)
+                line, column = self.source.position(allow.span.start)
                 methods = ", ".join(method.name for method in allow.methods)
-                self._statements[id(allow)] = Reached(f"allow {methods}", line, column)
+                span = allow.span
+                statement = Reached(f"allow {methods}", line, column, span.start, span.end)
+                self._statements[id(allow)] = statement
                 if allow.condition is not None:
                     self._declare_expressions(allow.condition)
         reached = reachable(outline)
@@ -77,9 +81,12 @@ class Coverage:
                 continue
             if isinstance(node, ast.Name) and not is_test:
                 continue  # `request` and `resource` are read without being evaluated
-            line, column = self._source.position(node.span.start)
-            text = self._source.text_of(node.span)
-            self._expressions.setdefault(id(node), Reached(text, line, column, is_test))
+            line, column = self.source.position(node.span.start)
+            text = self.source.text_of(node.span)
+            span = node.span
+            self._expressions.setdefault(
+                id(node), Reached(text, line, column, span.start, span.end, is_test)
+            )
 
     # --- counting ------------------------------------------------------------------------------
 
@@ -143,9 +150,9 @@ class Coverage:
         for one in statements:
             if not one.count or not one.true:
                 gap = "never tried" if not one.count else "never granted"
-                yield f"{self._source.name}:{one.line}:{one.column}: {one.text}: {gap}"
+                yield f"{self.source.name}:{one.line}:{one.column}: {one.text}: {gap}"
         for one in self._outermost(expressions):
-            yield f"{self._source.name}:{one.line}:{one.column}: {one.gap()}: {one.text}"
+            yield f"{self.source.name}:{one.line}:{one.column}: {one.gap()}: {one.text}"
 
     def _outermost(self, expressions: list[Reached]) -> Iterator[Reached]:
         hidden = ("", 0, 0)

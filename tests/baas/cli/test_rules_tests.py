@@ -73,3 +73,21 @@ def test_lint(baas: Command, tmp_path: Path) -> None:
     assert outcome.code == 0
     assert "[open-to-all] anybody, signed in or not, may get" in outcome.out
     assert baas("rules", "lint", str(rules), "--json").json["findings"][0]["code"] == "open-to-all"
+
+
+def test_coverage_is_written_as_lcov_and_as_a_page(baas: Command, tmp_path: Path) -> None:
+    rules = str(EXAMPLE / "firestore.rules")
+    tests = [tmp_path / "one.yaml", tmp_path / "two.yaml"]
+    tests[0].write_text("tests: [{get: notes/x, expect: deny}]")
+    tests[1].write_text("tests: [{list: notes, expect: deny}]")
+    told, page = tmp_path / "lcov.info", tmp_path / "coverage.html"
+    outcome = baas(
+        *("rules", "test", *map(str, tests), "--rules", rules),
+        *("--lcov", str(told), "--html", str(page)),
+    )
+    assert outcome.code == 0
+    assert told.read_text().count(f"SF:{rules}\n") == 1  # both files of tests count together
+    assert page.read_text().count("<h2>") == 1
+    missing = str(tmp_path / "none" / "lcov.info")
+    refused = baas("rules", "test", str(tests[0]), "--rules", rules, "--lcov", missing)
+    assert "cannot be written" in refused.err
