@@ -1,4 +1,5 @@
-"""How far back history and log reach: by age and by size, whichever is shorter."""
+"""How far back history and log reach: by age and by size, whichever is shorter; and answers to
+requests, which are kept for a day in any case."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import asyncio
 from baas.settings import Settings
 from baas.storage.engine import StorageEngine
 
+REQUEST_SECONDS_MIN = 86_400  # a request that is repeated within a day gets its answer
 SLICE_ROWS = 500  # commits of others get their turn after each
 
 
@@ -14,17 +16,18 @@ async def trim(engine: StorageEngine, settings: Settings, now_microseconds: int)
     """Forgets what retention no longer covers, in slices; the count of rows forgotten. Costs a
     read where nothing is due."""
     before = now_microseconds - settings.retention_seconds * 1_000_000
+    requests_before = now_microseconds - REQUEST_SECONDS_MIN * 1_000_000
     forgotten = 0
     oldest = await _read_oldest_logged(engine, 1)
     if oldest is not None and oldest < before:
-        while count := await engine.trim(before, limit=SLICE_ROWS):
+        while count := await engine.trim(before, limit=SLICE_ROWS, requests_before=requests_before):
             forgotten += count
             await asyncio.sleep(0)
     while await engine.read_history_bytes() > settings.retention_bytes:
         oldest = await _read_oldest_logged(engine, SLICE_ROWS)
         if oldest is None:
             break
-        count = await engine.trim(oldest + 1, limit=4 * SLICE_ROWS)
+        count = await engine.trim(oldest + 1, limit=4 * SLICE_ROWS, requests_before=requests_before)
         forgotten += count
         await asyncio.sleep(0)
     return forgotten

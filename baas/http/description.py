@@ -80,8 +80,8 @@ _IDEMPOTENT = {"Written", "Deleted", "CommitAnswer", "BulkWriteAnswer"}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "drawn at random; a repetition is answered as the first request was, for "
-    "as long as the log reaches, and writes nothing; with another body it is refused",
+    "description": "drawn at random; a repetition is answered as the first request was, for 24 "
+    "hours at least, and writes nothing; with another body it is refused",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 128},
 }

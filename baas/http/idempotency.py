@@ -1,7 +1,7 @@
 """The header `Idempotency-Key`: a write that is repeated with it is done once.
 
-The answer of the first one is given again, for as long as the database's log reaches. A key belongs
-to its caller, and to one request: what else is asked under it is refused.
+The answer of the first one is given again, for 24 hours at least. A key belongs to its
+caller, and to one request: what else is asked under it is refused.
 """
 
 from __future__ import annotations

@@ -265,8 +265,9 @@ class StorageEngine(Protocol):
         """(version, response) of a commit that carried this request id, within retention."""
         ...
 
-    async def trim(self, before: int, *, limit: int) -> int:
-        """Forgets up to `limit` rows of history, log and requests older than version `before`.
+    async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:
+        """Forgets up to `limit` rows of history, log and requests older than version `before`;
+        requests only if they are older than `requests_before`, too.
         Several may do it at once. What `read_oldest_version` gives has been raised before."""
         ...
 

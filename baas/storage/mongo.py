@@ -191,11 +191,15 @@ class MongoEngine:
                 return commit["version"], bytes(commit["response"])
         raise EngineCorrupt(f"the log names request `{request_id}` and does not hold it")
 
-    async def trim(self, before: int, *, limit: int) -> int:
+    async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:
+        requests = before if requests_before is None else min(before, requests_before)
+
         async def trim() -> int:
-            if await self._is_trimmed(before):
+            if await self._is_trimmed(before, requests):
                 return 0
-            return await self._transact(lambda session: self._trim(session, before, limit))
+            return await self._transact(
+                lambda session: self._trim(session, before, requests, limit)
+            )
 
         return await self._write(trim)
 
@@ -312,19 +316,24 @@ class MongoEngine:
             await self._connection.send_write(command, session)
         return taken
 
-    async def _is_trimmed(self, before: int) -> bool:
-        """Whether there is nothing to forget, at the price of two small reads."""
+    async def _is_trimmed(self, before: int, requests_before: int) -> bool:
+        """Whether there is nothing to forget, at the price of a few small reads."""
         if (await self._read_head())["oldest"] < before:
             return False
-        for collection in ("history", "log"):
-            if await self._find_old(collection, before, 1):
+        for collection, span in self._old_spans(before, requests_before):
+            if await self._find_old(collection, span, 1):
                 return False
         return True
 
+    def _old_spans(self, before: int, requests_before: int) -> list[tuple[str, dict[str, str]]]:
+        rows = self._rows
+        old = {"$gte": rows.all()["$gte"], "$lt": rows.log(before)}
+        kept = {"$gte": rows.kept(0), "$lt": rows.kept(requests_before)}
+        return [("history", old), ("log", old), ("log", kept)]
+
     async def _find_old(
-        self, collection: str, before: int, limit: int, session: Session | None = None
+        self, collection: str, span: dict[str, str], limit: int, session: Session | None = None
     ) -> list[Document]:
-        span = {"$gte": self._rows.all()["$gte"], "$lt": self._rows.log(before)}
         cursor = self._connection.database[collection].find(
             {"_id": span}, {"bytes": 1}, sort={"_id": 1}, limit=limit, session=session
         )
@@ -333,7 +342,7 @@ class MongoEngine:
         async with self._connection.operation():
             return await cursor.to_list()
 
-    async def _trim(self, session: Session, before: int, limit: int) -> int:
+    async def _trim(self, session: Session, before: int, requests_before: int, limit: int) -> int:
         """Rows of history, then of log; a row of log holds the requests of its commits."""
         raised = {
             "$max": {"oldest": before},
@@ -342,15 +351,17 @@ class MongoEngine:
         await self._change_head(session, raised)
         freed = 0
         deleted = 0
-        for collection in ("history", "log"):
+        for collection, where in self._old_spans(before, requests_before):
             if deleted >= limit:
                 break
-            rows = await self._find_old(collection, before, limit - deleted, session)
+            rows = await self._find_old(collection, where, limit - deleted, session)
             if not rows:
                 continue
             deleted += len(rows)
             freed += sum(row.get("bytes", 0) for row in rows)
             span = {"$gte": rows[0]["_id"], "$lte": rows[-1]["_id"]}
+            if collection == "log":
+                await self._keep_requests(session, span, requests_before)
             deletion = {"q": {"_id": span}, "limit": 0}
             await self._connection.send_write(
                 {"delete": collection, "deletes": [deletion]}, session
@@ -358,6 +369,26 @@ class MongoEngine:
         if freed:
             await self._change_head(session, {"$inc": {"history_bytes": -freed}})
         return deleted
+
+    async def _keep_requests(
+        self, session: Session, span: dict[str, str], requests_before: int
+    ) -> None:
+        """Of rows of log that are about to go, what their younger requests were answered."""
+        wanted = {"_id": span | {"$gte": max(span["$gte"], self._rows.log(requests_before))}}
+        cursor = self._connection.database.log.find(
+            {**wanted, "requests": {"$exists": True}}, {"commits.paths": 0}, session=session
+        )
+        kept = [
+            {
+                "_id": self._rows.kept(row["commits"][-1]["version"]),
+                "commits": [commit for commit in row["commits"] if "request" in commit],
+                "requests": row["requests"],
+            }
+            for row in await cursor.to_list()
+            if row["_id"] < self._rows.kept(0)
+        ]
+        if kept:
+            await self._connection.send_write({"insert": "log", "documents": kept}, session)
 
     def _fresh_id(self) -> str:
         return self._shared.clock.random_bytes(12).hex()

@@ -10,6 +10,7 @@ with it. So a thousand projects are a thousand heads, and no more collections or
     history    1f/<superseded>/…  key, path, created, version, superseded, data, bytes
     log        1f/<version>       commit, commits: [{version, paths, deleted, request, response}],
                                   requests: [1f/<request id>]
+               1f/~<version>      the same without paths: trimmed, and kept for its requests
     doomed     1f                 a deleted database of which rows may be left
     store      format, numbers    the format of all this, and the last number given
 
@@ -109,6 +110,10 @@ class Rows:
     def log(self, version: int) -> str:
         """Nineteen digits hold every version. The least `_id` of a row of history, too."""
         return f"{self.number}/{version:019d}"
+
+    def kept(self, version: int) -> str:
+        """What is left of a row of log that was trimmed, for its requests; above all of log."""
+        return f"{self.number}/~{version:019d}"
 
     def history(self, superseded: int, ordinal: int) -> str:
         return f"{self.number}/{superseded:019d}/{ordinal}"

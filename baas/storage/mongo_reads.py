@@ -126,7 +126,7 @@ class MongoSnapshot:
         return await self._count("entries", self._rows.entry_span(index, span), limit)
 
     async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
-        where = {"$gt": self._rows.log(after), "$lt": self._rows.all()["$lt"]}
+        where = {"$gt": self._rows.log(after), "$lt": self._rows.kept(0)}
         records: list[LogRecord] = []
         most = min(_LOG_ROWS, limit)
         while True:

@@ -192,8 +192,11 @@ class SqliteEngine:
         )
         return None if row is None else (row[0], row[1])
 
-    async def trim(self, before: int, *, limit: int) -> int:
-        return await self._write_tidily(lambda: delete_before(self._writer, before, limit))
+    async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:
+        requests = before if requests_before is None else min(before, requests_before)
+        return await self._write_tidily(
+            lambda: delete_before(self._writer, before, requests, limit)
+        )
 
     async def close(self) -> None:
         """Waits for what is queued; the last connection moves the WAL into the file."""

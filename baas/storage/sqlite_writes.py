@@ -154,7 +154,19 @@ def delete_entries(connection: apsw.Connection, index: int, limit: int) -> int:
     return connection.changes()
 
 
-def delete_before(connection: apsw.Connection, before: int, limit: int) -> int:
+_TRIM_LOG = (
+    "DELETE FROM log WHERE (version, ordinal) IN"
+    " (SELECT version, ordinal FROM log WHERE version < ? ORDER BY version LIMIT ?)"
+)
+_TRIM_REQUESTS = (
+    "DELETE FROM requests WHERE id IN"
+    " (SELECT id FROM requests WHERE version < ? ORDER BY version LIMIT ?)"
+)
+
+
+def delete_before(
+    connection: apsw.Connection, before: int, requests_before: int, limit: int
+) -> int:
     """Deletes up to `limit` rows of history, then of log, then of requests."""
     # First of all: from now on nobody may resume below, however far the deletion gets.
     connection.execute("UPDATE head SET oldest = ?1 WHERE oldest < ?1", (before,))
@@ -169,13 +181,8 @@ def delete_before(connection: apsw.Connection, before: int, limit: int) -> int:
         deleted += 1
     if freed:
         connection.execute("UPDATE head SET history_bytes = history_bytes - ?", (freed,))
-    for sql in (
-        "DELETE FROM log WHERE (version, ordinal) IN"
-        " (SELECT version, ordinal FROM log WHERE version < ? ORDER BY version LIMIT ?)",
-        "DELETE FROM requests WHERE id IN"
-        " (SELECT id FROM requests WHERE version < ? ORDER BY version LIMIT ?)",
-    ):
+    for sql, bound in ((_TRIM_LOG, before), (_TRIM_REQUESTS, requests_before)):
         if deleted < limit:
-            connection.execute(sql, (before, limit - deleted))
+            connection.execute(sql, (bound, limit - deleted))
             deleted += connection.changes()
     return deleted

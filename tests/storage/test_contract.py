@@ -387,6 +387,35 @@ async def test_trim_forgets_what_is_older_and_says_so(engine: StorageEngine) -> 
     assert await texts(engine, "a") == ["10"]
 
 
+async def test_requests_may_be_kept_longer_than_the_log(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    for version in range(1, 9):
+        request = None if version == 4 else f"request {version}"
+        await writer.commit(
+            writer.record(version, {"a": str(version)}, request_id=request, response=b"r")
+        )
+
+    async def found() -> list[int]:
+        numbers = range(1, 9)
+        known = [await engine.find_request(f"request {number}") for number in numbers]
+        return [number for number, one in zip(numbers, known, strict=True) if one is not None]
+
+    while await engine.trim(7, limit=2, requests_before=3):
+        pass
+    assert await found() == [3, 5, 6, 7, 8]
+    assert await engine.find_request("request 5") == (5, b"r")
+    async with snapshot_of(engine) as snapshot:
+        assert [record.version for record in await snapshot.read_log(0, limit=99)] == [7, 8]
+    assert await engine.trim(7, limit=9, requests_before=3) == 0
+    while await engine.trim(7, limit=2, requests_before=6):
+        pass
+    assert await found() == [6, 7, 8]
+    while await engine.trim(8, limit=9):
+        pass
+    assert await found() == [8]
+    assert await engine.find_request("request 8") == (8, b"r")
+
+
 # Entries ------------------------------------------------------------------------------------------
 
 

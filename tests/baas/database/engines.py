@@ -99,8 +99,8 @@ class SteeredEngine:
     async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
         return await self.engine.find_request(request_id)
 
-    async def trim(self, before: int, *, limit: int) -> int:
-        return await self.engine.trim(before, limit=limit)
+    async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:
+        return await self.engine.trim(before, limit=limit, requests_before=requests_before)
 
     async def close(self) -> None:
         await self.engine.close()

@@ -229,7 +229,7 @@ class SharedEngine:
         await self._reach()
         return self.state.requests.get(request_id)
 
-    async def trim(self, before: int, *, limit: int) -> int:
+    async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:
         await self._reach()
         self.state.oldest = max(self.state.oldest, before)
         left = [record for record in self.state.log if record.version >= before]

@@ -68,3 +68,22 @@ async def test_by_size_the_oldest_first(
     await trim(engine, settings, clock.now_microseconds())
     assert await engine.read_history_bytes() == 0
     assert (await fields(database, "c/a"))[0] is not None
+
+
+async def test_answers_are_kept_for_a_day_whatever_history_keeps(
+    database: Database, engine: SteeredEngine, clock: VirtualClock
+) -> None:
+    first = await write(database, increment("c/a"), request_id="r")
+    clock.advance(DAY - 60)
+    await write(database, increment("c/a"))
+    for settings in (
+        replace(Settings(), retention_bytes=0),
+        replace(Settings(), retention_seconds=10),
+    ):
+        await trim(engine, settings, clock.now_microseconds())
+        again = await write(database, increment("c/a"), request_id="r")
+        assert (again.replayed, again.version) == (True, first.version)
+    clock.advance(120)
+    await write(database, increment("c/a"))
+    await trim(engine, replace(Settings(), retention_bytes=0), clock.now_microseconds())
+    assert not (await write(database, increment("c/a"), request_id="r")).replayed
