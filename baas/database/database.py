@@ -630,7 +630,7 @@ class Database:
         if self._is_closed:
             raise Unavailable("the database is closed", reason="DatabaseClosed")
         generation = self._indexes.generation
-        scan = self.plans.first_scan(first) if first and self._engine.is_shared else None
+        scan = self.plans.expected_scan(first) if first and self._engine.is_shared else None
         try:
             snapshot = await self._engine.open_snapshot(scan)
         except StorageError as error:

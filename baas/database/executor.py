@@ -146,10 +146,11 @@ class QueryExecutor:
         plan = self.plan(query)
         if not isinstance(plan, CollectionScan) or not plan.missing:
             return ()
-        size = await self._snapshot.count_documents(plan.span, limit=self._index_after_scanned + 1)
-        if size <= self._index_after_scanned:
+        span, sizes, few = plan.span, self._plans.sizes, self._index_after_scanned
+        count = self._snapshot.count_documents
+        if not sizes.is_large(span) and await count(span, limit=few + 1) <= few:
             return ()
-        size = await self._snapshot.count_documents(plan.span, limit=LARGE_DOCUMENTS)
+        size = await sizes.count(span, lambda: count(span, limit=LARGE_DOCUMENTS))
         return self._tell_missing(plan, size)
 
     def ignore_missing(self) -> None:

@@ -7,14 +7,18 @@ has the index made. Where reading takes long, the first one has.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 
 from baas.clock import Clock
 from baas.database.indexes import IndexDefinition
+from baas.storage.engine import KeyRange
 
 RECURRING_SECONDS = 86_400.0  # within which a shape has to come again
 LARGE_DOCUMENTS = 10_000  # a collection from here on is not read twice without an index
 SHAPES_MAX = 1_000  # that are remembered of one database, the last ones
+LARGE_SECONDS = 60.0  # for so long a collection that was large is taken for large
 
 
 class IndexDemand:
@@ -37,3 +41,37 @@ class IndexDemand:
         if len(self._asked) > SHAPES_MAX:
             self._asked.popitem(last=False)
         return False
+
+
+class Sizes:
+    """How many documents collections hold, up to LARGE_DOCUMENTS: counting these takes a store that
+    is away some tens of milliseconds, and all who lack an index ask at the same time. So they wait
+    for one count, and what was large is counted no more for a while."""
+
+    def __init__(self) -> None:
+        self._large_until: OrderedDict[KeyRange, float] = OrderedDict()
+        self._counting: dict[KeyRange, asyncio.Future[int | None]] = {}
+
+    def is_large(self, span: KeyRange) -> bool:
+        return asyncio.get_running_loop().time() < self._large_until.get(span, 0.0)
+
+    async def count(self, span: KeyRange, count: Callable[[], Awaitable[int]]) -> int:
+        """Raises what `count` raises."""
+        if self.is_large(span):
+            return LARGE_DOCUMENTS
+        while (counting := self._counting.get(span)) is not None:
+            told = await asyncio.shield(counting)
+            if told is not None:  # else whoever counted has failed, or gone
+                return told
+        counting = self._counting[span] = asyncio.get_running_loop().create_future()
+        size: int | None = None
+        try:
+            size = await count()
+        finally:
+            del self._counting[span]
+            counting.set_result(size)
+        if size >= LARGE_DOCUMENTS:
+            self._large_until[span] = asyncio.get_running_loop().time() + LARGE_SECONDS
+            if len(self._large_until) > SHAPES_MAX:
+                self._large_until.popitem(last=False)
+        return size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from baas.database.index_demand import Sizes
 from baas.database.indexes import Index, Indexes
 from baas.database.planner import (
     CollectionScan,
@@ -28,18 +29,25 @@ class _Kept(NamedTuple):
 
 
 class Plans:
-    """Plans on one database's indexes. Kept are those of queries that have a number."""
+    """Plans on one database's indexes. Kept are those of queries that have a number; `sizes` are
+    known of the collections that some of them read whole."""
 
     def __init__(self, indexes: Indexes) -> None:
+        self.sizes = Sizes()
         self._indexes = indexes
         self._kept: dict[int, _Kept] = {}
 
     def plan(self, query: Query, generation: int) -> Plan:
-        """As `plan_query`."""
-        return self._find(query, generation).plan
+        """As `plan_query`. The indexes are counted as used."""
+        return _count_uses(self._find(query, generation)).plan
 
     def first_scan(self, query: Query) -> FirstScan | None:
-        """What reads the query's first page, on the indexes that are ready now."""
+        """What reads the query's first page, on the indexes that are ready now, which are counted
+        as used."""
+        return _count_uses(self._find(query, self._indexes.generation)).first
+
+    def expected_scan(self, query: Query) -> FirstScan | None:
+        """As `first_scan`, for who will ask for the plan."""
         return self._find(query, self._indexes.generation).first
 
     def _find(self, query: Query, generation: int) -> _Kept:
@@ -52,9 +60,13 @@ class Plans:
                 if len(self._kept) >= PLANS_MAX:
                     self._kept.clear()
                 self._kept[number] = found
-        for index in found.indexes:
-            index.uses += 1
         return found
+
+
+def _count_uses(found: _Kept) -> _Kept:
+    for index in found.indexes:
+        index.uses += 1
+    return found
 
 
 def _used(plan: Plan) -> tuple[Index, ...]:
