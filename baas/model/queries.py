@@ -138,15 +138,15 @@ def check_query(query: Query, limits: Limits) -> None:
     if query.offset < 0:
         raise InvalidQuery(f"`offset` is {query.offset}; it must not be negative")
     leaves = list(field_filters(query.where))
+    for leaf in leaves:
+        _check_filter(leaf)
+    _check_combination(leaves, query.where, limits)
     if len(leaves) + len(query.order_by) > TERMS_MAX:
         raise InvalidQuery(
             f"{len(leaves)} filters and {len(query.order_by)} orders; "
             f"together they may be at most {TERMS_MAX}",
             reason="TooManyTerms",
         )
-    for leaf in leaves:
-        _check_filter(leaf)
-    _check_combination(leaves, query.where, limits)
     ordered: set[FieldPath] = set()
     for order in query.order_by:
         if order.field in ordered:

@@ -251,7 +251,9 @@ class Generator:
             where=self._filter(state, 0) if chance.random() < 0.75 else None,
             order_by=tuple(
                 Order(field, chance.random() < 0.5)
-                for field in chance.sample(fields, min(len(fields), chance.choice((0, 0, 1, 1, 2))))
+                for field in chance.sample(
+                    fields, min(len(fields), chance.choice((0, 0, 1, 1, 2, 3)))
+                )
             ),
         )
         if is_group and query.parent is None:
