@@ -29,7 +29,7 @@ from baas.cli.rules_releases import (
     show_history,
     show_release,
 )
-from baas.cli.rules_tests import lint_rules, run_tests
+from baas.cli.rules_tests import format_rules, lint_rules, run_tests
 from baas.cli.rules_trials import try_rules
 from baas.projects.rulesets import diagnostic_details, open_access_details
 
@@ -44,7 +44,7 @@ def rules_group() -> None:
 
 
 for _command in (
-    *(run_tests, lint_rules, show_history, show_release, diff_releases, roll_back),
+    *(run_tests, lint_rules, format_rules, show_history, show_release, diff_releases, roll_back),
     *(try_rules, list_denials, explain_denial, audit_rules),
 ):
     rules_group.add_command(_command)

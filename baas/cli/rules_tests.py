@@ -156,6 +156,37 @@ def _details(outcome: _Outcome) -> dict[str, object]:
     }
 
 
+@click.command("fmt")
+@click.argument(
+    "files",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    nargs=-1,
+    required=True,
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file would change.")
+def format_rules(files: tuple[Path, ...], check: bool) -> None:
+    """Lay out the rules in FILES (`-`: stdin to stdout): indentation, blanks, empty lines. Lines
+    stay where they are broken, comments are kept. Needs no server."""
+    would_change = False
+    for file in files:
+        source = read_text(file)
+        try:
+            made = baas_rules.format_source(source, name=str(file))
+        except baas_rules.RulesSyntaxError as error:
+            raise CommandFailed(f"`{file}`: {error}") from None
+        if check:
+            if made != source:
+                would_change = True
+                click.echo(f"{file} would change")
+        elif str(file) == "-":
+            click.echo(made, nl=False)
+        elif made != source:
+            _write(file, made)
+            click.echo(f"{file} changed")
+    if would_change:
+        raise click.exceptions.Exit(1)
+
+
 def _junit(outcomes: Sequence[_Outcome]) -> str:
     suites = "".join(baas_rules.junit(str(one.file), one.results) for one in outcomes)
     return f'<?xml version="1.0" encoding="utf-8"?>\n<testsuites>\n{suites}</testsuites>\n'

@@ -38,6 +38,7 @@ from baas_rules.errors import (
     RulesSyntaxError,
     Severity,
 )
+from baas_rules.formatter import format_source
 from baas_rules.ruleset import Ruleset, check, decode_source, lint
 from baas_rules.values import Duration, LatLng, Path, RulesSet, Timestamp
 from baas_rules.yaml_values import TestFileError
@@ -82,6 +83,7 @@ __all__ = [
     "Timestamp",
     "check",
     "decode_source",
+    "format_source",
     "html",
     "junit",
     "lcov",

@@ -91,3 +91,16 @@ def test_coverage_is_written_as_lcov_and_as_a_page(baas: Command, tmp_path: Path
     missing = str(tmp_path / "none" / "lcov.info")
     refused = baas("rules", "test", str(tests[0]), "--rules", rules, "--lcov", missing)
     assert "cannot be written" in refused.err
+
+
+def test_rules_are_laid_out(baas: Command, tmp_path: Path) -> None:
+    file = tmp_path / "firestore.rules"
+    file.write_text("service cloud.firestore{match /a/{b}{ allow read; }}\n")
+    assert baas("rules", "fmt", "--check", str(file)).code == 1
+    assert baas("rules", "fmt", str(file)).out == f"{file} changed\n"
+    laid_out = "service cloud.firestore { match /a/{b} { allow read; } }\n"
+    assert file.read_text() == laid_out
+    assert baas("rules", "fmt", "--check", str(file)).code == 0
+    assert baas("rules", "fmt", "-", stdin=b"service cloud.firestore{ }").out.startswith("service")
+    file.write_text("service {")
+    assert "expected" in baas("rules", "fmt", str(file)).err
