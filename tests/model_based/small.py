@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from baas.database import executor, views
+from baas.database import executor, index_builder, views
 from baas.database.executor import QueryExecutor
 
 
@@ -15,6 +15,7 @@ def make_everything_small(
     """Batches, slices and windows of two; indexes for the smallest of collections."""
     for name in ("BATCH_FIRST", "BATCH_MAX", "SCAN_SLICE"):
         set_attribute(executor, name, 2)
+    set_attribute(index_builder, "DROP_GRACE_SECONDS", 0.0)  # there is one node, which knows
     set_attribute(views, "SLACK_MIN", 1)
     set_attribute(views, "SLACK_MAX", 2)
     set_item(QueryExecutor.__init__.__kwdefaults__, "index_after_scanned", 0)
