@@ -18,6 +18,7 @@ from baas.model.paths import DocumentPath
 from baas.storage.engine import Change, Snapshot
 
 RECENT_COMMITS_MAX = 4_096
+RECENT_CHANGES_MAX = 20_000  # small documents are mostly the objects around them: 2-3 KiB each
 RECENT_BYTES_MAX = 8 * 1024 * 1024  # of documents; as Python objects they are several times that
 _READ_RECORDS = 1_000
 
@@ -46,6 +47,7 @@ class RecentCommits:
         self.floor = version
         self._events: deque[tuple[CommitEvent, int]] = deque()
         self._bytes = 0
+        self._changes = 0
         self._changed: dict[tuple[str, ...], int] = {}  # by the path's segments
 
     def add(self, event: CommitEvent) -> None:
@@ -59,14 +61,19 @@ class RecentCommits:
                 size += len(change.old.data)
         self._events.append((event, size))
         self._bytes += size
-        while len(self._events) > RECENT_COMMITS_MAX or self._bytes > RECENT_BYTES_MAX:
+        self._changes += len(event.changes)
+        while (
+            len(self._events) > RECENT_COMMITS_MAX
+            or self._bytes > RECENT_BYTES_MAX
+            or self._changes > RECENT_CHANGES_MAX
+        ):
             self._forget_oldest()
 
     def forget_all(self, version: int) -> None:
         """Others may have committed up to `version`: nothing is known before it."""
         self._events.clear()
         self._changed.clear()
-        self._bytes = 0
+        self._bytes = self._changes = 0
         self.floor = version
 
     def changed_at(self, segments: tuple[str, ...]) -> int:
@@ -83,6 +90,7 @@ class RecentCommits:
     def _forget_oldest(self) -> None:
         event, size = self._events.popleft()
         self._bytes -= size
+        self._changes -= len(event.changes)
         self.floor = event.version
         for change in event.changes:
             segments = change.path.segments

@@ -158,6 +158,16 @@ def test_recent_commits_forget_the_oldest_and_say_up_to_where(
     assert [recent.changed_at(doc(name).segments) for name in ("c/a", "c/b", "c/c")] == [12, 0, 13]
 
 
+def test_recent_commits_are_bounded_in_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "RECENT_CHANGES_MAX", 3)
+    recent = RecentCommits(0)
+    recent.add(event(1, "c/a", "c/b"))
+    recent.add(event(2, "c/c"))
+    assert recent.floor == 0
+    recent.add(event(3, "c/d"))
+    assert (recent.floor, [found.version for found in recent.since(0)]) == (1, [3, 2])
+
+
 def test_recent_commits_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "RECENT_BYTES_MAX", 100)
     recent = RecentCommits(0)
