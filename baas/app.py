@@ -234,15 +234,18 @@ class App:
                 databases, clock, node=node, most=settings.limits.ttl_policies_max
             ),
             operator_token=self.operator_token,
-            wake_jobs=lambda: runner.wake(),
         )
+        self._start_background(stack, context)
+        return context
+
+    def _start_background(self, stack: contextlib.AsyncExitStack, context: Context) -> None:
+        """What goes on by itself: jobs, and what expires."""
         runner = JobRunner(context, lambda tree: UpdateByQuery(*decode_update_by_query(tree)))
         stack.push_async_callback(runner.close)
         runner.start()
         self.expiry = TtlRunner(context)
         stack.push_async_callback(self.expiry.close)
         self.expiry.start()
-        return context
 
     @contextlib.contextmanager
     def _server_file(self, url: str) -> Iterator[None]:

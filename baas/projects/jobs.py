@@ -9,7 +9,7 @@ claim is renewed with each chunk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, cast
@@ -114,6 +114,7 @@ class Jobs:
     """The jobs of all projects. `node` is this one's name."""
 
     def __init__(self, databases: Databases, clock: Clock, *, node: str) -> None:
+        self.on_created: Callable[[], None] = lambda: None
         self._clock = clock
         self._node = node
         self._store = SystemStore(databases, clock, lambda project, event: None)
@@ -155,7 +156,9 @@ class Jobs:
             await transaction.write(writes)
             return job
 
-        return await self._store.run(None, body)
+        job = await self._store.run(None, body)
+        self.on_created()
+        return job
 
     async def get(self, project: str, identifier: str) -> Job:
         """Raises NotFound (`JobNotFound`)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from baas.accounts.accounts import Accounts
@@ -45,7 +44,6 @@ class Context:
     ttl_policies: TtlPolicies
     proofs: Proofs
     operator_token: str = field(repr=False)
-    wake_jobs: Callable[[], None] = lambda: None
 
     async def is_ready(self) -> bool:
         """Whether requests can be served: the server's own database answers, and soon."""

@@ -32,6 +32,7 @@ class JobRunner:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        self._context.jobs.on_created = self.wake
         self._task = asyncio.create_task(self._look(), name="jobs")
 
     def wake(self) -> None:

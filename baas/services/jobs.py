@@ -69,7 +69,6 @@ async def start_deletion(
     job = await context.jobs.create(
         database, JobKind.DELETE_RECURSIVE, spec, author=caller.uid, total=total
     )
-    context.wake_jobs()
     return job
 
 
@@ -90,7 +89,6 @@ async def start_update(
     job = await context.jobs.create(
         database, JobKind.UPDATE_BY_QUERY, spec, author=caller.uid, total=total
     )
-    context.wake_jobs()
     return job
 
 

@@ -293,7 +293,7 @@ async def test_another_node_goes_on_with_what_a_dead_one_left(shared: World, roo
     )
     assert await context.jobs.claim("demo", job.id) is None
     assert await _claimed_later(context.jobs, job) is not None
-    context.wake_jobs()
+    context.jobs.on_created()
     assert (await over(shared, job)).state is JobState.DONE
     assert await later.save(job, job.progress) is None  # it is not its own any more
 
