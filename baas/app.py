@@ -43,6 +43,7 @@ from baas.errors import BaasError, FailedPrecondition, InvalidArgument
 from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
 from baas.http.protocol import BoundedHttpProtocol
+from baas.projects.erasures import Erasures
 from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
 from baas.projects.ttl import TtlPolicies
@@ -88,7 +89,6 @@ class App:
         self.operator_token = OPERATOR_PREFIX + secrets.token_urlsafe(32)
         self.setup_token: str | None = None
         self.collector: Collector | None = None
-        self.expiry: TtlRunner | None = None
         self._clock = clock
         self._url = url
         self._pid = pid or os.getpid()
@@ -211,10 +211,7 @@ class App:
         projects.watch_deletions(denials.forget_project)
         self.collector.start()
         if store.is_shared and settings.objects == "local":
-            _log.warning(
-                "objects are on the local disk of this node, where no other node can read them; "
-                "the setting `objects` takes a store that all nodes share"
-            )
+            _warn_of_local_objects()
         jobs = Jobs(databases, clock, node=node)
         context = Context(
             settings=settings,
@@ -230,6 +227,7 @@ class App:
             denials=denials,
             proofs=Proofs(),
             jobs=jobs,
+            erasures=Erasures(databases, clock),
             ttl_policies=TtlPolicies(
                 databases, clock, node=node, most=settings.limits.ttl_policies_max
             ),
@@ -241,11 +239,9 @@ class App:
     def _start_background(self, stack: contextlib.AsyncExitStack, context: Context) -> None:
         """What goes on by itself: jobs, and what expires."""
         runner = JobRunner(context, lambda tree: UpdateByQuery(*decode_update_by_query(tree)))
-        stack.push_async_callback(runner.close)
-        runner.start()
-        self.expiry = TtlRunner(context)
-        stack.push_async_callback(self.expiry.close)
-        self.expiry.start()
+        for worker in (runner, TtlRunner(context)):
+            stack.push_async_callback(worker.close)
+            worker.start()
 
     @contextlib.contextmanager
     def _server_file(self, url: str) -> Iterator[None]:
@@ -261,6 +257,13 @@ class App:
             yield
         finally:
             file.unlink(missing_ok=True)
+
+
+def _warn_of_local_objects() -> None:
+    _log.warning(
+        "objects are on the local disk of this node, where no other node can read them; "
+        "the setting `objects` takes a store that all nodes share"
+    )
 
 
 def server_file(data: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`baas document`: work on many documents at a time. Rules do not apply to an administrator."""
+"""`baas document`: work on documents, one or many. Rules do not apply to an administrator."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import click
 import orjson
 
-from baas.cli.client import Client, path_of, run
+from baas.cli.client import APPS_API, Client, path_of, run
 from baas.cli.failures import CommandFailed
 from baas.cli.jobs import report, wait_over
 from baas.cli.options import Target, database_option, json_option, project_option, with_target
-from baas.cli.output import note
+from baas.cli.output import note, print_json, print_table
 
 _CONDITION = re.compile(
     r"\s*(?P<field>(?:`(?:[^`\\]|\\.)*`|[^\s=!<>`])+)\s*"
@@ -27,7 +27,7 @@ _wait_option = click.option(
 
 @click.group("document")
 def document_group() -> None:
-    """Remove and update many documents, in chunks that are not atomic together."""
+    """Work on documents, one or many, as they are and as they were."""
 
 
 @document_group.command("rm")
@@ -122,6 +122,137 @@ def update_command(
         raise click.UsageError("give --set or --unset; else there is nothing to update")
     body = {"query": query, "update": update}
     _run_job(target, project, database, "update-by-query", body, no_wait, as_json)
+
+
+@document_group.command("get")
+@click.argument("path")
+@click.option("--at", metavar="TIME", help="As it was then, such as 2026-01-31T12:00:00Z.")
+@project_option
+@database_option
+@with_target
+def get_command(path: str, at: str | None, project: str, database: str, target: Target) -> None:
+    """Show the document PATH as JSON."""
+    segments = path.strip("/").split("/")
+    base = path_of("projects", project, "databases", database, "documents", *segments)
+    params = {} if at is None else {"read_time": at}
+    print_json(run(target, lambda client: client.call("GET", base, api=APPS_API, params=params)))
+
+
+@document_group.command("history")
+@click.argument("path")
+@click.option("--limit", "-n", type=click.IntRange(1), default=100, show_default=True)
+@project_option
+@database_option
+@json_option
+@with_target
+def history_command(
+    path: str, limit: int, project: str, database: str, as_json: bool, target: Target
+) -> None:
+    """List the versions of the document PATH, newest first."""
+    base = path_of("projects", project, "databases", database)
+    params = {"path": path}
+
+    async def work(client: Client) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while len(found) < limit:
+            params["page_size"] = str(min(limit - len(found), 1_000))
+            page = await client.call("GET", f"{base}/documents:history", params=params)
+            found += page["versions"]
+            if "next_page_token" not in page:
+                break
+            params["page_token"] = page["next_page_token"]
+        return found
+
+    found = run(target, work)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [one["time"], one["kind"], "erased" if one["erased"] else one["bytes"]] for one in found
+    ]
+    print_table(("time", "kind", "bytes"), rows, empty="nothing is known of it")
+
+
+@document_group.command("restore")
+@click.argument("path")
+@click.option("--at", required=True, metavar="TIME", help="Such as 2026-01-31T12:00:00Z.")
+@click.option("--recursive", "-r", is_flag=True, help="With everything below it.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would change.")
+@project_option
+@database_option
+@_wait_option
+@json_option
+@with_target
+def restore_command(
+    path: str,
+    at: str,
+    recursive: bool,
+    dry_run: bool,
+    project: str,
+    database: str,
+    no_wait: bool,
+    as_json: bool,
+    target: Target,
+) -> None:
+    """Give PATH, a document or all documents of a collection, what it held at a time.
+
+    Restored documents are new versions, in chunks that are not atomic together; what is written
+    while the job runs stays.
+    """
+    body = {"path": path, "at": at, "recursive": recursive}
+    if not dry_run:
+        _run_job(target, project, database, "restore", body, no_wait, as_json)
+        return
+    base = path_of("projects", project, "databases", database)
+    plan = run(
+        target, lambda client: client.call("POST", f"{base}/documents:plan-restore", json=body)
+    )
+    if as_json:
+        print_json(plan)
+        return
+    print_table(
+        ("change", "document"),
+        [[one["kind"], one["path"]] for one in plan["changes"]],
+        empty="nothing would change",
+    )
+    numbers = ", ".join(
+        f"{name} {plan[name]}" for name in ("created", "updated", "deleted", "erased")
+    )
+    click.echo(f"would be: {numbers}")
+
+
+@document_group.command("erase")
+@click.argument("path")
+@click.option("--present", is_flag=True, help="Delete the document as it is, too.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@project_option
+@database_option
+@json_option
+@with_target
+def erase_command(
+    path: str,
+    present: bool,
+    yes: bool,
+    project: str,
+    database: str,
+    as_json: bool,
+    target: Target,
+) -> None:
+    """Erase all that the document PATH was, for ever: nothing can restore it.
+
+    With SQLite the database's file is written anew, and writes wait meanwhile.
+    """
+    if not yes:
+        typed = click.prompt(f"This erases the past of {path}. Type the path to go on", err=True)
+        if typed != path:
+            raise click.ClickException("that is not the path; nothing was erased")
+    base = path_of("projects", project, "databases", database)
+    body = {"path": path, "present": present}
+    erased = run(target, lambda client: client.call("POST", f"{base}/documents:erase", json=body))
+    if as_json:
+        print_json(erased)
+    else:
+        click.echo(f"erased {erased['images']} versions of {path}")
 
 
 def _run_job(

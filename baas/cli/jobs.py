@@ -15,6 +15,7 @@ from baas.cli.failures import CommandFailed
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import print_json, print_table
 
+_DONE = {"delete-recursive": "deleted", "restore": "restored"}
 _POLL_SECONDS_MIN, _POLL_SECONDS_MAX = 0.05, 1.0
 
 
@@ -110,7 +111,7 @@ def report(job: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(job)
     progress = job["progress"]
-    word = "deleted" if job["kind"] == "delete-recursive" else "updated"
+    word = _DONE.get(job["kind"], "updated")
     if job["state"] == "failed":
         raise CommandFailed(f"job {job['id']} failed: {job['error']}")
     if job["state"] == "cancelled":

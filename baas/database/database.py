@@ -49,7 +49,16 @@ from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.settings import Settings
-from baas.storage.engine import Change, Head, KeyRange, Snapshot, StorageEngine, StorageError
+from baas.storage.engine import (
+    Change,
+    Head,
+    KeyRange,
+    LogRecord,
+    PastImage,
+    Snapshot,
+    StorageEngine,
+    StorageError,
+)
 
 T = TypeVar("T")
 
@@ -230,11 +239,39 @@ class ReadSnapshot:
     async def get_documents_at(
         self, paths: Sequence[DocumentPath], version: int
     ) -> list[StoredDocument | None]:
-        """The images as of an earlier version. Raises ResumeTokenExpired past retention."""
+        """The images as of an earlier version, None also for one that was erased. Raises
+        ResumeTokenExpired past retention."""
+        found = await self.get_images_at(paths, version)
+        return [None if image is None or image.is_erased else image for image in found]
+
+    async def get_images_at(
+        self, paths: Sequence[DocumentPath], version: int
+    ) -> list[StoredDocument | None]:
+        """As `get_documents_at`, but what was erased is there, without fields (`is_erased`)."""
         try:
             check_resumable(version, await self._database.read_oldest_version())
             wanted = [keys.document_key(path) for path in paths]
             return await self._open.get_documents_at(wanted, version)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def read_history(self, path: DocumentPath, *, below: int, limit: int) -> list[PastImage]:
+        """At most `limit` superseded images of a document within retention, newest first, that were
+        superseded before version `below`; some may be erased."""
+        try:
+            oldest = await self._database.read_oldest_version()
+            key = keys.document_key(path)
+            found = await self._open.read_history(key, below=below, limit=limit)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        return [image for image in found if image.superseded >= oldest]
+
+    async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
+        """Records of commits above version `after`, no commit split. Raises ResumeTokenExpired if
+        the log does not reach back."""
+        try:
+            check_resumable(after, await self._database.read_oldest_version())
+            return await self._open.read_log(after, limit=limit)
         except StorageError as error:
             raise as_baas_error(error) from error
 
@@ -596,6 +633,14 @@ class Database:
         """Returns when subscribers have heard of all that other nodes had committed before the
         call. Raises Unavailable."""
         await self._committer.catch_up()
+
+    async def erase(self, path: DocumentPath) -> int:
+        """Empties all superseded images of a document; see `StorageEngine.erase`. Snapshots,
+        listeners and resume tokens that would need one begin anew."""
+        try:
+            return await self._engine.erase(keys.document_key(path))
+        except StorageError as error:
+            raise as_baas_error(error) from error
 
     async def trim(self) -> int:
         """Forgets what retention no longer covers; the count of rows forgotten."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from baas.database.indexes import Index, IndexDefinition
 from baas.database.planner import CollectionScan, IndexScan, NameScan, Plan, PointGet
 from baas.encoding.documents import StoredDocument
-from baas.storage.engine import EntryRow, KeyRange, LogRecord, Snapshot
+from baas.storage.engine import EntryRow, KeyRange, LogRecord, PastImage, Snapshot
 
 
 class MeteredSnapshot:
@@ -36,6 +36,11 @@ class MeteredSnapshot:
     async def get_images(self, wanted: Sequence[tuple[bytes, int]]) -> list[StoredDocument | None]:
         self.documents_read += len(wanted)
         return await self._snapshot.get_images(wanted)
+
+    async def read_history(self, key: bytes, *, below: int, limit: int) -> list[PastImage]:
+        found = await self._snapshot.read_history(key, below=below, limit=limit)
+        self.documents_read += len(found)
+        return found
 
     async def scan_documents(
         self, span: KeyRange, *, limit: int, descending: bool = False

@@ -14,7 +14,7 @@ import structlog
 from baas.clock import Clock
 from baas.database.failures import as_baas_error
 from baas.database.log import CommitEvent, read_commits
-from baas.errors import BaasError
+from baas.errors import BaasError, ResumeTokenExpired
 from baas.storage.engine import EngineUnavailable, Snapshot, StorageEngine, StorageError
 from baas.storage.store import StoreMissing
 
@@ -117,10 +117,15 @@ class Follower:
                 await self._skip(snapshot)
                 self._followed_at = began
                 return snapshot.version
-            while events := await read_commits(snapshot, version, oldest, limit=PAGE_RECORDS):
-                for event in events:
-                    version = event.version
-                    self._take(event)
+            try:
+                while events := await read_commits(snapshot, version, oldest, limit=PAGE_RECORDS):
+                    for event in events:
+                        version = event.version
+                        self._take(event)
+            except ResumeTokenExpired:  # what another node committed was erased meanwhile
+                await self._skip(snapshot)
+                self._followed_at = began
+                return snapshot.version
             if version < snapshot.version:
                 # A commit that changed no document has no place in the log.
                 version = snapshot.version

@@ -365,6 +365,8 @@ class Listeners:
                 images = await snapshot.get_documents_at(
                     [keys.document_key(path) for path in touched], version
                 )
+                if any(image is not None and image.is_erased for image in images):
+                    return None
             finally:
                 await snapshot.close()
             # No waiting from here on. Changes that the view has already seen and the snapshot not

@@ -4,7 +4,7 @@ read again from the engine's log."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -13,6 +13,7 @@ from typing import TypeAlias
 import structlog
 
 from baas.encoding import keys
+from baas.encoding.documents import StoredDocument
 from baas.errors import OutOfRange, ResumeTokenExpired
 from baas.model.paths import DocumentPath
 from baas.storage.engine import Change, Snapshot
@@ -206,6 +207,7 @@ async def read_net_changes(snapshot: Snapshot, after: int, oldest: int) -> list[
         position = records[-1].version
     ordered = sorted(paths)
     before = await snapshot.get_documents_at(ordered, after)
+    _check_kept(before)
     now = await snapshot.get_documents(ordered)
     return [
         Change(key, paths[key], old, new)
@@ -229,6 +231,7 @@ async def read_commits(
         for version in (record.version - 1, record.version)
     ]
     images = await snapshot.get_images(wanted) if wanted else []
+    _check_kept(images)
     changes = [
         (record.version, Change(key, record.path, images[2 * place], images[2 * place + 1]))
         for place, (key, record) in enumerate(zip(named, records, strict=True))
@@ -237,6 +240,12 @@ async def read_commits(
         CommitEvent(version, tuple([change for _, change in members]))
         for version, members in groupby(changes, key=itemgetter(0))
     ]
+
+
+def _check_kept(images: Iterable[StoredDocument | None]) -> None:
+    """Raises ResumeTokenExpired: what was erased cannot be told, nor be taken for missing."""
+    if any(image is not None and image.is_erased for image in images):
+        raise ResumeTokenExpired("a document of that time was erased", reason="Erased")
 
 
 def check_resumable(after: int, oldest: int) -> None:

@@ -34,22 +34,22 @@ class PastSnapshot:
         if version > snapshot.version:
             raise Internal("the past is not ahead")
         self.version = version
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self._is_now = version == snapshot.version
         self._touched: Sequence[DocumentPath] | None = None
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         """In the order of `paths`; None where there was no document."""
         if self._is_now:
-            return await self._snapshot.get_documents(paths)
-        return await self._snapshot.get_documents_at(paths, self.version)
+            return await self.snapshot.get_documents(paths)
+        return await self.snapshot.get_documents_at(paths, self.version)
 
     async def run_query(self, query: Query) -> QueryResult:
         """The whole answer. The query is taken as checked."""
         changes = await self._changes(query)
         if not changes:
-            return QueryResult((await self._snapshot.run_query(query)).documents, self.version)
-        present = (await self._snapshot.run_query(_present(query, changes))).documents
+            return QueryResult((await self.snapshot.run_query(query)).documents, self.version)
+        present = (await self.snapshot.run_query(_present(query, changes))).documents
         documents = _put_back(query, present, changes)
         return QueryResult(project_all(documents, query.select), self.version)
 
@@ -60,10 +60,10 @@ class PastSnapshot:
         whether more were left out because of their size."""
         changes = await self._changes(query)
         if not changes:
-            return await self._snapshot.read_first(query, bytes_max=bytes_max)
+            return await self.snapshot.read_first(query, bytes_max=bytes_max)
         # What is taken out again must not take the room of what stays.
         room = bytes_max + sum(len(change.new.data) for change in changes if change.new is not None)
-        present, is_cut = await self._snapshot.read_first(_present(query, changes), bytes_max=room)
+        present, is_cut = await self.snapshot.read_first(_present(query, changes), bytes_max=room)
         documents = _put_back(query, present, changes, is_cut=is_cut)
         size = 0
         for place, document in enumerate(documents):
@@ -77,11 +77,11 @@ class PastSnapshot:
         if self._is_now:
             return []
         if self._touched is None:
-            self._touched = await self._snapshot.read_touched(self.version, limit=RECORDS_MAX)
+            self._touched = await self.snapshot.read_touched(self.version, limit=RECORDS_MAX)
         paths = [path for path in self._touched if _may_hold(query, path)]
         if not paths:
             return []
-        changes = await self._snapshot.read_changes(paths, self.version)
+        changes = await self.snapshot.read_changes(paths, self.version)
         return [
             change
             for change in changes

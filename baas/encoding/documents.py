@@ -93,6 +93,11 @@ class StoredDocument:
         return self._fields
 
     @property
+    def is_erased(self) -> bool:
+        """Whether this is what is left of an image that was erased: its versions."""
+        return not self.data
+
+    @property
     def create_time(self) -> Timestamp:
         return Timestamp(self.created)
 

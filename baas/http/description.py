@@ -53,6 +53,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "signature": ("of a signed URL, in place of a token", {"type": "string"}),
     "recursive": ("with all objects in it", {"type": "boolean"}),
+    "read_time": ("show the document as it was at this time", {"type": "string"}),
     "show_missing": (
         "list documents too that do not exist and have some below; not for users",
         {"type": "boolean"},
@@ -60,7 +61,10 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "total": ("say also how many there are in all", {"type": "boolean"}),
     "parent": ("a document's path; none for the root", {"type": "string"}),
     "request_id": ("the request id that a caller was told", {"type": "string"}),
-    "path": ("a path; what is below it counts", {"type": "string", "examples": ["users/ada"]}),
+    "path": (
+        "a path; of denials, what is below it counts",
+        {"type": "string", "examples": ["users/ada"]},
+    ),
     "method": ("what was asked", {"enum": ["get", "list", "create", "update", "delete"]}),
     "sample": (
         "most documents of a collection, and objects of a folder, that are looked at",

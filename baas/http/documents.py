@@ -13,14 +13,15 @@ from baas.http.answers import Answer, json_answer
 from baas.http.idempotency import NO_KEY, RequestKey, digest, read_key
 from baas.http.requests import Request, boolean_parameter, integer_parameter, parse_body
 from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.timestamps import Timestamp
 from baas.model.writes import NO_PRECONDITION, DeleteWrite, Precondition, Write, WriteResult
-from baas.services import documents, queries
+from baas.services import documents, past, queries
 from baas.services.bulk_writes import Outcome
 from baas.services.bulk_writes import bulk_write as write_in_bulk
 from baas.services.transactions import DocumentsRead
 from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
 from baas.wire.errors import encode_error
-from baas.wire.objects import check_array, check_object, check_string
+from baas.wire.objects import check_array, check_object, check_string, invalid
 from baas.wire.writes import (
     decode_commit,
     decode_create,
@@ -32,21 +33,26 @@ from baas.wire.writes import (
 )
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
+_GET_PARAMETERS = frozenset({"read_time"})
 _LIST_PARAMETERS = frozenset({"page_size", "page_token", "total", "show_missing"})
 _DELETE_PARAMETERS = frozenset({"update_time", "exists"})
 _CREATE_PARAMETERS = frozenset({"id"})
 _COMMIT = frozenset({"writes", "request_id", "transaction", "reads", "queries"})
 _BULK_WRITE = frozenset({"writes", "request_id"})
-_BATCH_GET = frozenset({"documents", "transaction"})
+_BATCH_GET = frozenset({"documents", "transaction", "read_time"})
 PAGE_SIZE_DEFAULT = 100
 
 
 async def get_document(request: Request) -> Answer:
-    request.query(_NO_PARAMETERS)
+    query = request.query(_GET_PARAMETERS)
     path = DocumentPath.parse(request.document_path)
-    document = await documents.get_document(
-        request.context, request.caller, request.database_name, path
-    )
+    if query:
+        time = decode_time(query["read_time"], "read_time")
+        (document,) = (await _get_at(request, [path], time)).documents
+    else:
+        document = await documents.get_document(
+            request.context, request.caller, request.database_name, path
+        )
     if document is None:
         raise NotFound(f"no document at `{path}`", reason="DocumentNotFound")
     return Answer(encode_document(document))
@@ -209,7 +215,12 @@ async def batch_get(request: Request) -> Answer:
     ]
     rest = b""
     found: documents.DocumentsAtTime | DocumentsRead
-    if "transaction" in members:
+    if "transaction" in members and "read_time" in members:
+        raise invalid("read_time", "does not go with `transaction`, which has a time of its own")
+    if "read_time" in members:
+        time = decode_time(members["read_time"], "read_time")
+        found = await _get_at(request, paths, time)
+    elif "transaction" in members:
         found = await transactions.get_documents(request, paths, members["transaction"])
         rest = b',"transaction":"%b"' % found.token.encode()
     else:
@@ -224,6 +235,14 @@ async def batch_get(request: Request) -> Answer:
     return Answer(
         b'{"documents":[%b],"read_time":%b%b}'
         % (b",".join(items), encode_time(found.read_time.microseconds), rest)
+    )
+
+
+async def _get_at(
+    request: Request, paths: list[DocumentPath], time: Timestamp
+) -> documents.DocumentsAtTime:
+    return await past.get_documents_at(
+        request.context, request.caller, request.database_name, paths, time
     )
 
 

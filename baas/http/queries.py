@@ -15,7 +15,7 @@ from baas.http.answers import JSON_LINES, Answer, AnyAnswer, StreamAnswer, json_
 from baas.http.indexes import encode_definition
 from baas.http.requests import Request, parse_body
 from baas.model.queries import Query, number_query
-from baas.services import queries
+from baas.services import past, queries
 from baas.wire.aggregates import decode_aggregates, encode_results
 from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
 from baas.wire.objects import (
@@ -26,12 +26,13 @@ from baas.wire.objects import (
     invalid,
 )
 from baas.wire.queries import decode_query
+from baas.wire.writes import decode_time
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
 _QUERY = frozenset({"query"})
-_QUERY_READ = frozenset({"query", "transaction", "page_size", "page_token", "explain"})
+_QUERY_READ = frozenset({"query", "transaction", "page_size", "page_token", "explain", "read_time"})
 # Of nearly all queries none is there, and they need not be parsed to know it.
-_MORE = re.compile(rb'"(?:transaction|page_size|page_token|explain)"')
+_MORE = re.compile(rb'"(?:transaction|page_size|page_token|explain|read_time)"')
 _AGGREGATE = frozenset({"query", "aggregates"})
 STREAM_CHUNK_BYTES = 32 * 1024
 QUERIES_KEPT = 1_024
@@ -61,6 +62,13 @@ async def _run_query_with(request: Request, members: dict[str, Any]) -> Answer:
         if len(members) > 2:
             raise invalid("transaction", "goes with a query alone: no pages, no `explain`")
         return await transactions.run_query(request, query, members["transaction"])
+    if "read_time" in members:
+        if len(members) > 2:
+            raise invalid("read_time", "goes with a query alone: no pages, no `explain`")
+        time = decode_time(members["read_time"], "read_time")
+        name = request.database_name
+        page = await past.run_query_at(request.context, request.caller, name, query, time)
+        return _page_answer(page)
     size = members.get("page_size")
     if size is not None:
         maximum = request.context.settings.limits.query_page_documents_max

@@ -19,6 +19,7 @@ from baas.http import (
     admin,
     denials,
     documents,
+    history,
     indexes,
     jobs,
     names,
@@ -57,7 +58,7 @@ async def get_description(request: Request) -> Answer:
 ROUTES: tuple[Route, ...] = (
     # Documents
     Route("POST", _D + ":bulk-write", documents.bulk_write, _CALLER, "Write many documents, each of which succeeds or fails alone", "BulkWriteBody", "BulkWriteAnswer"),
-    Route("GET", _D + "/{collection}/{id}", documents.get_document, _CALLER, "Get a document", None, "Document", is_prompt=True),
+    Route("GET", _D + "/{collection}/{id}", documents.get_document, _CALLER, "Get a document, as it is or as it was", None, "Document", ("read_time",), is_prompt=True),
     Route("PUT", _D + "/{collection}/{id}", documents.set_document, _CALLER, "Set a document: replace it, or merge", "SetBody", "Written", is_prompt=True),
     Route("PATCH", _D + "/{collection}/{id}", documents.update_document, _CALLER, "Update fields of a document that exists", "UpdateBody", "Written", is_prompt=True),
     Route("DELETE", _D + "/{collection}/{id}", documents.delete_document, _CALLER, "Delete a document", None, "Deleted", ("exists", "update_time"), is_prompt=True),
@@ -118,6 +119,11 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _M + "/databases/{database}/documents:export", transfer.export_documents, _ADMIN, "Export documents as JSON lines", None, None, ("collection",)),
     Route("POST", _M + "/databases/{database}/documents:delete-recursive", jobs.delete_recursive, _ADMIN, "Delete a document or collection with all below, as a job; not atomic", "DeleteRecursiveBody", "Job", (), 202),
     Route("POST", _M + "/databases/{database}/documents:update-by-query", jobs.update_by_query, _ADMIN, "Update every document of a query, as a job; not atomic", "UpdateByQueryBody", "Job", (), 202),
+    Route("GET", _M + "/databases/{database}/documents:history", history.list_versions, _ADMIN, "List the versions of a document, newest first", None, "VersionList", ("path", "page_size", "page_token")),
+    Route("POST", _M + "/databases/{database}/documents:plan-restore", history.plan_restore, _ADMIN, "What a restore would change", "RestoreBody", "RestorePlan"),
+    Route("POST", _M + "/databases/{database}/documents:restore", history.restore, _ADMIN, "Restore a document or a collection to an earlier time, as a job; not atomic", "RestoreBody", "Job", (), 202),
+    Route("POST", _M + "/databases/{database}/documents:erase", history.erase, _ADMIN, "Erase what a document was, and if asked what it is", "EraseBody", "Erasure"),
+    Route("GET", _M + "/databases/{database}/erasures", history.list_erasures, _ADMIN, "List what was erased, newest first", None, "ErasureList"),
     Route("GET", _M + "/databases/{database}/ttl", ttl.list_policies, _ADMIN, "List what expires", None, "TtlPolicyList"),
     Route("PUT", _M + "/databases/{database}/ttl/{collection}", ttl.set_policy, _ADMIN, "Let documents of a collection group expire at the time in a field", "TtlBody", "TtlPolicy", (), 201),
     Route("DELETE", _M + "/databases/{database}/ttl/{collection}", ttl.delete_policy, _ADMIN, "Let documents expire no more", None, "Empty"),

@@ -34,6 +34,7 @@ _NEXT_TOKEN: Schema = {
     "description": "of the transaction, to be used from now on; it was not idle",
 }
 _SEEN: Schema = {**_TEXT, "maxLength": 64, "description": "what stands for a query's answer"}
+_PAST_TIME: Schema = {**_TIME, "description": "show what there was at this time"}
 _READ_TIME: Schema = {**_TIME, "description": "the instant that the answer shows"}
 
 _DOCUMENT_SCHEMAS: dict[str, Schema] = {
@@ -118,7 +119,9 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
         {"transform_results": _list({})},
     ),
     "Deleted": _object({"path": _PATH, "commit_time": _TIME}),
-    "BatchGetBody": _object({"documents": _list(_PATH)}, {"transaction": _TRANSACTION}),
+    "BatchGetBody": _object(
+        {"documents": _list(_PATH)}, {"transaction": _TRANSACTION, "read_time": _PAST_TIME}
+    ),
     "BatchGetAnswer": _object(
         {
             "documents": _list(_object({"path": _PATH, "document": _or_null(_ref("Document"))})),
@@ -248,6 +251,11 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
                 "in development mode",
             },
             "transaction": _TRANSACTION,
+            "read_time": {
+                **_PAST_TIME,
+                "description": "show the answer of an earlier time, whole: for administrators and "
+                "secret keys; goes with a query alone",
+            },
         },
     ),
     "CountBody": _object({"query": _ref("Query")}),
@@ -484,9 +492,9 @@ _PROJECTS: dict[str, Schema] = {
     "Job": _object(
         {
             "id": _TEXT,
-            "kind": {"enum": ["delete-recursive", "update-by-query"]},
+            "kind": {"enum": ["delete-recursive", "update-by-query", "restore"]},
             "database": _TEXT,
-            "asked": {"type": "object", "description": "the body that began it"},
+            "asked": {"type": "object", "description": "what it was asked to do"},
             "state": {"enum": ["running", "done", "cancelled", "failed"]},
             "error": {**_or_null(_TEXT), "description": "why it failed"},
             "author": _or_null(_TEXT),
@@ -505,6 +513,58 @@ _PROJECTS: dict[str, Schema] = {
             ),
         }
     ),
+    "VersionList": _object(
+        {
+            "versions": _list(
+                _object(
+                    {
+                        "time": _TIME,
+                        "kind": {"enum": ["created", "updated", "deleted"]},
+                        "bytes": {**_or_null(_COUNT), "description": "of what it held then"},
+                        "erased": {"type": "boolean"},
+                    }
+                )
+            )
+        },
+        {"next_page_token": _TEXT},
+    ),
+    "RestoreBody": _object(
+        {
+            "path": {**_PATH, "description": "a document's or a collection's path"},
+            "at": {**_TIME, "description": "what there was at this time comes back"},
+        },
+        {"recursive": {"type": "boolean", "description": "with everything below"}},
+    ),
+    "RestorePlan": _object(
+        {
+            "created": _COUNT,
+            "updated": _COUNT,
+            "deleted": _COUNT,
+            "erased": {**_COUNT, "description": "documents that cannot be restored"},
+            "changes": {
+                **_list(_object({"path": _PATH, "kind": {"enum": ["create", "update", "delete"]}})),
+                "description": "the first hundred",
+            },
+        }
+    ),
+    "EraseBody": _object(
+        {"path": _PATH},
+        {"present": {"type": "boolean", "description": "delete the document as it is, too"}},
+    ),
+    "Erasure": _object(
+        {
+            "id": _TEXT,
+            "path": _PATH,
+            "present": {"type": "boolean"},
+            "images": {
+                **_or_null(_COUNT),
+                "description": "versions that were erased; null: broken off, so repeat it",
+            },
+            "author": _or_null(_TEXT),
+            "time": _TIME,
+        }
+    ),
+    "ErasureList": _object({"erasures": _list(_ref("Erasure"))}),
     "TtlPolicy": _object(
         {
             "collection": {**_TEXT, "description": "of every collection with this id"},

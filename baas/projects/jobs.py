@@ -38,6 +38,7 @@ CLAIM_SECONDS = 30
 class JobKind(Enum):
     DELETE_RECURSIVE = "delete-recursive"
     UPDATE_BY_QUERY = "update-by-query"
+    RESTORE = "restore"
 
 
 class JobState(Enum):

@@ -388,7 +388,7 @@ class Projects:
         while True:
             database = await self._store.open(None)
             doomed: list[Write] = []
-            for collection in ("jobs", "keys", "releases", "rulesets", "ttl_policies"):
+            for collection in ("erasures", "jobs", "keys", "releases", "rulesets", "ttl_policies"):
                 query = Query(
                     project_collection(identifier, collection), limit=_DELETIONS_PER_COMMIT // 2
                 )

@@ -14,6 +14,7 @@ from baas.buckets.uploads import Uploads
 from baas.clock import Clock
 from baas.database.registry import Databases
 from baas.errors import BaasError
+from baas.projects.erasures import Erasures
 from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
 from baas.projects.ttl import TtlPolicies
@@ -41,6 +42,7 @@ class Context:
     secret: ServerSecret
     denials: DenialTraces
     jobs: Jobs
+    erasures: Erasures
     ttl_policies: TtlPolicies
     proofs: Proofs
     operator_token: str = field(repr=False)

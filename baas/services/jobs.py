@@ -1,4 +1,4 @@
-"""Use cases on jobs: recursive deletion and update by query, for administrators. Rules do not
+"""Use cases on jobs: recursive deletion, update by query, for administrators. Rules do not
 apply. **Not atomic**: chunks of at most 500 documents are committed one after the other, in the
 order of their names; what is written meanwhile behind the place where a job is stays as it is.
 
@@ -8,9 +8,9 @@ also keeps where the next one begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 import orjson
 
@@ -18,6 +18,7 @@ from baas.clock import milliseconds_only
 from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
+from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError, InvalidQuery
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import (
@@ -38,9 +39,9 @@ from baas.services.admins import check_is_admin
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import open_database
+from baas.services.job_steps import CHUNK_BYTES_MAX, CHUNK_DOCUMENTS_MAX, Step
+from baas.services.restores import Restore, next_restores
 
-CHUNK_DOCUMENTS_MAX = 500
-CHUNK_BYTES_MAX = 8 * 1024 * 1024
 _NARROW = (Operator.EQUAL, Operator.ARRAY_CONTAINS)
 
 
@@ -133,33 +134,26 @@ async def run_chunk(
     context: Context, database: Database, job: Job, read_update: ReadUpdate
 ) -> Chunk:
     """Does the next chunk, if that was not done already. Raises BaasError."""
-    spec = orjson.loads(job.spec)
-    if job.kind is JobKind.DELETE_RECURSIVE:
-        chunk, is_last = await _deletions(database, job, spec["path"])
-        asked = None
-    else:
-        asked = read_update(spec)
-        chunk, is_last = await _updates(database, job, asked)
+    step = await _next_step(database, job, read_update)
 
     async def body(transaction: Transaction) -> None:
         writes: list[Write] = []
-        documents = await transaction.get_documents(chunk)
-        for path, document in zip(chunk, documents, strict=True):
-            if document is None:
-                continue  # it is gone meanwhile
-            if asked is None:
-                writes.append(DeleteWrite(path))
-            elif matches(asked.query, document):
-                writes.append(replace(asked.update, path=path))
+        documents = await transaction.get_documents(step.paths)
+        for path, document in zip(step.paths, documents, strict=True):
+            write = step.make(path, document)
+            if write is not None:
+                writes.append(write)
         failed = await transaction.write_each(writes)
         unfit = transaction.stage_each()
         errors = {writes[place].path.segments: error for place, error in failed.items()} | unfit
+        written = len(writes) - len(errors)
+        errors |= step.unfit
         transaction.memo = {
-            "seen": len(chunk),
-            "written": len(writes) - len(errors),
+            "seen": len(step.paths) + len(step.unfit),
+            "written": written,
             "failed": len(errors),
-            "cursor": str(chunk[-1]) if chunk else None,
-            "is_last": is_last,
+            "cursor": step.cursor,
+            "is_last": step.is_last,
             "first_failure": _first_failure(errors),
         }
 
@@ -191,8 +185,21 @@ def _first_failure(errors: dict[tuple[str, ...], BaasError]) -> dict[str, str] |
     return None
 
 
-async def _deletions(database: Database, job: Job, text: str) -> tuple[list[DocumentPath], bool]:
-    """The next documents below a path, and whether they are the last ones."""
+async def _next_step(database: Database, job: Job, read_update: ReadUpdate) -> Step:
+    spec = orjson.loads(job.spec)
+    match job.kind:
+        case JobKind.DELETE_RECURSIVE:
+            return await _next_deletions(database, job, spec["path"])
+        case JobKind.UPDATE_BY_QUERY:
+            return await _next_updates(database, job, read_update(spec))
+        case JobKind.RESTORE:
+            return await next_restores(database, job.progress.cursor, Restore.read(spec))
+        case _:
+            assert_never(job.kind)
+
+
+async def _next_deletions(database: Database, job: Job, text: str) -> Step:
+    """The next documents below a path."""
     path: CollectionPath | DocumentPath
     is_document = text.count("/") % 2 == 1
     path = DocumentPath.parse(text) if is_document else CollectionPath.parse(text)
@@ -201,17 +208,20 @@ async def _deletions(database: Database, job: Job, text: str) -> tuple[list[Docu
         found = await snapshot.scan_below(
             path, after=after, limit=CHUNK_DOCUMENTS_MAX, bytes_max=CHUNK_BYTES_MAX
         )
+    is_last = not found
     if not found and is_document and job.progress.cursor != text:
         # Itself at last: until then it can be found, and the job begun again.
         assert isinstance(path, DocumentPath)
-        return [path], True
-    return found, not found
+        found = [path]
+    return Step(found, _delete, _cursor(found), is_last)
 
 
-async def _updates(
-    database: Database, job: Job, asked: UpdateByQuery
-) -> tuple[list[DocumentPath], bool]:
-    """The next documents that an update may concern, and whether they are the last ones."""
+def _delete(path: DocumentPath, document: StoredDocument | None) -> Write | None:
+    return None if document is None else DeleteWrite(path)  # it is gone meanwhile
+
+
+async def _next_updates(database: Database, job: Job, asked: UpdateByQuery) -> Step:
+    """The next documents that an update may concern."""
     start = None
     if job.progress.cursor is not None:
         last = Reference(DocumentPath.parse(job.progress.cursor))
@@ -228,7 +238,18 @@ async def _updates(
         await database.wait_indexed(missing)
     async with database.snapshot() as snapshot:
         found, is_cut = await snapshot.read_first(page, bytes_max=CHUNK_BYTES_MAX)
-    return [document.path for document in found], not is_cut and len(found) < CHUNK_DOCUMENTS_MAX
+
+    def update(path: DocumentPath, document: StoredDocument | None) -> Write | None:
+        if document is None or not matches(asked.query, document):
+            return None
+        return replace(asked.update, path=path)
+
+    paths = [document.path for document in found]
+    return Step(paths, update, _cursor(paths), not is_cut and len(found) < CHUNK_DOCUMENTS_MAX)
+
+
+def _cursor(paths: Sequence[DocumentPath]) -> str | None:
+    return str(paths[-1]) if paths else None
 
 
 def _visited(query: Query) -> Query:

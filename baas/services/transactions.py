@@ -31,7 +31,7 @@ from baas.errors import (
     FailedPrecondition,
     InvalidArgument,
     OutOfRange,
-    QuotaExceeded,
+    PermissionDenied,
     TransactionConflict,
     Unavailable,
 )
@@ -43,7 +43,8 @@ from baas.services.authorizer import DECISIONS_PER_TURN, Authorizer
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import commit as commit_writes
-from baas.services.documents import make_authorizer, open_database, read_documents
+from baas.services.documents import open_database, read_documents
+from baas.services.past import check_gets, read_whole, version_at
 from baas.services.queries import open_allowed
 from baas.services.transaction_tokens import ID_BYTES, TransactionState, TransactionTokens
 
@@ -110,7 +111,8 @@ async def begin(
     `read_time`. `retry`, the token of one that was aborted, waits for its turn first.
 
     Raises InvalidArgument (`InvalidTransaction`, `ReadTimeInFuture`), OutOfRange (`ReadTimeTooOld`)
-    for a time that history does not reach.
+    for a time that history does not reach, and PermissionDenied to callers under rules for one that
+    is further back than a transaction may be open.
     """
     if read_time is not None and not read_only:
         raise InvalidArgument("`read_time` needs `read_only`", reason="InvalidBody")
@@ -124,7 +126,11 @@ async def begin(
         version = snapshot.version
     now = context.clock.now_microseconds()
     if read_time is not None:
-        version = await _version_at(database, read_time, version, now)
+        latest, version = version, await version_at(database, read_time, version, now)
+        recent = now - context.settings.limits.transaction_seconds_max * 1_000_000
+        if version < min(recent, latest) and not caller.bypasses_rules:
+            # A query is allowed by what it asks for: its documents may be others' by now.
+            raise PermissionDenied()
     state = TransactionState(identifier, version, now, now, read_only)
     token = _tokens(context, database, caller).make(state)
     return Begun(token, Timestamp(version or now))
@@ -149,13 +155,7 @@ async def get_documents(
         except OutOfRange as error:
             raise _too_old(error, state) from error
         if not caller.bypasses_rules:
-            present = await snapshot.get_documents(paths)
-            for path, then, now in zip(paths, found, present, strict=True):
-                authorizer = await make_authorizer(context, caller, name)
-                await authorizer.check_get(path, now, snapshot)
-                if _version(then) != _version(now):
-                    authorizer = await make_authorizer(context, caller, name)
-                    await authorizer.check_get(path, then, past)
+            await check_gets(context, caller, name, paths, found, past)
     return DocumentsRead(found, *_renewed(context, database, caller, state))
 
 
@@ -169,24 +169,14 @@ async def run_query(
     check_query(query, limits)
     database = await open_database(context, name)
     state = _open(context, database, caller, token)
-    maximum = limits.query_page_documents_max
     snapshot = await open_allowed(context, caller, name, query)
     try:
         past = _past(snapshot, state)
-        found, is_cut = await past.read_first(
-            _bounded(query, maximum), bytes_max=limits.answer_bytes_max
-        )
+        found = await read_whole(past, query, limits)
     except OutOfRange as error:
         raise _too_old(error, state) from error
     finally:
         await snapshot.close()
-    if is_cut or len(found) > maximum:
-        raise QuotaExceeded(
-            f"a query in a transaction has at most {maximum} documents and "
-            f"{limits.answer_bytes_max} bytes; give it a limit",
-            reason="AnswerTooLarge",
-            details={"documents_max": maximum, "answer_bytes_max": limits.answer_bytes_max},
-        )
     return QueryRead(found, *_renewed(context, database, caller, state), digest_of(found))
 
 
@@ -394,16 +384,6 @@ def _renewed(
     now = context.clock.now_microseconds()
     token = _tokens(context, database, caller).make(replace(state, used=now))
     return Timestamp(state.version or now), token
-
-
-async def _version_at(database: Database, read_time: Timestamp, latest: int, now: int) -> int:
-    version = read_time.microseconds
-    if version > now:
-        raise InvalidArgument("`read_time` is in the future", reason="ReadTimeInFuture")
-    if version < await database.read_oldest_version():
-        raise OutOfRange("history does not reach back to `read_time`", reason="ReadTimeTooOld")
-    # Later commits get later versions than the latest one, whatever the clock says.
-    return min(version, latest)
 
 
 def _check_size(context: Context, reads: ReadsSeen) -> None:

@@ -115,6 +115,15 @@ class LogRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PastImage:
+    """What a document was until version `superseded` changed or deleted it. An image that was
+    erased has no data (`is_erased`)."""
+
+    document: StoredDocument
+    superseded: int
+
+
+@dataclass(frozen=True, slots=True)
 class EntryRow:
     """An entry with the document it leads to, both of one snapshot."""
 
@@ -162,6 +171,11 @@ class Snapshot(Protocol):
     async def get_images(self, wanted: Sequence[tuple[bytes, int]]) -> list[StoredDocument | None]:
         """As `get_documents_at`, for many (key, version) in one go: few round trips, however many
         versions of one document there are. In the order of `wanted`, which may repeat itself."""
+        ...
+
+    async def read_history(self, key: bytes, *, below: int, limit: int) -> list[PastImage]:
+        """At most `limit` of a document's superseded images, newest first: those that were
+        superseded before version `below`."""
         ...
 
     async def scan_documents(
@@ -263,6 +277,21 @@ class StorageEngine(Protocol):
 
     async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
         """(version, response) of a commit that carried this request id, within retention."""
+        ...
+
+    async def erase(self, key: bytes) -> int:
+        """Empties all superseded images of a document; the count of those that were not yet. Their
+        versions stay, so that it can be told that something was there.
+
+        Where the engine owns its files, no byte of an erased image, or of anything else that was
+        deleted, is left in them once it has returned and no snapshot of before is open. It may take
+        as long as writing the whole database anew; writes wait. To be repeated after an error.
+        """
+        ...
+
+    async def start_incarnation(self, incarnation: str) -> None:
+        """What resumes from tokens of the incarnation before has to begin anew. To be called while
+        nobody else has the database open."""
         ...
 
     async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:

@@ -31,6 +31,7 @@ from baas.storage.mongo_transactions import HeadMoved, Repeat, Transactions
 from baas.storage.mongo_watch import HeadWatcher
 from baas.storage.mongo_writes import (
     GroupCommands,
+    empty_history,
     entry_inserts,
     run_group,
 )
@@ -190,6 +191,20 @@ class MongoEngine:
             if commit.get("request") == request_id:
                 return commit["version"], bytes(commit["response"])
         raise EngineCorrupt(f"the log names request `{request_id}` and does not hold it")
+
+    async def erase(self, key: bytes) -> int:
+        """How long MongoDB keeps deleted bytes in its files and its oplog is its own affair."""
+        row_id = self._rows.document(key)
+        return await self._write(
+            lambda: self._transact(lambda session: self._erase(session, row_id))
+        )
+
+    async def start_incarnation(self, incarnation: str) -> None:
+        self._check_open()
+        query = {"_id": self._head_id, "number": self._number}
+        update = {"q": query, "u": {"$set": {"incarnation": incarnation}}}
+        await self._connection.write({"update": "heads", "updates": [update]})
+        self._incarnation = incarnation
 
     async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:
         requests = before if requests_before is None else min(before, requests_before)
@@ -389,6 +404,13 @@ class MongoEngine:
         ]
         if kept:
             await self._connection.send_write({"insert": "log", "documents": kept}, session)
+
+    async def _erase(self, session: Session, row_id: str) -> int:
+        await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+        count, freed = await empty_history(self._connection, row_id, session)
+        if count:
+            await self._change_head(session, {"$inc": {"history_bytes": -freed}})
+        return count
 
     def _fresh_id(self) -> str:
         return self._shared.clock.random_bytes(12).hex()

@@ -15,6 +15,7 @@ from baas.storage.engine import (
     FirstScan,
     KeyRange,
     LogRecord,
+    PastImage,
 )
 from baas.storage.mongo_client import BATCH_ROWS, Document, MongoConnection
 from baas.storage.mongo_layout import (
@@ -77,6 +78,20 @@ class MongoSnapshot:
                 spans[row_id] = (min(least, version), max(most, version))
         old = await self._read_history(spans)
         return [_image_at(current.get(row_id), old.get(row_id, ()), at) for row_id, at in places]
+
+    async def read_history(self, key: bytes, *, below: int, limit: int) -> list[PastImage]:
+        if limit <= 0:
+            return []
+        rows = await self._find(
+            {
+                "find": "history",
+                "filter": {"key": self._rows.document(key), "superseded": {"$lt": below}},
+                "sort": {"superseded": -1},
+                "limit": limit,
+                "projection": IMAGE | {"superseded": 1},
+            }
+        )
+        return [PastImage(as_document(row), row["superseded"]) for row in rows]
 
     async def scan_documents(
         self, span: KeyRange, *, limit: int, descending: bool = False

@@ -193,6 +193,19 @@ async def run_group(
             raise EngineCorrupt(f"of {len(updates)} rows to be replaced {answer['n']} were there")
 
 
+async def empty_history(
+    connection: MongoConnection, row_id: str, session: Session
+) -> tuple[int, int]:
+    """Empties the superseded images of one document; how many, and their bytes."""
+    full = {"key": row_id, "data": {"$ne": ""}}
+    cursor = connection.database.history.find(full, {"bytes": 1}, session=session)
+    sizes = [row["bytes"] for row in await cursor.to_list()]
+    if sizes:
+        emptied = {"q": full, "u": {"$set": {"data": "", "bytes": 0}}, "multi": True}
+        await connection.send_write({"update": "history", "updates": [emptied]}, session)
+    return len(sizes), sum(sizes)
+
+
 def _inserts(collection: str, rows: _Batches) -> Iterator[Document]:
     for batch in rows.batches:
         yield {"insert": collection, "documents": batch}

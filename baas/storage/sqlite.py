@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -39,7 +40,13 @@ from baas.storage.sqlite_schema import (
     prepare_file,
     storage_errors,
 )
-from baas.storage.sqlite_writes import delete_before, delete_entries, write_backfill, write_group
+from baas.storage.sqlite_writes import (
+    delete_before,
+    delete_entries,
+    empty_history,
+    write_backfill,
+    write_group,
+)
 from baas.storage.worker import Worker
 
 T = TypeVar("T")
@@ -49,6 +56,7 @@ WAL_FORCED_PAGES = 16_384  # 64 MiB: the writer itself does, and commits wait fo
 # A snapshot keeps the WAL from starting again at its beginning: 512 MiB written meanwhile end it.
 WAL_SNAPSHOT_PAGES = 131_072
 _FORCED_BUSY_MILLISECONDS = 250
+_TRUNCATE_ATTEMPTS, _TRUNCATE_PAUSE_SECONDS = 100, 0.02
 _IDLE_READERS_MAX = 8
 _SNAPSHOT_CACHE_KIB = 2 * 1024  # there are many of them
 
@@ -72,6 +80,7 @@ class SqliteEngine:
         self._is_closed = False
         self._wal_pages = 0
         self._forced_from = WAL_FORCED_PAGES
+        self._must_truncate = False  # what was erased is in the WAL still
         self._checkpoint: asyncio.Future[None] | None = None
         self._idle_readers: list[apsw.Connection] = []
         self._snapshots: dict[SqliteSnapshot, int] = {}  # the WAL's pages when it was opened
@@ -192,6 +201,19 @@ class SqliteEngine:
         )
         return None if row is None else (row[0], row[1])
 
+    async def erase(self, key: bytes) -> int:
+        count = await self._write(lambda: self._erase(key))
+        self._tidy_wal()
+        return count
+
+    async def start_incarnation(self, incarnation: str) -> None:
+        await self._write(
+            lambda: self._in_transaction(
+                lambda: self._writer.execute("UPDATE head SET incarnation = ?", (incarnation,))
+            )
+        )
+        self._incarnation = incarnation
+
     async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:
         requests = before if requests_before is None else min(before, requests_before)
         return await self._write_tidily(
@@ -234,6 +256,24 @@ class SqliteEngine:
             raise as_storage_error(error) from error
         return result
 
+    def _erase(self, key: bytes) -> int:
+        count = self._in_transaction(lambda: empty_history(self._writer, key))
+        # Pages hold what was in them before: only a file that is written anew does not.
+        connection = self._writer
+        with storage_errors():
+            connection.execute("PRAGMA temp_store = FILE").fetchall()
+            try:
+                connection.execute("VACUUM")
+            finally:
+                connection.execute("PRAGMA temp_store = MEMORY").fetchall()
+        self._must_truncate = True
+        for _ in range(_TRUNCATE_ATTEMPTS):
+            self._force_checkpoint()
+            if not self._must_truncate or self._snapshots:
+                break  # else a later commit does it
+            time.sleep(_TRUNCATE_PAUSE_SECONDS)  # another checkpoint is just running
+        return count
+
     def _note_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
@@ -242,7 +282,11 @@ class SqliteEngine:
         connection = self._writer
         connection.set_busy_timeout(_FORCED_BUSY_MILLISECONDS)
         try:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+            if self._must_truncate:
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._must_truncate = False
+            else:
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
             self._forced_from = WAL_FORCED_PAGES
         except apsw.Error:
             # Somebody reads an old version still. Commits must not wait again at once.
@@ -294,12 +338,12 @@ class SqliteEngine:
 
     def _tidy_wal(self) -> None:
         pages = self._wal_pages
-        if pages < WAL_CHECKPOINT_PAGES or self._is_closed:
+        if self._is_closed or (pages < WAL_CHECKPOINT_PAGES and not self._must_truncate):
             return
         for snapshot, opened_at in list(self._snapshots.items()):
             if pages - opened_at >= WAL_SNAPSHOT_PAGES:
                 snapshot.revoke()
-        if pages >= self._forced_from:
+        if pages >= self._forced_from or (self._must_truncate and not self._snapshots):
             self._forced_from = pages + WAL_FORCED_PAGES
             self._worker.submit(self._force_checkpoint)
         elif self._checkpoint is None or self._checkpoint.done():

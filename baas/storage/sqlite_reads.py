@@ -13,7 +13,15 @@ import apsw
 
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
-from baas.storage.engine import EngineUnavailable, EntryRow, FirstScan, KeyRange, LogRecord, Page
+from baas.storage.engine import (
+    EngineUnavailable,
+    EntryRow,
+    FirstScan,
+    KeyRange,
+    LogRecord,
+    Page,
+    PastImage,
+)
 from baas.storage.sqlite_schema import as_storage_error, fetch_one
 
 T = TypeVar("T")
@@ -28,6 +36,10 @@ _IMAGE = "path, CAST(data AS BLOB), created, version"  # as StoredDocument takes
 _GET = f"SELECT {_IMAGE} FROM documents WHERE key = ?"
 _GET_AT = (
     f"SELECT {_IMAGE} FROM history WHERE key = ? AND superseded > ? ORDER BY superseded LIMIT 1"
+)
+_HISTORY = (
+    f"SELECT superseded, {_IMAGE} FROM history WHERE key = ? AND superseded < ?"
+    " ORDER BY superseded DESC LIMIT ?"
 )
 # CROSS JOIN fixes the order of the loops: entries first.
 _ENTRIES = "entries CROSS JOIN documents ON documents.id = entries.document"
@@ -57,6 +69,13 @@ def read_document_at(
     if row is None or row[3] > version:
         return None
     return StoredDocument(*row)
+
+
+def read_history(
+    connection: apsw.Connection, key: bytes, below: int, limit: int
+) -> list[PastImage]:
+    rows = connection.execute(_HISTORY, (key, below, limit))
+    return [PastImage(StoredDocument(*image), superseded) for superseded, *image in rows]
 
 
 def scan_documents(
@@ -209,6 +228,12 @@ class SqliteSnapshot:
         return await self._run(
             lambda connection: [read_document_at(connection, *one) for one in wanted],
             len(wanted) <= INLINE_ROWS_MAX,
+        )
+
+    async def read_history(self, key: bytes, *, below: int, limit: int) -> list[PastImage]:
+        return await self._run(
+            lambda connection: read_history(connection, key, below, limit),
+            limit <= INLINE_ROWS_MAX,
         )
 
     async def scan_documents(

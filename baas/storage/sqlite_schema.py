@@ -74,9 +74,11 @@ def check_sqlite_version(version: str) -> None:
         raise EngineUnavailable(f"SQLite {version} is too old: at least {wanted} is needed")
 
 
-def fetch_one(connection: apsw.Connection, sql: str) -> tuple[Any, ...]:
+def fetch_one(
+    connection: apsw.Connection, sql: str, bindings: tuple[Any, ...] = ()
+) -> tuple[Any, ...]:
     """The one row that a statement is sure to give."""
-    row: tuple[Any, ...] | None = connection.execute(sql).fetchone()
+    row: tuple[Any, ...] | None = connection.execute(sql, bindings).fetchone()
     if row is None:
         raise EngineCorrupt(f"no row answers `{sql}`")
     return row

@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 
 from baas.storage.engine import BackfillRow, Change, CommitGroup, Entry
+from baas.storage.sqlite_schema import fetch_one
 
 _ROWS_PER_STATEMENT = (64, 16, 4, 1)
 
@@ -162,6 +163,19 @@ _TRIM_REQUESTS = (
     "DELETE FROM requests WHERE id IN"
     " (SELECT id FROM requests WHERE version < ? ORDER BY version LIMIT ?)"
 )
+
+
+def empty_history(connection: apsw.Connection, key: bytes) -> int:
+    """Empties the superseded images of one document."""
+    (count, size) = fetch_one(
+        connection,
+        "SELECT count(*), coalesce(sum(octet_length(data)), 0) FROM history"
+        " WHERE key = ? AND data <> ''",
+        (key,),
+    )
+    connection.execute("UPDATE history SET data = '' WHERE key = ?", (key,))
+    connection.execute("UPDATE head SET history_bytes = history_bytes - ?", (size,))
+    return int(count)
 
 
 def delete_before(

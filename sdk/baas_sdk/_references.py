@@ -168,8 +168,9 @@ class BaseDocumentReference(Reference):
     def _snapshot(self: R, tree: Tree | None) -> DocumentSnapshot[R]:
         return DocumentSnapshot(self, tree)
 
-    def _get_call(self: R) -> Call[DocumentSnapshot[R]]:
-        return _requests.get_document(self.database_name, self._path).then(self._snapshot)
+    def _get_call(self: R, read_time: datetime | None = None) -> Call[DocumentSnapshot[R]]:
+        call = _requests.get_document(self.database_name, self._path, read_time)
+        return call.then(self._snapshot)
 
     def _commit_call(self, write: Tree) -> Call[CommitResult]:
         return _requests.commit(self.database_name, [write], self._client._decode)

@@ -12,7 +12,7 @@ import orjson
 
 from baas_sdk._paths import DatabaseName, url_path
 from baas_sdk._session import SignedIn, User, parse_signed_in, parse_user
-from baas_sdk._values import Tree, dumps, parse_time
+from baas_sdk._values import Tree, dumps, format_time, parse_time
 from baas_sdk._writes import CommitResult, WriteResult, parse_commit, parse_write_result
 from baas_sdk.errors import (
     Internal,
@@ -148,9 +148,16 @@ class StreamCall(Generic[T]):
 # --- documents ------------------------------------------------------------------------------------
 
 
-def get_document(home: DatabaseName, path: str) -> Call[Tree | None]:
-    """The document's tree; None if it does not exist."""
-    request = Request("GET", f"{home.documents_url}/{url_path(path)}", is_idempotent=True)
+def get_document(
+    home: DatabaseName, path: str, read_time: datetime | None = None
+) -> Call[Tree | None]:
+    """The document's tree; None if it does not exist, or did not at `read_time`."""
+    request = Request(
+        "GET",
+        f"{home.documents_url}/{url_path(path)}",
+        params=() if read_time is None else (("read_time", format_time(read_time)),),
+        is_idempotent=True,
+    )
     return Call(request, _document, _missing_document)
 
 

@@ -75,13 +75,20 @@ class AsyncDocumentReference(BaseDocumentReference):
         return self._client.collection(self._path, collection_id)
 
     async def get(
-        self, *, transaction: AsyncTransaction | None = None, timeout: float | None = None
+        self,
+        *,
+        transaction: AsyncTransaction | None = None,
+        timeout: float | None = None,
+        read_time: datetime | None = None,
     ) -> DocumentSnapshot[AsyncDocumentReference]:
-        """The document as it is now, or as of the transaction's moment; one that is missing gives a
+        """The document as it is now, as of the transaction's moment, or as it was at `read_time`,
+        which takes the right to read it both as it is and as it was; one that is missing gives a
         snapshot with `exists` False."""
+        if transaction is not None and read_time is not None:
+            raise ValueError("a transaction has a read_time of its own")
         if transaction is not None:
             return (await self._client._http.run(transaction._read_call(self), timeout))[0]
-        return await self._client._http.run(self._get_call(), timeout)
+        return await self._client._http.run(self._get_call(read_time), timeout)
 
     async def set(
         self,

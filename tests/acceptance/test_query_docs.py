@@ -1,4 +1,4 @@
-"""docs/queries.md and docs/indexes.md, executed against a server in development mode."""
+"""Pages on queries, indexes and history, executed against a server in development mode."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXPECTED = re.compile(r"# -> (.*)$", re.MULTILINE)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["queries.md", "indexes.md"])
+@pytest.mark.parametrize("page", ["queries.md", "indexes.md", "history.md"])
 def test_the_examples_run_as_written(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from baas_sdk import (
@@ -60,6 +61,17 @@ async def test_get_returns_the_document(peer: Peer, face: Face) -> None:
     assert snapshot.create_time == THEN
     assert snapshot.update_time == THEN.replace(microsecond=1)
     assert repr(snapshot) == "<DocumentSnapshot cities/a b>"
+
+
+async def test_a_document_as_it_was(peer: Peer, face: Face) -> None:
+    peer.reply(error_reply(404, "NOT_FOUND", "DocumentNotFound"))
+    document = face.client.document("cities/x")
+
+    assert not (await face.call(document.get, read_time=THEN)).exists
+    (asked,) = peer.requests
+    path, _, query = asked.path.partition("?")
+    assert path == f"{DOCUMENTS}/cities/x"
+    assert parse_qs(query) == {"read_time": [TIME]}
 
 
 async def test_a_missing_document_does_not_exist(peer: Peer, face: Face) -> None:

@@ -650,3 +650,61 @@ def test_history_log_and_documents_tell_the_same_story(
             await engine.close()
 
     runner.run(check())
+
+
+# History, erasing, incarnations -------------------------------------------------------------------
+
+
+async def test_history_of_one_document_newest_first(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(5, {"a": "one", "b": "other"})
+    await writer.write(7, {"a": "two"})
+    await writer.write(8, {"a": None})
+    await writer.write(9, {"a": "three"})
+    async with snapshot_of(engine) as snapshot:
+        found = await snapshot.read_history(key("a"), below=100, limit=10)
+        assert [(one.document.data, one.document.version, one.superseded) for one in found] == [
+            (b"two", 7, 8),
+            (b"one", 5, 7),
+        ]
+        assert found[1].document.created == found[0].document.created == 5
+        below = await snapshot.read_history(key("a"), below=8, limit=10)
+        assert [one.superseded for one in below] == [7]
+        assert len(await snapshot.read_history(key("a"), below=100, limit=1)) == 1
+        assert await snapshot.read_history(key("a"), below=100, limit=0) == []
+        assert await snapshot.read_history(key("b"), below=100, limit=10) == []
+
+
+async def test_erasing_empties_the_images_and_keeps_their_versions(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(5, {"a": "one", "b": "first"})
+    await writer.write(7, {"a": "second", "b": "last"})
+    await writer.write(8, {"a": None})
+    assert await engine.read_history_bytes() == len("one" + "first" + "second")
+    assert await engine.erase(key("a")) == 2
+    assert await engine.erase(key("a")) == 0
+    assert await engine.read_history_bytes() == len("first")
+    async with snapshot_of(engine) as snapshot:
+        for version, expected in ((4, None), (5, True), (7, True), (8, None)):
+            (image,) = await snapshot.get_documents_at([key("a")], version)
+            assert (None if image is None else image.is_erased) is expected
+        found = await snapshot.read_history(key("a"), below=100, limit=10)
+        assert [(one.document.is_erased, one.superseded) for one in found] == [(True, 8), (True, 7)]
+        assert await texts_at(snapshot, 5, "b") == ["first"]
+        records = await snapshot.read_log(0, limit=10)
+        assert [record.version for record in records] == [5, 5, 7, 7, 8]
+    await writer.write(9, {"b": "more"})  # the head is where it was
+    assert await engine.erase(key("nobody")) == 0
+
+
+async def test_a_new_incarnation_changes_nothing_else(open_engine: OpenEngine) -> None:
+    engine = await open_engine()
+    await Writer(engine).write(7, {"a": "one"})
+    before = await engine.read_head()
+    await engine.start_incarnation("another")
+    assert (await engine.read_head()).incarnation == "another"
+    await engine.close()
+    engine = await open_engine()
+    head = await engine.read_head()
+    assert (head.incarnation, head.version) == ("another", before.version)
+    assert await texts(engine, "a") == ["one"]

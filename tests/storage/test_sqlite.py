@@ -363,3 +363,49 @@ async def test_damaged_file_is_told_as_corrupt(engine: SqliteEngine, file: Path)
         await snapshot.scan_documents(ALL, limit=1_000)
     await snapshot.close()
     await engine.close()
+
+
+# Erasing ------------------------------------------------------------------------------------------
+
+
+def all_bytes(file: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in file.parent.iterdir())
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_no_byte_of_what_was_erased_is_left_in_any_file(
+    engine: SqliteEngine, file: Path, large: bool
+) -> None:
+    """Neither in history nor in entries, free pages, slack or the WAL; of earlier versions, too,
+    that retention has forgotten already."""
+    writer = Writer(engine)
+    filling = "x" * (20_000 if large else 10)
+    await writer.write(2, {"other": "kept"})
+    for version in range(3, 40):
+        await writer.write(version, {"a": f"s3cret{version}{filling}", "other": f"k{version}"})
+    assert await engine.trim(20, limit=100)
+    await writer.write(50, {"a": None})
+    engine._run_checkpoint()  # part of it is in the file, and part in the WAL
+    await writer.write(51, {"other": "kept"})
+    assert b"s3cret" in all_bytes(file)
+    await engine.erase(b"a")
+    assert b"s3cret" not in all_bytes(file)
+    assert await texts(engine, "other", "a") == ["kept", None]
+    await writer.write(60, {"other": "later"})
+
+
+async def test_a_snapshot_of_before_keeps_the_wal_until_it_is_closed(
+    engine: SqliteEngine, file: Path
+) -> None:
+    writer = Writer(engine)
+    await writer.write(2, {"a": "s3cret"})
+    await writer.write(3, {"a": None})
+    snapshot = await engine.open_snapshot()
+    await engine.erase(b"a")
+    (image,) = await snapshot.get_documents_at([b"a"], 2)
+    assert image is not None
+    assert image.data == b"s3cret"
+    await snapshot.close()
+    await writer.write(4, {"b": "more"})  # the next commit tidies up
+    await engine.erase(b"nobody")
+    assert b"s3cret" not in all_bytes(file)

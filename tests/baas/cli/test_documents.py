@@ -101,3 +101,30 @@ def test_conditions_that_are_none(baas: Command, text: str) -> None:
 def test_an_update_of_nothing_is_refused(baas: Command) -> None:
     assert baas("document", "update", "users", "-p", "chat").code == 2
     assert baas("document", "update", "users", "--set", "a", "-p", "chat").code == 2
+
+
+def test_history_restore_and_erase(baas: Command) -> None:
+    base = ("-p", "chat")
+    first = baas("document", "get", "users/ada", *base).json
+    assert first["fields"] == {"age": 36}
+    assert baas("document", "update", "users", "--set", "age=1", *base).code == 0
+    assert baas("document", "rm", "users/eve", *base).code == 0
+    time = first["update_time"]
+    assert baas("document", "get", "users/ada", "--at", time, *base).json["fields"] == {"age": 36}
+    lines = baas("document", "history", "users/ada", *base).out.splitlines()
+    assert [line.split()[1] for line in lines] == ["kind", "updated", "created"]
+    versions = baas("document", "history", "users/eve", "--json", *base).json
+    assert [one["kind"] for one in versions] == ["deleted", "updated", "created"]
+    plan = baas("document", "restore", "users", "--at", time, "--dry-run", *base)
+    assert plan.out.splitlines()[-1] == "would be: created 1, updated 1, deleted 0, erased 0"
+    assert export(baas)["users/ada"] == {"age": 1}
+    assert baas("document", "restore", "users", "--at", time, *base).out == (
+        "restored 2 documents\n"
+    )
+    assert export(baas)["users/eve"] == {"age": 17}
+    assert export(baas)["users/ada"] == {"age": 36}
+    assert baas("document", "erase", "users/ada", *base, stdin=b"users\n").code == 1
+    erased = baas("document", "erase", "users/ada", "--present", *base, stdin=b"users/ada\n")
+    assert erased.out == "erased 3 versions of users/ada\n"
+    assert "users/ada" not in export(baas)
+    assert baas("document", "get", "users/ada", "--at", time, *base).code == 1

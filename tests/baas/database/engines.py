@@ -87,6 +87,12 @@ class SteeredEngine:
     async def open_snapshot(self, first: FirstScan | None = None) -> Snapshot:
         return await self.engine.open_snapshot(first)
 
+    async def erase(self, key: bytes) -> int:
+        return await self.engine.erase(key)
+
+    async def start_incarnation(self, incarnation: str) -> None:
+        await self.engine.start_incarnation(incarnation)
+
     async def claim_turn(self, seconds: float) -> None:
         await self.engine.claim_turn(seconds)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from baas.database.indexes import Indexes
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
-from baas.storage.engine import EntryRow, KeyRange, LogRecord
+from baas.storage.engine import EntryRow, KeyRange, LogRecord, PastImage
 
 
 class MemorySnapshot:
@@ -36,6 +36,9 @@ class MemorySnapshot:
         raise NotImplementedError
 
     async def get_images(self, wanted: Sequence[tuple[bytes, int]]) -> list[StoredDocument | None]:
+        raise NotImplementedError
+
+    async def read_history(self, key: bytes, *, below: int, limit: int) -> list[PastImage]:
         raise NotImplementedError
 
     async def scan_documents(

@@ -24,6 +24,7 @@ from baas.storage.engine import (
     KeyRange,
     LogRecord,
     Page,
+    PastImage,
 )
 from baas.storage.store import StoreMissing, StoreName
 
@@ -201,6 +202,12 @@ class SharedEngine:
             self.unknown.pop(0)
             raise EngineUnknown("told to leave it open")
 
+    async def erase(self, key: bytes) -> int:
+        raise NotImplementedError
+
+    async def start_incarnation(self, incarnation: str) -> None:
+        raise NotImplementedError
+
     async def claim_turn(self, seconds: float) -> None:
         await self._reach()
         if self.state.is_turn_of(self):
@@ -269,6 +276,9 @@ class SharedSnapshot:
         return [
             self._engine.state.image(key, min(version, self.version)) for key, version in wanted
         ]
+
+    async def read_history(self, key: bytes, *, below: int, limit: int) -> list[PastImage]:
+        raise NotImplementedError
 
     async def scan_documents(
         self, span: KeyRange, *, limit: int, descending: bool = False

@@ -19,6 +19,7 @@ from baas.database.listeners import (
     Update,
 )
 from baas.database.views import ChangeKind
+from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError, Code, Unavailable
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
@@ -260,6 +261,23 @@ async def test_resuming_from_what_the_log_has_forgotten_resets(store: Store) -> 
     await client.connect()
     assert client.updates[-1].reset
     assert len(client.updates[-1].changes) == 3
+
+
+async def test_resuming_over_what_was_erased_resets(store: Store) -> None:
+    """Told as new, or not at all, it would stay where it is."""
+    await store.commit({city("a"): {"size": 1}, city("b"): {"size": 2}})
+    client = Client(store, by_size())
+    await client.connect()
+    client.disconnect()
+    await store.commit({city("a"): None})
+    await store.engine.erase(keys.document_key(city("a")))
+    await client.connect()
+    assert client.updates[-1].reset
+    assert [change.document.path.id for change in client.updates[-1].changes] == ["b"]
+    client.disconnect()
+    await store.commit({city("b"): {"size": 3}})
+    await client.connect()
+    assert not client.updates[-1].reset
 
 
 async def test_a_listener_that_missed_updates_gets_everything(store: Store) -> None:

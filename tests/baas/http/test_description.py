@@ -208,6 +208,7 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "PUT", f"{expiry}/sessions", json={"field": "expires"})
     await send(operator, "GET", expiry)
     await send(operator, "DELETE", f"{expiry}/sessions")
+    await use_history(operator, described)
     await use_objects(world, described)
     rules = await send(operator, "GET", f"{ADMIN}/rules")
     source = {"source": rules["source"]}
@@ -270,6 +271,25 @@ async def use_jobs(operator: httpx.AsyncClient, described: DescribedClient) -> N
     await send(operator, "GET", f"{ADMIN}/jobs")
     await send(operator, "GET", f"{ADMIN}/jobs/{job['id']}")
     await send(operator, "POST", f"{ADMIN}/jobs/{job['id']}:cancel")
+
+
+async def use_history(operator: httpx.AsyncClient, described: DescribedClient) -> None:
+    """Every operation on what documents were, once."""
+    send, base = described.send, f"{ADMIN}/databases/(default)"
+    path = f"{BASE}/past/x"
+    time = (await send(operator, "PUT", path, json={"fields": {"n": 1}}))["update_time"]
+    await send(operator, "PUT", path, json={"fields": {"n": 2}})
+    assert (await send(operator, "GET", f"{path}?read_time={time}"))["fields"] == {"n": 1}
+    at = {"read_time": time}
+    await send(operator, "POST", f"{BASE}:batch-get", json={"documents": ["past/x"], **at})
+    await send(operator, "POST", f"{BASE}:query", json={"query": {"collection": "past"}, **at})
+    await send(operator, "GET", f"{base}/documents:history?path=past/x&page_size=1")
+    wanted = {"path": "past/x", "at": time}
+    await send(operator, "POST", f"{base}/documents:plan-restore", json=wanted)
+    await send(operator, "POST", f"{base}/documents:restore", json=wanted)
+    erased = {"path": "past/x", "present": True}
+    await send(operator, "POST", f"{base}/documents:erase", json=erased)
+    await send(operator, "GET", f"{base}/erasures")
 
 
 async def use_objects(world: World, described: DescribedClient) -> None:

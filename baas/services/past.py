@@ -1,0 +1,216 @@
+"""Use cases on earlier versions of documents: read them, list them.
+
+What a caller may not read now, it may not read as it was: rules are asked of the document as it is,
+and of the document as it was then, both with the caller's rights of now. Queries of an earlier time
+are for administrators and secret keys: a proof says nothing of what became of a document since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from baas.database.database import Database
+from baas.database.names import DatabaseName
+from baas.database.past import PastSnapshot
+from baas.encoding.documents import StoredDocument
+from baas.errors import (
+    InvalidArgument,
+    OutOfRange,
+    PermissionDenied,
+    QuotaExceeded,
+    ResumeTokenExpired,
+)
+from baas.model.paths import DocumentPath
+from baas.model.queries import Query, check_query
+from baas.model.timestamps import Timestamp
+from baas.services.caller import Caller
+from baas.services.context import Context
+from baas.services.documents import DocumentsAtTime, make_authorizer, open_database, read_documents
+from baas.services.queries import QueryPage
+from baas.settings import Limits
+
+_LATEST = 2**63 - 1
+
+
+class VersionKind(Enum):
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentVersion:
+    """What one commit made of a document. `size` is that of its stored form; None if there is none,
+    be it because it was erased."""
+
+    time: Timestamp
+    kind: VersionKind
+    size: int | None = None
+    is_erased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage:
+    """Newest first; `next_page_token` if there may be more."""
+
+    versions: list[DocumentVersion]
+    next_page_token: str | None
+
+
+async def get_documents_at(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    paths: Sequence[DocumentPath],
+    read_time: Timestamp,
+) -> DocumentsAtTime:
+    """Documents as they were at `read_time`; None for one that there was not, or that was erased.
+
+    Raises PermissionDenied unless each may be got, as it is and as it was; InvalidArgument
+    (`ReadTimeInFuture`), OutOfRange (`ReadTimeTooOld`), QuotaExceeded (`AnswerTooLarge`).
+    """
+    database = await open_database(context, name)
+    limits = context.settings.limits
+    async with database.snapshot() as snapshot:
+        now = context.clock.now_microseconds()
+        past = PastSnapshot(snapshot, await version_at(database, read_time, snapshot.version, now))
+        try:
+            found = await read_documents(past, paths, limits.answer_bytes_max)
+            if not caller.bypasses_rules:
+                await check_gets(context, caller, name, paths, found, past)
+        except ResumeTokenExpired as error:
+            raise _too_old() from error
+    return DocumentsAtTime(found, read_time)
+
+
+async def run_query_at(
+    context: Context, caller: Caller, name: DatabaseName, query: Query, read_time: Timestamp
+) -> QueryPage:
+    """A query's whole answer as of `read_time`, without what was erased. For administrators and
+    secret keys. Raises as `get_documents_at`, and OutOfRange (`TooFarBack`)."""
+    limits = context.settings.limits
+    check_query(query, limits)
+    if not caller.bypasses_rules:
+        raise PermissionDenied()
+    database = await open_database(context, name)
+    async with database.snapshot() as snapshot:
+        now = context.clock.now_microseconds()
+        past = PastSnapshot(snapshot, await version_at(database, read_time, snapshot.version, now))
+        try:
+            found = await read_whole(past, query, limits)
+        except ResumeTokenExpired as error:
+            raise _too_old() from error
+    return QueryPage(found, read_time)
+
+
+async def read_whole(past: PastSnapshot, query: Query, limits: Limits) -> list[StoredDocument]:
+    """All of an answer that is one page at most. Raises QuotaExceeded (`AnswerTooLarge`)."""
+    maximum = limits.query_page_documents_max
+    bounded = query
+    if query.limit is None or query.limit > maximum:
+        bounded = replace(query, limit=maximum + 1)
+    found, is_cut = await past.read_first(bounded, bytes_max=limits.answer_bytes_max)
+    if is_cut or len(found) > maximum:
+        raise QuotaExceeded(
+            f"a query of an earlier moment has at most {maximum} documents and "
+            f"{limits.answer_bytes_max} bytes; give it a limit",
+            reason="AnswerTooLarge",
+            details={"documents_max": maximum, "answer_bytes_max": limits.answer_bytes_max},
+        )
+    return found
+
+
+async def list_versions(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    path: DocumentPath,
+    *,
+    page_size: int,
+    page_token: str | None = None,
+) -> VersionPage:
+    """What is known of a document's past, for administrators and secret keys. Raises
+    PermissionDenied, InvalidArgument (`InvalidPageToken`)."""
+    if not caller.bypasses_rules:
+        raise PermissionDenied()
+    before = _read_token(page_token)
+    database = await open_database(context, name)
+    async with database.snapshot() as snapshot:
+        (current,) = await snapshot.get_documents([path])
+        # Of each image comes at least one version, but for one that was shown already.
+        images = await snapshot.read_history(path, below=before + 1, limit=page_size + 2)
+    states: list[tuple[StoredDocument, int | None]] = []
+    if current is not None:
+        states.append((current, None))
+    states += [(image.document, image.superseded) for image in images]
+    versions = [one for one in _versions(states) if one.time.microseconds < before]
+    page = versions[:page_size]
+    is_last = len(versions) <= page_size
+    return VersionPage(page, None if is_last else str(page[-1].time.microseconds))
+
+
+def _versions(states: Sequence[tuple[StoredDocument, int | None]]) -> list[DocumentVersion]:
+    found: list[DocumentVersion] = []
+    newer: int | None = None
+    for document, superseded in states:
+        if superseded is not None and superseded != newer:
+            found.append(DocumentVersion(Timestamp(superseded), VersionKind.DELETED))
+        newer = document.version
+        is_first = document.created == document.version
+        found.append(
+            DocumentVersion(
+                Timestamp(document.version),
+                VersionKind.CREATED if is_first else VersionKind.UPDATED,
+                None if document.is_erased else len(document.data),
+                document.is_erased,
+            )
+        )
+    return found
+
+
+async def check_gets(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    paths: Sequence[DocumentPath],
+    found: Sequence[StoredDocument | None],
+    past: PastSnapshot,
+) -> None:
+    """Raises PermissionDenied unless the caller may get each document as it is, and as it was."""
+    present = await past.snapshot.get_documents(paths)
+    for path, then, now in zip(paths, found, present, strict=True):
+        authorizer = await make_authorizer(context, caller, name)
+        await authorizer.check_get(path, now, past.snapshot)
+        if _version(then) != _version(now):
+            authorizer = await make_authorizer(context, caller, name)
+            await authorizer.check_get(path, then, past)
+
+
+async def version_at(database: Database, read_time: Timestamp, latest: int, now: int) -> int:
+    """The version that was the last one at `read_time`, or one between the same two commits. Raises
+    InvalidArgument (`ReadTimeInFuture`), OutOfRange (`ReadTimeTooOld`)."""
+    version = read_time.microseconds
+    if version > now:
+        raise InvalidArgument("`read_time` is in the future", reason="ReadTimeInFuture")
+    if version < await database.read_oldest_version():
+        raise _too_old()
+    # Later commits get later versions than the latest one, whatever the clock says.
+    return min(version, latest)
+
+
+def _too_old() -> OutOfRange:
+    return OutOfRange("history does not reach back to `read_time`", reason="ReadTimeTooOld")
+
+
+def _version(document: StoredDocument | None) -> int | None:
+    return None if document is None else document.version
+
+
+def _read_token(token: str | None) -> int:
+    if token is None:
+        return _LATEST - 1
+    if not (token.isascii() and token.isdigit() and len(token) <= 18):
+        raise InvalidArgument("the page token is not one of this list", reason="InvalidPageToken")
+    return int(token)

@@ -1,0 +1,334 @@
+"""Earlier versions of documents: read, listed, restored, erased; on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from baas.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    OutOfRange,
+    PermissionDenied,
+    ResumeTokenExpired,
+)
+from baas.model.paths import DocumentPath
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields
+from baas.model.writes import DeleteWrite, SetWrite, Write
+from baas.projects.jobs import Job, JobState
+from baas.services import erasures, jobs, past, restores, transactions
+from baas.services.documents import commit
+from baas.services.past import VersionKind
+from baas.wire.jobs import decode_subtree
+from tests.baas.services.worlds import (
+    ADA,
+    EVE,
+    NAME,
+    OPERATOR,
+    SECRET,
+    World,
+    open_world,
+    query,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "mongodb"])
+async def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    more: dict[str, Any] = {}
+    if request.param == "mongodb":
+        more = {
+            "engine": "mongodb",
+            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
+            "mongodb_database": f"t{secrets.token_hex(6)}",
+        }
+    async with open_world(tmp_path_factory.mktemp("world") / "data", **more) as opened:
+        await opened.deploy(
+            "match /{collection}/{id} {"
+            "  allow read: if resource == null || resource.data.owner == request.auth.uid; }"
+        )
+        yield opened
+
+
+@pytest.fixture
+def room() -> str:
+    return f"r{secrets.token_hex(5)}"
+
+
+def at(path: str) -> DocumentPath:
+    return DocumentPath.parse(path)
+
+
+async def put(world: World, documents: Mapping[str, Any]) -> Timestamp:
+    writes: list[Write] = [
+        DeleteWrite(at(path)) if fields is None else SetWrite(at(path), fields)
+        for path, fields in documents.items()
+    ]
+    return (await commit(world.context, OPERATOR, NAME, writes)).commit_time
+
+
+async def get(world: World, path: str, time: Timestamp, caller: Any = OPERATOR) -> Fields | None:
+    found = await past.get_documents_at(world.context, caller, NAME, [at(path)], time)
+    (document,) = found.documents
+    return None if document is None else document.fields
+
+
+# Reads -------------------------------------------------------------------------------------------
+
+
+async def test_a_document_as_it_was_at_any_time(shared: World, room: str) -> None:
+    path = f"{room}/a"
+    before = await put(shared, {f"{room}/other": {}})
+    times = [
+        await put(shared, {path: fields}) for fields in ({"n": 1}, {"n": 2}, None, {"n": 3}, None)
+    ]
+    expected = [{"n": 1}, {"n": 2}, None, {"n": 3}, None]
+    assert [await get(shared, path, time) for time in times] == expected
+    just_before = [Timestamp(time.microseconds - 1) for time in times]
+    assert [await get(shared, path, time) for time in just_before] == [None, *expected[:-1]]
+    assert await get(shared, path, before, SECRET) is None
+
+
+async def test_times_that_cannot_be_read(shared: World, room: str) -> None:
+    await put(shared, {f"{room}/a": {}})
+    future = Timestamp(shared.context.clock.now_microseconds() + 60_000_000)
+    with pytest.raises(InvalidArgument) as refused:
+        await get(shared, f"{room}/a", future)
+    assert refused.value.reason == "ReadTimeInFuture"
+
+
+async def test_what_a_caller_may_not_read_now_it_may_not_read_as_it_was(
+    shared: World, room: str
+) -> None:
+    path = f"{room}/a"
+    ada = await put(shared, {path: {"owner": "ada", "n": 1}})
+    eve = await put(shared, {path: {"owner": "eve", "n": 2}})
+    for time in (ada, eve):  # once it was Ada's
+        with pytest.raises(PermissionDenied):
+            await get(shared, path, time, ADA)
+    with pytest.raises(PermissionDenied):  # once it was not Eve's
+        await get(shared, path, ada, EVE)
+    assert await get(shared, path, eve, EVE) == {"owner": "eve", "n": 2}
+    deleted = await put(shared, {path: None})
+    with pytest.raises(PermissionDenied):
+        await get(shared, path, ada, EVE)
+    assert await get(shared, path, eve, EVE) == {"owner": "eve", "n": 2}
+    assert await get(shared, path, deleted, EVE) is None
+
+
+async def test_queries_of_the_past_are_not_for_users(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await put(shared, {f"{room}/a": {"owner": "ada"}, f"{room}/b": {"owner": "ada"}})
+    await put(shared, {f"{room}/a": {"owner": "eve"}, f"{room}/b": None})
+    mine = query(room, ("owner", "==", "ada"))
+    page = await past.run_query_at(shared.context, SECRET, NAME, mine, ada)
+    assert [one.path.id for one in page.documents] == ["a", "b"]
+    with pytest.raises(PermissionDenied):
+        await past.run_query_at(shared.context, ADA, NAME, mine, ada)
+    clock = shared.context.clock
+    later = clock.now_microseconds() + 300_000_000
+    monkeypatch.setattr(clock, "now_microseconds", lambda: later)
+    with pytest.raises(PermissionDenied):
+        await transactions.begin(shared.context, ADA, NAME, read_only=True, read_time=ada)
+    await transactions.begin(shared.context, SECRET, NAME, read_only=True, read_time=ada)
+
+
+# Versions ----------------------------------------------------------------------------------------
+
+
+async def test_versions_are_listed_page_by_page(shared: World, room: str) -> None:
+    path = f"{room}/a"
+    kinds = ["created", "updated", "deleted", "created", "deleted", "created", "updated"]
+    documents: list[Fields | None] = [
+        None if kind == "deleted" else {"n": number} for number, kind in enumerate(kinds)
+    ]
+    times = [await put(shared, {path: fields}) for fields in documents]
+    expected = [
+        (time, VersionKind(kind), None if fields is None else len(b'{"n":0}'))
+        for time, kind, fields in zip(times, kinds, documents, strict=True)
+    ][::-1]
+    for size in (1, 2, 3, 7, 100):
+        found: list[Any] = []
+        token = None
+        while True:
+            page = await past.list_versions(
+                shared.context, OPERATOR, NAME, at(path), page_size=size, page_token=token
+            )
+            assert len(page.versions) <= size
+            found += [(one.time, one.kind, one.size) for one in page.versions]
+            token = page.next_page_token
+            if token is None:
+                break
+        assert found == expected
+    with pytest.raises(PermissionDenied):
+        await past.list_versions(shared.context, ADA, NAME, at(path), page_size=1)
+    with pytest.raises(InvalidArgument):
+        await past.list_versions(
+            shared.context, SECRET, NAME, at(path), page_size=1, page_token="x"
+        )
+
+
+# Restores ----------------------------------------------------------------------------------------
+
+
+async def over(world: World, job: Job) -> Job:
+    async with asyncio.timeout(30):
+        while job.state is JobState.RUNNING:
+            await asyncio.sleep(0.01)
+            job = await jobs.get_job(world.context, OPERATOR, "demo", job.id)
+    return job
+
+
+async def restore(world: World, path: str, time: Timestamp, *, recursive: bool = False) -> Job:
+    asked = decode_subtree(path)
+    plan = await restores.plan_restore(
+        world.context, OPERATOR, NAME, asked, time, recursive=recursive
+    )
+    job = await restores.start_restore(
+        world.context, OPERATOR, NAME, asked, time, recursive=recursive
+    )
+    job = await over(world, job)
+    assert job.progress.written == plan.created + plan.updated + plan.deleted
+    assert job.progress.failed == plan.erased
+    return job
+
+
+async def all_in(world: World, *paths: str) -> list[Fields | None]:
+    database = await world.context.databases.open(NAME)
+    found = await database.get_documents([at(path) for path in paths])
+    return [None if one is None else one.fields for one in found]
+
+
+async def test_a_collection_is_restored_as_new_versions(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restores, "CHUNK_DOCUMENTS_MAX", 3)
+    monkeypatch.setattr(restores, "_LOG_PAGE", 2)
+    names = [f"{room}/d{n}" for n in range(8)]
+    deep = f"{room}/d0/sub/x"
+    then = await put(shared, {name: {"n": n} for n, name in enumerate(names)} | {deep: {"n": 0}})
+    await put(shared, {names[0]: {"n": 10}, f"{room}x/other": {"n": 1}})
+    await put(shared, dict.fromkeys(names[1:5]))
+    await put(shared, {names[0]: {"n": 11}, names[1]: {"n": 12}, f"{room}/new": {"n": 9}})
+    now = await put(shared, {deep: {"n": 1}})
+    job = await restore(shared, room, then)
+    assert (job.state, job.progress.written, job.progress.first_failure) == (
+        JobState.DONE,
+        6,
+        None,
+    )
+    expected: list[Fields | None] = [{"n": n} for n in range(8)]
+    assert await all_in(shared, *names) == expected
+    assert await all_in(shared, f"{room}/new", deep, f"{room}x/other") == [None, {"n": 1}, {"n": 1}]
+    assert await get(shared, names[0], now) == {"n": 11}  # what was replaced is kept
+    job = await restore(shared, room, then, recursive=True)
+    assert job.progress.written == 1
+    assert await all_in(shared, deep) == [{"n": 0}]
+    job = await restore(shared, names[0], now)  # a document alone, and back again
+    assert await all_in(shared, names[0], names[1]) == [{"n": 11}, {"n": 1}]
+
+
+async def test_what_is_changed_after_a_restore_began_stays(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = await put(shared, {f"{room}/a": {"n": 1}, f"{room}/b": {"n": 1}, f"{room}/c": {"n": 1}})
+    await put(shared, {f"{room}/a": {"n": 2}, f"{room}/b": {"n": 2}, f"{room}/c": {"n": 2}})
+    database = await shared.context.databases.open(NAME)
+    wanted = restores.Restore(decode_subtree(room), False, then.microseconds, database.version)
+    await put(shared, {f"{room}/a": {"n": 3}})
+    step = await restores.next_restores(database, None, wanted)
+    documents = await database.get_documents(step.paths)
+    writes = [step.make(*one) for one in zip(step.paths, documents, strict=True)]
+    changed = {str(write.path) for write in writes if write is not None}
+    assert changed == {f"{room}/b", f"{room}/c"}
+
+
+async def test_a_restore_to_what_is_forgotten_fails_and_says_so(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = await put(shared, {f"{room}/a": {}})
+    database = await shared.context.databases.open(NAME)
+    wanted = restores.Restore(decode_subtree(room), False, 0, then.microseconds)
+    monkeypatch.setattr(
+        database._engine, "read_oldest_version", _answer(then.microseconds), raising=False
+    )
+    with pytest.raises(FailedPrecondition) as refused:
+        await restores.next_restores(database, None, wanted)
+    assert refused.value.reason == "HistoryForgotten"
+    with pytest.raises(OutOfRange) as too_old:
+        await restore(shared, room, Timestamp(1))
+    assert too_old.value.reason == "ReadTimeTooOld"
+
+
+def _answer(value: int) -> Any:
+    async def answer() -> int:
+        return value
+
+    return answer
+
+
+# Erasures ----------------------------------------------------------------------------------------
+
+
+async def test_what_is_erased_is_not_read_restored_or_resumed_over(
+    shared: World, room: str
+) -> None:
+    path = f"{room}/a"
+    secret = await put(shared, {path: {"secret": "first"}, f"{room}/b": {"n": 1}})
+    changed = await put(shared, {path: {"secret": "second"}, f"{room}/b": {"n": 2}})
+    erasure = await erasures.erase_document(shared.context, OPERATOR, NAME, at(path), present=True)
+    assert (erasure.path, erasure.images, erasure.present) == (path, 2, True)
+    (listed,) = [
+        one
+        for one in await erasures.list_erasures(shared.context, OPERATOR, NAME)
+        if one.path == path
+    ]
+    assert (listed, listed.author) == (erasure, "operator")
+    assert await all_in(shared, path) == [None]
+    assert [await get(shared, path, time) for time in (secret, changed)] == [None, None]
+    page = await past.run_query_at(shared.context, SECRET, NAME, query(room), secret)
+    assert [(one.path.id, one.fields) for one in page.documents] == [("b", {"n": 1})]
+    versions = await past.list_versions(shared.context, OPERATOR, NAME, at(path), page_size=9)
+    told = [(one.kind.value, one.size, one.is_erased) for one in versions.versions]
+    assert told == [
+        ("deleted", None, False),
+        ("updated", None, True),
+        ("created", None, True),
+    ]
+    job = await restore(shared, room, secret)
+    assert (job.progress.written, job.progress.failed) == (1, 1)
+    assert (job.progress.first_failure or {})["reason"] == "Erased"
+    assert await all_in(shared, path, f"{room}/b") == [None, {"n": 1}]
+    database = await shared.context.databases.open(NAME)
+    async with database.snapshot() as snapshot:
+        with pytest.raises(ResumeTokenExpired):
+            await snapshot.read_net_changes(secret.microseconds)
+        with pytest.raises(ResumeTokenExpired):
+            await snapshot.read_commits(secret.microseconds)
+        assert await snapshot.read_commits(snapshot.version) == []
+
+
+async def test_the_present_stays_unless_it_is_asked_for(shared: World, room: str) -> None:
+    path = f"{room}/a"
+    await put(shared, {path: {"n": 1}})
+    await put(shared, {path: {"n": 2}})
+    erasure = await erasures.erase_document(shared.context, OPERATOR, NAME, at(path), present=False)
+    assert erasure.images == 1
+    assert await all_in(shared, path) == [{"n": 2}]
+    for caller in (ADA, SECRET):
+        with pytest.raises(PermissionDenied):
+            await erasures.erase_document(shared.context, caller, NAME, at(path), present=True)
+        with pytest.raises(PermissionDenied):
+            await restores.start_restore(
+                shared.context, caller, NAME, at(path), Timestamp(1), recursive=False
+            )
