@@ -33,6 +33,7 @@ from baas.storage.mongo_writes import (
     GroupCommands,
     empty_history,
     entry_inserts,
+    keep_requests,
     run_group,
 )
 from baas.storage.store import StoreMissing
@@ -376,7 +377,7 @@ class MongoEngine:
             freed += sum(row.get("bytes", 0) for row in rows)
             span = {"$gte": rows[0]["_id"], "$lte": rows[-1]["_id"]}
             if collection == "log":
-                await self._keep_requests(session, span, requests_before)
+                await keep_requests(self._connection, self._rows, session, span, requests_before)
             deletion = {"q": {"_id": span}, "limit": 0}
             await self._connection.send_write(
                 {"delete": collection, "deletes": [deletion]}, session
@@ -384,26 +385,6 @@ class MongoEngine:
         if freed:
             await self._change_head(session, {"$inc": {"history_bytes": -freed}})
         return deleted
-
-    async def _keep_requests(
-        self, session: Session, span: dict[str, str], requests_before: int
-    ) -> None:
-        """Of rows of log that are about to go, what their younger requests were answered."""
-        wanted = {"_id": span | {"$gte": max(span["$gte"], self._rows.log(requests_before))}}
-        cursor = self._connection.database.log.find(
-            {**wanted, "requests": {"$exists": True}}, {"commits.paths": 0}, session=session
-        )
-        kept = [
-            {
-                "_id": self._rows.kept(row["commits"][-1]["version"]),
-                "commits": [commit for commit in row["commits"] if "request" in commit],
-                "requests": row["requests"],
-            }
-            for row in await cursor.to_list()
-            if row["_id"] < self._rows.kept(0)
-        ]
-        if kept:
-            await self._connection.send_write({"insert": "log", "documents": kept}, session)
 
     async def _erase(self, session: Session, row_id: str) -> int:
         await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})

@@ -206,6 +206,31 @@ async def empty_history(
     return len(sizes), sum(sizes)
 
 
+async def keep_requests(
+    connection: MongoConnection,
+    rows: Rows,
+    session: Session,
+    span: dict[str, str],
+    requests_before: int,
+) -> None:
+    """Of rows of log that are about to go, what their younger requests were answered."""
+    wanted = {"_id": span | {"$gte": max(span["$gte"], rows.log(requests_before))}}
+    cursor = connection.database.log.find(
+        {**wanted, "requests": {"$exists": True}}, {"commits.paths": 0}, session=session
+    )
+    kept = [
+        {
+            "_id": rows.kept(row["commits"][-1]["version"]),
+            "commits": [commit for commit in row["commits"] if "request" in commit],
+            "requests": row["requests"],
+        }
+        for row in await cursor.to_list()
+        if row["_id"] < rows.kept(0)
+    ]
+    if kept:
+        await connection.send_write({"insert": "log", "documents": kept}, session)
+
+
 def _inserts(collection: str, rows: _Batches) -> Iterator[Document]:
     for batch in rows.batches:
         yield {"insert": collection, "documents": batch}
