@@ -3,7 +3,7 @@ from its constraints; its results are never filtered by rules."""
 
 from __future__ import annotations
 
-from asyncio import Semaphore, timeout
+from asyncio import Semaphore, sleep, timeout
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -245,6 +245,7 @@ async def aggregate(
 
 @asynccontextmanager
 async def _place(gate: Semaphore, seconds: float) -> AsyncGenerator[None]:
+    await sleep(0)  # What is at once is asked outside of a task, where nothing can time out.
     try:
         async with timeout(seconds):
             await gate.acquire()

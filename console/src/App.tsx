@@ -16,6 +16,11 @@ import { SettingsPage } from "./pages/SettingsPage";
 import { UsersPage } from "./pages/UsersPage";
 
 const FilesPage = lazy(async () => ({ default: (await import("./pages/FilesPage")).FilesPage }));
+const IndexesPage = lazy(async () => ({
+  default: (await import("./pages/IndexesPage")).IndexesPage,
+}));
+const JobsPage = lazy(async () => ({ default: (await import("./pages/JobsPage")).JobsPage }));
+const QueryPage = lazy(async () => ({ default: (await import("./pages/QueryPage")).QueryPage }));
 const RulesPage = lazy(async () => ({ default: (await import("./pages/RulesPage")).RulesPage }));
 
 export function App(): ReactNode {
@@ -64,6 +69,12 @@ function Page({
       return <FilesPage key={route.project} route={route} />;
     case "rules":
       return <RulesPage key={route.project} route={route} />;
+    case "query":
+      return <QueryPage key={`${route.project} ${route.database}`} route={route} />;
+    case "indexes":
+      return <IndexesPage key={`${route.project} ${route.database}`} route={route} />;
+    case "jobs":
+      return <JobsPage key={route.project} project={route.project} />;
     case "users":
       return <UsersPage key={route.project} project={route.project} />;
     case "settings":

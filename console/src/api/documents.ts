@@ -5,7 +5,7 @@ import { type Segments, urlPath } from "../model/paths";
 import { encodeFields, type Fields } from "../model/values";
 import { call } from "./client";
 
-function base(project: string, database: string): string {
+export function documentsBase(project: string, database: string): string {
   const names = `${encodeURIComponent(project)}/databases/${encodeURIComponent(database)}`;
   return `/projects/${names}/documents`;
 }
@@ -21,7 +21,7 @@ export async function setDocument(
   const precondition: JsonObject =
     updateTime === null ? { exists: false } : { update_time: updateTime };
   const body = { fields: encodeFields(fields), precondition };
-  const answer = await call("PUT", `${base(project, database)}/${urlPath(path)}`, { body });
+  const answer = await call("PUT", `${documentsBase(project, database)}/${urlPath(path)}`, { body });
   return String(answer.update_time);
 }
 
@@ -32,7 +32,7 @@ export async function deleteDocument(
   updateTime: string,
 ): Promise<void> {
   const query = `?update_time=${encodeURIComponent(updateTime)}`;
-  await call("DELETE", `${base(project, database)}/${urlPath(path)}${query}`);
+  await call("DELETE", `${documentsBase(project, database)}/${urlPath(path)}${query}`);
 }
 
 export async function countDocuments(
@@ -42,10 +42,10 @@ export async function countDocuments(
   signal: AbortSignal,
 ): Promise<number> {
   const options = { body: { query }, signal };
-  return Number((await call("POST", `${base(project, database)}:count`, options)).count);
+  return Number((await call("POST", `${documentsBase(project, database)}:count`, options)).count);
 }
 
 export function listenAddress(project: string, database: string): string {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  return `${scheme}//${location.host}/api/v1${base(project, database)}:listen`;
+  return `${scheme}//${location.host}/api/v1${documentsBase(project, database)}:listen`;
 }

@@ -9,6 +9,7 @@ import {
   IconPlus,
   IconShieldCheck,
   IconTrash,
+  IconTrashX,
   IconX,
 } from "@tabler/icons-react";
 import { type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from "react";
@@ -26,6 +27,7 @@ import { navigate, useGuard } from "../navigation";
 import type { DataRoute } from "../pages/DataPage";
 import { Confirm } from "./Confirm";
 import { Copy, IconAction } from "./controls";
+import { DeleteRecursive } from "./DeleteRecursive";
 import {
   type Draft,
   draftOf,
@@ -78,7 +80,7 @@ function Editor({
   const [draft, setDraft] = useState<Draft>(() => draftOf(live?.fields ?? NONE));
   const [fresh, setFresh] = useState<ReadonlySet<string>>(new Set());
   const [busy, setBusy] = useState(false);
-  const [dialog, setDialog] = useState<"delete" | "duplicate" | "subcollection" | null>(null);
+  const [dialog, setDialog] = useState<"delete" | "recursive" | "duplicate" | "subcollection" | null>(null);
   const [conflicts, setConflicts] = useState<readonly string[]>([]);
   const baseFields = base?.fields ?? NONE;
   const dirty = isDirty(draft, baseFields);
@@ -211,6 +213,13 @@ function Editor({
             >
               Delete…
             </Menu.Item>
+            <Menu.Item
+              color="var(--danger)"
+              leftSection={<IconTrashX size={15} />}
+              onClick={() => setDialog("recursive")}
+            >
+              Delete with everything below…
+            </Menu.Item>
           </Menu.Dropdown>
         </Menu>
         <IconAction label="Close document" onClick={() => navigate(closeHref)}>
@@ -284,6 +293,14 @@ function Editor({
             toast(`${path.at(-1)} is deleted`);
             navigate(dataHash(project, database, path.slice(0, -1), view));
           }}
+        />
+      )}
+      {dialog === "recursive" && (
+        <DeleteRecursive
+          project={project}
+          database={database}
+          path={path}
+          onClose={() => setDialog(null)}
         />
       )}
       {(dialog === "duplicate" || dialog === "subcollection") && (

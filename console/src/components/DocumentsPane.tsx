@@ -1,5 +1,13 @@
-import { Button, Loader, Switch } from "@mantine/core";
-import { IconArrowDown, IconArrowUp, IconFileOff, IconPlus } from "@tabler/icons-react";
+import { Button, Loader, Menu, Switch } from "@mantine/core";
+import {
+  IconArrowDown,
+  IconArrowUp,
+  IconDotsVertical,
+  IconFileOff,
+  IconListSearch,
+  IconPlus,
+  IconTrashX,
+} from "@tabler/icons-react";
 import {
   type KeyboardEvent,
   memo,
@@ -16,19 +24,26 @@ import { useTarget } from "../api/hooks";
 import type { Document } from "../api/listen";
 import { fieldSegment, isDocument, type Segments, splitPath } from "../model/paths";
 import { encodeQuery, type Order, PAGE, type View } from "../model/queries";
-import { dataHash } from "../model/routes";
+import { dataHash, queryHash } from "../model/routes";
 import type { Kind } from "../model/values";
 import { navigate, replaceHash } from "../navigation";
 import type { DataRoute } from "../pages/DataPage";
 import { IconAction } from "./controls";
+import { DeleteRecursive } from "./DeleteRecursive";
 import { FilterBar } from "./FilterBar";
 import { Empty, Failed, Loading } from "./feedback";
 import { NewDocument } from "./NewDocument";
 import { ValueCell } from "./ValueView";
 
 const COLUMNS_MAX = 12;
-// What a page can show and keep up to date with ease.
-const SHOWN_MAX = 4_000;
+// What a page can show and keep up to date with ease; what is beyond comes as the next window.
+const SHOWN_MAX = 1_000;
+
+/** Where a window begins: after this document, and how many come before it. */
+interface Start {
+  after: Document;
+  before: number;
+}
 
 /** The live documents of a collection, as many as have been asked for. */
 export function DocumentsPane({
@@ -40,11 +55,15 @@ export function DocumentsPane({
 }): ReactNode {
   const { project, database, view, path } = route;
   const [limit, setLimit] = useState(PAGE);
+  const [starts, setStarts] = useState<readonly Start[]>([]);
+  const body = useRef<HTMLDivElement>(null);
   const [isCreating, setCreating] = useState(false);
+  const [isDeleting, setDeleting] = useState(false);
   // One more than is shown tells whether there are more.
+  const start = starts.at(-1) ?? null;
   const query = useMemo(
-    () => encodeQuery(collection.join("/"), view, limit + 1),
-    [collection, view, limit],
+    () => encodeQuery(collection.join("/"), view, limit + 1, start?.after ?? null),
+    [collection, view, limit, start],
   );
   const spec = useMemo(() => ({ query }), [query]);
   const { state, key } = useTarget(spec);
@@ -57,8 +76,14 @@ export function DocumentsPane({
   const total = useCount(project, database, collection, view, live?.readTime ?? "");
   const names = useMemo(() => columnsOf(shown ?? []), [shown]);
 
+  function moveTo(next: readonly Start[], count: number): void {
+    setLimit(count);
+    setStarts(next);
+    body.current?.scrollTo({ top: 0 });
+  }
+
   function changeView(next: View): void {
-    setLimit(PAGE);
+    moveTo([], PAGE);
     replaceHash(dataHash(project, database, path, next));
   }
 
@@ -81,9 +106,39 @@ export function DocumentsPane({
         <IconAction label="New document ( n )" onClick={() => setCreating(true)} data-key="n">
           <IconPlus size={17} />
         </IconAction>
+        <Menu position="bottom-end">
+          <Menu.Target>
+            <IconAction label="Collection actions">
+              <IconDotsVertical size={16} />
+            </IconAction>
+          </Menu.Target>
+          <Menu.Dropdown>
+            <Menu.Item
+              leftSection={<IconListSearch size={15} />}
+              onClick={() =>
+                navigate(
+                  queryHash(project, database, {
+                    query: encodeQuery(collection.join("/"), view, null),
+                    aggregates: [],
+                  }),
+                )
+              }
+            >
+              Open in the query builder
+            </Menu.Item>
+            <Menu.Divider />
+            <Menu.Item
+              color="var(--danger)"
+              leftSection={<IconTrashX size={15} />}
+              onClick={() => setDeleting(true)}
+            >
+              Delete with everything below…
+            </Menu.Item>
+          </Menu.Dropdown>
+        </Menu>
       </div>
       <FilterBar view={view} names={names.map(fieldSegment)} onChange={changeView} />
-      <div className="pane-body">
+      <div className="pane-body" ref={body}>
         {failed !== null && (
           <Failed
             title="The query cannot be answered"
@@ -108,14 +163,10 @@ export function DocumentsPane({
         )}
         {failed === null && documents !== undefined && documents.length > limit && (
           <div className="row muted" style={{ padding: 12, justifyContent: "center" }}>
-            {limit >= SHOWN_MAX ? (
-              "Filter or order the documents to see others."
-            ) : (
+            {limit < SHOWN_MAX && (
               <Button
                 variant="default"
-                onClick={() =>
-                  setLimit(Math.min(limit < 500 ? limit + PAGE * 2 : limit * 2, SHOWN_MAX))
-                }
+                onClick={() => setLimit(Math.min(limit * 4, SHOWN_MAX))}
                 leftSection={current ? null : <Loader size={12} />}
               >
                 Load more
@@ -124,13 +175,42 @@ export function DocumentsPane({
           </div>
         )}
       </div>
-      {shown !== undefined && shown.length > 0 && (
-        <div className="pane-foot" role="status">
-          <span className="grow">
-            {shown.length.toLocaleString("en")}
-            {total !== null && total > shown.length && ` of ${total.toLocaleString("en")}`} shown
+      {shown !== undefined && (shown.length > 0 || start !== null) && (
+        <div className="pane-foot">
+          <span className="grow" role="status">
+            {shownText(start?.before ?? 0, shown.length, total)}
           </span>
+          {start !== null && (
+            <Button size="compact-sm" variant="default" onClick={() => moveTo(starts.slice(0, -1), SHOWN_MAX)}>
+              Previous
+            </Button>
+          )}
+          {limit >= SHOWN_MAX && documents !== undefined && documents.length > limit && (
+            <Button
+              size="compact-sm"
+              variant="default"
+              disabled={!current}
+              onClick={() => {
+                const after = shown.at(-1);
+                if (after !== undefined)
+                  moveTo(
+                    [...starts, { after, before: (start?.before ?? 0) + shown.length }],
+                    SHOWN_MAX,
+                  );
+              }}
+            >
+              Next {SHOWN_MAX.toLocaleString("en")}
+            </Button>
+          )}
         </div>
+      )}
+      {isDeleting && (
+        <DeleteRecursive
+          project={project}
+          database={database}
+          path={collection}
+          onClose={() => setDeleting(false)}
+        />
       )}
       {isCreating && (
         <NewDocument
@@ -142,6 +222,13 @@ export function DocumentsPane({
       )}
     </>
   );
+}
+
+function shownText(before: number, count: number, total: number | null): string {
+  const many = (number: number) => number.toLocaleString("en");
+  const of = total !== null && total > count ? ` of ${many(total)}` : "";
+  if (before === 0) return `${many(count)}${of} shown`;
+  return count === 0 ? "None here any more" : `${many(before + 1)} to ${many(before + count)}${of}`;
 }
 
 function NoDocuments({

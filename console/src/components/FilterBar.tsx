@@ -6,10 +6,10 @@ import { type FormEvent, type ReactNode, useState } from "react";
 import { previewOfValue, textOfValue, valueOfText } from "../model/inputs";
 import {
   type Filter,
-  guessKind,
   OPERATORS,
   type Operator,
   type Order,
+  scalarKind,
   takesList,
   type View,
 } from "../model/queries";
@@ -263,12 +263,6 @@ function FilterForm({
       <Button type="submit">{filter === null ? "Add filter" : "Change filter"}</Button>
     </form>
   );
-}
-
-/** Types whose input looks the same as a string's, so that typing is not disturbed. */
-function scalarKind(text: string): ValueText["kind"] {
-  const kind = guessKind(text);
-  return kind === "integer" || kind === "double" || kind === "timestamp" ? kind : "string";
 }
 
 function OrderForm({

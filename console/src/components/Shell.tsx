@@ -5,11 +5,14 @@ import {
   IconChevronDown,
   IconDatabase,
   IconFiles,
+  IconIndentIncrease,
   IconKeyboard,
+  IconListSearch,
   IconLogout,
   IconMenu2,
   IconMoon,
   IconPlus,
+  IconProgressCheck,
   IconSelector,
   IconSettings,
   IconShieldCheck,
@@ -31,6 +34,9 @@ const PAGES: readonly {
   key: string;
 }[] = [
   { page: "data", label: "Data", icon: <IconDatabase />, key: "d" },
+  { page: "query", label: "Query", icon: <IconListSearch />, key: "q" },
+  { page: "indexes", label: "Indexes", icon: <IconIndentIncrease />, key: "i" },
+  { page: "jobs", label: "Jobs", icon: <IconProgressCheck />, key: "j" },
   { page: "files", label: "Files", icon: <IconFiles />, key: "f" },
   { page: "rules", label: "Rules", icon: <IconShieldCheck />, key: "r" },
   { page: "users", label: "Users", icon: <IconUsers />, key: "u" },
@@ -257,6 +263,9 @@ function AccountMenu(): ReactNode {
 
 const SHORTCUTS: readonly { keys: readonly string[]; does: string }[] = [
   { keys: ["g", "d"], does: "Data" },
+  { keys: ["g", "q"], does: "Query builder" },
+  { keys: ["g", "i"], does: "Indexes" },
+  { keys: ["g", "j"], does: "Jobs" },
   { keys: ["g", "f"], does: "Files" },
   { keys: ["g", "r"], does: "Rules" },
   { keys: ["g", "u"], does: "Users" },
@@ -268,7 +277,7 @@ const SHORTCUTS: readonly { keys: readonly string[]; does: string }[] = [
   { keys: ["u"], does: "Upload files" },
   { keys: ["↑", "↓"], does: "Move through documents or files, Enter opens" },
   { keys: ["Ctrl", "S"], does: "Save the document, or deploy the rules" },
-  { keys: ["Ctrl", "Enter"], does: "Run the playground, or the tests of rules" },
+  { keys: ["Ctrl", "Enter"], does: "Run the query, the playground, or the tests of rules" },
   { keys: ["Esc"], does: "Close a dialog or an edit; then Tab leaves the code editor" },
   { keys: ["?"], does: "This list" },
 ];

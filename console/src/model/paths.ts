@@ -65,6 +65,14 @@ export function fieldSegment(name: string): string {
   return `\`${name.replace(/\\/g, "\\\\").replace(/`/g, "\\`")}\``;
 }
 
+/** The names of a field path: a.`b c` has two. */
+export function fieldNames(path: string): string[] {
+  const parts = path.match(/`(?:\\.|[^`\\])*`|[^.`]+/gs) ?? [];
+  return parts.map((part) =>
+    part.startsWith("`") ? part.slice(1, -1).replace(/\\(.)/gs, "$1") : part,
+  );
+}
+
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /** A fresh document id of 20 letters and digits, evenly drawn. */

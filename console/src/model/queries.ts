@@ -1,7 +1,8 @@
 /** What the data browser asks for: filters, orders and a limit; as wire JSON and as a hash's query. */
 
 import { type Json, type JsonObject, parseJson, writeJson } from "./json";
-import { decodeValue, encodeValue, type Kind, type Value } from "./values";
+import { fieldNames } from "./paths";
+import { decodeValue, encodeValue, type Fields, type Kind, type Value } from "./values";
 
 export const OPERATORS = [
   "==",
@@ -42,7 +43,13 @@ export function takesList(op: Operator): boolean {
   return op === "in" || op === "not-in" || op === "array-contains-any";
 }
 
-export function encodeQuery(collection: string, view: View, limit: number | null): JsonObject {
+/** With `after`, the answer begins behind that document, as it was then. */
+export function encodeQuery(
+  collection: string,
+  view: View,
+  limit: number | null,
+  after: { path: string; fields: Fields } | null = null,
+): JsonObject {
   const query: JsonObject = { collection };
   if (view.group) query.group = true;
   const filters: Json[] = view.where.map((filter) => ({
@@ -54,8 +61,34 @@ export function encodeQuery(collection: string, view: View, limit: number | null
   if (filters.length > 1) query.where = { and: filters };
   if (view.orderBy.length > 0)
     query.order_by = view.orderBy.map(({ field, direction }) => ({ field, direction }));
+  if (after !== null) {
+    const orders = fullOrder(view);
+    query.order_by = orders.map(({ field, direction }) => ({ field, direction }));
+    query.start = { values: orders.map(({ field }) => cursorValue(field, after)), before: false };
+  }
   if (limit !== null) query.limit = limit;
   return query;
+}
+
+const NAME = "__name__";
+const INEQUALITIES: readonly Operator[] = ["<", "<=", ">", ">=", "!=", "not-in"];
+
+/** The order with all that the server adds: fields of inequalities by name, then the name. */
+function fullOrder({ where, orderBy }: View): Order[] {
+  const orders = [...orderBy];
+  const direction = orders.at(-1)?.direction ?? "asc";
+  const unequal = where.filter(({ op }) => INEQUALITIES.includes(op)).map(({ field }) => field);
+  for (const field of [...unequal.filter((one) => one !== NAME).sort(), NAME])
+    if (!orders.some((order) => order.field === field)) orders.push({ field, direction });
+  return orders;
+}
+
+function cursorValue(field: string, { path, fields }: { path: string; fields: Fields }): Json {
+  if (field === NAME) return { $ref: path };
+  const [first, ...rest] = fieldNames(field);
+  let value = fields.get(first ?? "");
+  for (const name of rest) value = value?.kind === "map" ? value.fields.get(name) : undefined;
+  return value === undefined ? null : encodeValue(value);
 }
 
 /** `where=["age",">",18]&order=age:desc`: short enough to share, exact in its types. */
@@ -101,4 +134,10 @@ export function guessKind(text: string): Kind {
   if (bare.startsWith("[")) return "array";
   if (bare.startsWith("{")) return "map";
   return "string";
+}
+
+/** Types whose input looks the same as a string's, so that typing is not disturbed. */
+export function scalarKind(text: string): Kind {
+  const kind = guessKind(text);
+  return kind === "integer" || kind === "double" || kind === "timestamp" ? kind : "string";
 }

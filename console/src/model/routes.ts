@@ -1,5 +1,6 @@
 /** Hash addresses: every view of the console has one that can be shared, without any secret in it. */
 
+import { type Asked, readAsked, writeAsked } from "./builder";
 import { type Segments, splitPath, urlPath } from "./paths";
 import { decodeView, EMPTY_VIEW, encodeView, type View } from "./queries";
 
@@ -11,6 +12,9 @@ export type Route =
   | { page: "data"; project: string; database: string; path: Segments; view: View }
   | { page: "files"; project: string; bucket: string | null; folder: Segments; object: string | null }
   | RulesRoute
+  | { page: "query"; project: string; database: string; asked: Asked | null }
+  | { page: "indexes"; project: string; database: string }
+  | { page: "jobs"; project: string }
   | { page: "users"; project: string }
   | { page: "settings"; project: string }
   | { page: "unknown"; hash: string };
@@ -46,7 +50,15 @@ const DENIAL_PARAMETERS = [
   ["method", "method"],
 ] as const;
 
-export type ProjectPage = "data" | "files" | "rules" | "users" | "settings";
+export type ProjectPage =
+  | "data"
+  | "query"
+  | "indexes"
+  | "jobs"
+  | "files"
+  | "rules"
+  | "users"
+  | "settings";
 
 /** Reads `location.hash`. Never throws: what is not understood is an unknown page. */
 export function parseHash(hash: string): Route {
@@ -67,7 +79,13 @@ export function parseHash(hash: string): Route {
   if (first !== "projects") return unknown;
   if (project === undefined) return { page: "projects" };
   if (page === "rules") return rulesRoute(project, rest, parameters) ?? unknown;
-  if (page === "users" || page === "settings")
+  const database = parameters.get("database") ?? DEFAULT_DATABASE;
+  if (page === "query" || page === "indexes") {
+    if (rest.length > 0) return unknown;
+    if (page === "indexes") return { page, project, database };
+    return { page, project, database, asked: readAsked(parameters.get("q") ?? "") };
+  }
+  if (page === "users" || page === "settings" || page === "jobs")
     return rest.length === 0 ? { page, project } : unknown;
   if (page === "files") {
     const [bucket = null, ...folder] = rest;
@@ -75,7 +93,6 @@ export function parseHash(hash: string): Route {
   }
   if (page !== undefined && page !== "data") return unknown;
   const view = decodeView(parameters);
-  const database = parameters.get("database") ?? DEFAULT_DATABASE;
   return { page: "data", project, database, path: rest, view };
 }
 
@@ -132,6 +149,21 @@ export function dataHash(
   const query = parameters.toString();
   const tail = path.length === 0 ? "" : `/${urlPath(path)}`;
   return `#/projects/${encodeURIComponent(project)}/data${tail}${query === "" ? "" : `?${query}`}`;
+}
+
+/** The hash of the query builder, with what is asked. */
+export function queryHash(project: string, database: string, asked: Asked | null = null): string {
+  const parameters = new URLSearchParams();
+  if (database !== DEFAULT_DATABASE) parameters.set("database", database);
+  if (asked !== null) parameters.set("q", writeAsked(asked));
+  const query = parameters.toString();
+  return `${pageHash(project, "query")}${query === "" ? "" : `?${query}`}`;
+}
+
+/** The hash of a page that shows one database. */
+export function databaseHash(project: string, page: ProjectPage, database: string): string {
+  const query = database === DEFAULT_DATABASE ? "" : `?database=${encodeURIComponent(database)}`;
+  return `${pageHash(project, page)}${query}`;
 }
 
 /** The hash of a folder of a bucket, or of an object shown beside it. */

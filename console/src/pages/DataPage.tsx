@@ -1,16 +1,19 @@
 /** The data browser: collections, the documents of one, and one document, all live. */
 
-import { Menu, TextInput, Tooltip } from "@mantine/core";
-import { IconDatabase, IconHome, IconSelector } from "@tabler/icons-react";
+import { TextInput, Tooltip } from "@mantine/core";
+import { IconDatabase, IconHome, IconListSearch } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
-import { getProject, listDatabases } from "../api/admin";
+import { getProject } from "../api/admin";
 import { ConnectionContext, useConnection, useConnectionStatus, useLoaded } from "../api/hooks";
 import { CollectionsPane } from "../components/CollectionsPane";
+import { IconAction } from "../components/controls";
+import { DatabaseMenu } from "../components/DatabaseMenu";
 import { DocumentPane } from "../components/DocumentPane";
 import { DocumentsPane } from "../components/DocumentsPane";
 import { Empty, Failed } from "../components/feedback";
 import { faultOfPath, isCollection, isDocument, splitPath } from "../model/paths";
-import { dataHash, type Route } from "../model/routes";
+import { encodeQuery } from "../model/queries";
+import { dataHash, queryHash, type Route } from "../model/routes";
 import { navigate } from "../navigation";
 
 export type DataRoute = Extract<Route, { page: "data" }>;
@@ -31,7 +34,17 @@ export function DataPage({ route }: { route: DataRoute }): ReactNode {
       <header className="bar">
         <Crumbs route={route} />
         <LiveDot />
-        <DatabaseMenu project={project} database={database} />
+        <IconAction
+          label="Query builder"
+          onClick={() => navigate(builderHash(route))}
+        >
+          <IconListSearch size={16} />
+        </IconAction>
+        <DatabaseMenu
+          project={project}
+          database={database}
+          hashOf={(id) => dataHash(project, id, [])}
+        />
       </header>
       <div
         className="panes"
@@ -62,6 +75,14 @@ export function DataPage({ route }: { route: DataRoute }): ReactNode {
       </div>
     </ConnectionContext>
   );
+}
+
+/** The query builder, with what is shown here. */
+function builderHash({ project, database, path, view }: DataRoute): string {
+  const collection = isDocument(path) ? path.slice(0, -1) : path;
+  if (collection.length === 0) return queryHash(project, database);
+  const query = encodeQuery(collection.join("/"), view, null);
+  return queryHash(project, database, { query, aggregates: [] });
 }
 
 function Crumbs({ route }: { route: DataRoute }): ReactNode {
@@ -157,33 +178,5 @@ function LiveDot(): ReactNode {
     >
       {text[connection.status]}
     </span>
-  );
-}
-
-function DatabaseMenu({ project, database }: { project: string; database: string }): ReactNode {
-  const databases = useLoaded(`databases ${project}`, () => listDatabases(project));
-  const known = databases.data ?? [];
-  if (known.length < 2 && (known.length === 0 || known[0] === database)) return null;
-  return (
-    <Menu position="bottom-end">
-      <Menu.Target>
-        <button type="button" className="bare chip" aria-label={`Database ${database}, switch`}>
-          <span className="row mono" style={{ gap: 5, padding: "0 7px" }}>
-            <IconDatabase size={13} /> {database} <IconSelector size={13} />
-          </span>
-        </button>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {known.map((item) => (
-          <Menu.Item
-            key={item}
-            className="mono"
-            onClick={() => navigate(dataHash(project, item, []))}
-          >
-            {item}
-          </Menu.Item>
-        ))}
-      </Menu.Dropdown>
-    </Menu>
   );
 }

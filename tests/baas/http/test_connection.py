@@ -18,6 +18,7 @@ from baas.http.answers import Answer
 from baas.http.exchange import Exchange, in_task
 from baas.http.protocol import BoundedHttpProtocol
 from baas.http.routes import ROUTES
+from baas.services import queries
 from tests.baas.http.conftest import BASE, World
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -137,6 +138,26 @@ async def test_prompt_routes_ask_for_no_task(world: World, token: str) -> None:
         status = int(connection.transport.written[0][9:12])
         allowed = {200, 201, 404} if token == "operator" else {200, 201, 403, 404}
         assert status in allowed, (name, connection.transport.written)
+
+
+async def test_a_large_count_waits_for_its_place_in_a_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "COUNTED_AT_ONCE_MAX", 0)
+    connection = Connection(app=world.app)
+    for place, tree in [
+        (":commit", {"writes": [{"set": f"many/{n}", "fields": {"n": n}} for n in range(3)]}),
+        (":count", {"query": {"collection": "many", "order_by": [{"field": "n"}]}}),
+    ]:
+        body = orjson.dumps(tree)
+        head = f"POST {BASE}{place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        head += f"{world.app.operator_token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.transport.written.clear()
+        await connection.feed(head.encode() + body)
+        async with asyncio.timeout(20):
+            while not connection.transport.written:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+    assert b'"count":3' in b"".join(connection.transport.written)
 
 
 async def test_what_waits_goes_on_in_a_task_and_others_behind_it_wait() -> None:

@@ -1,0 +1,153 @@
+import { describe, expect, test } from "vitest";
+import {
+  type Asked,
+  decodeDraft,
+  EMPTY_FILTER,
+  EMPTY_QUERY,
+  encodeDraft,
+  readAsked,
+  splitFields,
+  withOperator,
+  writeAsked,
+} from "./builder";
+import { fieldNames } from "./paths";
+import { encodeQuery } from "./queries";
+import { curlOf, pythonOf } from "./querycode";
+import { parseHash, queryHash } from "./routes";
+import { decodeFields } from "./values";
+
+const PLACE = { url: "https://b.example", project: "demo", database: "(default)" };
+const ASKED: Asked = {
+  query: {
+    collection: "users/ada/orders",
+    where: {
+      and: [
+        { field: "a.`b c`", op: "==", value: { $int: "9007199254740993" } },
+        {
+          or: [
+            { field: "x", op: "in", value: [1, { $double: 1 }, { $timestamp: "2026-11-22T17:00:00.000000Z" }] },
+            { field: "y", op: ">", value: { $geo: [48.2, 16.4] } },
+            { field: "z", op: "==", value: null },
+          ],
+        },
+      ],
+    },
+    order_by: [{ field: "n", direction: "desc" }],
+    limit: 10,
+    select: ["n", "`a,b`"],
+  },
+  aggregates: [],
+};
+
+describe("the query builder", () => {
+  test("a query comes back from its draft, and from its address", () => {
+    expect(encodeDraft(decodeDraft(ASKED))).toEqual(ASKED);
+    expect(readAsked(writeAsked(ASKED))).toEqual(ASKED);
+    const route = parseHash(queryHash("demo", "other", ASKED));
+    expect(route).toEqual({ page: "query", project: "demo", database: "other", asked: ASKED });
+    const numbers: Asked = {
+      query: { collection: "c", group: true },
+      aggregates: [{ op: "count" }, { op: "average", field: "a" }],
+    };
+    expect(encodeDraft(decodeDraft(numbers))).toEqual(numbers);
+    expect(readAsked(writeAsked(numbers))).toEqual(numbers);
+  });
+
+  test.each(["", "null", "[]", "{", '{"query": 1}', '{"query": []}'])(
+    "an address that holds no query asks nothing: %s",
+    (text) => expect(readAsked(text)).toBeNull(),
+  );
+
+  test("parts of an address that make no sense are left out", () => {
+    const draft = decodeDraft({
+      query: {
+        collection: 1,
+        where: { and: [{ field: 1 }, { field: "a", op: "~", value: 1 }, { or: [7] }, 3] },
+        order_by: "x",
+        limit: "9",
+      },
+      aggregates: [{ op: "median" }],
+    });
+    expect(draft).toEqual({ ...EMPTY_QUERY, where: { kind: "and", items: [{ kind: "or", items: [] }] } });
+  });
+
+  test.each([
+    [{ ...EMPTY_QUERY }, "Name a collection"],
+    [{ ...EMPTY_QUERY, collection: "c", limit: "0" }, "The limit must be"],
+    [{ ...EMPTY_QUERY, collection: "c", orders: [{ field: " ", direction: "asc" as const }] }, "each order"],
+    [{ ...EMPTY_QUERY, collection: "c", aggregates: [{ op: "sum" as const, field: "" }] }, "each sum"],
+    [
+      {
+        ...EMPTY_QUERY,
+        collection: "c",
+        where: {
+          kind: "and" as const,
+          items: [{ ...EMPTY_FILTER, field: "n", type: "integer" as const, text: "3.5" }],
+        },
+      },
+      "The value for n must be a whole number, such as 42",
+    ],
+  ])("what is missing is told %#", (draft, message) => {
+    expect(() => encodeDraft(draft)).toThrow(message);
+  });
+
+  test("groups of one or none leave no trace", () => {
+    const filter = { ...EMPTY_FILTER, field: "a", text: "x" };
+    const where = {
+      kind: "and" as const,
+      items: [{ kind: "or" as const, items: [filter] }, { kind: "or" as const, items: [] }],
+    };
+    expect(encodeDraft({ ...EMPTY_QUERY, collection: "/c/", where }).query).toEqual({
+      collection: "c",
+      where: { field: "a", op: "==", value: "x" },
+    });
+  });
+
+  test("an operator brings a value that fits it", () => {
+    const filter = { ...EMPTY_FILTER, text: "x" };
+    expect(withOperator(filter, "in")).toMatchObject({ type: "array", text: "[]" });
+    expect(withOperator({ ...filter, type: "array", text: "[1]" }, "in")).toMatchObject({ text: "[1]" });
+    expect(withOperator({ ...filter, op: "in", type: "array" }, "==")).toMatchObject({ type: "string" });
+    expect(withOperator(filter, "!=")).toMatchObject({ text: "x" });
+  });
+
+  test("field paths keep what stands in backticks", () => {
+    expect(splitFields(" a, `b,c`.d ,,e ")).toEqual(["a", "`b,c`.d", "e"]);
+    expect(fieldNames("a.`b.c\\`d`.e")).toEqual(["a", "b.c`d", "e"]);
+  });
+});
+
+describe("a query as code", () => {
+  test("Python says the types", () => {
+    const text = pythonOf(ASKED, PLACE);
+    expect(text).toContain("from baas_sdk import And, Client, FieldFilter, GeoPoint, Or, Query");
+    expect(text).toContain('FieldFilter("a.`b c`", "==", 9007199254740993)');
+    expect(text).toContain(
+      'FieldFilter("x", "in", [1, 1.0, datetime.fromisoformat("2026-11-22T17:00:00.000000+00:00")])',
+    );
+    expect(text).toContain('.order_by("n", Query.DESCENDING)');
+    expect(text).toContain('.select(["n", "`a,b`"])');
+  });
+
+  test("a shell takes any text as it is", () => {
+    const query = { collection: "c", where: { field: "a", op: "==", value: "it's $(rm) `x`" } };
+    expect(curlOf({ query, aggregates: [] }, PLACE)).toContain(`it'"'"'s $(rm) \`x\``);
+  });
+});
+
+test("a window begins behind a document, in the whole order of its query", () => {
+  const where = [
+    { field: "z", op: ">" as const, value: { kind: "integer" as const, value: 1n } },
+    { field: "a.`b c`", op: "!=" as const, value: { kind: "null" as const } },
+  ];
+  const orderBy = [{ field: "n", direction: "desc" as const }];
+  const fields = decodeFields({ n: 5, z: 2, a: { "b c": { $double: 3 } } });
+  const query = encodeQuery("c", { where, orderBy, group: false }, 2, { path: "c/d", fields });
+  expect(query.order_by).toEqual(
+    ["n", "a.`b c`", "z", "__name__"].map((field) => ({ field, direction: "desc" })),
+  );
+  expect(query.start).toEqual({
+    values: [5, { $double: 3 }, 2, { $ref: "c/d" }],
+    before: false,
+  });
+});

@@ -1,0 +1,154 @@
+/** A query as code to take along: for the Python SDK, and for curl. */
+
+import type { Asked } from "./builder";
+import { type Json, type JsonObject, writeJson } from "./json";
+import { decodeValue, doubleText, type Value } from "./values";
+
+export interface Place {
+  /** Of the server, such as `https://baas.example.com`. */
+  url: string;
+  project: string;
+  database: string;
+}
+
+const KEY = "BAAS_SECRET_KEY";
+
+export function curlOf({ query, aggregates }: Asked, place: Place): string {
+  const isNumbers = aggregates.length > 0;
+  const body = writeJson(isNumbers ? { query, aggregates } : { query });
+  return [
+    `curl -sS ${quoted(addressOf(place, isNumbers))}`,
+    `  -H "Authorization: Bearer $${KEY}"`,
+    "  -H 'Content-Type: application/json'",
+    `  --data-binary ${quoted(body)}`,
+  ].join(" \\\n");
+}
+
+function addressOf({ url, project, database }: Place, isNumbers: boolean): string {
+  const names = `${encodeURIComponent(project)}/databases/${encodeURIComponent(database)}`;
+  return `${url}/api/v1/projects/${names}/documents:${isNumbers ? "aggregate" : "query"}`;
+}
+
+/** One word of a POSIX shell, whatever it holds. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'"'"'`)}'`;
+}
+
+export function pythonOf(asked: Asked, place: Place): string {
+  // The SDK's groups span the whole database.
+  if (asked.query.group === true && String(asked.query.collection).includes("/"))
+    return pythonOverHttp(asked, place);
+  const names = new Set<string>(["Client"]);
+  const modules = new Set<string>();
+  const chain = chainOf(asked, names, modules);
+  const database =
+    place.database === "(default)" ? "" : `, database=${literal(place.database)}`;
+  const made = `Client(\n    ${literal(place.url)}, project=${literal(place.project)}${database}, api_key=os.environ["${KEY}"]\n)`;
+  const isNumbers = asked.aggregates.length > 0;
+  const use = isNumbers
+    ? "for row in query.get():\n    print({one.alias: one.value for one in row})"
+    : "for document in query.stream():\n    print(document.id, document.to_dict())";
+  return [
+    ["import os", ...[...modules].sort()].join("\n"),
+    `from baas_sdk import ${[...names].sort().join(", ")}`,
+    `client = ${made}\nquery = (\n${chain.map((part) => `    ${part}`).join("\n")}\n)\n${use}`,
+    "",
+  ].join("\n\n");
+}
+
+function chainOf({ query, aggregates }: Asked, names: Set<string>, modules: Set<string>): string[] {
+  const make = query.group === true ? "collection_group" : "collection";
+  const chain = [`client.${make}(${literal(String(query.collection))})`];
+  if (query.where !== undefined)
+    chain.push(`.where(filter=${filterOf(query.where as JsonObject, names, modules)})`);
+  for (const { field, direction } of (query.order_by ?? []) as JsonObject[]) {
+    if (direction === "desc") names.add("Query");
+    const way = direction === "desc" ? ", Query.DESCENDING" : "";
+    chain.push(`.order_by(${literal(String(field))}${way})`);
+  }
+  if (query.select !== undefined)
+    chain.push(`.select([${(query.select as string[]).map(literal).join(", ")}])`);
+  if (query.limit !== undefined) chain.push(`.limit(${query.limit})`);
+  for (const { op, field } of aggregates)
+    chain.push(
+      op === "count"
+        ? ".count()"
+        : `.${op === "average" ? "avg" : "sum"}(${literal(String(field))})`,
+    );
+  return chain;
+}
+
+function filterOf(tree: JsonObject, names: Set<string>, modules: Set<string>): string {
+  for (const [word, name] of [
+    ["and", "And"],
+    ["or", "Or"],
+  ] as const)
+    if (tree[word] !== undefined) {
+      names.add(name);
+      const items = (tree[word] as JsonObject[]).map((item) => filterOf(item, names, modules));
+      return `${name}([${items.join(", ")}])`;
+    }
+  names.add("FieldFilter");
+  const value = valueOf(decodeValue(tree.value as Json), names, modules);
+  return `FieldFilter(${literal(String(tree.field))}, ${literal(String(tree.op))}, ${value})`;
+}
+
+/** JSON's string literals are Python's, too. */
+function literal(text: string): string {
+  return JSON.stringify(text);
+}
+
+function valueOf(value: Value, names: Set<string>, modules: Set<string>): string {
+  const inner = (item: Value) => valueOf(item, names, modules);
+  switch (value.kind) {
+    case "null":
+      return "None";
+    case "boolean":
+      return value.value ? "True" : "False";
+    case "integer":
+      return String(value.value);
+    case "double":
+      return Number.isFinite(value.value)
+        ? doubleText(value.value)
+        : `float(${literal(String(value.value))})`;
+    case "timestamp":
+      modules.add("from datetime import datetime");
+      return `datetime.fromisoformat(${literal(value.value.replace(/Z$/, "+00:00"))})`;
+    case "string":
+      return literal(value.value);
+    case "bytes":
+      modules.add("from base64 import b64decode");
+      return `b64decode(${literal(value.value)})`;
+    case "reference":
+      return `client.document(${literal(value.value)})`;
+    case "geo":
+      names.add("GeoPoint");
+      return `GeoPoint(${doubleText(value.latitude)}, ${doubleText(value.longitude)})`;
+    case "vector":
+      names.add("Vector");
+      return `Vector([${value.values.map(doubleText).join(", ")}])`;
+    case "array":
+      return `[${value.values.map(inner).join(", ")}]`;
+    case "map":
+      return `{${[...value.fields].map(([name, item]) => `${literal(name)}: ${inner(item)}`).join(", ")}}`;
+  }
+}
+
+function pythonOverHttp({ query, aggregates }: Asked, place: Place): string {
+  const isNumbers = aggregates.length > 0;
+  const body = writeJson(isNumbers ? { query, aggregates } : { query });
+  return `import os
+
+import httpx
+
+answer = httpx.post(
+    ${literal(addressOf(place, isNumbers))},
+    headers={
+        "Authorization": f"Bearer {os.environ['${KEY}']}",
+        "Content-Type": "application/json",
+    },
+    content=${literal(body)}.encode(),
+)
+print(answer.raise_for_status().json())
+`;
+}

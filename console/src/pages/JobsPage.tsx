@@ -1,0 +1,167 @@
+/** Long work of the project: what it is, how far it has come, and how to end it. */
+
+import "../data.css";
+import { Button, Progress } from "@mantine/core";
+import { IconProgressCheck } from "@tabler/icons-react";
+import { type ReactNode, useEffect, useState } from "react";
+import { useLoaded } from "../api/hooks";
+import { cancelJob, type Job, listJobs } from "../api/jobs";
+import { Confirm } from "../components/Confirm";
+import { Empty, Failed, Loading } from "../components/feedback";
+import { shortTime } from "../model/inputs";
+import { writeJson } from "../model/json";
+import { splitPath } from "../model/paths";
+import { dataHash } from "../model/routes";
+
+const RUNNING_MS = 1_000;
+const IDLE_MS = 5_000;
+
+export function JobsPage({ project }: { project: string }): ReactNode {
+  const [ending, setEnding] = useState<Job | null>(null);
+  const loaded = useLoaded(`jobs ${project}`, () => listJobs(project));
+  const { reload, data } = loaded;
+  const isRunning = data?.some((job) => job.state === "running") ?? false;
+  useEffect(() => {
+    const timer = setInterval(
+      () => {
+        if (document.visibilityState === "visible") reload();
+      },
+      isRunning ? RUNNING_MS : IDLE_MS,
+    );
+    return () => clearInterval(timer);
+  }, [isRunning, reload]);
+  return (
+    <>
+      <header className="bar">
+        <h1>Jobs</h1>
+        <span className="muted small truncate">Work that goes on in the server</span>
+      </header>
+      <div className="page">
+        {data === undefined && loaded.loading && <Loading label="Loading jobs" />}
+        {data === undefined && !loaded.loading && (
+          <Failed title="Jobs could not be loaded" error={loaded.error} onRetry={reload} />
+        )}
+        {data?.length === 0 && (
+          <Empty icon={<IconProgressCheck />} title="No jobs">
+            Deleting a collection with everything below, or updating every document of a query,
+            appears here with its progress.
+          </Empty>
+        )}
+        {data !== undefined && data.length > 0 && (
+          <ol className="jobs" aria-label="Jobs">
+            {data.map((job) => (
+              <li key={job.id}>
+                <JobCard project={project} job={job} onCancel={() => setEnding(job)} />
+              </li>
+            ))}
+          </ol>
+        )}
+      </div>
+      {ending !== null && (
+        <Confirm
+          title="End this job?"
+          action="End the job"
+          danger
+          onClose={() => setEnding(null)}
+          onConfirm={async () => {
+            await cancelJob(project, ending.id);
+            reload();
+          }}
+        >
+          <p>It ends after the chunk that it is at. What it has done stays done.</p>
+        </Confirm>
+      )}
+    </>
+  );
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  "delete-recursive": "Delete with everything below",
+  "update-by-query": "Update every document of a query",
+};
+
+const TONES = { running: "warn", done: "good", cancelled: undefined, failed: "danger" } as const;
+
+function JobCard({
+  project,
+  job,
+  onCancel,
+}: {
+  project: string;
+  job: Job;
+  onCancel: () => void;
+}): ReactNode {
+  return (
+    <article className="job" aria-label={KINDS[job.kind] ?? job.kind}>
+      <div className="row">
+        <h2 className="grow breaks">
+          {KINDS[job.kind] ?? job.kind} <code>{targetOf(job)}</code>
+        </h2>
+        <span className="badge" data-tone={TONES[job.state]}>
+          {job.state}
+        </span>
+        {job.state === "running" && (
+          <Button size="compact-sm" variant="default" onClick={onCancel}>
+            End…
+          </Button>
+        )}
+      </div>
+      <JobProgress job={job} />
+      <p className="muted small breaks">
+        {`${shortTime(job.created)}, by ${job.author ?? "a command line"}`}
+        {job.database !== "(default)" && (
+          <>
+            {", database "}
+            <code>{job.database}</code>
+          </>
+        )}
+        {job.state !== "running" && `, ended ${shortTime(job.updated)}`}
+      </p>
+      {job.error !== null && <p className="error-text breaks">{job.error}</p>}
+      {job.firstFailure !== null && (
+        <p className="error-text breaks">
+          {`${job.failed.toLocaleString("en")} could not be written, first `}
+          <a
+            className="link"
+            href={dataHash(project, job.database, splitPath(job.firstFailure.path))}
+          >
+            <code>{job.firstFailure.path}</code>
+          </a>
+          {`: ${job.firstFailure.message}`}
+        </p>
+      )}
+      <details>
+        <summary>What was asked</summary>
+        <pre className="snippet" tabIndex={0}>
+          {writeJson(job.asked, 2)}
+        </pre>
+      </details>
+    </article>
+  );
+}
+
+function targetOf({ asked }: Job): string {
+  const query = asked.query as { collection?: unknown } | undefined;
+  return String(asked.path ?? query?.collection ?? asked.collection ?? "");
+}
+
+function JobProgress({ job }: { job: Job }): ReactNode {
+  const { seen, written, total, state } = job;
+  const most = Math.max(total ?? 0, seen);
+  const share = state === "done" ? 100 : most === 0 ? 0 : (seen / most) * 100;
+  const of = total === null ? "" : ` of about ${most.toLocaleString("en")}`;
+  return (
+    <>
+      <Progress.Root size={6}>
+        <Progress.Section
+          value={share}
+          color={state === "failed" ? "red.8" : "petrol"}
+          aria-label="Progress of the job"
+        />
+      </Progress.Root>
+      <p className="small" role="status">
+        {`${seen.toLocaleString("en")}${state === "done" ? "" : of} seen, ${written.toLocaleString("en")} written`}
+      </p>
+    </>
+  );
+}

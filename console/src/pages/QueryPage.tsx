@@ -1,0 +1,280 @@
+/** The query builder: what is asked on one side, the answer and its cost on the other. */
+
+import "../data.css";
+import { Menu, NativeSelect } from "@mantine/core";
+import {
+  IconBrandPython,
+  IconCopy,
+  IconDotsVertical,
+  IconListSearch,
+  IconPencil,
+  IconTerminal2,
+} from "@tabler/icons-react";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
+import { messageOf } from "../api/client";
+import { countDocuments } from "../api/documents";
+import { type Answer, aggregate, runQuery } from "../api/queries";
+import { BulkUpdate } from "../components/BulkUpdate";
+import { IconAction } from "../components/controls";
+import { DatabaseMenu } from "../components/DatabaseMenu";
+import { columnsOf } from "../components/DocumentsPane";
+import { Empty, Failed, Loading, toast, toastError } from "../components/feedback";
+import { QueryForm } from "../components/QueryForm";
+import { DocumentResults, NumberResults, type Shown } from "../components/QueryResults";
+import { useRunKey } from "../components/runKey";
+import {
+  type Asked,
+  decodeDraft,
+  EMPTY_QUERY,
+  encodeDraft,
+  type QueryDraft,
+  writeAsked,
+} from "../model/builder";
+import type { JsonObject } from "../model/json";
+import { fieldSegment } from "../model/paths";
+import { curlOf, pythonOf } from "../model/querycode";
+import { queryHash, type Route } from "../model/routes";
+import type { Fields } from "../model/values";
+import { replaceHash } from "../navigation";
+
+const SIZES = ["50", "100", "500"];
+
+interface Result {
+  asked: Asked;
+  numbers: Fields | null;
+  answer: Answer | null;
+  page: number;
+  first: number;
+}
+
+/** Where each page begins: its token, and how many documents came before. */
+type Starts = readonly { token: string | null; before: number }[];
+
+const FROM_START: Starts = [{ token: null, before: 0 }];
+
+export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> }): ReactNode {
+  const { project, database, asked } = route;
+  const [draft, setDraft] = useState<QueryDraft>(() =>
+    asked === null ? EMPTY_QUERY : decodeDraft(asked),
+  );
+  const [result, setResult] = useState<Result | null>(null);
+  const [starts, setStarts] = useState<Starts>(FROM_START);
+  const [size, setSize] = useState(50);
+  const [shown, setShown] = useState<Shown>("table");
+  const [wrong, setWrong] = useState<string | null>(null);
+  const [failure, setFailure] = useState<unknown>(null);
+  const [isBusy, setBusy] = useState(false);
+  const [update, setUpdate] = useState<{ query: JsonObject; count: number | null } | null>(null);
+  const control = useRef<AbortController | null>(null);
+  const pane = useRef<HTMLElement>(null);
+  useEffect(() => () => control.current?.abort(), []);
+  const names = useMemo(
+    () => columnsOf(result?.answer?.documents ?? []).map(fieldSegment),
+    [result],
+  );
+
+  async function load(wanted: Asked, page: number, known: Starts, pageSize: number): Promise<void> {
+    control.current?.abort();
+    const mine = new AbortController();
+    control.current = mine;
+    setBusy(true);
+    setFailure(null);
+    // On a narrow screen the answer is below what was asked.
+    if (matchMedia("(max-width: 860px)").matches) pane.current?.scrollIntoView();
+    try {
+      if (wanted.aggregates.length > 0) {
+        const numbers = await aggregate(project, database, wanted, mine.signal);
+        setResult({ asked: wanted, numbers, answer: null, page: 0, first: 1 });
+      } else {
+        const { token, before } = known[page] ?? { token: null, before: 0 };
+        const answer = await runQuery(
+          project,
+          database,
+          wanted.query,
+          pageSize,
+          token,
+          mine.signal,
+        );
+        const next = { token: answer.nextPageToken, before: before + answer.documents.length };
+        setStarts(answer.nextPageToken === null ? known : [...known.slice(0, page + 1), next]);
+        setResult({ asked: wanted, numbers: null, answer, page, first: before + 1 });
+      }
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      setFailure(error);
+    }
+    if (control.current === mine) setBusy(false);
+  }
+
+  function read(): Asked | null {
+    try {
+      const wanted = encodeDraft(draft);
+      setWrong(null);
+      return wanted;
+    } catch (error) {
+      setWrong(messageOf(error));
+      return null;
+    }
+  }
+
+  const sent = useRef<string | null>(null);
+
+  function run(): void {
+    const wanted = read();
+    if (wanted === null) return;
+    sent.current = writeAsked(wanted);
+    replaceHash(queryHash(project, database, wanted));
+    void load(wanted, 0, FROM_START, size);
+  }
+
+  // An address asks what it holds: as the page opens, and when another one is followed.
+  const address = asked === null ? null : writeAsked(asked);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: only another address asks anew.
+  useEffect(() => {
+    if (asked === null || address === sent.current) return;
+    sent.current = address;
+    setDraft(decodeDraft(asked));
+    void load(asked, 0, FROM_START, size);
+  }, [address]);
+
+  useRunKey(update === null, run);
+
+  function stop(): void {
+    control.current?.abort();
+    setBusy(false);
+  }
+
+  function copy(write: typeof curlOf, name: string): void {
+    const wanted = read();
+    if (wanted === null) return;
+    navigator.clipboard
+      .writeText(write(wanted, { url: location.origin, project, database }))
+      .then(
+        () => toast(`Copied for ${name}`),
+        (error: unknown) => toastError("Not copied", error),
+      );
+  }
+
+  async function startUpdate(): Promise<void> {
+    const wanted = read();
+    if (wanted === null) return;
+    const { collection, group, where } = wanted.query;
+    const query: JsonObject = { collection: collection as string };
+    if (group !== undefined) query.group = group;
+    if (where !== undefined) query.where = where;
+    const count = await countDocuments(
+      project,
+      database,
+      query,
+      new AbortController().signal,
+    ).catch(() => null);
+    setUpdate({ query, count });
+  }
+
+  return (
+    <>
+      <header className="bar">
+        <h1>Query</h1>
+        <span className="grow" />
+        <NativeSelect
+          aria-label="Documents on a page"
+          value={String(size)}
+          onChange={(event) => {
+            const next = Number(event.currentTarget.value);
+            setSize(next);
+            if (result?.answer != null) void load(result.asked, 0, FROM_START, next);
+          }}
+          data={SIZES.map((value) => ({ value, label: `${value} a page` }))}
+        />
+        <Menu position="bottom-end">
+          <Menu.Target>
+            <IconAction label="Query actions">
+              <IconDotsVertical size={16} />
+            </IconAction>
+          </Menu.Target>
+          <Menu.Dropdown>
+            <Menu.Item
+              leftSection={<IconBrandPython size={15} />}
+              onClick={() => copy(pythonOf, "Python")}
+            >
+              Copy as Python
+            </Menu.Item>
+            <Menu.Item leftSection={<IconTerminal2 size={15} />} onClick={() => copy(curlOf, "curl")}>
+              Copy as curl
+            </Menu.Item>
+            <Menu.Item
+              leftSection={<IconCopy size={15} />}
+              onClick={() => copy((wanted) => writeAsked(wanted), "HTTP")}
+            >
+              Copy as JSON
+            </Menu.Item>
+            <Menu.Divider />
+            <Menu.Item leftSection={<IconPencil size={15} />} onClick={startUpdate}>
+              Update its documents…
+            </Menu.Item>
+          </Menu.Dropdown>
+        </Menu>
+        <DatabaseMenu
+          project={project}
+          database={database}
+          hashOf={(id) => queryHash(project, id)}
+        />
+      </header>
+      <div className="query-panes">
+        <section className="pane tint" aria-label="Query builder">
+          <QueryForm
+            draft={draft}
+            names={names}
+            busy={isBusy}
+            error={wrong}
+            onChange={setDraft}
+            onRun={run}
+            onStop={stop}
+          />
+        </section>
+        <section className="pane" aria-label="Answer" ref={pane}>
+          {failure !== null ? (
+            <Failed title="The query cannot be answered" error={failure} onRetry={run} />
+          ) : result === null ? (
+            isBusy ? (
+              <Loading label="Asking" late="The server is reading the collection" />
+            ) : (
+              <Empty icon={<IconListSearch />} title="Ask something">
+                Name a collection and run. Addresses keep the query, so that it can be shared.
+              </Empty>
+            )
+          ) : result.numbers !== null ? (
+            <NumberResults
+              asked={decodeDraft(result.asked).aggregates}
+              numbers={result.numbers}
+            />
+          ) : (
+            result.answer !== null && (
+              <DocumentResults
+                project={project}
+                database={database}
+                answer={result.answer}
+                isGroup={result.asked.query.group === true}
+                page={result.page}
+                first={result.first}
+                shown={shown}
+                busy={isBusy}
+                onShown={setShown}
+                onPage={(page) => void load(result.asked, page, starts, size)}
+              />
+            )
+          )}
+        </section>
+      </div>
+      {update !== null && (
+        <BulkUpdate
+          project={project}
+          database={database}
+          query={update.query}
+          count={update.count}
+          onClose={() => setUpdate(null)}
+        />
+      )}
+    </>
+  );
+}

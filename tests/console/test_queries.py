@@ -1,0 +1,199 @@
+"""The query builder, indexes, jobs, and collections too large for one page."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.console.conftest import NewPage
+from tests.processes import ServerProcess, checked
+
+pytestmark = pytest.mark.browser
+
+COUNT = 1_200
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def project(server: ServerProcess) -> str:
+    """A project with a large collection."""
+    server.create_project("large")
+    headers = {"Authorization": f"Bearer {server.operator_token}"}
+    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
+        for start in range(0, COUNT, 400):
+            writes = [
+                {"set": f"items/i{n:05}", "fields": {"n": n, "third": n % 3, "text": HOSTILE}}
+                for n in range(start, start + 400)
+            ]
+            body = {"writes": writes}
+            checked(client.post("/projects/large/documents:commit", json=body))
+    return "large"
+
+
+def rows_of(page: Page) -> Locator:
+    return page.locator("table.documents-grid tbody tr")
+
+
+def fill_filter(scope: Locator, field: str, op: str, value: str) -> None:
+    scope.get_by_role("combobox", name="Field").fill(field)
+    scope.get_by_label("Operator").select_option(op)
+    scope.get_by_label("Value").fill(value)
+
+
+def copied(page: Page, name: str) -> str:
+    page.get_by_role("button", name="Query actions").click()
+    page.get_by_role("menuitem", name=name).click()
+    expect(page.get_by_text("Copied for").first).to_be_visible()
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def test_a_query_with_groups_is_built_run_by_pages_explained_and_taken_along(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client, project: str
+) -> None:
+    page = open_console(f"#/projects/{project}/data/items")
+    page.get_by_role("button", name="Query builder").click()
+    expect(page.get_by_label("Collection", exact=True)).to_have_value("items")
+    form = page.get_by_role("form", name="Query")
+    form.get_by_role("button", name="Filter", exact=True).click()
+    fill_filter(form.locator("fieldset.clause").nth(0), "third", "==", "1")
+    expect(form.get_by_label("Type")).to_have_value("integer")
+    form.get_by_role("button", name="Group").click()
+    fill_filter(form.locator("fieldset.clause").nth(1), "n", "<", "10")
+    form.locator(".clauses .clauses").get_by_role("button", name="Filter", exact=True).click()
+    fill_filter(form.locator("fieldset.clause").nth(2), "n", ">", "900")
+    form.get_by_role("button", name="Order", exact=True).click()
+    form.get_by_label("Field of the order").fill("n")
+    form.get_by_label("Direction").select_option("desc")
+    page.keyboard.press("Control+Enter")
+    expect(rows_of(page)).to_have_count(50)
+    expect(rows_of(page).first).to_contain_text("i01198")
+    expect(rows_of(page).first).to_contain_text(HOSTILE)
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("51 to 100", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("101 to 103, the last")).to_be_visible()
+    expect(rows_of(page).last).to_contain_text("i00001")
+    page.get_by_role("button", name="Previous").click()
+    expect(page.get_by_text("51 to 100", exact=True)).to_be_visible()
+
+    page.get_by_text("Explain", exact=True).click()
+    expect(page.locator(".figures")).to_contain_text("Entries scanned")
+    expect(page.locator(".scans").first).to_be_visible()
+    page.get_by_text("JSON", exact=True).click()
+    expect(page.locator(".json-results pre")).to_contain_text(HOSTILE)
+
+    other = open_console(page.url.partition("/console/")[2])
+    expect(rows_of(other)).to_have_count(50)
+    expect(rows_of(other).first).to_contain_text("i01198")
+
+    body = {"kind": "secret", "name": "code"}
+    key = checked(operator.post(f"/admin/projects/{project}/keys", json=body))["key"]
+    environment = {**os.environ, "BAAS_SECRET_KEY": str(key)}
+    code = copied(page, "Copy as Python")
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert len(ran.stdout.splitlines()) == 103
+    assert ran.stdout.startswith("i01198 ")
+    command = copied(page, "Copy as curl")
+    ran = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, check=True
+    )
+    assert len(json.loads(ran.stdout)["documents"]) == 103
+
+
+def test_numbers_and_what_is_missing(open_console: NewPage, project: str) -> None:
+    page = open_console(f"#/projects/{project}/query")
+    form = page.get_by_role("form", name="Query")
+    form.get_by_role("button", name="Run").click()
+    expect(form.get_by_role("alert")).to_contain_text("Name a collection")
+    form.get_by_label("Collection", exact=True).fill("items")
+    form.get_by_label("Show").select_option("numbers")
+    form.get_by_role("button", name="Number", exact=True).click()
+    form.get_by_role("combobox", name="Field of the number").fill("n")
+    form.get_by_role("button", name="Run").click()
+    figures = page.locator(".figures")
+    expect(figures).to_contain_text(str(COUNT))
+    expect(figures).to_contain_text(str(COUNT * (COUNT - 1) // 2))
+
+
+def test_a_large_collection_is_shown_window_by_window(open_console: NewPage, project: str) -> None:
+    page = open_console(f"#/projects/{project}/data/items?order=n:desc")
+    for count in (200, 800, 1_000):
+        page.get_by_role("button", name="Load more").click()
+        expect(rows_of(page)).to_have_count(count)
+    page.get_by_role("button", name="Next 1,000").click()
+    expect(page.get_by_text("1,001 to 1,200 of 1,200")).to_be_visible()
+    expect(rows_of(page).first).to_contain_text("i00199")
+    page.get_by_role("button", name="Previous").click()
+    expect(rows_of(page).first).to_contain_text("i01199")
+
+
+def test_indexes_are_built_pinned_and_dropped(
+    open_console: NewPage, operator: httpx.Client, project: str
+) -> None:
+    page = open_console(f"#/projects/{project}/indexes")
+    page.get_by_role("button", name="Build an index").click()
+    dialog = page.get_by_role("dialog", name="Build an index")
+    dialog.get_by_label("Collection id").fill("elsewhere")
+    dialog.get_by_role("combobox", name="Field", exact=True).fill("a")
+    dialog.get_by_role("button", name="Field", exact=True).click()
+    dialog.get_by_role("combobox", name="Field", exact=True).nth(1).fill("b")
+    dialog.get_by_label("Kind").nth(1).select_option("desc")
+    dialog.get_by_role("button", name="Build index").click()
+    row = page.locator(".indexes-grid tbody tr").filter(has_text="elsewhere")
+    expect(row).to_contain_text("pinned")
+    expect(row).to_contain_text("b ↓")
+
+    row.get_by_role("button", name="Unpin").click()
+    expect(row.get_by_text("pinned", exact=True)).to_have_count(0)
+    row.get_by_role("button", name="Pin index").click()
+    expect(row.get_by_text("pinned", exact=True)).to_be_visible()
+    row.get_by_role("button", name="Drop index").click()
+    page.get_by_role("dialog").get_by_role("button", name="Drop index").click()
+    expect(row).to_have_count(0)
+    path = f"/admin/projects/{project}/databases/(default)/indexes"
+    found = checked(operator.get(path, params={"collection": "elsewhere"}))["indexes"]
+    assert found == []
+
+
+def test_jobs_are_started_with_care_and_shown(
+    open_console: NewPage, operator: httpx.Client, project: str
+) -> None:
+    for path, fields in (("rooms/a", {"x": 1}), ("rooms/a/talks/t", {"x": 1}), ("rooms/b", {})):
+        checked(operator.put(f"/projects/{project}/documents/{path}", json={"fields": fields}))
+    asked: dict[str, Any] = {"collection": "rooms", "where": {"field": "x", "op": "==", "value": 1}}
+    page = open_console(f"#/projects/{project}/query?q={json.dumps({'query': asked})}")
+    expect(rows_of(page)).to_have_count(1)
+    page.get_by_role("button", name="Query actions").click()
+    page.get_by_role("menuitem", name="Update its documents").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1 documents")
+    dialog.get_by_label("Fields to set").fill('{"n": 4.0}')
+    dialog.get_by_label("Fields to remove").fill("x")
+    expect(dialog.get_by_role("button", name="Update the documents")).to_be_disabled()
+    dialog.get_by_label("to confirm").fill("rooms")
+    dialog.get_by_role("button", name="Update the documents").click()
+    job = page.get_by_role("article", name="Update every document of a query")
+    expect(job).to_contain_text("done")
+    found = checked(operator.get(f"/projects/{project}/documents/rooms/a"))
+    assert found["fields"] == {"n": {"$double": 4}}
+
+    page = open_console(f"#/projects/{project}/data/rooms")
+    page.get_by_role("button", name="Collection actions").click()
+    page.get_by_role("menuitem", name="Delete with everything below").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("to confirm").fill("rooms")
+    dialog.get_by_role("button", name="Delete all of it").click()
+    job = page.get_by_role("article", name="Delete with everything below")
+    expect(job).to_contain_text("done")
+    expect(job).to_contain_text("3 written")
+    answer = operator.get(f"/projects/{project}/documents/rooms/a/talks/t")
+    assert answer.status_code == 404
