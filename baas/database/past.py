@@ -63,8 +63,14 @@ class PastSnapshot:
             return await self.snapshot.read_first(query, bytes_max=bytes_max)
         # What is taken out again must not take the room of what stays.
         room = bytes_max + sum(len(change.new.data) for change in changes if change.new is not None)
-        present, is_cut = await self.snapshot.read_first(_present(query, changes), bytes_max=room)
-        documents = _put_back(query, present, changes, is_cut=is_cut)
+        documents: list[StoredDocument] = []
+        is_cut = True
+        while is_cut and not documents:  # nothing of what was read was there then
+            present, is_cut = await self.snapshot.read_first(
+                _present(query, changes), bytes_max=room
+            )
+            documents = _put_back(query, present, changes, is_cut=is_cut)
+            room *= 2
         size = 0
         for place, document in enumerate(documents):
             size += len(document.data)

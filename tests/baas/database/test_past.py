@@ -149,3 +149,12 @@ async def test_what_history_has_forgotten_is_not_made_up(tmp_path: Path) -> None
         with pytest.raises(ResumeTokenExpired):
             await then.run_query(ALL)
     await database.close()
+
+
+async def test_the_first_document_comes_however_little_may(database: Database) -> None:
+    """Also where only later ones stand before it now."""
+    version = await apply(database, {DocumentPath.parse("c/z"): {"text": "x" * 1_000}})
+    await apply(database, {DocumentPath.parse(f"c/{n}"): {"n": n} for n in range(9)})
+    async with database.snapshot() as snapshot:
+        found, is_cut = await PastSnapshot(snapshot, version).read_first(ALL, bytes_max=1)
+    assert ([document.path.id for document in found], is_cut) == (["z"], False)
