@@ -47,6 +47,7 @@ from baas.projects.records import (
     project_path,
 )
 from baas.projects.rulesets import CACHED_RELEASES_MAX, Rulesets
+from baas.projects.schema_releases import SchemaReleases
 from baas.settings import Settings
 
 DATABASES_PER_PROJECT_MAX = 100
@@ -79,6 +80,7 @@ class Projects:
         self._watchers: list[Callable[[str], None]] = []
         self.keys = ApiKeys(self._store, clock)
         self.rulesets = Rulesets(self._store, settings, clock)
+        self.schemas = SchemaReleases(self._store, settings.limits, clock)
 
     # Projects
 
@@ -293,8 +295,11 @@ class Projects:
                 if change.new is None or is_deleting(change.new):
                     self.keys.forget()
                     self.rulesets.forget(identifier)
+                    self.schemas.forget(identifier)
                 if change.new is not None and is_deleting(change.new):
                     self._note_deletion(identifier)
+            elif collection == PROJECTS.id and below == ["releases", "schemas"]:
+                self.schemas.forget(identifier)
             elif collection == PROJECTS.id and below[0] == "releases":
                 self.rulesets.forget(identifier)
                 self._forget_rulesets()
@@ -318,6 +323,7 @@ class Projects:
         self._cache.clear()
         self.keys.forget()
         self.rulesets.forget_all()
+        self.schemas.forget_all()
         self._forget_rulesets()
 
     def _forget_rulesets(self) -> None:
@@ -388,7 +394,8 @@ class Projects:
         while True:
             database = await self._store.open(None)
             doomed: list[Write] = []
-            for collection in ("erasures", "jobs", "keys", "releases", "rulesets", "ttl_policies"):
+            collections = ("jobs", "keys", "releases", "rulesets", "schema_sets", "ttl_policies")
+            for collection in collections:
                 query = Query(
                     project_collection(identifier, collection), limit=_DELETIONS_PER_COMMIT // 2
                 )

@@ -4,6 +4,8 @@ projects/{project}                              name, origins, databases
 projects/{project}/keys/{key}                   kind, name, what may be shown of the key
 projects/{project}/rulesets/{ruleset}           the history of rules
 projects/{project}/releases/cloud.firestore     which of them is in force
+projects/{project}/schema_sets/{id}             the history of JSON Schemas
+projects/{project}/releases/schemas             which of them is in force
 api_keys/{hash of the key}                      project and key: how a presented key is found
 """
 

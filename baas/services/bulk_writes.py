@@ -28,6 +28,7 @@ from baas.services.documents import (
     request_time,
     under_rules,
 )
+from baas.services.schema_guard import check_schemas_each, prepare
 
 Outcome: TypeAlias = WriteResult | BaasError
 
@@ -100,6 +101,7 @@ class _BulkWrite:
         database = find_database(self._context, self._name) or await open_database(
             self._context, self._name
         )
+        await prepare(self._context, database)
         result = await database.run_transaction(
             body.run,
             request_time=self._time,
@@ -167,7 +169,8 @@ class _Wave:
             self.alone += [place for place in self.failed if place not in self.alone]
             self.failed = {}
             await self._check_rules(transaction)
-        for segments, error in transaction.stage_each().items():
+        unfit = await check_schemas_each(self._context, self._name.project, transaction)
+        for segments, error in (unfit | transaction.stage_each()).items():
             self.failed[self._places[segments]] = error
         if self.failed or self.alone:
             transaction.memo = {

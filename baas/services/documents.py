@@ -33,6 +33,7 @@ from baas.model.writes import NO_PRECONDITION, VerifyWrite, Write, apply_write
 from baas.services.authorizer import Authorizer, DocumentReader
 from baas.services.caller import Caller
 from baas.services.context import Context
+from baas.services.schema_guard import check_schemas, prepare
 
 _READ_PATHS = 100
 
@@ -145,10 +146,13 @@ async def commit(
 
     Raises PermissionDenied unless the rules allow every single change (a verify counts as a get);
     NotFound, AlreadyExists or FailedPrecondition for a precondition that fails, to callers only
-    that may know so much; TokenInvalid if the user's session has ended meanwhile.
+    that may know so much; TokenInvalid if the user's session has ended meanwhile;
+    InvalidArgument (`SchemaViolation`) and AlreadyExists (`UniqueViolation`) for a result that the
+    schemas in force do not take.
     """
     database = find_database(context, name) or await open_database(context, name)
     time = request_time(context)
+    await prepare(context, database)
 
     async def write(transaction: Transaction) -> None:
         transaction.assume_missing(new_paths)
@@ -156,6 +160,7 @@ async def commit(
             if first is not None:
                 await first(transaction, _no_authorizer)
             await transaction.write(writes)
+            await check_schemas(context, name.project, transaction)
             return
         make = await under_rules(context, caller, name, transaction, time)
         authorizer = make()
@@ -167,6 +172,7 @@ async def commit(
             await _check_may_know(context, authorizer, writes, transaction)
             raise
         await authorizer.check_writes(writes, transaction)
+        await check_schemas(context, name.project, transaction)
 
     return await database.run_transaction(
         write,

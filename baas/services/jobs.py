@@ -41,6 +41,7 @@ from baas.services.context import Context
 from baas.services.documents import open_database
 from baas.services.job_steps import CHUNK_BYTES_MAX, CHUNK_DOCUMENTS_MAX, Step
 from baas.services.restores import Restore, next_restores
+from baas.services.schema_guard import check_schemas_each, prepare
 
 _NARROW = (Operator.EQUAL, Operator.ARRAY_CONTAINS)
 
@@ -144,7 +145,8 @@ async def run_chunk(
             if write is not None:
                 writes.append(write)
         failed = await transaction.write_each(writes)
-        unfit = transaction.stage_each()
+        unfit = await check_schemas_each(context, database.name.project, transaction)
+        unfit |= transaction.stage_each()
         errors = {writes[place].path.segments: error for place, error in failed.items()} | unfit
         written = len(writes) - len(errors)
         errors |= step.unfit
@@ -158,6 +160,7 @@ async def run_chunk(
         }
 
     now = Timestamp(milliseconds_only(context.clock.now_microseconds()))
+    await prepare(context, database)
     result = await database.run_transaction(
         body, request_time=now, request_id=f"job:{job.id}:{job.progress.chunks}"
     )

@@ -31,6 +31,7 @@ from baas.model.writes import SetWrite, Write
 from baas.services.admins import check_is_admin
 from baas.services.caller import Caller
 from baas.services.context import Context
+from baas.services.schema_guard import check_schemas, prepare
 
 LINE_BYTES_MAX = 16 * 1024 * 1024  # a document at its limit, with every character escaped
 CHUNK_BYTES_MAX = 4 * 1024 * 1024
@@ -160,7 +161,7 @@ async def import_documents(
     early, `details["committed_lines"]` of the error says how many lines are in the database, and
     `skip_lines` of the next import goes on from there. A line twice does no harm.
 
-    Raises InvalidArgument (`InvalidLine`) with `details["line"]`, PermissionDenied, NotFound.
+    Raises InvalidArgument (`SchemaViolation`; `InvalidLine`) with `details["line"]`, PermissionDenied, NotFound.
     """
     check_is_admin(caller)
     await context.projects.check_database(name)
@@ -186,6 +187,7 @@ class _Import:
         progress: Callable[[ImportResult], None] | None,
     ) -> None:
         self.result = ImportResult(0, 0)
+        self._context = context
         self._limits = context.settings.limits
         self._clock = context.clock
         self._database = database
@@ -238,8 +240,10 @@ class _Import:
 
         async def body(transaction: Transaction) -> None:
             await transaction.write(writes)
+            await check_schemas(self._context, self._database.name.project, transaction)
 
         if writes:
+            await prepare(self._context, self._database)
             now = Timestamp(milliseconds_only(self._clock.now_microseconds()))
             await self._database.run_transaction(body, request_time=now)
         self.result = ImportResult(self.result.documents + len(writes), number - 1)
