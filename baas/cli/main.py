@@ -19,6 +19,7 @@ from baas.cli.objects import object_group
 from baas.cli.projects import key_group, project_group
 from baas.cli.queries import query_command
 from baas.cli.rules import rules_group
+from baas.cli.schemas import schema_group
 from baas.cli.serve import serve_command
 from baas.cli.transfer import export_command, import_command
 from baas.cli.ttl import ttl_group
@@ -42,6 +43,7 @@ for _command in (
     rules_group,
     query_command,
     index_group,
+    schema_group,
     bucket_group,
     object_group,
     document_group,

@@ -341,6 +341,16 @@ class ReadSnapshot:
             raise as_baas_error(error) from error
         return found
 
+    async def scan_keys(
+        self, start: bytes, end: bytes | None, *, limit: int
+    ) -> list[StoredDocument]:
+        """The next documents by key from `start` up to `end` (None: the last), reserved ones too;
+        fewer than `limit` are the last ones."""
+        try:
+            return await self._open.scan_documents(KeyRange(start, end), limit=limit)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
     async def list_children(
         self, collection: CollectionPath, *, after: DocumentPath | None, limit: int
     ) -> list[Child]:

@@ -28,8 +28,8 @@ class IndexKeeper:
         self._clock = builder.clock
         self._idle_seconds = idle_seconds
 
-    async def build(self, definition: IndexDefinition) -> None:
-        """Has an index made, and pins it. Raises AlreadyExists if there is one, QuotaExceeded
+    async def build(self, definition: IndexDefinition, *, pinned: bool = True) -> None:
+        """Has an index made, and pins it unless told otherwise. Raises AlreadyExists if there is one, QuotaExceeded
         (`TooManyIndexes`) where the collection has as many as it may."""
         if self._indexes.find(definition) is not None:
             raise AlreadyExists(f"there is an index {definition}", reason="IndexExists")
@@ -41,7 +41,7 @@ class IndexKeeper:
                 reason="TooManyIndexes",
                 details={"collection_indexes_max": most},
             )
-        await self._builder.build(definition, pinned=True)
+        await self._builder.build(definition, pinned=pinned)
 
     async def pin(self, index: Index, *, pinned: bool) -> None:
         """A pinned index stays however long nobody uses it."""

@@ -11,6 +11,7 @@ from baas.http.schema_parts import object_of as _object
 from baas.http.schema_parts import or_null as _or_null
 from baas.http.schema_parts import ref as _ref
 from baas.http.schemas_objects import OBJECTS
+from baas.http.schemas_of_schemas import DEPLOYED
 from baas.http.schemas_rules import RULES
 
 _EMAIL: Schema = {"type": "string", "examples": ["ada@example.com"], "maxLength": 320}
@@ -586,6 +587,7 @@ SCHEMAS: dict[str, Schema] = {
     **_ACCOUNTS,
     **_PROJECTS,
     **RULES,
+    **DEPLOYED,
     **_ERROR,
     **OBJECTS,
 }

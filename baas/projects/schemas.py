@@ -42,7 +42,7 @@ _REGEX_BYTES_MAX = 1024 * 1024
 _DEPTH_MAX = 40  # of a schema
 _COST_MAX = 10_000
 _DOCUMENT_DEPTH = 20
-_HIDDEN = "the value"
+_HIDDEN = "it"
 # What can be told of a keyword in a word or two; of the others the message is all.
 _EXPECTED = frozenset(
     ("type", "enum", "const", "pattern", "format", "multipleOf", "minimum", "maximum", "required")
@@ -327,7 +327,11 @@ def _describe(error: jsonschema_rs.ValidationError) -> Iterator[Violation]:
     kind = error.kind
     keyword = str(error.schema_path[-1]) if error.schema_path else ""
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.Custom):
-        yield Violation(field_path(place), kind.keyword, _cut(kind.message), None)
+        wanted = kind.message.rpartition(", not ")[2].split(" or ")
+        yield Violation(field_path(place), kind.keyword, _cut(kind.message), wanted)
+        return
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.FalseSchema):
+        yield Violation(field_path(place), "false", "is not allowed")
         return
     if keyword in ("additionalProperties", "unevaluatedProperties"):
         unexpected = getattr(kind, "unexpected", None)

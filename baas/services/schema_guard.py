@@ -72,17 +72,16 @@ async def prepare(context: Context, database: Database) -> None:
 
 
 async def make_indexes(database: Database, unique: Iterable[UniqueFields]) -> bool:
-    """Has the indexes made that these need, pinned, and waits a few seconds for them; whether all
-    are complete. Without one, a look-up reads the whole collection."""
+    """Has the indexes made that these need, and waits a few seconds for them; whether all are
+    complete. Without one, a look-up reads the whole collection. As any that is made on demand, it
+    is dropped when nobody has used it for long, and made again."""
     missing = []
     for one in unique:
         definition = index_of(one)
-        index = database.indexes.find(definition)
-        if index is None:
+        if database.indexes.find(definition) is None:
             with suppress(AlreadyExists, QuotaExceeded):
-                await database.index_keeper.build(definition)
-            index = database.indexes.find(definition)
-        if index is not None and index.ready_at is None:
+                await database.index_keeper.build(definition, pinned=False)
+        if not _is_ready(database, definition):
             missing.append(definition)
     if missing:
         await database.wait_indexed(missing)
@@ -183,10 +182,11 @@ def schema_violation(
     path: DocumentPath, schema: Schema, violations: list[Violation]
 ) -> InvalidArgument:
     first = violations[0]
-    where = f" `{first.field}`" if first.field else ""
+    where = f"`{first.field}` " if first.field else ""
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
     return InvalidArgument(
-        f"`{path}` does not fit the schema of `{schema.pattern.text}`:{where} {first.message}{more}",
+        f"`{path}` does not fit the schema of `{schema.pattern.text}`: "
+        f"{where}{first.message}{more}",
         reason="SchemaViolation",
         details={
             "document": str(path),

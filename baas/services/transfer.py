@@ -161,7 +161,8 @@ async def import_documents(
     early, `details["committed_lines"]` of the error says how many lines are in the database, and
     `skip_lines` of the next import goes on from there. A line twice does no harm.
 
-    Raises InvalidArgument (`SchemaViolation`; `InvalidLine`) with `details["line"]`, PermissionDenied, NotFound.
+    Raises InvalidArgument (`InvalidLine`) with `details["line"]`, PermissionDenied, NotFound, and
+    for a document that the schemas in force do not take `SchemaViolation` or `UniqueViolation`.
     """
     check_is_admin(caller)
     await context.projects.check_database(name)
