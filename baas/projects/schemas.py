@@ -45,9 +45,9 @@ _DOCUMENT_DEPTH = 20
 _HIDDEN = "it"
 # What can be told of a keyword in a word or two; of the others the message is all.
 _EXPECTED = frozenset(
-    ("type", "enum", "const", "pattern", "format", "multipleOf", "minimum", "maximum", "required")
-    + ("exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems")
-    + ("minProperties", "maxProperties", "uniqueItems", "dependentRequired", "x-type")
+    "type enum const pattern format multipleOf minimum maximum exclusiveMinimum exclusiveMaximum"
+    " minLength maxLength minItems maxItems minProperties maxProperties uniqueItems"
+    " dependentRequired".split()
 )
 
 
