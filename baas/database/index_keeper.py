@@ -29,8 +29,8 @@ class IndexKeeper:
         self._idle_seconds = idle_seconds
 
     async def build(self, definition: IndexDefinition, *, pinned: bool = True) -> None:
-        """Has an index made, and pins it unless told otherwise. Raises AlreadyExists if there is one, QuotaExceeded
-        (`TooManyIndexes`) where the collection has as many as it may."""
+        """Has an index made, and pins it unless told otherwise. Raises AlreadyExists if there is
+        one, QuotaExceeded (`TooManyIndexes`) where the collection has as many as it may."""
         if self._indexes.find(definition) is not None:
             raise AlreadyExists(f"there is an index {definition}", reason="IndexExists")
         most = self._builder.collection_indexes_max

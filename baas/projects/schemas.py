@@ -1,7 +1,7 @@
 """JSON Schemas (draft 2020-12) of documents, compiled: found by a document's path, and asked.
 
-A schema is one JSON object. Beside the keywords of the draft it has three of its own at the root or,
-`x-type`, anywhere:
+A schema is one JSON object. Beside the keywords of the draft it has three of its own, at the root
+or, `x-type`, anywhere:
 
     x-collection   whose documents it is for: `users`, `orgs/{org}/members`, or, for a collection
                    group wherever it lies, `{path=**}/members`
@@ -44,11 +44,13 @@ _COST_MAX = 10_000
 _DOCUMENT_DEPTH = 20
 _HIDDEN = "it"
 # What can be told of a keyword in a word or two; of the others the message is all.
-_EXPECTED = frozenset(
-    "type enum const pattern format multipleOf minimum maximum exclusiveMinimum exclusiveMaximum"
-    " minLength maxLength minItems maxItems minProperties maxProperties uniqueItems"
-    " dependentRequired".split()
-)
+# fmt: off
+_EXPECTED = frozenset((
+    "type", "enum", "const", "pattern", "format", "multipleOf", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems",
+    "minProperties", "maxProperties", "uniqueItems", "dependentRequired",
+))
+# fmt: on
 
 
 class SchemaRejected(InvalidArgument):
@@ -147,7 +149,8 @@ class Schema:
             return []
         errors = self._validator.iter_errors(instance)
         told = (one for error in errors for one in _describe(error))
-        return list(islice(told, VIOLATIONS_TOLD_MAX))
+        first = islice(told, VIOLATIONS_TOLD_MAX)
+        return sorted(first, key=lambda one: (one.field, one.keyword))
 
 
 class SchemaSet:
