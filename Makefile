@@ -43,6 +43,7 @@ test: .venv/.ready  ## All tests, those in a browser and on MongoDB included
 	@$(RUN) scripts/find_chromium.py --install || true
 	@$(RUN) scripts/find_mongod.py || true
 	@$(RUN) scripts/find_s3.py --install || true
+	@$(RUN) scripts/find_schema_tests.py --install || true
 	@PATH="$$PATH:$(CURDIR)/.tools/node/bin" .venv/bin/pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 check: .venv/.ready  ## Format, lint, types, import law

@@ -17,9 +17,15 @@ _CHECK = frozenset({"schemas", "page_size", "page_token"})
 
 async def get_schemas(request: Request) -> Answer:
     request.query(NO_PARAMETERS)
+    release = await schemas.get_schemas(request.context, request.caller, request.params["project"])
+    return json_answer(_encode_release(release))
+
+
+async def get_schema_release(request: Request) -> Answer:
+    request.query(NO_PARAMETERS)
     params = request.params
     release = await schemas.get_schemas(
-        request.context, request.caller, params["project"], params.get("id")
+        request.context, request.caller, params["project"], params["id"]
     )
     return json_answer(_encode_release(release))
 
@@ -44,7 +50,7 @@ async def deploy_schemas(request: Request) -> Answer:
     return json_answer(_encode_release(release))
 
 
-async def list_releases(request: Request) -> Answer:
+async def list_schema_releases(request: Request) -> Answer:
     request.query(NO_PARAMETERS)
     notes = await schemas.list_releases(request.context, request.caller, request.params["project"])
     return json_answer({"releases": [_encode_note(note) for note in notes]})

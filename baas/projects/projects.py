@@ -54,13 +54,13 @@ DATABASES_PER_PROJECT_MAX = 100
 DELETION_SECONDS = 60  # without a sign of life, until another node goes on with a deletion
 _DELETIONS_PER_COMMIT = 400
 _log = structlog.get_logger("baas.projects")
+_BELOW = ("jobs", "keys", "releases", "rulesets", "schema_sets", "ttl_policies")
 
 
 class Projects:
-    """The façade; `keys` and `rulesets` hold the rest. Safe to use from one event loop.
+    """The façade; `keys`, `rulesets` and `schemas` hold the rest. Safe to use from one event loop.
 
-    What is asked for on every request is answered from memory, which follows the server's system
-    database commit by commit.
+    What every request asks for is in memory, which follows the server's system database.
     """
 
     def __init__(
@@ -295,13 +295,11 @@ class Projects:
                 if change.new is None or is_deleting(change.new):
                     self.keys.forget()
                     self.rulesets.forget(identifier)
-                    self.schemas.forget(identifier)
                 if change.new is not None and is_deleting(change.new):
                     self._note_deletion(identifier)
-            elif collection == PROJECTS.id and below == ["releases", "schemas"]:
-                self.schemas.forget(identifier)
             elif collection == PROJECTS.id and below[0] == "releases":
                 self.rulesets.forget(identifier)
+                self.schemas.forget(identifier)
                 self._forget_rulesets()
 
     def _note_deleted(self, identifier: str, deletion: asyncio.Task[None]) -> None:
@@ -394,8 +392,7 @@ class Projects:
         while True:
             database = await self._store.open(None)
             doomed: list[Write] = []
-            collections = ("jobs", "keys", "releases", "rulesets", "schema_sets", "ttl_policies")
-            for collection in collections:
+            for collection in _BELOW:
                 query = Query(
                     project_collection(identifier, collection), limit=_DELETIONS_PER_COMMIT // 2
                 )

@@ -333,15 +333,16 @@ def _describe(error: jsonschema_rs.ValidationError) -> Iterator[Violation]:
         wanted = kind.message.rpartition(", not ")[2].split(" or ")
         yield Violation(field_path(place), kind.keyword, _cut(kind.message), wanted)
         return
-    if isinstance(kind, jsonschema_rs.ValidationErrorKind.FalseSchema):
-        yield Violation(field_path(place), "false", "is not allowed")
-        return
     if keyword in ("additionalProperties", "unevaluatedProperties"):
-        unexpected = getattr(kind, "unexpected", None)
-        if unexpected:
+        # Where a schema has no `properties`, whatever there is is unexpected.
+        unexpected = getattr(kind, "unexpected", error.instance)
+        if isinstance(unexpected, list | dict):
             for name in unexpected:
                 yield Violation(field_path([*place, name]), keyword, "is not a field of the schema")
             return
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.FalseSchema):
+        yield Violation(field_path(place), "false", "is not allowed")
+        return
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
         yield Violation(field_path([*place, kind.property]), "required", "is missing")
         return

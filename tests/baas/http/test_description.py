@@ -118,6 +118,27 @@ async def described() -> AsyncIterator[DescribedClient]:
     yield DescribedClient()
 
 
+async def use_schemas(operator: httpx.AsyncClient, described: DescribedClient) -> None:
+    send, base = described.send, "/api/v1/admin/projects/demo"
+    schema = {"x-collection": "people", "required": ["name"], "x-unique": [["name"]]}
+    await send(operator, "GET", f"{base}/schemas")
+    made = await send(operator, "PUT", f"{base}/schemas", json={"schemas": [schema]})
+    await send(operator, "GET", f"{base}/schemas/releases")
+    await send(operator, "GET", f"{base}/schemas/releases/{made['release']}")
+    await send(operator, "POST", f"{BASE}/people", json={"fields": {"name": "Ada"}})
+    await send(operator, "POST", f"{BASE}/people", json={"fields": {"name": "Ada"}})
+    wrong = await send(operator, "POST", f"{BASE}/people", json={"fields": {}})
+    assert wrong["error"]["details"]["violations"][0]["field"] == "name"
+    check = f"{base}/databases/(default)/schemas:check"
+    await send(operator, "POST", check, json={})
+    strict = {"x-collection": "people", "required": ["age"]}
+    page = await send(operator, "POST", check, json={"schemas": [strict], "page_size": 1})
+    assert (page["checked"], page["failed"]) == (1, 1)
+    refused = await send(operator, "PUT", f"{base}/schemas", json={"schemas": [strict]})
+    assert refused["error"]["reason"] == "ExistingViolations"
+    await send(operator, "PUT", f"{base}/schemas", json={"schemas": []})
+
+
 async def test_real_answers_are_as_described(world: World, described: DescribedClient) -> None:
     operator, anonymous, send = world.operator, world.anonymous, described.send
     for base in (BASE, "/api/v1/projects/demo/databases/(default)/documents"):
@@ -159,6 +180,7 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
         await send(operator, "DELETE", path)
         await send(operator, "GET", path)
 
+    await use_schemas(operator, described)
     accounts = "/api/v1/projects/demo/accounts"
     key = {"x-api-key": world.api_key}
     body = {"email": "bob@example.com", "password": PASSWORD}
