@@ -334,12 +334,12 @@ def _describe(error: jsonschema_rs.ValidationError) -> Iterator[Violation]:
         yield Violation(field_path(place), kind.keyword, _cut(kind.message), wanted)
         return
     if keyword in ("additionalProperties", "unevaluatedProperties"):
-        # Where a schema has no `properties`, whatever there is is unexpected.
-        unexpected = getattr(kind, "unexpected", error.instance)
-        if isinstance(unexpected, list | dict):
-            for name in unexpected:
-                yield Violation(field_path([*place, name]), keyword, "is not a field of the schema")
-            return
+        unexpected = getattr(kind, "unexpected", None)
+        for name in unexpected or ():
+            yield Violation(field_path([*place, name]), keyword, "is not a field of the schema")
+        if not unexpected:
+            yield Violation(field_path(place), keyword, "has fields that are not of the schema")
+        return
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.FalseSchema):
         yield Violation(field_path(place), "false", "is not allowed")
         return
