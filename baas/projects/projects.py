@@ -54,7 +54,7 @@ DATABASES_PER_PROJECT_MAX = 100
 DELETION_SECONDS = 60  # without a sign of life, until another node goes on with a deletion
 _DELETIONS_PER_COMMIT = 400
 _log = structlog.get_logger("baas.projects")
-_BELOW = ("jobs", "keys", "releases", "rulesets", "schema_sets", "ttl_policies")
+_BELOW = ("erasures", "jobs", "keys", "releases", "rulesets", "schema_sets", "ttl_policies")
 
 
 class Projects:
