@@ -30,6 +30,10 @@ from baas import __version__
 from baas.accounts.accounts import Accounts
 from baas.accounts.passwords import PasswordPool
 from baas.accounts.sealing import ServerSecret, check_secret
+from baas.backups.backups import Backups
+from baas.backups.place import BackupPlace
+from baas.backups.tasks import Tasks
+from baas.backups.writing import Sources
 from baas.buckets.blobs import STORE_KINDS, BlobStore
 from baas.buckets.collector import Collector
 from baas.buckets.local_blobs import LocalBlobs
@@ -48,6 +52,7 @@ from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
 from baas.projects.ttl import TtlPolicies
 from baas.services.authentication import OPERATOR_PREFIX
+from baas.services.backup_runner import BackupRunner
 from baas.services.context import Context
 from baas.services.denial_traces import DenialTraces
 from baas.services.job_runner import JobRunner
@@ -201,18 +206,16 @@ class App:
         thumbnails = Thumbnails(blobs, settings)
         stack.push_async_callback(thumbnails.close)
 
-        async def project_ids() -> list[str]:
-            return [project.id for project in await projects.list_projects()]
-
-        self.collector = Collector(objects, project_ids)
+        self.collector = make_collector(objects, projects)
         stack.push_async_callback(self.collector.close)
-        projects.watch_deletions(self.collector.forget_project)
         denials = DenialTraces(settings, clock)
         projects.watch_deletions(denials.forget_project)
         self.collector.start()
         if store.is_shared and settings.objects == "local":
             _warn_of_local_objects()
-        jobs = Jobs(databases, clock, node=node)
+        sources = Sources(databases, projects, objects, clock)
+        backups = make_backups(settings, sources, accounts, secret, node)
+        stack.push_async_callback(backups.place.store.close)
         context = Context(
             settings=settings,
             clock=clock,
@@ -226,7 +229,8 @@ class App:
             secret=secret,
             denials=denials,
             proofs=Proofs(),
-            jobs=jobs,
+            jobs=Jobs(databases, clock, node=node),
+            backups=backups,
             erasures=Erasures(databases, clock),
             ttl_policies=TtlPolicies(
                 databases, clock, node=node, most=settings.limits.ttl_policies_max
@@ -237,9 +241,9 @@ class App:
         return context
 
     def _start_background(self, stack: contextlib.AsyncExitStack, context: Context) -> None:
-        """What goes on by itself: jobs, and what expires."""
+        """What goes on by itself: jobs, backups, and what expires."""
         runner = JobRunner(context, lambda tree: UpdateByQuery(*decode_update_by_query(tree)))
-        for worker in (runner, TtlRunner(context)):
+        for worker in (runner, TtlRunner(context), BackupRunner(context.backups, context.clock)):
             stack.push_async_callback(worker.close)
             worker.start()
 
@@ -319,6 +323,36 @@ def make_blobs(settings: Settings) -> BlobStore:
     from baas.buckets.remote_blobs import RemoteBlobs  # its library: 4 MiB
 
     return RemoteBlobs(settings.objects)
+
+
+def make_collector(objects: Objects, projects: Projects) -> Collector:
+    """Collects what objects leave behind, of all projects. Not started yet."""
+
+    async def project_ids() -> list[str]:
+        return [project.id for project in await projects.list_projects()]
+
+    collector = Collector(objects, project_ids)
+    projects.watch_deletions(collector.forget_project)
+    return collector
+
+
+def make_backups(
+    settings: Settings, sources: Sources, accounts: Accounts, secret: ServerSecret, node: str
+) -> Backups:
+    """Backups of this server. Raises InvalidArgument for a URL of no store."""
+    place = BackupPlace(make_backup_store(settings))
+    tasks = Tasks(sources.databases, sources.clock, node=node)
+    return Backups(sources, accounts, secret, place, tasks)
+
+
+def make_backup_store(settings: Settings) -> BlobStore:
+    """Where backups are kept. Raises InvalidArgument for a URL of no store."""
+    if settings.backups.startswith(STORE_KINDS):
+        from baas.buckets.remote_blobs import RemoteBlobs
+
+        return RemoteBlobs(settings.backups)
+    folder = settings.data / "backups" if settings.backups == "local" else Path(settings.backups)
+    return LocalBlobs(folder, synced=settings.synchronous == "full")
 
 
 def check_settings(settings: Settings) -> None:

@@ -113,6 +113,10 @@ class Settings:
         20.0, "how long a call may wait for MongoDB to have a primary; elections take about twelve"
     )
     objects: str = _setting("local", "where objects' bytes are kept: local or s3://bucket/prefix")
+    backups: str = _setting(
+        "local",
+        "where backups are kept: local (backups in the data folder), a folder, s3://bucket/prefix",
+    )
     object_upload_lifetime_seconds: int = _setting(
         7 * 86_400, "life of a resumable upload that gets no more bytes"
     )

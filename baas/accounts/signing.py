@@ -128,5 +128,15 @@ def _open_key(document: DocumentLike, secret: ServerSecret, project: str) -> Sig
     return SigningKey(kid, private, created, retired)
 
 
+def reseal_key(
+    document: DocumentLike, secret: ServerSecret, old: str, new: str, clock: Clock
+) -> Fields:
+    """A key's fields, sealed for another project: as its backup is restored under another id."""
+    kid, sealed = document.path.segments[-1], document.fields["sealed"]
+    assert isinstance(sealed, bytes)
+    plain = secret.open(sealed, place=_place(old, kid))
+    return {**document.fields, "sealed": secret.seal(plain, place=_place(new, kid), clock=clock)}
+
+
 def _place(project: str, kid: str) -> str:
     return f"projects/{project}/{COLLECTION}/{kid}"

@@ -63,6 +63,10 @@ class BlobStore(Protocol):
         """All of a small blob; None if there is none."""
         ...
 
+    async def find_size(self, key: str) -> int | None:
+        """How many bytes a blob has; None if there is none."""
+        ...
+
     async def put(self, key: str, data: bytes) -> None:
         """A small blob, as a whole; replaces what is there. Need not survive a power cut."""
         ...

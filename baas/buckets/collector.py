@@ -111,6 +111,8 @@ class Collector:
         end = Cursor((Reference(GARBAGE.document(f"{max(limit, 0):016d}")),), before=True)
         query = Query(GARBAGE, order_by=(Order(NAME),), end=end, limit=_BATCH)
         found = (await database.run_query(query)).documents
+        if found and await self._objects.holds.is_held(project):
+            return 0  # a backup may still need them
         keys: list[str] = []
         contents = [str(document.fields["content"]) for document in found]
         live = await database.get_documents([CONTENTS.document(one) for one in contents])
@@ -184,7 +186,9 @@ class Collector:
 
     async def _find_orphans(self, project: str, infos: list[BlobInfo]) -> list[BlobInfo]:
         """Bytes move from uploads to contents, and from both to garbage, never back; so looked at
-        in this order none is missed."""
+        in this order none is missed. What is held may belong to what is not to be seen yet."""
+        if await self._objects.holds.is_held(project):
+            return []
         try:
             database = await self._objects.system.open(project)
         except NotFound:

@@ -80,6 +80,15 @@ class LocalBlobs:
 
         return await self._run(read)
 
+    async def find_size(self, key: str) -> int | None:
+        def look() -> int | None:
+            try:
+                return self._path(key).stat().st_size
+            except FileNotFoundError:
+                return None
+
+        return await self._run(look)
+
     async def put(self, key: str, data: bytes) -> None:
         def write() -> None:
             self._make_folder(self._root / _PARTIAL)

@@ -16,6 +16,7 @@ import structlog
 
 from baas.buckets.blobs import BlobStore
 from baas.buckets.contents import Digests, discard, part_keys, write_content
+from baas.buckets.holds import Holds
 from baas.buckets.names import (
     BUCKETS,
     CONTENTS,
@@ -128,6 +129,7 @@ class Objects:
         self.settings = settings
         self.touched: set[str] = set()  # projects that have garbage to collect
         self.system = SystemStore(databases, clock, self._observe)
+        self.holds = Holds(self.system, clock)
 
     def _observe(self, project: str | None, event: CommitEvent) -> None:
         if project is not None and any(

@@ -94,6 +94,14 @@ class RemoteBlobs:
         except (BaseError, OSError) as error:
             raise store_unavailable(error) from error
 
+    async def find_size(self, key: str) -> int | None:
+        try:
+            return (await obstore.head_async(self._store, key))["size"]
+        except (NotFoundError, FileNotFoundError):
+            return None
+        except (BaseError, OSError) as error:
+            raise store_unavailable(error) from error
+
     async def put(self, key: str, data: bytes) -> None:
         try:
             await obstore.put_async(self._store, key, data, use_multipart=False)

@@ -9,6 +9,7 @@ import click
 
 from baas import __version__
 from baas.cli.accounts import admin_group, user_group
+from baas.cli.backups import backup_group, restore_command
 from baas.cli.buckets import bucket_group
 from baas.cli.documents import document_group
 from baas.cli.failures import CommandFailed
@@ -53,6 +54,8 @@ for _command in (
     admin_group,
     import_command,
     export_command,
+    backup_group,
+    restore_command,
 ):
     cli.add_command(_command)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
 
 import structlog
 
 from baas.clock import Clock
 from baas.database.database import Database
 from baas.database.failures import as_baas_error
+from baas.database.loading import Loader
 from baas.database.names import DatabaseName, check_database_id, check_project_id
 from baas.errors import BaasError, NotFound, Unavailable
 from baas.settings import Settings
@@ -39,6 +41,7 @@ class Databases:
         self._opening: dict[DatabaseName, asyncio.Task[Database]] = {}
         self._closing: dict[DatabaseName, asyncio.Task[None]] = {}
         self._deleting: set[str] = set()
+        self._loading: set[str] = set()
         self._is_closed = False
         self._trimming: asyncio.Task[None] | None = None
 
@@ -97,6 +100,31 @@ class Databases:
         finally:
             self._deleting.discard(project)
 
+    @contextlib.contextmanager
+    def reserve(self, project: str) -> Iterator[None]:
+        """Nobody opens the project's databases meanwhile, but `load`."""
+        check_project_id(project)
+        self._loading.add(project)
+        try:
+            yield
+        finally:
+            self._loading.discard(project)
+
+    @contextlib.asynccontextmanager
+    async def load(self, name: DatabaseName, version: int) -> AsyncIterator[Loader]:
+        """A new database of a project that is reserved, to be filled with documents as they were
+        at `version`."""
+        assert name.project in self._loading, name
+        await self._close_one(name)
+        try:
+            engine = await self._store.open(name.store_name, create=True)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        try:
+            yield Loader(engine, version)
+        finally:
+            await engine.close()
+
     async def close_project(self, project: str) -> None:
         """Closes the project's databases: another node deletes them."""
         for name in [name for name in {*self._open, *self._opening} if name.project == project]:
@@ -131,7 +159,7 @@ class Databases:
     def _check_open(self, name: DatabaseName) -> None:
         if self._is_closed:
             raise Unavailable("the server is shutting down", reason="ShuttingDown")
-        if name.project in self._deleting:
+        if name.project in self._deleting or name.project in self._loading:
             raise _not_found(DatabaseName.system(name.project))
 
     async def _open_engine(self, name: DatabaseName, create: bool) -> Database:

@@ -9,22 +9,22 @@ from baas.database.failures import as_baas_error
 from baas.database.indexes import is_reserved
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
-from baas.model.paths import CollectionPath
+from baas.model.paths import CollectionPath, DocumentPath
 from baas.storage.engine import KeyRange, StorageError
 
 SCAN_DOCUMENTS = 500
 
 
 async def scan_documents(
-    database: Database, collection: CollectionPath | None = None
+    database: Database, below: CollectionPath | DocumentPath | None = None
 ) -> AsyncGenerator[list[StoredDocument]]:
-    """Every document of one instant in batches, in the order of their keys; those of a collection
-    with everything below its documents, or all. To be read to its end, or closed.
+    """Every document of one instant in batches, in the order of their keys; those below a document,
+    those of a collection with everything below, or all. To be read to its end, or closed.
 
     The snapshot is held meanwhile, which keeps the store from tidying up: do not wait for a slow
     reader between batches.
     """
-    start, end = (b"", None) if collection is None else keys.subtree_span(collection)
+    start, end = (b"", None) if below is None else keys.subtree_span(below)
     snapshot, _ = await database.open_snapshot()
     try:
         while True:

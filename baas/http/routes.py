@@ -17,6 +17,7 @@ import orjson
 from baas.http import (
     accounts,
     admin,
+    backups,
     denials,
     documents,
     history,
@@ -158,6 +159,19 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _M + "/users/{uid}", admin.get_user, _ADMIN, "One user", None, "User"),
     Route("PATCH", _M + "/users/{uid}", admin.update_user, _ADMIN, "Disable or enable a user", "UserChange", "User"),
     Route("DELETE", _M + "/users/{uid}", admin.delete_user, _ADMIN, "Delete a user", None, "Empty"),
+    # Administration: backups
+    Route("GET", _A + "/backups", backups.list_backups, _ADMIN, "List backups, newest first", None, "BackupList", ("page_size", "page_token")),
+    Route("POST", _A + "/backups", backups.create_backup, _ADMIN, "Back up a project or the whole server, as a task", "BackupBody", "BackupTask", (), 202),
+    Route("POST", _A + "/backups/{id}:verify", backups.verify_backup, _ADMIN, "Read all of a backup and compare it, as a task", None, "BackupTask", (), 202),
+    Route("POST", _A + "/backups/{id}:restore", backups.restore_backup, _ADMIN, "Make projects from a backup, as a task", "RestoreBody", "BackupTask", (), 202),
+    Route("GET", _A + "/backups/{id}", backups.get_backup, _ADMIN, "One backup", None, "Backup"),
+    Route("DELETE", _A + "/backups/{id}", backups.delete_backup, _ADMIN, "Delete a backup, as a task", None, "BackupTask", (), 202),
+    Route("GET", _A + "/backup-tasks", backups.list_backup_tasks, _ADMIN, "List tasks on backups, newest first", None, "BackupTaskList"),
+    Route("POST", _A + "/backup-tasks/{id}:cancel", backups.cancel_backup_task, _ADMIN, "End a task on backups", None, "BackupTask"),
+    Route("GET", _A + "/backup-tasks/{id}", backups.get_backup_task, _ADMIN, "One task on backups, with its progress", None, "BackupTask"),
+    Route("GET", _A + "/backup-schedules", backups.list_backup_schedules, _ADMIN, "List when backups are made", None, "BackupScheduleList"),
+    Route("PUT", _A + "/backup-schedules", backups.set_backup_schedule, _ADMIN, "Have backups made again and again", "BackupScheduleBody", "BackupSchedule"),
+    Route("DELETE", _A + "/backup-schedules", backups.delete_backup_schedule, _ADMIN, "Have no more backups made", None, "Empty", ("project",)),
     # The server
     Route("GET", "/healthz", pages.get_health, _PUBLIC, "The process is alive", None, "Health"),
     Route("GET", "/readyz", pages.get_readiness, _PUBLIC, "The server takes requests", None, "Health"),

@@ -10,6 +10,7 @@ from baas.http.schema_parts import list_of as _list
 from baas.http.schema_parts import object_of as _object
 from baas.http.schema_parts import or_null as _or_null
 from baas.http.schema_parts import ref as _ref
+from baas.http.schemas_backups import BACKUPS
 from baas.http.schemas_objects import OBJECTS
 from baas.http.schemas_of_schemas import DEPLOYED
 from baas.http.schemas_rules import RULES
@@ -590,4 +591,5 @@ SCHEMAS: dict[str, Schema] = {
     **DEPLOYED,
     **_ERROR,
     **OBJECTS,
+    **BACKUPS,
 }

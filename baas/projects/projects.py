@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +22,6 @@ from baas.database.names import (
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
-from baas.encoding.documents import StoredDocument
 from baas.errors import (
     AlreadyExists,
     BaasError,
@@ -32,9 +31,9 @@ from baas.errors import (
     Unavailable,
 )
 from baas.model.queries import Query
-from baas.model.values import Fields
-from baas.model.writes import DeleteWrite, Precondition, SetWrite, Write
-from baas.projects.keys import ApiKeys, hash_path_of
+from baas.model.writes import Precondition, SetWrite
+from baas.projects.deletions import DELETION_SECONDS, Deletions, check_absent
+from baas.projects.keys import ApiKeys
 from baas.projects.records import (
     PROJECTS,
     Project,
@@ -42,19 +41,16 @@ from baas.projects.records import (
     check_origins,
     is_deleting,
     open_project,
-    project_collection,
     project_not_found,
     project_path,
 )
+from baas.projects.restores import Restores
 from baas.projects.rulesets import CACHED_RELEASES_MAX, Rulesets
 from baas.projects.schema_releases import SchemaReleases
 from baas.settings import Settings
 
 DATABASES_PER_PROJECT_MAX = 100
-DELETION_SECONDS = 60  # without a sign of life, until another node goes on with a deletion
-_DELETIONS_PER_COMMIT = 400
 _log = structlog.get_logger("baas.projects")
-_BELOW = ("erasures", "jobs", "keys", "releases", "rulesets", "schema_sets", "ttl_policies")
 
 
 class Projects:
@@ -66,11 +62,12 @@ class Projects:
     def __init__(
         self, databases: Databases, *, settings: Settings, clock: Clock, node: str = ""
     ) -> None:
-        self._node = node
         self._databases = databases
         self._settings = settings
         self._clock = clock
         self._store = SystemStore(databases, clock, self._observe, self._forget)
+        self._marks = Deletions(self._store, clock, node)
+        self.restores = Restores(self._store, self._marks, clock)
         self._deletions: dict[str, asyncio.Task[None]] = {}
         self._finishing: asyncio.Task[None] | None = None
         self._closings: set[asyncio.Task[None]] = set()
@@ -99,7 +96,7 @@ class Projects:
 
         async def body(transaction: Transaction) -> Project:
             (document,) = await transaction.get_documents([project_path(checked)])
-            _check_absent(checked, document)
+            check_absent(checked, document)
             project = Project(
                 id=checked,
                 name=shown,
@@ -177,7 +174,8 @@ class Projects:
         """Deletes the project with databases, users, keys and rules. Not atomic, but the project is
         gone for everybody from the first step on, and a deletion that was cut off is finished by
         the next one or at the next start. Raises NotFound (`ProjectNotFound`), FailedPrecondition
-        (`ProjectBeingDeleted`) while another node is at it."""
+        (`ProjectBeingDeleted`) while another node is at it, `ProjectBeingRestored`."""
+        self.restores.check_idle(identifier)
         # Twice at a time, one of them might still delete when the id is in use again.
         deletion = self._deletions.get(identifier)
         if deletion is None:
@@ -331,7 +329,7 @@ class Projects:
     async def _check_free(self, identifier: str) -> None:
         database = await self._store.open(None)
         (document,) = await database.get_documents([project_path(identifier)])
-        _check_absent(identifier, document)
+        check_absent(identifier, document)
 
     async def _change(self, identifier: str, change: Callable[[Project], Project]) -> Project:
         async def body(transaction: Transaction) -> Project:
@@ -345,83 +343,17 @@ class Projects:
         return await self._store.run(None, body)
 
     async def _delete(self, identifier: str) -> None:
-        made = await self._take_deletion(identifier)
-        renewing = asyncio.create_task(self._keep_deletion(identifier, made))
+        made = await self._marks.take(identifier)
+        renewing = asyncio.create_task(self._marks.keep(identifier, made))
         try:
             await self._databases.close_project(identifier)
             # Who was away for too long stops here: the id may be another project's by now.
-            await self._take_deletion(identifier, made)
+            await self._marks.take(identifier, made)
             await self._databases.delete_project(identifier)
-            await self._delete_documents(identifier, made)
+            await self._marks.delete_documents(identifier, made)
         finally:
             renewing.cancel()
             await asyncio.wait([renewing])
-
-    async def _take_deletion(self, identifier: str, made: int | None = None) -> int:
-        """Marks the project, for this node to delete; the version that made it, by which the mark
-        is renewed. A node that was cut off loses its turn to the next one after DELETION_SECONDS.
-        """
-
-        async def mark(transaction: Transaction) -> int:
-            document = await _get_made(transaction, identifier, made)
-            now = self._clock.now_microseconds()
-            until = document.fields.get("deleting_until", 0)
-            assert isinstance(until, int)
-            if document.fields.get("deleting_by", self._node) != self._node and now < until:
-                raise _being_deleted(identifier)
-            fields: Fields = {
-                **document.fields,
-                "deleting": True,
-                "deleting_by": self._node,
-                "deleting_until": now + DELETION_SECONDS * 1_000_000,
-            }
-            await transaction.write([SetWrite(document.path, fields)])
-            return document.created
-
-        return await self._store.run(None, mark)
-
-    async def _keep_deletion(self, identifier: str, made: int) -> None:
-        while True:
-            await asyncio.sleep(DELETION_SECONDS / 4)
-            with contextlib.suppress(BaasError):
-                await self._take_deletion(identifier, made)
-
-    async def _delete_documents(self, identifier: str, made: int) -> None:
-        """Everything below the project first, the project last: its id is free only when nothing
-        of it is left."""
-        while True:
-            database = await self._store.open(None)
-            doomed: list[Write] = []
-            for collection in _BELOW:
-                query = Query(
-                    project_collection(identifier, collection), limit=_DELETIONS_PER_COMMIT // 2
-                )
-                for document in (await database.run_query(query)).documents:
-                    doomed.append(DeleteWrite(document.path))
-                    if collection == "keys":
-                        doomed.append(DeleteWrite(hash_path_of(document.fields["hash"])))
-            last = len(doomed) <= _DELETIONS_PER_COMMIT
-            writes = doomed[:_DELETIONS_PER_COMMIT]
-            if last:
-                writes.append(DeleteWrite(project_path(identifier)))
-            await self._store.run(None, _deleting(identifier, made, writes))
-            if last:
-                return
-
-
-def _check_absent(identifier: str, document: StoredDocument | None) -> None:
-    if document is None:
-        return
-    if is_deleting(document):
-        raise _being_deleted(identifier)
-    raise AlreadyExists(f"project `{identifier}` exists", reason="ProjectExists")
-
-
-def _being_deleted(identifier: str) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"project `{identifier}` is being deleted; delete it once more if that stopped",
-        reason="ProjectBeingDeleted",
-    )
 
 
 def _check_text(value: object, field: str) -> str:
@@ -430,22 +362,3 @@ def _check_text(value: object, field: str) -> str:
             f"`{field}` must be a string", reason="InvalidArgument", details={"field": field}
         )
     return value
-
-
-async def _get_made(transaction: Transaction, identifier: str, made: int | None) -> StoredDocument:
-    """The project's document; `made` is its first version, if it has to be a certain one. Raises
-    NotFound (`ProjectNotFound`)."""
-    (document,) = await transaction.get_documents([project_path(identifier)])
-    if document is None or made not in (None, document.created):
-        raise project_not_found(identifier)
-    return document
-
-
-def _deleting(
-    identifier: str, made: int, writes: Sequence[Write]
-) -> Callable[[Transaction], Awaitable[None]]:
-    async def body(transaction: Transaction) -> None:
-        await _get_made(transaction, identifier, made)
-        await transaction.write(writes)
-
-    return body

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from baas.accounts.accounts import Accounts
 from baas.accounts.sealing import ServerSecret
+from baas.backups.backups import Backups
 from baas.buckets.objects import Objects
 from baas.buckets.signing import UrlSigner
 from baas.buckets.thumbnails import Thumbnails
@@ -42,6 +43,7 @@ class Context:
     secret: ServerSecret
     denials: DenialTraces
     jobs: Jobs
+    backups: Backups
     erasures: Erasures
     ttl_policies: TtlPolicies
     proofs: Proofs

@@ -1,4 +1,4 @@
-"""docs/writes.md and docs/transactions.md, executed against a real server.
+"""docs/writes.md, docs/transactions.md and docs/backup.md, executed against a real server.
 
 `python` blocks of a page are one program, in which `# -> text` is what a line prints; `sh` blocks
 run with the server's data folder; `http` blocks are requests below the project's documents. They
@@ -23,7 +23,7 @@ import pytest
 from tests.processes import ROOT, ServerProcess
 
 pytestmark = pytest.mark.slow
-PAGES = ("writes.md", "transactions.md")
+PAGES = ("writes.md", "transactions.md", "backup.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXPECTED = re.compile(r"# -> (.*)$", re.MULTILINE)
 RULES = """
@@ -64,7 +64,8 @@ def test_examples_of_the_page_run(
         else:
             assert language == "sh"
             run_commands(running, block, tmp_path)
-    names["client"].close()
+    if "client" in names:
+        names["client"].close()
 
 
 def run_python(block: str, names: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from baas.database.names import DatabaseName
 from baas.database.registry import IDLE_SECONDS_MIN, Databases
 from baas.database.system import SystemStore
 from baas.errors import BaasError, FailedPrecondition, NotFound, TokenInvalid, Unavailable
-from baas.projects.projects import DELETION_SECONDS, Projects
+from baas.projects.deletions import DELETION_SECONDS
+from baas.projects.projects import Projects
 from baas.projects.records import ApiKeyKind
 from baas.projects.rulesets import DENY_ALL
 from baas.settings import Settings

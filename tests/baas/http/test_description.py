@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -257,6 +258,7 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "PATCH", f"{ADMIN}/users/{user['uid']}", json={"disabled": True})
     await send(operator, "DELETE", f"{ADMIN}/users/{user['uid']}")
     await send(operator, "DELETE", f"{admin}/projects/other")
+    await use_backups(operator, described)
 
     await send(anonymous, "GET", "/healthz")
     await send(anonymous, "GET", "/readyz")
@@ -266,6 +268,34 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
         if operation["tags"] != ["server"]
     }
     assert api - described.seen == set()
+
+
+async def use_backups(operator: httpx.AsyncClient, described: DescribedClient) -> None:
+    send, base = described.send, "/api/v1/admin"
+
+    async def wait(task: dict[str, Any]) -> None:
+        while task["state"] == "running":
+            await asyncio.sleep(0.02)
+            task = await send(operator, "GET", f"{base}/backup-tasks/{task['id']}")
+        assert task["state"] == "done", task
+
+    made = await send(operator, "POST", f"{base}/backups", json={"project": "demo"})
+    await wait(made)
+    path = f"{base}/backups/{made['backup']}"
+    assert (await send(operator, "GET", f"{base}/backups?page_size=1"))["backups"]
+    await send(operator, "GET", path)
+    await wait(await send(operator, "POST", f"{path}:verify"))
+    await wait(
+        await send(operator, "POST", f"{path}:restore", json={"project": "demo", "as": "twin"})
+    )
+    await wait(await send(operator, "DELETE", path))
+    assert (await send(operator, "GET", f"{base}/backup-tasks"))["tasks"]
+    over = await send(operator, "POST", f"{base}/backup-tasks/{made['id']}:cancel")
+    assert over["error"]["reason"] == "BackupTaskIsOver"
+    schedule = {"every_seconds": 86_400, "keep_last": 1}
+    await send(operator, "PUT", f"{base}/backup-schedules", json=schedule)
+    assert (await send(operator, "GET", f"{base}/backup-schedules"))["schedules"]
+    await send(operator, "DELETE", f"{base}/backup-schedules")
 
 
 async def use_transactions(

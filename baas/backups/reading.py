@@ -1,0 +1,303 @@
+"""Checking a backup, and reading it back into projects that nobody sees until they are whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+import orjson
+
+from baas.accounts.accounts import Accounts
+from baas.accounts.sealing import ServerSecret
+from baas.accounts.signing import COLLECTION as SIGNING_KEYS
+from baas.accounts.signing import reseal_key
+from baas.backups.copies import copy_blob, run_some
+from baas.backups.lines import decode_document, encode_document
+from baas.backups.manifest import LinesDigest, Manifest, Section, SectionKind, damaged
+from baas.backups.place import BackupPlace
+from baas.backups.writing import Sources, Watch
+from baas.database.indexes import is_reserved
+from baas.database.loading import Loader
+from baas.database.names import DatabaseName
+from baas.database.transaction import Transaction
+from baas.encoding.documents import StoredDocument, encode_fields
+from baas.errors import BaasError, DataLoss
+from baas.model.paths import CollectionPath
+from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
+from baas.model.writes import SetWrite
+
+CHUNK_DOCUMENTS = 500
+CHUNK_BYTES = 4 * 1024 * 1024
+_ADMINS = CollectionPath(("admins",))
+Change = Callable[[StoredDocument], StoredDocument | None]
+
+
+async def verify(place: BackupPlace, manifest: Manifest, watch: Watch) -> None:
+    """Reads everything that a backup consists of, and compares. Raises DataLoss
+    (`BackupDamaged`)."""
+    for section in manifest.sections:
+        digest = LinesDigest()
+        async with aclosing(_read(place, manifest, section, digest)) as parts:
+            async for lines in parts:
+                if section.kind is SectionKind.OBJECTS:
+                    for line in lines:
+                        await _read_content(place, manifest, _Content.decode(line), watch)
+                else:
+                    for line in lines:
+                        decode_document(line)
+                    watch.advance(len(lines), sum(map(len, lines)))
+
+
+async def _read(
+    place: BackupPlace, manifest: Manifest, section: Section, digest: LinesDigest
+) -> AsyncGenerator[list[bytes]]:
+    """The lines of a section; raises at the end unless they are all."""
+    async with aclosing(place.read_section(manifest.id, section)) as parts:
+        async for lines in parts:
+            await asyncio.to_thread(digest.add, lines)
+            yield lines
+    if (digest.count, digest.text) != (section.count, section.digest):
+        raise damaged(manifest.id, f"the {section.kind.value} section is not what was written")
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    id: str
+    sha256: str
+    parts: tuple[tuple[str, int], ...]
+
+    @staticmethod
+    def decode(line: bytes) -> _Content:
+        tree = orjson.loads(line)
+        parts = tuple((str(one), int(size)) for one, size in tree["parts"])
+        return _Content(str(tree["content"]), str(tree["sha256"]), parts)
+
+    @property
+    def size(self) -> int:
+        return sum(size for _, size in self.parts)
+
+
+def content_ids(lines: Sequence[bytes]) -> list[str]:
+    """Of lines of an objects section."""
+    return [_Content.decode(line).id for line in lines]
+
+
+async def _read_content(
+    place: BackupPlace, manifest: Manifest, content: _Content, watch: Watch
+) -> None:
+    digest = hashlib.sha256()
+    for part, size in content.parts:
+        key = f"{manifest.objects_place}/{content.id}/{part}"
+        try:
+            async for chunk in place.store.read(key, 0, size):
+                digest.update(chunk)
+        except DataLoss as error:
+            raise damaged(manifest.id, f"bytes of objects are missing: {key}") from error
+    _check_content(manifest, content, digest.hexdigest())
+    watch.advance(1, content.size)
+
+
+def _check_content(manifest: Manifest, content: _Content, sha256: str) -> None:
+    if sha256 != content.sha256:
+        raise damaged(manifest.id, f"the bytes of content {content.id} do not match their checksum")
+
+
+class Restorer:
+    """Restores projects of one backup. `new_keys`: signing keys are left behind, for a server with
+    another secret key."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        accounts: Accounts,
+        secret: ServerSecret,
+        place: BackupPlace,
+        manifest: Manifest,
+        watch: Watch,
+        *,
+        new_keys: bool,
+    ) -> None:
+        self._sources = sources
+        self._accounts = accounts
+        self._secret = secret
+        self._place = place
+        self._manifest = manifest
+        self._watch = watch
+        self._new_keys = new_keys
+
+    async def restore_admins(self) -> bool:
+        """Administrators, unless there are some here; whether they were restored."""
+        sections = [one for one in self._manifest.sections if one.kind is SectionKind.SERVER]
+        documents: list[StoredDocument] = []
+        for section in sections:
+            documents += await self._read_all(section)
+        database = await self._sources.databases.system(None)
+
+        async def body(transaction: Transaction) -> bool:
+            if (await transaction.run_query(Query(_ADMINS, limit=1))).documents:
+                return False
+            await transaction.write([SetWrite(one.path, one.fields) for one in documents])
+            return bool(documents)
+
+        now = Timestamp(self._sources.clock.now_microseconds())
+        return (await database.run_transaction(body, request_time=now)).value
+
+    async def restore_project(self, project: str, identifier: str) -> list[str]:
+        """Restores a project of the backup under an id; notes on what is not as it was. Raises
+        AlreadyExists (`ProjectExists`), DataLoss (`BackupDamaged`, `RestoreFailed`); nothing of the
+        project is left then."""
+        sources = self._sources
+        try:
+            async with (
+                sources.projects.restores.begin(identifier) as made,
+                sources.objects.holds.hold(identifier),
+            ):
+                with sources.databases.reserve(identifier):
+                    await self._load_databases(project, identifier)
+                    await self._load_objects(project, identifier)
+                notes = await self._finish(project, identifier, made)
+        except BaseException as error:
+            if getattr(error, "reason", None) not in ("ProjectExists", "ProjectBeingDeleted"):
+                await asyncio.shield(self._clean_up(identifier))
+            raise
+        self._accounts.forget_project(identifier)
+        await self._accounts.open_project(identifier)
+        return notes
+
+    async def _clean_up(self, identifier: str) -> None:
+        # What cannot be deleted now is at the next start.
+        with contextlib.suppress(BaasError):
+            await self._sources.projects.delete_project(identifier)
+
+    async def _load_databases(self, project: str, identifier: str) -> None:
+        await self._sources.databases.delete_project(identifier)
+        for section in self._manifest.of_project(project, SectionKind.DATABASE):
+            await self._load(section, DatabaseName(identifier, section.name), _unchanged)
+        for section in self._manifest.of_project(project, SectionKind.SYSTEM):
+            await self._load(
+                section, DatabaseName.system(identifier), self._sealed_for(project, identifier)
+            )
+
+    def _sealed_for(self, project: str, identifier: str) -> Change:
+        def change(document: StoredDocument) -> StoredDocument | None:
+            if document.path.segments[0] != SIGNING_KEYS:
+                return document
+            if self._new_keys:
+                return None
+            if identifier == project:
+                return document
+            fields = reseal_key(document, self._secret, project, identifier, self._sources.clock)
+            data = encode_fields(fields)
+            return StoredDocument(document.path, data, document.created, document.version)
+
+        return change
+
+    async def _load(self, section: Section, name: DatabaseName, change: Change) -> None:
+        taken, given = LinesDigest(), LinesDigest()
+        async with self._sources.databases.load(name, section.version) as loader:
+            async with aclosing(_read(self._place, self._manifest, section, taken)) as parts:
+                async for lines in parts:
+                    found = await asyncio.to_thread(_decode_all, lines)
+                    documents = [new for new in map(change, found) if new is not None]
+                    await asyncio.to_thread(_digest_all, given, documents)
+                    for chunk in _chunks(documents):
+                        await loader.add(chunk)
+                    self._watch.advance(len(lines), sum(map(len, lines)))
+            if section.indexes:
+                await loader.add_indexes(_decode_all([one.encode() for one in section.indexes]))
+            await loader.finish()
+            await self._check_loaded(loader, name, given)
+
+    async def _check_loaded(self, loader: Loader, name: DatabaseName, given: LinesDigest) -> None:
+        """What the database holds now is what it was given."""
+        there = LinesDigest()
+        async with aclosing(loader.read()) as batches:
+            async for batch in batches:
+                kept = [one for one in batch if not is_reserved(one.path)]
+                await asyncio.to_thread(_digest_all, there, kept)
+        if (there.count, there.text) != (given.count, given.text):
+            raise DataLoss(
+                f"`{name}` does not hold what was restored: {there.count} documents in place of "
+                f"{given.count}, or others",
+                reason="RestoreFailed",
+            )
+
+    async def _load_objects(self, project: str, identifier: str) -> None:
+        for section in self._manifest.of_project(project, SectionKind.OBJECTS):
+            digest = LinesDigest()
+            done: set[str] = set()
+            async with aclosing(_read(self._place, self._manifest, section, digest)) as parts:
+                async for lines in parts:
+                    contents = {one.id: one for one in map(_Content.decode, lines)}
+                    fresh = [one for one in contents.values() if one.id not in done]
+                    await run_some([partial(self._copy, one, identifier) for one in fresh])
+                    done.update(contents)
+
+    async def _copy(self, content: _Content, identifier: str) -> None:
+        source, target = self._place.store, self._sources.objects.store
+        digest = hashlib.sha256()
+        for part, size in content.parts:
+            key = f"{self._manifest.objects_place}/{content.id}/{part}"
+            new = f"{identifier}/{content.id}/{part}"
+            try:
+                async with aclosing(copy_blob(source, key, target, new, size)) as chunks:
+                    async for chunk in chunks:
+                        digest.update(chunk)
+            except DataLoss as error:
+                raise damaged(self._manifest.id, f"bytes of objects are missing: {key}") from error
+        _check_content(self._manifest, content, digest.hexdigest())
+        self._watch.advance(1, content.size)
+
+    async def _finish(self, project: str, identifier: str, made: int) -> list[str]:
+        restores = self._sources.projects.restores
+        (section,) = self._manifest.of_project(project, SectionKind.PROJECT)
+        documents = await self._read_all(section)
+        (own,) = [one for one in documents if len(one.path.segments) == 2]
+        below = [one for one in documents if one is not own]
+        below.sort(key=lambda one: one.created)
+        taken = await restores.add(identifier, made, below)
+        sections = self._manifest.of_project(project, SectionKind.DATABASE)
+        await restores.finish(identifier, made, own, [one.name for one in sections])
+        return [
+            f"API key {key} was left out of `{identifier}`: another project here has it"
+            for key in taken
+        ]
+
+    async def _read_all(self, section: Section) -> list[StoredDocument]:
+        """For sections that are small."""
+        documents: list[StoredDocument] = []
+        async with aclosing(_read(self._place, self._manifest, section, LinesDigest())) as parts:
+            async for lines in parts:
+                documents += _decode_all(lines)
+        return documents
+
+
+def _unchanged(document: StoredDocument) -> StoredDocument:
+    return document
+
+
+def _decode_all(lines: Sequence[bytes]) -> list[StoredDocument]:
+    return [decode_document(line) for line in lines]
+
+
+def _digest_all(digest: LinesDigest, documents: Sequence[StoredDocument]) -> None:
+    digest.add([encode_document(one) for one in documents])
+
+
+def _chunks(documents: Sequence[StoredDocument]) -> list[list[StoredDocument]]:
+    """As many as one commit takes."""
+    chunks: list[list[StoredDocument]] = []
+    size = CHUNK_BYTES
+    for one in documents:
+        if size + len(one.data) > CHUNK_BYTES or len(chunks[-1]) >= CHUNK_DOCUMENTS:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(one)
+        size += len(one.data)
+    return chunks

@@ -1,0 +1,89 @@
+"""Filling a new database with documents that were read elsewhere: fields and times stay what they
+were, there is no history, and the incarnation is a new one, so that resume tokens of the old
+database are answered with a reset."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from baas.database.failures import as_baas_error
+from baas.database.index_records import COUNTER
+from baas.database.indexes import decode_record, encode_record
+from baas.encoding import keys
+from baas.encoding.documents import StoredDocument, encode_fields
+from baas.errors import FailedPrecondition
+from baas.storage.engine import (
+    Change,
+    CommitGroup,
+    CommitRecord,
+    KeyRange,
+    StorageEngine,
+    StorageError,
+)
+
+_TRIM_ROWS = 10_000
+_SCAN_DOCUMENTS = 500
+
+
+class Loader:
+    """Fills one database that nobody else has open. `version` is what the documents were read at:
+    none of them is later."""
+
+    def __init__(self, engine: StorageEngine, version: int) -> None:
+        self._engine = engine
+        self._floor = version
+        self._head: int | None = None
+
+    async def add(self, documents: Sequence[StoredDocument]) -> None:
+        """Adds documents, some MiB of them at most, in one commit. A document that is added twice
+        has to be the same both times."""
+        changes = [Change(keys.document_key(one.path), one.path, None, one) for one in documents]
+        try:
+            if self._head is None:
+                self._head = (await self._engine.read_head()).version
+                if self._head:
+                    raise FailedPrecondition("the database is not empty", reason="DatabaseNotEmpty")
+            version = max(self._head, self._floor) + 1
+            record = CommitRecord(version, changes)
+            await self._engine.commit(CommitGroup(self._head, [record]))
+            self._head = version
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def add_indexes(self, records: Sequence[StoredDocument]) -> None:
+        """Adds records of indexes, to be filled with entries when the database is opened."""
+        documents = []
+        for one in records:
+            data = one.data
+            if one.path != COUNTER:
+                record = decode_record(one.fields, written=one.version)
+                if record.is_dropped:
+                    continue
+                data = encode_fields(encode_record(replace(record, is_ready=False)))
+            documents.append(StoredDocument(one.path, data, one.created, one.version))
+        await self.add(documents)
+
+    async def finish(self) -> None:
+        """Forgets how the documents came here: no version before can be asked for."""
+        try:
+            while self._head and await self._engine.trim(self._head, limit=_TRIM_ROWS):
+                pass
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def read(self) -> AsyncGenerator[list[StoredDocument]]:
+        """What the database holds now, in batches."""
+        start = b""
+        try:
+            snapshot = await self._engine.open_snapshot()
+            try:
+                while documents := await snapshot.scan_documents(
+                    KeyRange(start, None), limit=_SCAN_DOCUMENTS
+                ):
+                    yield documents
+                    start = keys.document_key(documents[-1].path) + b"\x00"
+            finally:
+                await snapshot.close()
+        except StorageError as error:
+            raise as_baas_error(error) from error
