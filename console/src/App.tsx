@@ -16,6 +16,9 @@ import { SettingsPage } from "./pages/SettingsPage";
 import { UsersPage } from "./pages/UsersPage";
 
 const FilesPage = lazy(async () => ({ default: (await import("./pages/FilesPage")).FilesPage }));
+const HistoryPage = lazy(async () => ({
+  default: (await import("./pages/HistoryPage")).HistoryPage,
+}));
 const IndexesPage = lazy(async () => ({
   default: (await import("./pages/IndexesPage")).IndexesPage,
 }));
@@ -44,7 +47,9 @@ function Signed({ route }: { route: Route }): ReactNode {
   const page =
     route.page === "projects" || route.page === "setup" || route.page === "unknown"
       ? null
-      : route.page;
+      : route.page === "history"
+        ? "data"
+        : route.page;
   return (
     <Shell project={project} page={page} projects={projects.data}>
       <Suspense fallback={<Loading label="Loading the page" />}>
@@ -71,6 +76,13 @@ function Page({
       return <RulesPage key={route.project} route={route} />;
     case "query":
       return <QueryPage key={`${route.project} ${route.database}`} route={route} />;
+    case "history":
+      return (
+        <HistoryPage
+          key={`${route.project} ${route.database} ${route.path.join("/")}`}
+          route={route}
+        />
+      );
     case "indexes":
       return <IndexesPage key={`${route.project} ${route.database}`} route={route} />;
     case "jobs":

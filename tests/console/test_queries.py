@@ -197,3 +197,67 @@ def test_jobs_are_started_with_care_and_shown(
     expect(job).to_contain_text("3 written")
     answer = operator.get(f"/projects/{project}/documents/rooms/a/talks/t")
     assert answer.status_code == 404
+
+
+def test_versions_of_a_document_are_compared_restored_and_erased(
+    open_console: NewPage, operator: httpx.Client, project: str
+) -> None:
+    place = f"/projects/{project}/documents/people/ada"
+    for fields in ({"name": "Ada", "age": 36}, {"name": HOSTILE, "age": 37}):
+        checked(operator.put(place, json={"fields": fields}))
+    page = open_console(f"#/projects/{project}/data/people/ada")
+    page.get_by_role("button", name="Document actions").click()
+    page.get_by_role("menuitem", name="History").click()
+    versions = page.locator(".versions a")
+    expect(versions).to_have_count(2)
+    versions.nth(0).click()
+    expect(page.locator(".cm-changedLine").first).to_be_visible()
+    expect(page.locator(".cm-content")).to_contain_text(HOSTILE)
+    versions.nth(1).click()
+    page.get_by_label("Compare with").select_option("now")
+    expect(page.locator(".cm-deletedChunk").first).to_contain_text("37")
+    page.get_by_role("button", name="Restore this version").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Show what would change").click()
+    expect(dialog).to_contain_text("0 come back, 1 change, 0 go.")
+    dialog.get_by_label("to confirm").fill("ada")
+    dialog.get_by_role("button", name="Restore", exact=True).click()
+    job = page.get_by_role("article", name="Restore to an earlier time")
+    expect(job).to_contain_text("done")
+    assert checked(operator.get(place))["fields"] == {"name": "Ada", "age": 36}
+
+    page = open_console(f"#/projects/{project}/history/people/ada")
+    expect(versions := page.locator(".versions a")).to_have_count(3)
+    page.get_by_role("button", name="Erase").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Erase for ever")).to_be_disabled()
+    dialog.get_by_label("to confirm").fill("ada")
+    dialog.get_by_role("button", name="Erase for ever").click()
+    expect(versions.filter(has_text="erased")).to_have_count(2)
+    assert checked(operator.get(place))["fields"] == {"name": "Ada", "age": 36}
+
+
+def test_a_collection_is_restored_to_a_time(
+    open_console: NewPage, operator: httpx.Client, project: str
+) -> None:
+    place = f"/projects/{project}/documents/plants"
+    written = checked(operator.put(f"{place}/rose", json={"fields": {"n": 1}}))
+    checked(operator.put(f"{place}/weed", json={"fields": {}}))
+    checked(operator.delete(f"{place}/rose"))
+    page = open_console(f"#/projects/{project}/data/plants")
+    page.get_by_role("button", name="Collection actions").click()
+    page.get_by_role("menuitem", name="Restore to an earlier time").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("As it was at").fill("yesterday")
+    dialog.get_by_role("button", name="Show what would change").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("The time must be such as")
+    dialog.get_by_label("As it was at").fill(str(written["update_time"]))
+    dialog.get_by_role("button", name="Show what would change").click()
+    expect(dialog).to_contain_text("1 come back, 0 change, 1 go.")
+    expect(dialog.get_by_role("list", name="Changes")).to_contain_text("plants/weed")
+    dialog.get_by_label("to confirm").fill("plants")
+    dialog.get_by_role("button", name="Restore", exact=True).click()
+    job = page.get_by_role("article", name="Restore to an earlier time").first
+    expect(job).to_contain_text("done")
+    found = checked(operator.get(place))["documents"]
+    assert [one["path"] for one in found] == ["plants/rose"]

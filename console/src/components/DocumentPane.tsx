@@ -6,6 +6,7 @@ import {
   IconDotsVertical,
   IconFileOff,
   IconFolder,
+  IconHistory,
   IconPlus,
   IconShieldCheck,
   IconTrash,
@@ -21,7 +22,7 @@ import type { Document } from "../api/listen";
 import { changesBetween, mergeFields } from "../model/drafts";
 import { shortTime } from "../model/inputs";
 import { writeJson } from "../model/json";
-import { dataHash, referenceHash, rulesHash } from "../model/routes";
+import { dataHash, historyHash, referenceHash, rulesHash } from "../model/routes";
 import { encodeFields, type Fields, isSameFields } from "../model/values";
 import { navigate, useGuard } from "../navigation";
 import type { DataRoute } from "../pages/DataPage";
@@ -203,6 +204,12 @@ function Editor({
               }
             >
               Try the rules on it
+            </Menu.Item>
+            <Menu.Item
+              leftSection={<IconHistory size={15} />}
+              onClick={() => navigate(historyHash(project, database, path))}
+            >
+              History
             </Menu.Item>
             <Menu.Divider />
             <Menu.Item
@@ -401,8 +408,8 @@ function DeleteDialog({
       onClose={onClose}
     >
       <p>
-        <code>{path}</code> is deleted for every app at once. Its subcollections stay. This cannot
-        be undone.
+        <code>{path}</code> is deleted for every app at once. Its subcollections stay. Its
+        history keeps it for a while.
       </p>
     </Confirm>
   );

@@ -1,5 +1,6 @@
 import { Button, Loader, Menu, Switch } from "@mantine/core";
 import {
+  IconArrowBackUp,
   IconArrowDown,
   IconArrowUp,
   IconDotsVertical,
@@ -33,6 +34,7 @@ import { DeleteRecursive } from "./DeleteRecursive";
 import { FilterBar } from "./FilterBar";
 import { Empty, Failed, Loading } from "./feedback";
 import { NewDocument } from "./NewDocument";
+import { RestoreDialog } from "./RestoreDialog";
 import { ValueCell } from "./ValueView";
 
 const COLUMNS_MAX = 12;
@@ -58,6 +60,7 @@ export function DocumentsPane({
   const [starts, setStarts] = useState<readonly Start[]>([]);
   const body = useRef<HTMLDivElement>(null);
   const [isCreating, setCreating] = useState(false);
+  const [isRestoring, setRestoring] = useState(false);
   const [isDeleting, setDeleting] = useState(false);
   // One more than is shown tells whether there are more.
   const start = starts.at(-1) ?? null;
@@ -126,6 +129,14 @@ export function DocumentsPane({
             >
               Open in the query builder
             </Menu.Item>
+            {!view.group && (
+              <Menu.Item
+                leftSection={<IconArrowBackUp size={15} />}
+                onClick={() => setRestoring(true)}
+              >
+                Restore to an earlier time…
+              </Menu.Item>
+            )}
             <Menu.Divider />
             <Menu.Item
               color="var(--danger)"
@@ -203,6 +214,14 @@ export function DocumentsPane({
             </Button>
           )}
         </div>
+      )}
+      {isRestoring && (
+        <RestoreDialog
+          project={project}
+          database={database}
+          path={collection}
+          onClose={() => setRestoring(false)}
+        />
       )}
       {isDeleting && (
         <DeleteRecursive

@@ -1,7 +1,7 @@
 /** Hash addresses: every view of the console has one that can be shared, without any secret in it. */
 
 import { type Asked, readAsked, writeAsked } from "./builder";
-import { type Segments, splitPath, urlPath } from "./paths";
+import { isDocument, type Segments, splitPath, urlPath } from "./paths";
 import { decodeView, EMPTY_VIEW, encodeView, type View } from "./queries";
 
 export const DEFAULT_DATABASE = "(default)";
@@ -15,6 +15,7 @@ export type Route =
   | { page: "query"; project: string; database: string; asked: Asked | null }
   | { page: "indexes"; project: string; database: string }
   | { page: "jobs"; project: string }
+  | { page: "history"; project: string; database: string; path: Segments; version: string | null }
   | { page: "users"; project: string }
   | { page: "settings"; project: string }
   | { page: "unknown"; hash: string };
@@ -84,6 +85,10 @@ export function parseHash(hash: string): Route {
     if (rest.length > 0) return unknown;
     if (page === "indexes") return { page, project, database };
     return { page, project, database, asked: readAsked(parameters.get("q") ?? "") };
+  }
+  if (page === "history") {
+    if (!isDocument(rest)) return unknown;
+    return { page, project, database, path: rest, version: parameters.get("version") };
   }
   if (page === "users" || page === "settings" || page === "jobs")
     return rest.length === 0 ? { page, project } : unknown;
@@ -158,6 +163,21 @@ export function queryHash(project: string, database: string, asked: Asked | null
   if (asked !== null) parameters.set("q", writeAsked(asked));
   const query = parameters.toString();
   return `${pageHash(project, "query")}${query === "" ? "" : `?${query}`}`;
+}
+
+/** The hash of the history of a document, at one of its versions. */
+export function historyHash(
+  project: string,
+  database: string,
+  path: Segments,
+  version: string | null = null,
+): string {
+  const parameters = new URLSearchParams();
+  if (database !== DEFAULT_DATABASE) parameters.set("database", database);
+  if (version !== null) parameters.set("version", version);
+  const query = parameters.toString();
+  const start = `#/projects/${encodeURIComponent(project)}/history/${urlPath(path)}`;
+  return `${start}${query === "" ? "" : `?${query}`}`;
 }
 
 /** The hash of a page that shows one database. */

@@ -77,6 +77,7 @@ export function JobsPage({ project }: { project: string }): ReactNode {
 
 const KINDS: Readonly<Record<string, string>> = {
   "delete-recursive": "Delete with everything below",
+  restore: "Restore to an earlier time",
   "update-by-query": "Update every document of a query",
 };
 

@@ -1,0 +1,112 @@
+/** What documents were: versions, restores, erasures. */
+
+import type { JsonObject } from "../model/json";
+import type { Segments } from "../model/paths";
+import { list, projectPath, text } from "./admin";
+import { call } from "./client";
+import { documentsBase } from "./documents";
+import { decodeJob, type Job } from "./jobs";
+import { type Document, decodeDocument } from "./listen";
+
+export interface Version {
+  time: string;
+  kind: "created" | "updated" | "deleted";
+  bytes: number | null;
+  erased: boolean;
+}
+
+export interface VersionPage {
+  versions: Version[];
+  nextPageToken: string | null;
+}
+
+export interface RestorePlan {
+  created: number;
+  updated: number;
+  deleted: number;
+  erased: number;
+  changes: { path: string; kind: string }[];
+}
+
+export interface RestoreWish {
+  path: string;
+  at: string;
+  recursive: boolean;
+}
+
+function base(project: string, database: string): string {
+  return `${projectPath(project)}/databases/${encodeURIComponent(database)}/documents`;
+}
+
+const VERSION_KINDS = ["created", "updated", "deleted"] as const;
+
+/** Newest first. */
+export async function listVersions(
+  project: string,
+  database: string,
+  path: Segments,
+  size: number,
+  pageToken: string | null,
+): Promise<VersionPage> {
+  const query = new URLSearchParams({ path: path.join("/"), page_size: String(size) });
+  if (pageToken !== null) query.set("page_token", pageToken);
+  const tree = await call("GET", `${base(project, database)}:history?${query}`);
+  return {
+    versions: list(tree.versions).map((one) => ({
+      time: String(one.time),
+      kind: VERSION_KINDS.find((known) => known === one.kind) ?? "updated",
+      bytes: one.bytes == null ? null : Number(one.bytes),
+      erased: one.erased === true,
+    })),
+    nextPageToken: text(tree.next_page_token),
+  };
+}
+
+/** The document as it was at a time, or as it is; null: there is none. */
+export async function getDocumentAt(
+  project: string,
+  database: string,
+  path: Segments,
+  time: string | null,
+): Promise<Document | null> {
+  const body: JsonObject = { documents: [path.join("/")] };
+  if (time !== null) body.read_time = time;
+  const tree = await call("POST", `${documentsBase(project, database)}:batch-get`, { body });
+  const found = list(tree.documents)[0]?.document as JsonObject | null | undefined;
+  return found == null ? null : decodeDocument(found);
+}
+
+export async function planRestore(
+  project: string,
+  database: string,
+  wish: RestoreWish,
+): Promise<RestorePlan> {
+  const tree = await call("POST", `${base(project, database)}:plan-restore`, { body: { ...wish } });
+  return {
+    created: Number(tree.created),
+    updated: Number(tree.updated),
+    deleted: Number(tree.deleted),
+    erased: Number(tree.erased),
+    changes: list(tree.changes).map((one) => ({ path: String(one.path), kind: String(one.kind) })),
+  };
+}
+
+export async function restore(
+  project: string,
+  database: string,
+  wish: RestoreWish,
+): Promise<Job> {
+  return decodeJob(await call("POST", `${base(project, database)}:restore`, { body: { ...wish } }));
+}
+
+/** Removes every kept version of the document, and if `present` the document itself. */
+export async function eraseDocument(
+  project: string,
+  database: string,
+  path: Segments,
+  present: boolean,
+): Promise<number | null> {
+  const body = { path: path.join("/"), present };
+  const tree = await call("POST", `${base(project, database)}:erase`, { body });
+  return tree.images == null ? null : Number(tree.images);
+}

@@ -1,0 +1,166 @@
+/** Restores a document or a collection to an earlier time, after it has told what would change. */
+
+import { Button, Checkbox, TextInput } from "@mantine/core";
+import { type FormEvent, type ReactNode, useState } from "react";
+import { messageOf } from "../api/client";
+import { planRestore, type RestorePlan, type RestoreWish, restore } from "../api/history";
+import type { Segments } from "../model/paths";
+import { isCollection } from "../model/paths";
+import { pageHash } from "../model/routes";
+import { normalTimestamp } from "../model/values";
+import { navigate } from "../navigation";
+import { Dialog } from "./Dialog";
+import { toast } from "./feedback";
+
+export function RestoreDialog({
+  project,
+  database,
+  path,
+  at = null,
+  onClose,
+}: {
+  project: string;
+  database: string;
+  path: Segments;
+  /** The time; null: a person says it. */
+  at?: string | null;
+  onClose: () => void;
+}): ReactNode {
+  const [time, setTime] = useState(() => at ?? localTime(Date.now() - 3_600_000));
+  const [recursive, setRecursive] = useState(false);
+  const [planned, setPlanned] = useState<{ wish: RestoreWish; plan: RestorePlan } | null>(null);
+  const [typed, setTyped] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  const name = path.at(-1) ?? "";
+  const plan = planned?.plan ?? null;
+  const isNothing = plan !== null && plan.created + plan.updated + plan.deleted === 0;
+
+  async function submit(event: FormEvent): Promise<void> {
+    event.preventDefault();
+    setBusy(true);
+    setError(null);
+    try {
+      if (planned === null) {
+        const wish = { path: path.join("/"), at: at ?? momentOf(time), recursive };
+        setPlanned({ wish, plan: await planRestore(project, database, wish) });
+      } else {
+        await restore(project, database, planned.wish);
+        toast("The restore has begun");
+        onClose();
+        navigate(pageHash(project, "jobs"));
+        return;
+      }
+    } catch (failure) {
+      setError(messageOf(failure));
+    }
+    setBusy(false);
+  }
+
+  return (
+    <Dialog onClose={onClose} title={`Restore ${isCollection(path) ? "a collection" : "a document"}`}>
+      <form className="stack" onSubmit={submit}>
+        <p>
+          <code className="breaks">{path.join("/")}</code> gets back what it held then: what was
+          deleted comes back, what was made since goes. New versions are written, so it can be
+          undone in the same way. It is a job, chunk by chunk.
+        </p>
+        {at === null && (
+          <TextInput
+            label="As it was at (your time, or with a zone)"
+            value={time}
+            onChange={(event) => {
+              setTime(event.currentTarget.value);
+              setPlanned(null);
+            }}
+            spellCheck={false}
+            data-autofocus
+          />
+        )}
+        <Checkbox
+          label="With every subcollection below"
+          checked={recursive}
+          onChange={(event) => {
+            setRecursive(event.currentTarget.checked);
+            setPlanned(null);
+          }}
+        />
+        {plan !== null && <PlanText plan={plan} />}
+        {plan !== null && !isNothing && (
+          <TextInput
+            label={
+              <>
+                Type <code>{name}</code> to confirm
+              </>
+            }
+            value={typed}
+            onChange={(event) => setTyped(event.currentTarget.value)}
+            autoComplete="off"
+            spellCheck={false}
+          />
+        )}
+        {error !== null && (
+          <p className="error-text" role="alert">
+            {error}
+          </p>
+        )}
+        <div className="form-actions">
+          <Button variant="default" onClick={onClose}>
+            Cancel
+          </Button>
+          <Button
+            type="submit"
+            loading={busy}
+            disabled={isNothing || (plan !== null && typed !== name)}
+          >
+            {plan === null ? "Show what would change" : "Restore"}
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function PlanText({ plan }: { plan: RestorePlan }): ReactNode {
+  const many = (number: number) => number.toLocaleString("en");
+  const total = plan.created + plan.updated + plan.deleted;
+  return (
+    <div role="status">
+      <p>
+        {total === 0
+          ? "Nothing would change."
+          : `${many(plan.created)} come back, ${many(plan.updated)} change, ${many(plan.deleted)} go.`}
+        {plan.erased > 0 && ` ${many(plan.erased)} were erased and cannot come back.`}
+      </p>
+      {plan.changes.length > 0 && (
+        <ul className="plan" tabIndex={0} aria-label="Changes">
+          {plan.changes.map((one) => (
+            <li key={one.path}>
+              <span className="badge">{one.kind}</span> <code>{one.path}</code>
+            </li>
+          ))}
+          {total > plan.changes.length && <li>and {many(total - plan.changes.length)} more</li>}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+/** `2026-11-27 18:30:00` in the browser's zone. */
+function localTime(milliseconds: number): string {
+  const moment = new Date(milliseconds);
+  return new Date(milliseconds - moment.getTimezoneOffset() * 60_000)
+    .toISOString()
+    .slice(0, 19)
+    .replace("T", " ");
+}
+
+/** Throws an Error that says what is wanted. */
+function momentOf(text: string): string {
+  const bare = text.trim();
+  if (/[Zz]$|[+-]\d\d:\d\d$/.test(bare)) return normalTimestamp(bare.replace(" ", "T"));
+  const moment = new Date(bare.replace(" ", "T"));
+  if (Number.isNaN(moment.getTime()))
+    throw new Error("The time must be such as 2026-11-27 18:30:00");
+  return moment.toISOString();
+}

@@ -1,0 +1,304 @@
+/** The versions of one document: what each changed, how any two differ, and the way back. */
+
+import "../data.css";
+import { json } from "@codemirror/lang-json";
+import { unifiedMergeView } from "@codemirror/merge";
+import { Button, Checkbox, NativeSelect } from "@mantine/core";
+import { IconArrowBackUp, IconArrowLeft, IconEraser, IconHistory } from "@tabler/icons-react";
+import { type ReactNode, useMemo, useState } from "react";
+import { useLoaded } from "../api/hooks";
+import { eraseDocument, getDocumentAt, listVersions, type Version } from "../api/history";
+import type { Document } from "../api/listen";
+import { CodeEditor } from "../components/CodeEditor";
+import { Confirm } from "../components/Confirm";
+import { Empty, Failed, Loading, toast, toastError } from "../components/feedback";
+import { RestoreDialog } from "../components/RestoreDialog";
+import { shortTime } from "../model/inputs";
+import { writeJson } from "../model/json";
+import { dataHash, historyHash, type Route } from "../model/routes";
+import { encodeFields } from "../model/values";
+import { navigate } from "../navigation";
+
+const PAGE = 50;
+
+type HistoryRoute = Extract<Route, { page: "history" }>;
+
+export function HistoryPage({ route }: { route: HistoryRoute }): ReactNode {
+  const { project, database, path, version } = route;
+  const [busy, setBusy] = useState(false);
+  const [dialog, setDialog] = useState<"restore" | "erase" | null>(null);
+  const loaded = useLoaded(`history ${project} ${database} ${path.join("/")}`, () =>
+    listVersions(project, database, path, PAGE, null),
+  );
+  const page = loaded.data;
+  const versions = page?.versions ?? [];
+  const at = versions.findIndex((one) => one.time === version);
+  const chosen = versions[at] ?? null;
+
+  async function more(): Promise<void> {
+    if (page === undefined || page.nextPageToken === null) return;
+    setBusy(true);
+    try {
+      const next = await listVersions(project, database, path, PAGE, page.nextPageToken);
+      loaded.setData({ ...next, versions: [...page.versions, ...next.versions] });
+    } catch (error) {
+      toastError("More versions could not be loaded", error);
+    }
+    setBusy(false);
+  }
+
+  return (
+    <>
+      <header className="bar">
+        <a href={dataHash(project, database, path)} aria-label="Back to the document">
+          <IconArrowLeft size={18} />
+        </a>
+        <h1 className="truncate">
+          History of <code>{path.join("/")}</code>
+        </h1>
+        <span className="grow" />
+        <Button
+          variant="default"
+          c="var(--danger)"
+          leftSection={<IconEraser size={15} />}
+          onClick={() => setDialog("erase")}
+        >
+          Erase…
+        </Button>
+      </header>
+      {page === undefined && loaded.loading && <Loading label="Loading the history" />}
+      {page === undefined && !loaded.loading && (
+        <Failed title="The history could not be loaded" error={loaded.error} onRetry={loaded.reload} />
+      )}
+      {page !== undefined && versions.length === 0 && (
+        <Empty icon={<IconHistory />} title="No versions are kept">
+          Each change is kept for as long as the server's retention says.
+        </Empty>
+      )}
+      {page !== undefined && versions.length > 0 && (
+        <div className="history" data-open={chosen !== null || undefined}>
+          <section className="pane tint" aria-label="Versions">
+            <div className="pane-body">
+              <ol className="versions">
+                {versions.map((one) => (
+                  <li key={one.time}>
+                    <VersionLink route={route} version={one} />
+                  </li>
+                ))}
+              </ol>
+              {page.nextPageToken !== null && (
+                <div className="row" style={{ padding: 14, justifyContent: "center" }}>
+                  <Button variant="default" loading={busy} onClick={more}>
+                    Load more
+                  </Button>
+                </div>
+              )}
+            </div>
+          </section>
+          <section className="pane" aria-label="Version">
+            {chosen === null ? (
+              <Empty icon={<IconHistory />} title="Choose a version">
+                What it changed is shown here, and the way back to it.
+              </Empty>
+            ) : (
+              <VersionPane
+                route={route}
+                chosen={chosen}
+                before={versions[at + 1] ?? null}
+                versions={versions}
+                onRestore={() => setDialog("restore")}
+              />
+            )}
+          </section>
+        </div>
+      )}
+      {dialog === "restore" && chosen !== null && (
+        <RestoreDialog
+          project={project}
+          database={database}
+          path={path}
+          at={chosen.time}
+          onClose={() => setDialog(null)}
+        />
+      )}
+      {dialog === "erase" && (
+        <EraseDialog
+          route={route}
+          onClose={() => setDialog(null)}
+          onErased={() => {
+            navigate(historyHash(project, database, path));
+            loaded.reload();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function VersionLink({ route, version }: { route: HistoryRoute; version: Version }): ReactNode {
+  const { project, database, path } = route;
+  const tone = { created: "good", updated: undefined, deleted: "danger" }[version.kind];
+  return (
+    <a
+      href={historyHash(project, database, path, version.time)}
+      aria-current={version.time === route.version ? "true" : undefined}
+    >
+      <span className="row">
+        <span className="grow" title={version.time}>
+          {shortTime(version.time)}
+        </span>
+        <span className="badge" data-tone={version.erased ? "warn" : tone}>
+          {version.erased ? "erased" : version.kind}
+        </span>
+      </span>
+      {version.bytes !== null && (
+        <span className="muted small">{version.bytes.toLocaleString("en")} bytes</span>
+      )}
+    </a>
+  );
+}
+
+const NOW = "now";
+const BEFORE = "before";
+
+function VersionPane({
+  route,
+  chosen,
+  before,
+  versions,
+  onRestore,
+}: {
+  route: HistoryRoute;
+  chosen: Version;
+  before: Version | null;
+  versions: readonly Version[];
+  onRestore: () => void;
+}): ReactNode {
+  const { project, database, path } = route;
+  const [against, setAgainst] = useState(BEFORE);
+  const key = `${project} ${database} ${path.join("/")}`;
+  const load = (time: string | null) => getDocumentAt(project, database, path, time);
+  const shown = useLoaded(`version ${key} ${chosen.time}`, () => load(chosen.time));
+  const other = useLoaded(`version ${key} ${against} ${before?.time} ${chosen.time}`, async () => {
+    if (against === NOW) return load(null);
+    if (against !== BEFORE) return load(against);
+    return before === null || before.erased || before.kind === "deleted" ? null : load(before.time);
+  });
+  const error = shown.error ?? other.error;
+  return (
+    <>
+      <div className="version-acts row">
+        <NativeSelect
+          aria-label="Compare with"
+          value={against}
+          onChange={(event) => setAgainst(event.currentTarget.value)}
+          data={[
+            { value: BEFORE, label: "what it changed" },
+            { value: NOW, label: "against the document now" },
+            ...versions
+              .filter((one) => one.time !== chosen.time && !one.erased)
+              .map((one) => ({ value: one.time, label: `against ${shortTime(one.time)}, ${one.kind}` })),
+          ]}
+        />
+        <span className="grow" />
+        <Button
+          leftSection={<IconArrowBackUp size={16} />}
+          disabled={chosen.erased}
+          onClick={onRestore}
+        >
+          Restore this version…
+        </Button>
+      </div>
+      {chosen.erased ? (
+        <p className="note muted">What this version held was erased.</p>
+      ) : error !== undefined ? (
+        <Failed title="The version cannot be shown" error={error} onRetry={shown.reload} />
+      ) : shown.data === undefined || other.data === undefined ? (
+        <Loading label="Loading the version" />
+      ) : (
+        <Diff key={`${chosen.time} ${against}`} original={other.data} shown={shown.data} />
+      )}
+    </>
+  );
+}
+
+function textOf(document: Document | null): string {
+  return document === null ? "" : `${writeJson(encodeFields(document.fields, true), 2)}\n`;
+}
+
+function Diff({
+  original,
+  shown,
+}: {
+  original: Document | null;
+  shown: Document | null;
+}): ReactNode {
+  const before = textOf(original);
+  const after = textOf(shown);
+  const language = useMemo(
+    () => [
+      json(),
+      unifiedMergeView({
+        original: before,
+        mergeControls: false,
+        gutter: true,
+        collapseUnchanged: { margin: 3, minSize: 6 },
+      }),
+    ],
+    [before],
+  );
+  const plain = useMemo(() => json(), []);
+  return (
+    <>
+      {shown === null && <p className="note muted">There was no document.</p>}
+      {before === after && shown !== null && <p className="note muted">They are the same.</p>}
+      <div className="fill">
+        <CodeEditor
+          value={after}
+          language={before === after ? plain : language}
+          label="Fields of the version"
+          readOnly
+        />
+      </div>
+    </>
+  );
+}
+
+function EraseDialog({
+  route,
+  onClose,
+  onErased,
+}: {
+  route: HistoryRoute;
+  onClose: () => void;
+  onErased: () => void;
+}): ReactNode {
+  const { project, database, path } = route;
+  const [present, setPresent] = useState(false);
+  return (
+    <Confirm
+      title="Erase what this document was?"
+      action="Erase for ever"
+      danger
+      typed={path.at(-1) ?? ""}
+      onClose={onClose}
+      onConfirm={async () => {
+        const images = await eraseDocument(project, database, path, present);
+        toast(images === null ? "Broken off: erase it again" : `${images} versions are erased`);
+        onErased();
+      }}
+    >
+      <p>
+        Every version that history holds of <code className="breaks">{path.join("/")}</code> is
+        removed from the server's files. Nothing brings it back; backups hold what they held. Who
+        erased it and when stays on record.
+      </p>
+      <Checkbox
+        mt={10}
+        label="Delete the document as it is now, too"
+        checked={present}
+        onChange={(event) => setPresent(event.currentTarget.checked)}
+      />
+    </Confirm>
+  );
+}
