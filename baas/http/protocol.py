@@ -43,6 +43,14 @@ _TOO_LARGE = (
     b"\r\n"
     b"The head of the request is too big"
 )
+_MALFORMED = (
+    b"HTTP/1.1 400 Bad Request\r\n"
+    b"content-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 30\r\n"
+    b"connection: close\r\n"
+    b"\r\n"
+    b"Invalid HTTP request received."
+)
 _FAILED = (
     b"HTTP/1.1 500 Internal Server Error\r\n"
     b"content-type: text/plain; charset=utf-8\r\n"
@@ -66,14 +74,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. Requests are answered one after the other, in the order they came.
 
     A head that is too large is answered with 431; a client that takes longer than HEAD_SECONDS for
-    a head, or for a body that nobody reads any more, is cut off.
+    a head, or for a body that nobody reads any more, is cut off. Trailers are not looked at: what
+    is in front of the server has not, either.
     """
 
     cycle: HttpExchange | None  # type: ignore[assignment]  # in hand, or the last one that was
     _receiving: HttpExchange | None = None  # its body is not whole yet
     _chunk_bytes = 0
     _is_in_head = False
-    _head_bytes = 0  # of an incomplete head, without what came together with an earlier request
+    # Of an incomplete head, without what came together with an earlier request; or without any byte
+    # of a body that is to come, as trailers are.
+    _head_bytes = 0
+    _is_refused = False  # what comes is not read any more
     _head_timer: asyncio.TimerHandle | None = None
     _idle_since = 0.0
     address: str | None = None
@@ -112,15 +124,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            self.flow.pause_reading()
+            return
         self._chunk_bytes = len(data)
         self._prompt_requests = 0
-        if self._is_in_head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
-            self._refuse_rest()
+            self._refuse(_MALFORMED)
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
                 self._unset_keepalive_if_required()
@@ -128,18 +142,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             else:
                 self._unsupported_upgrade_warning()
         if self._is_in_head:
-            if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
-                self._refuse_head()
-            self._start_timer()
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._refuse(_TOO_LARGE)
+            else:
+                self._start_timer()
         elif (receiving := self._receiving) is not None:
-            if receiving.response_complete:
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._refuse(_TOO_LARGE)
+            elif receiving.response_complete:
                 self._start_timer()
             elif receiving is self.cycle and not receiving.is_begun:
                 self._begin_in_task(receiving)
-
-    def send_400_response(self, msg: str) -> None:
-        if not self.transport.is_closing():
-            super().send_400_response(msg)
 
     # The parser's news ----------------------------------------------------------------------------
 
@@ -150,12 +163,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
         # Only what came in many bytes can be too large, so most heads are not measured.
         if self._head_bytes > HEAD_BYTES_MAX or self._chunk_bytes > HEAD_BYTES_MAX:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > HEAD_BYTES_MAX:
-                self._refuse_head()
+                self._refuse(_TOO_LARGE)
                 raise ValueError("the head is too large")
         self._is_in_head = False
         if self._head_timer is not None:
@@ -176,6 +196,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((exchange, self.app))
 
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         exchange = self._receiving
         if exchange is not None and not exchange.response_complete:
             exchange.add_body(body)
@@ -257,6 +278,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.cycle = cast(HttpExchange, self.pipeline.pop()[0])
             self._begin_in_task(self.cycle)
             return
+        if self._receiving is not None:
+            self._start_timer()  # for the rest of a body that nobody reads
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._watch_idle(self.timeout_keep_alive)
@@ -279,18 +302,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     # Bounds ---------------------------------------------------------------------------------------
 
-    def _refuse_rest(self) -> None:
-        """What comes is no HTTP. Requests before it have their answers first: a client would take
-        the refusal for one of them."""
-        if self._receiving is None and self.cycle is not None and not self.cycle.response_complete:
-            self._is_in_head = False
+    def _refuse(self, answer: bytes) -> None:
+        """What has come last is not read on. Requests before it have their answers first: a client
+        would take the refusal for one of them."""
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self._is_in_head = False
+        self._stop_timer()
+        unread, self._receiving = self._receiving, None
+        cycle = self.cycle
+        if cycle is not None and cycle is not unread and not cycle.response_complete:
+            if unread is not None:
+                self.pipeline.popleft()  # the one that came last
             self.flow.pause_reading()
             self.shutdown()
-        else:
-            self.send_400_response("Invalid HTTP request received.")
-
-    def _refuse_head(self) -> None:
-        self.transport.write(_TOO_LARGE)
+            return
+        if not (self.transport.is_closing() or (unread is not None and unread.response_started)):
+            self.transport.write(answer)
         self.transport.close()
 
     def _start_timer(self) -> None:

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from baas.app import App
 from baas.http.answers import Answer
 from baas.http.exchange import Exchange, in_task
-from baas.http.protocol import BoundedHttpProtocol
+from baas.http.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, BoundedHttpProtocol
 from baas.http.routes import ROUTES
 from baas.services import queries
 from tests.baas.http.conftest import BASE, World
@@ -322,6 +322,67 @@ async def test_what_is_no_http_is_refused_after_the_answers_that_come_before_it(
     alone = Connection()
     await alone.feed(b"\x00 nonsense\r\n\r\n")
     assert alone.transport.written[0].startswith(b"HTTP/1.1 400 ")
+
+
+CHUNKED = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        CHUNKED + b"no size\r\n",
+        GET[:-2] + b"a: " + b"b" * 2 * HEAD_BYTES_MAX + b"\r\n\r\n",
+        CHUNKED + b"0\r\na: " + b"b" * 2 * HEAD_BYTES_MAX,
+    ],
+    ids=["chunk", "head", "trailers"],
+)
+async def test_a_refusal_is_not_taken_for_the_answer_of_a_request_before(unreadable: bytes) -> None:
+    may_answer = asyncio.Event()
+    connection = Connection(lambda exchange: may_answer.wait())
+    await connection.feed(GET + GET)
+    await connection.feed(unreadable[:60])
+    await connection.feed(unreadable[60:])
+    assert not connection.transport.written
+    closed = [connection.transport.closed]
+    may_answer.set()
+    await connection.settle()
+    first, last = connection.transport.written
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert last.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in last
+    assert [*closed, connection.transport.closed] == [False, True]
+    assert len(connection.exchanges) == 2
+
+
+@pytest.mark.parametrize("size", [HEAD_BYTES_MAX - 1_000, HEAD_BYTES_MAX + 1_000])
+async def test_trailers_are_no_headers_and_have_a_bound(size: int) -> None:
+    may_answer = asyncio.Event()
+    connection = Connection(lambda exchange: may_answer.wait())
+    await connection.feed(CHUNKED + b"2\r\nhi\r\n")
+    await connection.feed(b"0\r\nOrigin: elsewhere\r\n")
+    for _ in range(size // 1_000):
+        await connection.feed(b"a: " + b"b" * 995 + b"\r\n")
+    assert (b"HTTP/1.1 431 " in b"".join(connection.transport.written)) == (size > HEAD_BYTES_MAX)
+    may_answer.set()
+    await connection.settle()
+    assert connection.transport.closed == (size > HEAD_BYTES_MAX)
+    (exchange,) = connection.exchanges
+    assert [name for name, _ in exchange.headers] == [b"host", b"transfer-encoding"]
+
+
+async def test_the_rest_of_a_body_that_nobody_reads_is_not_waited_for_long() -> None:
+    connection = Connection()
+    await connection.feed(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nhalf")
+    await connection.settle()
+    assert connection.transport.written[0].startswith(b"HTTP/1.1 200 ")
+    timers = [connection.protocol._head_timer]
+    await connection.feed(b"-" * 46)
+    timers.append(connection.protocol._head_timer)
+    assert timers[0] is not None
+    assert timers[0].when() <= asyncio.get_running_loop().time() + HEAD_SECONDS
+    assert timers[1] is None
+    await connection.feed(GET)
+    assert len(connection.exchanges) == 2
 
 
 async def test_nothing_is_left_to_the_cyclic_collector() -> None:
