@@ -11,6 +11,7 @@ from baas import __version__
 from baas.cli.accounts import admin_group, user_group
 from baas.cli.backups import backup_group, restore_command
 from baas.cli.buckets import bucket_group
+from baas.cli.data import data_group
 from baas.cli.documents import document_group
 from baas.cli.failures import CommandFailed
 from baas.cli.folders import init_command
@@ -50,6 +51,7 @@ for _command in (
     document_group,
     job_group,
     ttl_group,
+    data_group,
     user_group,
     admin_group,
     import_command,

@@ -15,7 +15,7 @@ from baas.database.committer import Committer
 from baas.database.contention import Contention
 from baas.database.executor import QueryExecutor
 from baas.database.explain import Explanation, MeteredSnapshot, explain_plan
-from baas.database.failures import as_baas_error
+from baas.database.failures import as_baas_error, baas_errors
 from baas.database.index_builder import IndexBuilder
 from baas.database.index_keeper import IndexKeeper
 from baas.database.indexes import IndexDefinition, Indexes, is_reserved
@@ -647,17 +647,21 @@ class Database:
     async def erase(self, path: DocumentPath) -> int:
         """Empties all superseded images of a document; see `StorageEngine.erase`. Snapshots,
         listeners and resume tokens that would need one begin anew."""
-        try:
+        with baas_errors():
             return await self._engine.erase(keys.document_key(path))
-        except StorageError as error:
-            raise as_baas_error(error) from error
+
+    async def start_incarnation(self) -> str:
+        """Whatever resumes from a token of before begins anew, and so must this object: to be
+        closed now. The new incarnation."""
+        incarnation = self._clock.random_bytes(12).hex()
+        with baas_errors():
+            await self._engine.start_incarnation(incarnation)
+        return incarnation
 
     async def trim(self) -> int:
         """Forgets what retention no longer covers; the count of rows forgotten."""
-        try:
+        with baas_errors():
             return await trim(self._engine, self._settings, self._clock.now_microseconds())
-        except StorageError as error:
-            raise as_baas_error(error) from error
 
     async def wait_indexed(self, missing: Sequence[IndexDefinition]) -> None:
         """Waits a few seconds at most until these are made: without them every caller would read

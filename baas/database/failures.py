@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from baas.errors import Aborted, BaasError, DataLoss, Internal, Unavailable
 from baas.storage.engine import (
     EngineConflict,
@@ -36,3 +39,12 @@ def as_baas_error(error: Exception) -> BaasError:
         told = Internal("the commit failed")
     told.__cause__ = error
     return told
+
+
+@contextmanager
+def baas_errors() -> Iterator[None]:
+    """What the engine raises, as callers of a database know it."""
+    try:
+        yield
+    except StorageError as error:
+        raise as_baas_error(error) from error

@@ -125,6 +125,15 @@ class Databases:
         finally:
             await engine.close()
 
+    async def start_incarnation(self, name: DatabaseName) -> str:
+        """Makes all resume tokens of a database begin anew, and closes it: its listeners connect
+        again. To be done when data was restored or copied, and its history went another way than
+        tokens know. The new incarnation. Raises NotFound."""
+        database = await self.open(name)
+        incarnation = await database.start_incarnation()
+        await self._close_one(name)
+        return incarnation
+
     async def close_project(self, project: str) -> None:
         """Closes the project's databases: another node deletes them."""
         for name in [name for name in {*self._open, *self._opening} if name.project == project]:

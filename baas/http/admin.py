@@ -67,6 +67,19 @@ async def create_admin(request: Request) -> Answer:
     return json_answer(_encode_admin(admin), status=201)
 
 
+async def start_incarnations(request: Request) -> Answer:
+    request.query(NO_PARAMETERS)
+    found = await projects.start_incarnations(request.context, request.caller)
+    return json_answer(
+        {
+            "databases": [
+                {"project": name.project, "database": name.database, "incarnation": incarnation}
+                for name, incarnation in found
+            ]
+        }
+    )
+
+
 # Projects
 
 

@@ -102,6 +102,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _A + "/me", admin.get_admin, _ADMIN, "The signed-in administrator", None, "Admin"),
     Route("GET", _A + "/admins", admin.list_admins, _ADMIN, "List administrators", None, "AdminList"),
     Route("POST", _A + "/admins", admin.create_admin, _ADMIN, "Make another administrator", "Credentials", "Admin", (), 201),
+    Route("POST", _A + "/data:new-incarnation", admin.start_incarnations, _ADMIN, "After data was copied back: make all listeners of all databases begin anew", None, "Incarnations"),
     # Administration: projects
     Route("GET", _A + "/projects", admin.list_projects, _ADMIN, "List projects", None, "ProjectList"),
     Route("POST", _A + "/projects", admin.create_project, _ADMIN, "Create a project", "ProjectBody", "Project", (), 201),

@@ -461,6 +461,9 @@ _PROJECTS: dict[str, Schema] = {
     "ApiKeyList": _object({"keys": _list(_ref("ApiKey"))}),
     "Database": _object({"id": _TEXT}),
     "DatabaseBody": _object({"id": {"type": "string", "examples": ["archive"]}}),
+    "Incarnations": _object(
+        {"databases": _list(_object({"project": _ID, "database": _TEXT, "incarnation": _TEXT}))}
+    ),
     "DatabaseList": _object({"databases": _list(_ref("Database"))}),
     "Index": _object(
         {

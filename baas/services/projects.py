@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from baas.database.names import DatabaseName
 from baas.projects.keys import check_kind
 from baas.projects.records import ApiKey, Project
 from baas.services.admins import check_is_admin
@@ -81,6 +82,19 @@ async def list_databases(context: Context, caller: Caller, project: str) -> tupl
     """The ids of the project's databases, `(default)` first."""
     check_is_admin(caller)
     return (await context.projects.get_project(project)).databases
+
+
+async def start_incarnations(context: Context, caller: Caller) -> list[tuple[DatabaseName, str]]:
+    """Makes all databases of all projects begin a new incarnation: resume tokens of before lead to
+    a reset. To be done once, after data was copied back by other means than a restore, which does
+    it by itself. Open listeners connect again; running jobs fail (`DatabaseReplaced`)."""
+    check_is_admin(caller)
+    found: list[tuple[DatabaseName, str]] = []
+    for project in await context.projects.list_projects():
+        for identifier in project.databases:
+            name = DatabaseName(project.id, identifier)
+            found.append((name, await context.databases.start_incarnation(name)))
+    return found
 
 
 async def create_database(

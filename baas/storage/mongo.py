@@ -410,6 +410,8 @@ class MongoEngine:
     def _check_head(self, head: Row | None) -> Row:
         if head is None or head["number"] != self._number:
             raise StoreMissing("the database was deleted")
+        if head["incarnation"] != self._incarnation:
+            raise StoreMissing("the database has begun a new incarnation")
         return head
 
     def _check_open(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
@@ -22,6 +23,10 @@ TIMEOUT_SECONDS = 20.0  # elections take about twelve, by MongoDB's defaults
 _SWEEP_ROWS = 5_000
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NAMESPACE_EXISTS = 48
+
+# By the format that each one leads away from, to the next one. Each may be broken off at any place
+# and begun again, by several servers at once, so what it does twice changes nothing.
+MIGRATIONS: dict[int, Callable[[MongoConnection], Awaitable[None]]] = {}
 
 _log = structlog.get_logger("baas.mongo")
 
@@ -155,9 +160,15 @@ async def _prepare(connection: MongoConnection) -> None:
         return_document=ReturnDocument.AFTER,
     )
     assert found is not None
-    if found["format"] != FORMAT:
+    if not 1 <= found["format"] <= FORMAT:
         raise EngineUnavailable(
-            f"the data has format {found['format']}, and this server reads format {FORMAT}"
+            f"the data has format {found['format']}, and this server reads formats up to {FORMAT}:"
+            " start the newer server that wrote it, or restore a backup from before"
+        )
+    for number in range(found["format"], FORMAT):
+        await MIGRATIONS[number](connection)
+        await database.store.update_one(
+            {"_id": "format", "format": number}, {"$set": {"format": number + 1}}
         )
     existing = await database.list_collection_names()
     for collection in COLLECTIONS:

@@ -12,7 +12,7 @@ from baas.storage.engine import EngineCorrupt, EngineFull, EngineUnavailable
 
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
-FORMAT = 1  # kept as user_version; a file of another format is refused
+FORMAT = 1  # kept as user_version; a file of a newer format is refused, of an older one migrated
 CACHE_KIB = 8 * 1024  # pages of the file that one connection keeps
 APPLICATION_ID = 0x62616173  # "baas", for file(1)
 
@@ -64,6 +64,10 @@ CREATE TABLE requests(
 ) WITHOUT ROWID;
 CREATE INDEX requests_by_version ON requests(version);
 """
+
+
+# By the format that each one leads away from, to the next one. All of one is one transaction.
+MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {}
 
 
 def check_sqlite_version(version: str) -> None:
@@ -130,10 +134,23 @@ def connect(
     return connection
 
 
+def _migrate(connection: apsw.Connection, number: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        MIGRATIONS[number](connection)
+        connection.execute(f"PRAGMA user_version = {number + 1}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 def prepare_file(
     connection: apsw.Connection, incarnation: str, sync_name: Callable[[], None]
 ) -> None:
-    """Creates the tables in an empty file. Raises EngineUnavailable for a newer format and
+    """Creates the tables in an empty file, and brings one of an older format forward, a step at a
+    time: what breaks off goes on from there. Raises EngineUnavailable for a newer format and
     EngineCorrupt for a file that is something else.
 
     `sync_name` makes the file's name durable. It is called before there are tables, so that a file
@@ -142,10 +159,13 @@ def prepare_file(
     (application_id,) = fetch_one(connection, "PRAGMA application_id")
     (user_version,) = fetch_one(connection, "PRAGMA user_version")
     if application_id == APPLICATION_ID:
-        if user_version != FORMAT:
+        if not 1 <= user_version <= FORMAT:
             raise EngineUnavailable(
-                f"the file has format {user_version}, and this server reads format {FORMAT}"
+                f"the file has format {user_version}, and this server reads formats up to {FORMAT}:"
+                " start the newer server that wrote it, or restore a backup from before"
             )
+        for number in range(user_version, FORMAT):
+            _migrate(connection, number)
         return
     (tables,) = fetch_one(connection, "SELECT count(*) FROM sqlite_schema")
     if tables or application_id:

@@ -21,7 +21,7 @@ EXPECTED = re.compile(r"# -> (.*)$", re.MULTILINE)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["queries.md", "indexes.md", "history.md"])
+@pytest.mark.parametrize("page", ["queries.md", "indexes.md", "history.md", "upgrading.md"])
 def test_the_examples_run_as_written(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from pymongo import AsyncMongoClient, MongoClient
 from baas.clock import SystemClock
 from baas.storage import mongo_store
 from baas.storage.engine import BackfillRow, EngineUnavailable, Entry
+from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_store import MongoStore
 from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
 from scripts.find_mongod import find_mongod
@@ -133,6 +134,38 @@ async def test_data_of_another_format_is_refused(store: MongoStore, mongodb_uri:
         client[store._database].store.insert_one({"_id": "format", "format": 2})
     with pytest.raises(EngineUnavailable, match="format 2"):
         await store.list_databases("demo")
+
+
+async def test_an_older_format_is_brought_forward(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await store.open(StoreName("demo", DEFAULT_DATABASE), create=True)
+    await Writer(engine).write(5, {"a": "one"})
+    calls: list[int] = []
+
+    async def migrate(connection: MongoConnection) -> None:
+        calls.append(1)
+        await connection.database.documents.update_many({}, {"$set": {"colour": "blue"}})
+        if len(calls) == 1:
+            raise EngineUnavailable("broken off")
+
+    monkeypatch.setattr(mongo_store, "FORMAT", 2)
+    monkeypatch.setattr(mongo_store, "MIGRATIONS", {1: migrate})
+    newer = second(store)
+    with pytest.raises(EngineUnavailable, match="broken off"):
+        await newer.list_databases("demo")
+    for _ in range(2):
+        await newer.close()
+        newer = second(store)
+        engine = await newer.open(StoreName("demo", DEFAULT_DATABASE), create=False)
+        assert await texts(engine, "a") == ["one"]
+        assert len(calls) == 2
+    await newer.close()
+    monkeypatch.undo()
+    older = second(store)
+    with pytest.raises(EngineUnavailable, match="reads formats up to 1"):
+        await older.list_databases("demo")
+    await older.close()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from baas.clock import SystemClock, VirtualClock
 from baas.storage import sqlite as engine_module
+from baas.storage import sqlite_schema
 from baas.storage.engine import BackfillRow, EngineCorrupt, EngineUnavailable, Entry
 from baas.storage.sqlite import SqliteEngine
 from baas.storage.sqlite_schema import check_sqlite_version
@@ -84,6 +85,38 @@ async def test_newer_format_is_refused(engine: SqliteEngine, file: Path) -> None
     await engine.close()
     read(file, "PRAGMA user_version = 99")
     with pytest.raises(EngineUnavailable, match="format 99"):
+        SqliteEngine.open(file, clock=VirtualClock())
+
+
+async def test_an_older_format_is_brought_forward_step_by_step(
+    engine: SqliteEngine, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Writer(engine).write(5, {"a": "one"})
+    await engine.close()
+    breaks = [True]
+
+    def first(connection: apsw.Connection) -> None:
+        connection.execute("ALTER TABLE documents ADD COLUMN colour TEXT")
+
+    def second(connection: apsw.Connection) -> None:
+        connection.execute("UPDATE documents SET colour = 'blue'")
+        if breaks:
+            raise apsw.FullError
+
+    monkeypatch.setattr(sqlite_schema, "FORMAT", 3)
+    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", {1: first, 2: second})
+    with pytest.raises(EngineUnavailable):
+        SqliteEngine.open(file, clock=VirtualClock())
+    assert read(file, "PRAGMA user_version") == [(2,)]
+    assert read(file, "SELECT colour FROM documents") == [(None,)]
+    breaks.clear()
+    again = SqliteEngine.open(file, clock=VirtualClock())
+    assert await texts(again, "a") == ["one"]
+    await again.close()
+    assert read(file, "PRAGMA user_version") == [(3,)]
+    assert read(file, "SELECT colour FROM documents") == [("blue",)]
+    monkeypatch.undo()
+    with pytest.raises(EngineUnavailable, match="reads formats up to 1"):
         SqliteEngine.open(file, clock=VirtualClock())
 
 

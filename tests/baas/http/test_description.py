@@ -259,6 +259,7 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "DELETE", f"{ADMIN}/users/{user['uid']}")
     await send(operator, "DELETE", f"{admin}/projects/other")
     await use_backups(operator, described)
+    await send(operator, "POST", f"{admin}/data:new-incarnation")
 
     await send(anonymous, "GET", "/healthz")
     await send(anonymous, "GET", "/readyz")
