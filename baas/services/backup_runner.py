@@ -106,7 +106,7 @@ class BackupRunner:
             raise
 
     async def _end(self, task: Task, work: asyncio.Task[None]) -> None:
-        failure = work.exception()
+        failure = Internal("it was given up") if work.cancelled() else work.exception()
         if failure is None:
             over = replace(task, state=TaskState.DONE)
         else:

@@ -1,0 +1,269 @@
+"""What can go wrong with backups, and what is kept of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from baas.app import App
+from baas.backups.schedules import Schedule, not_kept
+from baas.backups.tasks import Task, TaskState
+from baas.buckets.names import BucketName
+from baas.buckets.objects import Declared
+from baas.database.names import DatabaseName
+from baas.errors import BaasError, FailedPrecondition, NotFound, PermissionDenied
+from baas.model.paths import DocumentPath
+from baas.model.writes import SetWrite
+from baas.services import backup_runner, backups, documents, objects, projects
+from baas.services.caller import ANONYMOUS
+from baas.testing import make_settings, started_app
+from tests.baas.backups.test_drill import chunks, over, present, read, restore
+from tests.baas.services.worlds import OPERATOR, SECRET, user
+
+NAME = DatabaseName("demo")
+FILES = BucketName("demo", "files")
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    async with started_app(make_settings(tmp_path / "data", object_grace_seconds=0)) as opened:
+        await projects.create_project(opened.context, OPERATOR, "demo")
+        await objects.create_bucket(opened.context, OPERATOR, "demo", "files")
+        await put(opened, 300)
+        yield opened
+
+
+async def put(app: App, count: int) -> None:
+    writes = [SetWrite(DocumentPath.parse(f"c/{n:04}"), {"n": n}) for n in range(count)]
+    await documents.commit(app.context, OPERATOR, NAME, writes)
+
+
+async def put_object(app: App, name: str, data: bytes) -> None:
+    await objects.put_object(app.context, OPERATOR, FILES, name, chunks(data), Declared())
+
+
+async def back_up(app: App, project: str | None = None) -> Task:
+    task = await over(app, await backups.start_backup(app.context, OPERATOR, project))
+    assert task.state is TaskState.DONE, task.error
+    return task
+
+
+async def until(ready: Callable[[], Awaitable[bool]]) -> None:
+    while True:
+        if await ready():
+            return
+        await asyncio.sleep(0.005)
+
+
+def files(app: App, prefix: str) -> list[Path]:
+    folder = app.settings.data / "backups"
+    return sorted(one for one in folder.glob(f"{prefix}*/*/*") if one.is_file())
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "missing"])
+@pytest.mark.parametrize("what", ["part", "object"])
+async def test_what_is_damaged_is_found_and_leaves_nothing_behind(
+    app: App, damage: str, what: str
+) -> None:
+    await put_object(app, "a", b"some bytes")
+    task = await back_up(app)
+    (file, *_) = files(app, "sets" if what == "part" else "objects-")
+    data = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(data[:-1] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+    verified = await backups.start_verification(app.context, OPERATOR, task.backup)
+    assert (await over(app, verified)).reason == "BackupDamaged"
+    started = await backups.start_restore(
+        app.context, OPERATOR, task.backup, project="demo", target="copy", new_keys=False
+    )
+    assert (await over(app, started)).reason == "BackupDamaged"
+    with pytest.raises(NotFound):
+        await app.context.projects.get_project("copy")
+    # The id is free, and nothing of the first try is in what comes.
+    file.write_bytes(data)
+    await restore(app, task.backup, project="demo", target="copy")
+    assert len(await present(app, DatabaseName("copy"))) == 300
+
+
+async def test_without_a_manifest_there_is_no_backup(app: App) -> None:
+    task = await back_up(app)
+    for file in files(app, "sets"):
+        if file.name.endswith("manifest"):
+            file.unlink()
+    assert await app.context.backups.list_backups(after=None, limit=9) == []
+    with pytest.raises(NotFound):
+        await backups.start_restore(
+            app.context, OPERATOR, task.backup, project=None, target=None, new_keys=False
+        )
+
+
+async def test_a_restore_that_was_cancelled_can_be_repeated(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_runner, "SAVE_SECONDS", 0.02)
+    monkeypatch.setattr("baas.backups.reading.CHUNK_DOCUMENTS", 1)
+    task = await back_up(app)
+    options = {"project": "demo", "target": "copy", "new_keys": False}
+    started = await backups.start_restore(app.context, OPERATOR, task.backup, **options)  # type: ignore[arg-type]
+    with pytest.raises(FailedPrecondition, match="one thing with backups at a time"):
+        await backups.start_backup(app.context, OPERATOR, None)
+    await asyncio.sleep(0.03)
+    with pytest.raises(BaasError):  # nobody sees it yet
+        await app.context.projects.get_project("copy")
+    await backups.cancel_task(app.context, OPERATOR, started.id)
+    monkeypatch.undo()
+    for _ in range(200):
+        try:
+            await restore(app, task.backup, project="demo", target="copy")
+            break
+        except BaasError:
+            await asyncio.sleep(0.05)
+    assert len(await present(app, DatabaseName("copy"))) == 300
+
+
+async def test_backup_goes_on_after_the_server_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("baas.backups.writing.PART_BYTES", 100)
+    settings = make_settings(tmp_path / "data")
+    async with started_app(settings) as app:
+        for project in ("demo", "second"):
+            await projects.create_project(app.context, OPERATOR, project)
+        await put(app, 300)
+        task = await backups.start_backup(app.context, OPERATOR, None)
+        checkpoint = settings.data / "backups" / "sets" / task.backup[:2]
+
+        async def begun() -> bool:
+            return (checkpoint / f"{task.backup}.checkpoint").exists()
+
+        await until(begun)
+    async with started_app(settings) as app:
+        task = await over(app, task)
+        assert (task.state, task.attempts) == (TaskState.DONE, 2)
+        manifest = await app.context.backups.place.read_manifest(task.backup)
+        assert manifest.projects == ["demo", "second"]
+        verified = await backups.start_verification(app.context, OPERATOR, task.backup)
+        assert (await over(app, verified)).state is TaskState.DONE
+
+
+async def test_another_secret_key_is_told_at_once(app: App, tmp_path: Path) -> None:
+    await app.context.accounts.sign_up("demo", "ada@example.com", "correct horse")
+    task = await back_up(app)
+    place = str(app.settings.data / "backups")
+    async with started_app(make_settings(tmp_path / "other", backups=place)) as other:
+        with pytest.raises(FailedPrecondition, match="another secret key"):
+            await restore(other, task.backup)
+        await restore(other, task.backup, new_keys=True)
+        signed_in = await other.context.accounts.sign_in("demo", "ada@example.com", "correct horse")
+        assert signed_in.id_token
+
+
+async def test_bytes_are_copied_once_and_go_with_the_last_backup_that_names_them(app: App) -> None:
+    await put_object(app, "old", b"old bytes")
+    first = await back_up(app)
+    (old,) = files(app, "objects-")
+    stamp = old.stat().st_mtime_ns
+    await put_object(app, "new", b"new bytes")
+    await objects.delete_object(app.context, OPERATOR, FILES, "old")
+    second = await back_up(app)
+    assert len(files(app, "objects-")) == 2
+    assert old.stat().st_mtime_ns == stamp
+    await over(app, await backups.delete_backup(app.context, OPERATOR, first.backup))
+    (kept,) = files(app, "objects-")
+    assert kept.read_bytes() == b"new bytes"
+    await restore(app, second.backup, project="demo", target="copy")
+    assert await read(app, BucketName("copy", "files"), "new") == b"new bytes"
+    found = await app.context.backups.list_backups(after=None, limit=9)
+    assert [one.id for one in found] == [second.backup]
+
+
+async def test_nothing_is_collected_of_what_is_held(app: App) -> None:
+    await put_object(app, "a", b"bytes")
+    stored = await app.context.objects.find(FILES, "a")
+    assert stored is not None
+    assert app.collector is not None
+    key = f"demo/{stored.content}/{stored.parts[0].id}"
+    async with app.context.objects.holds.hold("demo"):
+        await objects.delete_object(app.context, OPERATOR, FILES, "a")
+        await asyncio.sleep(0.002)
+        assert await app.collector.collect("demo") == 0
+        await app.collector.sweep("demo")
+        assert await app.context.objects.store.find_size(key) == 5
+    assert await app.collector.collect("demo") == 1
+    assert await app.context.objects.store.find_size(key) is None
+
+
+async def test_a_schedule_makes_backups_keeps_some_and_tells_of_failures(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_runner, "LOOK_SECONDS", 0.02)
+    by_hand = await back_up(app)
+    await backups.set_schedule(app.context, OPERATOR, Schedule(None, 0, 2, 0, 0))
+    tasks = app.context.backups.tasks
+
+    async def several() -> bool:
+        return len(await tasks.list_all()) >= 8
+
+    async def idle() -> bool:
+        return (await tasks.list_all())[0].state is not TaskState.RUNNING
+
+    async def failed() -> bool:
+        return bool((await backups.list_schedules(app.context, OPERATOR))[0].error)
+
+    await until(several)
+    await backups.delete_schedule(app.context, OPERATOR, None)
+    await until(idle)
+    kept = await app.context.backups.list_backups(after=None, limit=99)
+    assert 2 <= len(kept) - 1 <= 3
+    assert kept[-1].id == by_hand.backup
+    await backups.set_schedule(app.context, OPERATOR, Schedule("demo", 0, 2, 0, 0))
+    await projects.delete_project(app.context, OPERATOR, "demo")
+    await until(failed)
+    (schedule,) = await backups.list_schedules(app.context, OPERATOR)
+    assert "there is no project" in str(schedule.error)
+
+
+def test_what_a_schedule_keeps() -> None:
+    day = 86_400 * 1_000_000
+    made = [(str(n), 1_700_000_000_000_000 - n * day // 4) for n in range(200)]
+    schedule = Schedule(None, 60, keep_last=3, keep_daily=5, keep_weekly=4)
+    kept = [name for name, _ in made if name not in not_kept(schedule, made)]
+    assert kept[:3] == ["0", "1", "2"]
+    assert 7 <= len(kept) <= 11
+    assert max(map(int, kept)) >= 4 * 14
+    assert not_kept(Schedule(None, 60, 0, 0, 0), made) == [name for name, _ in made[1:]]
+
+
+async def test_only_administrators(app: App) -> None:
+    task = await back_up(app)
+    context = app.context
+    for caller in (ANONYMOUS, SECRET, user("ada")):
+        for work in (
+            backups.start_backup(context, caller, "demo"),
+            backups.start_verification(context, caller, task.backup),
+            backups.delete_backup(context, caller, task.backup),
+            backups.list_backups(context, caller, page_size=1, page_token=None),
+            backups.get_backup(context, caller, task.backup),
+            backups.list_tasks(context, caller),
+            backups.get_task(context, caller, task.id),
+            backups.cancel_task(context, caller, task.id),
+            backups.list_schedules(context, caller),
+            backups.set_schedule(context, caller, Schedule(None, 60, 1, 1, 1)),
+            backups.delete_schedule(context, caller, None),
+            backups.start_restore(
+                context, caller, task.backup, project=None, target=None, new_keys=False
+            ),
+        ):
+            with pytest.raises(PermissionDenied):
+                await work
+
+
+@pytest.mark.parametrize("backup", ["..", "a/b", "%2e", "A", "x" * 61, ""])
+async def test_ids_that_are_none(app: App, backup: str) -> None:
+    with pytest.raises(NotFound):
+        await backups.get_backup(app.context, OPERATOR, backup)
