@@ -10,7 +10,7 @@ RUN := .venv/bin/python
 PYTEST_WORKERS ?= 2
 SIZES ?= sqlite:1000000,mongodb:100000
 
-.PHONY: help setup run test check format build bench bench-peers objects-5g cluster cluster-check crash fuzz fuzz-model scale rules-corpus console browser clean
+.PHONY: help setup run test check format build bench bench-peers objects-5g cluster cluster-check crash fuzz fuzz-model scale compaction rules-corpus console browser clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -89,6 +89,9 @@ fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…
 
 scale: .venv/.ready  ## What queries read at a million documents, 100,000 on MongoDB (SIZES=engine:n,…)
 	@BAAS_SCALE=$(SIZES) nice -n 15 .venv/bin/pytest -q -s -p no:cacheprovider tests/baas/database/test_query_costs.py
+
+compaction: .venv/.ready  ## The file's size under a thousand updates a second (MINUTES=10)
+	@nice -n 15 $(RUN) -m tests.baas.database.compaction $(or $(MINUTES),10)
 
 fuzz-model: .venv/.ready  ## Random runs against the model, without end (ENGINE=mongodb SEED=… SECONDS=…)
 	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) -m tests.model_based $(ENGINE)

@@ -221,6 +221,14 @@ def restore_command(
     click.echo(f"would be: {numbers}")
 
 
+@click.group("collection")
+def collection_group() -> None:
+    """Work on a collection as it was."""
+
+
+collection_group.add_command(restore_command)
+
+
 @document_group.command("erase")
 @click.argument("path")
 @click.option("--present", is_flag=True, help="Delete the document as it is, too.")

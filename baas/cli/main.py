@@ -12,7 +12,7 @@ from baas.cli.accounts import admin_group, user_group
 from baas.cli.backups import backup_group, restore_command
 from baas.cli.buckets import bucket_group
 from baas.cli.data import data_group
-from baas.cli.documents import document_group
+from baas.cli.documents import collection_group, document_group
 from baas.cli.failures import CommandFailed
 from baas.cli.folders import init_command
 from baas.cli.indexes import index_group
@@ -49,6 +49,7 @@ for _command in (
     bucket_group,
     object_group,
     document_group,
+    collection_group,
     job_group,
     ttl_group,
     data_group,

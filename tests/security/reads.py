@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import httpx
@@ -97,6 +98,19 @@ def _collection(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+async def _get_as_it_was(world: World, token: str | None, path: str) -> Outcome:
+    return await outcome(world, token, "GET", f"{BASE}/{path}?read_time={_now()}")
+
+
+async def _batch_get_as_it_was(world: World, token: str | None, path: str) -> Outcome:
+    body = {"documents": [path], "read_time": _now()}
+    return await outcome(world, token, "POST", f"{BASE}:batch-get", json=body)
+
+
 def _in_transaction(url: str, body: Callable[[str], dict[str, Any]]) -> Read:
     """As a step of a transaction that the caller has begun."""
 
@@ -126,6 +140,8 @@ GETS: dict[str, Read] = {
     "batch get after another": _http(
         "POST", "{base}:batch-get", lambda path: {"documents": ["public/p", path]}
     ),
+    "get as it was": _get_as_it_was,
+    "batch get as it was": _batch_get_as_it_was,
     "verify": _http(
         "POST",
         "{base}:commit",

@@ -118,7 +118,7 @@ def test_history_restore_and_erase(baas: Command) -> None:
     plan = baas("document", "restore", "users", "--at", time, "--dry-run", *base)
     assert plan.out.splitlines()[-1] == "would be: created 1, updated 1, deleted 0, erased 0"
     assert export(baas)["users/ada"] == {"age": 1}
-    assert baas("document", "restore", "users", "--at", time, *base).out == (
+    assert baas("collection", "restore", "users", "--at", time, *base).out == (
         "restored 2 documents\n"
     )
     assert export(baas)["users/eve"] == {"age": 17}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from baas.clock import VirtualClock
+from baas.clock import SystemClock, VirtualClock
 from baas.database import retention
 from baas.database.database import Database
 from baas.database.retention import trim
 from baas.errors import ResumeTokenExpired
 from baas.settings import Settings
 from tests.baas.database.acts import fields, increment, put, write
+from tests.baas.database.compaction import Load, run
 from tests.baas.database.engines import SteeredEngine
 
 DAY = 86_400
@@ -87,3 +89,11 @@ async def test_answers_are_kept_for_a_day_whatever_history_keeps(
     await write(database, increment("c/a"))
     await trim(engine, replace(Settings(), retention_bytes=0), clock.now_microseconds())
     assert not (await write(database, increment("c/a"), request_id="r")).replayed
+
+
+async def test_the_file_does_not_grow_once_retention_is_full(tmp_path: Path) -> None:
+    load = Load(updates=16_000, per_second=0, trim_every=1_000, retention_bytes=200_000)
+    found = await run(tmp_path, load, SystemClock())
+    full = found[8:]
+    assert max(one.file for one in full) <= 1.1 * full[0].file
+    assert max(one.history for one in full) <= 1.1 * full[0].history
