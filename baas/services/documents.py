@@ -36,7 +36,8 @@ from baas.services.context import Context
 from baas.services.schema_guard import check_schemas, prepare
 
 _READ_PATHS = 100
-
+Documents: TypeAlias = Sequence[StoredDocument | None]
+CheckGets: TypeAlias = Callable[[Sequence[DocumentPath], Documents], Awaitable[None]]
 
 First: TypeAlias = Callable[[Transaction, Callable[[], Authorizer]], Awaitable[None]]
 """What a commit does before it writes: it may read, and ask the rules that the commit rests on."""
@@ -119,11 +120,16 @@ async def get_documents(
     QuotaExceeded (`AnswerTooLarge`) if they are more than `answer_bytes_max`."""
     database = await open_database(context, name)
     async with database.snapshot() as snapshot:
-        documents = await read_documents(snapshot, paths, context.settings.limits.answer_bytes_max)
-        if not caller.bypasses_rules:
-            authorizer = await make_authorizer(context, caller, name)
-            for path, document in zip(paths, documents, strict=True):
+        authorizer = await make_authorizer(context, caller, name)
+
+        async def check(paths: Sequence[DocumentPath], found: Documents) -> None:
+            for path, document in zip(paths, found, strict=True):
                 await authorizer.check_get(path, document, snapshot)
+
+        bytes_max = context.settings.limits.answer_bytes_max
+        documents = await read_documents(
+            snapshot, paths, bytes_max, None if caller.bypasses_rules else check
+        )
         return DocumentsAtTime(documents, read_time(context, snapshot.version))
 
 
@@ -204,13 +210,19 @@ async def under_rules(
 
 
 async def read_documents(
-    snapshot: DocumentReader, paths: Sequence[DocumentPath], bytes_max: int
+    snapshot: DocumentReader,
+    paths: Sequence[DocumentPath],
+    bytes_max: int,
+    check: CheckGets | None,
 ) -> list[StoredDocument | None]:
-    """In slices, so that what is too much is not read first; a path given twice counts twice."""
+    """In slices, so that what is too much is not read first; a path given twice counts twice.
+    `check` raises PermissionDenied; it is asked first, or the size would tell what is stored."""
     found: list[StoredDocument | None] = []
     size = 0
     for start in range(0, len(paths), _READ_PATHS):
         documents = await snapshot.get_documents(paths[start : start + _READ_PATHS])
+        if check is not None:
+            await check(paths[start : start + _READ_PATHS], documents)
         size += sum(len(document.data) for document in documents if document is not None)
         if size > bytes_max:
             raise QuotaExceeded(

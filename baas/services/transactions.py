@@ -44,7 +44,7 @@ from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import commit as commit_writes
 from baas.services.documents import open_database, read_documents
-from baas.services.past import check_gets, read_whole, version_at
+from baas.services.past import gets_checker, read_whole, version_at
 from baas.services.queries import open_allowed
 from baas.services.transaction_tokens import ID_BYTES, TransactionState, TransactionTokens
 
@@ -151,11 +151,14 @@ async def get_documents(
     async with database.snapshot() as snapshot:
         past = _past(snapshot, state)
         try:
-            found = await read_documents(past, paths, context.settings.limits.answer_bytes_max)
+            found = await read_documents(
+                past,
+                paths,
+                context.settings.limits.answer_bytes_max,
+                gets_checker(context, caller, name, past),
+            )
         except OutOfRange as error:
             raise _too_old(error, state) from error
-        if not caller.bypasses_rules:
-            await check_gets(context, caller, name, paths, found, past)
     return DocumentsRead(found, *_renewed(context, database, caller, state))
 
 

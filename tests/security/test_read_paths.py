@@ -43,6 +43,20 @@ async def test_a_list_is_allowed_or_denied_by_its_constraints_alone(
     assert await LISTS[name](world, world.id_token, "owned/x") == empty == DENIED
 
 
+@pytest.mark.parametrize("way", ["now", "then", "in a transaction"])
+async def test_large_documents_are_denied_like_small_ones(world: World, way: str) -> None:
+    """Were an answer refused for its size first, that would tell what is stored."""
+    fields = {"a": "x" * 1_000_000}
+    assert (await world.secret.put(f"{BASE}/closed/x", json={"fields": fields})).is_success
+    wanted: dict[str, Any] = {"documents": ["closed/x"] * 40}
+    if way == "then":
+        wanted["read_time"] = (await world.secret.get(f"{BASE}/closed/x")).json()["update_time"]
+    elif way != "now":
+        begun = await world.user.post(f"{BASE}:begin-transaction", json={})
+        wanted["transaction"] = begun.json()["transaction"]
+    assert refusal(await world.user.post(f"{BASE}:batch-get", json=wanted)) == DENIED
+
+
 @pytest.mark.parametrize("name", GETS)
 async def test_a_missing_document_is_denied_like_one_that_is_there(world: World, name: str) -> None:
     await _seed(world)
