@@ -1,7 +1,8 @@
 """Every error that leaves a floor of the server.
 
     BaasError(code, reason, message, details)
-    ├ InvalidArgument ─ InvalidPath, InvalidValue, InvalidQuery, RulesetRejected
+    ├ InvalidArgument ─ InvalidPath, InvalidValue, InvalidQuery, RulesetRejected,
+    │                   SchemaRejected
     ├ FailedPrecondition
     ├ Unauthenticated ─ TokenExpired, TokenInvalid
     ├ Aborted ─ TransactionConflict
@@ -80,6 +81,11 @@ class InvalidQuery(InvalidArgument):
 
 class RulesetRejected(InvalidArgument):
     """A ruleset does not parse or check; `details["diagnostics"]` lists every finding."""
+
+
+class SchemaRejected(InvalidArgument):
+    """A JSON Schema is malformed, or asks for what is not done here; `details["place"]` says
+    where."""
 
 
 class FailedPrecondition(BaasError):

@@ -20,7 +20,7 @@ from baas.clock import Clock, new_document_id
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
-from baas.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from baas.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, SchemaRejected
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
@@ -34,7 +34,7 @@ from baas.projects.records import (
     project_path,
 )
 from baas.projects.rulesets import CACHED_RELEASES_MAX, MESSAGE_CHARACTERS_MAX
-from baas.projects.schemas import EMPTY, SchemaRejected, SchemaSet, compile_schemas
+from baas.projects.schemas import EMPTY, SchemaSet, compile_schemas
 from baas.settings import Limits
 
 SETS_KEPT_MAX = 50

@@ -25,7 +25,7 @@ import jsonschema_rs
 import orjson
 
 from baas.encoding.schema_values import TYPES, encode_instance, field_path, type_of
-from baas.errors import BaasError, InvalidArgument
+from baas.errors import BaasError, SchemaRejected
 from baas.model.order import SortKey, sort_key
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath, check_id
 from baas.model.queries import And, FieldFilter, Operator, Query, get_field
@@ -51,10 +51,6 @@ _EXPECTED = frozenset((
     "minProperties", "maxProperties", "uniqueItems", "dependentRequired",
 ))
 # fmt: on
-
-
-class SchemaRejected(InvalidArgument):
-    """A schema is malformed, or asks for what is not done here; `details["place"]` says where."""
 
 
 @dataclass(frozen=True, slots=True)

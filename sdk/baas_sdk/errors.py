@@ -1,7 +1,8 @@
 """Every error that the client raises.
 
     SdkError(code, reason, message, details, request_id)
-    ├ InvalidArgument ─ InvalidPath, InvalidValue, InvalidQuery, RulesetRejected     (also
+    ├ InvalidArgument ─ InvalidPath, InvalidValue, InvalidQuery, RulesetRejected,
+    │                   SchemaRejected     (also
     ValueError) ├ FailedPrecondition
     ├ Unauthenticated ─ TokenExpired, TokenInvalid
     ├ Aborted ─ TransactionConflict
@@ -86,6 +87,11 @@ class InvalidQuery(InvalidArgument):
 
 class RulesetRejected(InvalidArgument):
     """A ruleset does not parse or check; `details["diagnostics"]` lists every finding."""
+
+
+class SchemaRejected(InvalidArgument):
+    """A JSON Schema is malformed, or asks for what is not done here; `details["place"]` says
+    where."""
 
 
 class FailedPrecondition(SdkError):

@@ -13,13 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baas.encoding.schema_values import encode_instance
-from baas.errors import InvalidArgument
+from baas.errors import InvalidArgument, SchemaRejected
 from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, GeoPoint, Reference, Vector
 from baas.projects.schemas import (
     VIOLATIONS_TOLD_MAX,
-    SchemaRejected,
     compile_schema,
     compile_schemas,
     compile_validator,
