@@ -44,6 +44,11 @@ class Exchange(Protocol):
         """The client's IP address, as the connection has it."""
         ...
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client is known to have closed the connection."""
+        ...
+
     def take_body(self) -> bytes | None:
         """The request's body if all of it has arrived, once; None: it has to be received."""
         ...
@@ -87,6 +92,10 @@ class AsgiExchange:
     def address(self) -> str | None:
         client = self._scope.get("client")
         return None if client is None else client[0]
+
+    @property
+    def is_gone(self) -> bool:
+        return False  # who asks ASGI waits for the answer
 
     def take_body(self) -> bytes | None:
         return None

@@ -395,6 +395,10 @@ class HttpExchange(RequestResponseCycle):
         if self.scope is not None:
             self.message_event.set()
 
+    @property
+    def is_gone(self) -> bool:
+        return self.disconnected
+
     def take_body(self) -> bytes | None:
         if self.more_body or self.disconnected or self.response_complete:
             return None

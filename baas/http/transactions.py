@@ -40,6 +40,11 @@ async def begin_transaction(request: Request) -> Answer:
         read_time=None if read_time is None else decode_time(read_time, "read_time"),
         retry=None if retry is None else _token(retry, "retry"),
     )
+    if request.exchange.is_gone:
+        # Others wait behind the turn that it has waited for.
+        await transactions.roll_back(
+            request.context, request.caller, request.database_name, begun.token
+        )
     return json_answer(
         {"transaction": begun.token, "read_time": time_text(begun.read_time.microseconds)}
     )

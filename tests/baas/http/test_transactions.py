@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 import pytest_asyncio
 
@@ -25,6 +26,7 @@ from baas.services.transaction_tokens import ID_BYTES, TransactionState, Transac
 from baas.services.transactions import DocumentSeen, ReadsSeen
 from baas.testing import app_client, make_settings, started_app
 from tests.baas.http.conftest import BASE, World, open_world
+from tests.baas.http.test_connection import Connection
 from tests.effort import examples
 
 SECRET = Caller(CallerKind.SECRET_KEY, project="demo")
@@ -351,6 +353,28 @@ async def test_turns_go_by_in_order_and_end_with_a_rollback(shared: World, room:
         assert not any(later.done() for later in waiting[number + 1 :])
         await begun.get(f"{room}/n")
         assert (await begun.commit(set_to(f"{room}/n", n=number))).is_success
+
+
+async def test_who_goes_while_it_waits_for_its_turn_does_not_hold_others_up(
+    shared: World, room: str
+) -> None:
+    await put(shared, f"{room}/n", n=1)
+    holder = await _with_a_lease(shared, room)
+    aborted = await Transaction(shared.secret).begin()
+    await aborted.get(f"{room}/n")
+    assert reason(await aborted.commit(set_to(f"{room}/n", n=0))) == "TransactionConflict"
+    connection = Connection(app=shared.app)
+    body = orjson.dumps({"retry": aborted.token})
+    head = f"POST {BASE}:begin-transaction HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    key = f"Authorization: Bearer {shared.secret_key}\r\n\r\n"
+    await connection.feed((head + key).encode() + body)
+    await asyncio.sleep(0.05)
+    connection.protocol.connection_lost(None)
+    await shared.secret.post(f"{BASE}:rollback", json={"transaction": holder.token})
+    database = await shared.app.context.databases.open(DatabaseName("demo"))
+    async with asyncio.timeout(shared.app.context.settings.limits.transaction_lease_seconds / 2):
+        while not database.contention.is_idle:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def _with_a_lease(world: World, room: str) -> Transaction:
