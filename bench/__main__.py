@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bulk_writes, loads, rules, sdk
+from bench import bulk_writes, loads, rules, schemas, sdk
 from bench.loads import Figure
 from bench.servers import (
     Target,
@@ -86,6 +86,8 @@ def main() -> None:
             print("2 ms of sync delay: NOT RUN: no C compiler\n")
         if options.only in "bulk write":
             print(bulk_writes.table(root / "bulk", rounds=options.rounds), flush=True)
+        if options.only in "schemas":
+            print(schemas.table(root / "schemas", rounds=options.rounds), flush=True)
         if not options.no_sdk:
             print(sdk.table(root / "sdk", seconds=options.seconds), flush=True)
 
