@@ -164,7 +164,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _A + "/backups", backups.list_backups, _ADMIN, "List backups, newest first", None, "BackupList", ("page_size", "page_token")),
     Route("POST", _A + "/backups", backups.create_backup, _ADMIN, "Back up a project or the whole server, as a task", "BackupBody", "BackupTask", (), 202),
     Route("POST", _A + "/backups/{id}:verify", backups.verify_backup, _ADMIN, "Read all of a backup and compare it, as a task", None, "BackupTask", (), 202),
-    Route("POST", _A + "/backups/{id}:restore", backups.restore_backup, _ADMIN, "Make projects from a backup, as a task", "RestoreBody", "BackupTask", (), 202),
+    Route("POST", _A + "/backups/{id}:restore", backups.restore_backup, _ADMIN, "Make projects from a backup, as a task", "BackupRestoreBody", "BackupTask", (), 202),
     Route("GET", _A + "/backups/{id}", backups.get_backup, _ADMIN, "One backup", None, "Backup"),
     Route("DELETE", _A + "/backups/{id}", backups.delete_backup, _ADMIN, "Delete a backup, as a task", None, "BackupTask", (), 202),
     Route("GET", _A + "/backup-tasks", backups.list_backup_tasks, _ADMIN, "List tasks on backups, newest first", None, "BackupTaskList"),

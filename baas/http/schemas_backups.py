@@ -42,7 +42,7 @@ BACKUPS: dict[str, Schema] = {
         },
     ),
     "BackupList": object_of({"backups": list_of(ref("Backup"))}, {"next_page_token": TEXT}),
-    "RestoreBody": object_of(
+    "BackupRestoreBody": object_of(
         {},
         {
             "project": {**or_null(TEXT), "description": "one of the backup; null for all"},

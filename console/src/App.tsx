@@ -24,6 +24,12 @@ const IndexesPage = lazy(async () => ({
 }));
 const JobsPage = lazy(async () => ({ default: (await import("./pages/JobsPage")).JobsPage }));
 const QueryPage = lazy(async () => ({ default: (await import("./pages/QueryPage")).QueryPage }));
+const BackupsPage = lazy(async () => ({
+  default: (await import("./pages/BackupsPage")).BackupsPage,
+}));
+const SchemasPage = lazy(async () => ({
+  default: (await import("./pages/SchemasPage")).SchemasPage,
+}));
 const RulesPage = lazy(async () => ({ default: (await import("./pages/RulesPage")).RulesPage }));
 
 export function App(): ReactNode {
@@ -87,6 +93,10 @@ function Page({
       return <IndexesPage key={`${route.project} ${route.database}`} route={route} />;
     case "jobs":
       return <JobsPage key={route.project} project={route.project} />;
+    case "schemas":
+      return <SchemasPage key={route.project} project={route.project} />;
+    case "backups":
+      return <BackupsPage key={route.project} project={route.project} />;
     case "users":
       return <UsersPage key={route.project} project={route.project} />;
     case "settings":

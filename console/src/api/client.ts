@@ -1,6 +1,6 @@
 /** One HTTP call to the server, and the one error that it can end with. */
 
-import { type Json, type JsonObject, writeJson } from "../model/json";
+import { type Json, type JsonObject, parseJson, writeJson } from "../model/json";
 import { currentToken, expireSession } from "./session";
 
 export class ApiError extends Error {
@@ -22,13 +22,15 @@ export interface CallOptions {
   /** Sign-in calls carry no session, and their 401 ends none. */
   anonymous?: boolean;
   headers?: Readonly<Record<string, string>>;
+  /** Numbers of the answer stay as they were written, where they are a person's text. */
+  exact?: boolean;
 }
 
 /** Throws ApiError: of the server's, or `Unreachable` (status 0) if there was no answer. */
 export async function call(
   method: string,
   path: string,
-  { body, signal, anonymous = false, headers: more = {} }: CallOptions = {},
+  { body, signal, anonymous = false, headers: more = {}, exact = false }: CallOptions = {},
 ): Promise<JsonObject> {
   const token = anonymous ? null : currentToken();
   const headers: Record<string, string> = { ...more, accept: "application/json" };
@@ -48,7 +50,7 @@ export async function call(
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "UNAVAILABLE", "Unreachable", "the server cannot be reached");
   }
-  const tree = parsed(text);
+  const tree = exact && response.ok ? (parseJson(text).tree as JsonObject) : parsed(text);
   if (response.ok) return tree ?? {};
   if (response.status === 401 && token !== null) expireSession(token);
   throw errorOf(response.status, tree, response.headers.get("x-request-id"));

@@ -14,7 +14,7 @@ export type Route =
   | RulesRoute
   | { page: "query"; project: string; database: string; asked: Asked | null }
   | { page: "indexes"; project: string; database: string }
-  | { page: "jobs"; project: string }
+  | { page: "jobs" | "schemas" | "backups"; project: string }
   | { page: "history"; project: string; database: string; path: Segments; version: string | null }
   | { page: "users"; project: string }
   | { page: "settings"; project: string }
@@ -56,6 +56,8 @@ export type ProjectPage =
   | "query"
   | "indexes"
   | "jobs"
+  | "schemas"
+  | "backups"
   | "files"
   | "rules"
   | "users"
@@ -90,7 +92,9 @@ export function parseHash(hash: string): Route {
     if (!isDocument(rest)) return unknown;
     return { page, project, database, path: rest, version: parameters.get("version") };
   }
-  if (page === "users" || page === "settings" || page === "jobs")
+  if (page === "users" || page === "settings")
+    return rest.length === 0 ? { page, project } : unknown;
+  if (page === "jobs" || page === "schemas" || page === "backups")
     return rest.length === 0 ? { page, project } : unknown;
   if (page === "files") {
     const [bucket = null, ...folder] = rest;

@@ -1,0 +1,190 @@
+/** What is asked before a backup is restored, and when backups are to be made by themselves. */
+
+import { Button, Checkbox, NativeSelect, NumberInput, TextInput } from "@mantine/core";
+import { type FormEvent, type ReactNode, useState } from "react";
+import { type Backup, restoreBackup, type Schedule, setSchedule } from "../api/backups";
+import { messageOf } from "../api/client";
+import { Dialog } from "./Dialog";
+
+interface FormProps {
+  title: string;
+  action: string;
+  disabled?: boolean;
+  children: ReactNode;
+  onSubmit: () => Promise<void>;
+  onClose: () => void;
+}
+
+function FormDialog({ title, action, disabled, children, onSubmit, onClose }: FormProps): ReactNode {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+
+  async function submit(event: FormEvent): Promise<void> {
+    event.preventDefault();
+    setBusy(true);
+    setError(null);
+    try {
+      await onSubmit();
+      onClose();
+    } catch (failure) {
+      setError(failure);
+      setBusy(false);
+    }
+  }
+
+  return (
+    <Dialog onClose={onClose} title={title}>
+      <form className="stack" onSubmit={submit}>
+        {children}
+        {error !== null && (
+          <p className="error-text" role="alert">
+            {messageOf(error)}
+          </p>
+        )}
+        <div className="form-actions">
+          <Button variant="default" onClick={onClose}>
+            Cancel
+          </Button>
+          <Button type="submit" loading={busy} disabled={disabled ?? false}>
+            {action}
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+export function RestoreBackup({
+  backup,
+  onDone,
+  onClose,
+}: {
+  backup: Backup;
+  onDone: () => void;
+  onClose: () => void;
+}): ReactNode {
+  const [project, setProject] = useState(backup.projects[0] ?? "");
+  const [target, setTarget] = useState(`${project}-copy`);
+  const [newKeys, setNewKeys] = useState(false);
+  return (
+    <FormDialog
+      title="Restore a project"
+      action="Restore"
+      disabled={target.trim() === ""}
+      onClose={onClose}
+      onSubmit={async () => {
+        await restoreBackup(backup.id, project, target.trim(), newKeys);
+        onDone();
+      }}
+    >
+      <p>
+        Nothing that exists is changed. The project appears when everything of it is there and has
+        been compared with the checksums.
+      </p>
+      <NativeSelect
+        label="Project of the backup"
+        value={project}
+        onChange={(event) => {
+          setProject(event.currentTarget.value);
+          setTarget(`${event.currentTarget.value}-copy`);
+        }}
+        data={backup.projects}
+      />
+      <TextInput
+        label="Its id from now on"
+        value={target}
+        onChange={(event) => setTarget(event.currentTarget.value)}
+        spellCheck={false}
+        data-autofocus
+      />
+      <Checkbox
+        label="With new signing keys: for a backup of a server with another secret key; everybody has to sign in again"
+        checked={newKeys}
+        onChange={(event) => setNewKeys(event.currentTarget.checked)}
+      />
+    </FormDialog>
+  );
+}
+
+const HOUR = 3_600;
+const EVERY = [
+  { value: String(HOUR), label: "every hour" },
+  { value: String(6 * HOUR), label: "every six hours" },
+  { value: String(24 * HOUR), label: "every day" },
+  { value: String(7 * 24 * HOUR), label: "every week" },
+];
+
+/** `every day`, or the seconds where somebody has said another time. */
+export function everyText(seconds: number): string {
+  const known = EVERY.find(({ value }) => Number(value) === seconds);
+  return known?.label ?? `every ${seconds.toLocaleString("en")} seconds`;
+}
+
+export function ScheduleBackups({
+  project,
+  known,
+  onDone,
+  onClose,
+}: {
+  project: string;
+  known: readonly Schedule[];
+  onDone: () => void;
+  onClose: () => void;
+}): ReactNode {
+  const [scope, setScope] = useState("project");
+  const old = known.find((one) => one.project === project);
+  const [every, setEvery] = useState(String(old?.everySeconds ?? 24 * HOUR));
+  const [keep, setKeep] = useState({
+    keepLast: old?.keepLast ?? 7,
+    keepDaily: old?.keepDaily ?? 7,
+    keepWeekly: old?.keepWeekly ?? 4,
+  });
+  const times = EVERY.some(({ value }) => value === every)
+    ? EVERY
+    : [...EVERY, { value: every, label: everyText(Number(every)) }];
+  return (
+    <FormDialog
+      title="Make backups by themselves"
+      action="Save"
+      onClose={onClose}
+      onSubmit={async () => {
+        const of = scope === "project" ? project : null;
+        await setSchedule({ project: of, everySeconds: Number(every), ...keep });
+        onDone();
+      }}
+    >
+      <NativeSelect
+        label="Of"
+        value={scope}
+        onChange={(event) => setScope(event.currentTarget.value)}
+        data={[
+          { value: "project", label: `the project ${project}` },
+          { value: "server", label: "the whole server" },
+        ]}
+      />
+      <NativeSelect
+        label="When"
+        value={every}
+        onChange={(event) => setEvery(event.currentTarget.value)}
+        data={times}
+      />
+      {(
+        [
+          ["keepLast", "Keep so many of the newest"],
+          ["keepDaily", "and the newest of each of so many days"],
+          ["keepWeekly", "and of each of so many weeks"],
+        ] as const
+      ).map(([name, label]) => (
+        <NumberInput
+          key={name}
+          label={label}
+          min={0}
+          max={1_000}
+          allowDecimal={false}
+          value={keep[name]}
+          onChange={(value) => setKeep({ ...keep, [name]: Number(value) || 0 })}
+        />
+      ))}
+    </FormDialog>
+  );
+}
