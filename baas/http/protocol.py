@@ -34,6 +34,7 @@ from baas.http.exchange import Asgi, Exchange, Header
 
 HEAD_BYTES_MAX = 32 * 1024  # request line and headers; the largest token is 8 KiB
 HEAD_SECONDS = 20.0
+STALL_SECONDS = 60.0
 PROMPT_REQUESTS_MAX = 16  # begun at once of those that came together; then others get their turn
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -74,7 +75,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. Requests are answered one after the other, in the order they came.
 
     A head that is too large is answered with 431; a client that takes longer than HEAD_SECONDS for
-    a head, or for a body that nobody reads any more, is cut off. Trailers are not looked at: what
+    a head, or for a body that nobody reads any more, is cut off, and so is one that takes nothing
+    of a large answer within STALL_SECONDS, though it were closing. Trailers are not looked at: what
     is in front of the server has not, either.
     """
 
@@ -87,6 +89,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _is_refused = False  # what comes is not read any more
     _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
     _idle_since = 0.0
     address: str | None = None
     _prompt_requests = 0  # begun at once, of the bytes that were received last
@@ -110,6 +113,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_stall_timer()
         self._unset_keepalive_if_required()
         for waiting, _ in self.pipeline:
             waiting.disconnected = True
@@ -321,6 +325,30 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not (self.transport.is_closing() or (unread is not None and unread.response_started)):
             self.transport.write(answer)
         self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_stall_timer()
+
+    def _watch_stall(self) -> None:
+        """What is not sent is held in memory, even while the connection is closing."""
+        left = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(STALL_SECONDS, self._end_stall, left)
+
+    def _end_stall(self, left_before: int) -> None:
+        if self.transport.get_write_buffer_size() < left_before:
+            self._watch_stall()
+        else:
+            self.transport.abort()
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _start_timer(self) -> None:
         if self._head_timer is None:

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from baas.app import App
 from baas.http.answers import Answer
 from baas.http.exchange import Exchange, in_task
-from baas.http.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, BoundedHttpProtocol
+from baas.http.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, STALL_SECONDS, BoundedHttpProtocol
 from baas.http.routes import ROUTES
 from baas.services import queries
 from tests.baas.http.conftest import BASE, World
@@ -30,6 +30,8 @@ class FakeTransport(asyncio.Transport):
         super().__init__()
         self.written: list[bytes] = []
         self.closed = False
+        self.aborted = False
+        self.unsent = 0
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("127.0.0.1", 5) if name == "peername" else default
@@ -42,6 +44,12 @@ class FakeTransport(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def pause_reading(self) -> None:
         pass
@@ -383,6 +391,25 @@ async def test_the_rest_of_a_body_that_nobody_reads_is_not_waited_for_long() -> 
     assert timers[1] is None
     await connection.feed(GET)
     assert len(connection.exchanges) == 2
+
+
+async def test_who_takes_nothing_of_an_answer_is_cut_off_and_nobody_slow() -> None:
+    still, slow, prompt = Connection(), Connection(), Connection()
+    for connection in (still, slow, prompt):
+        connection.transport.unsent = 1_000_000
+        connection.protocol.pause_writing()
+    prompt.protocol.resume_writing()
+    assert prompt.protocol._stall_timer is None
+    for left in (900_000, 800_000):
+        slow.transport.unsent = left
+        for connection in (still, slow):
+            timer = connection.protocol._stall_timer
+            assert timer is not None
+            assert timer.when() <= asyncio.get_running_loop().time() + STALL_SECONDS
+            connection.protocol._end_stall(*timer._args)
+    assert [one.transport.aborted for one in (still, slow, prompt)] == [True, False, False]
+    slow.protocol.connection_lost(None)
+    assert slow.protocol._stall_timer is None
 
 
 async def test_nothing_is_left_to_the_cyclic_collector() -> None:
