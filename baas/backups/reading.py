@@ -26,7 +26,7 @@ from baas.database.loading import Loader
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument, encode_fields
-from baas.errors import BaasError, DataLoss
+from baas.errors import BaasError, DataLoss, NotFound
 from baas.model.paths import CollectionPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
@@ -171,9 +171,15 @@ class Restorer:
         return notes
 
     async def _clean_up(self, identifier: str) -> None:
+        """Deletes what was restored so far. A project that can be seen is somebody else's, be it
+        that the restore broke off before it had the id, or that another node took it over."""
+        projects = self._sources.projects
         # What cannot be deleted now is at the next start.
         with contextlib.suppress(BaasError):
-            await self._sources.projects.delete_project(identifier)
+            try:
+                await projects.get_project(identifier)
+            except NotFound:
+                await projects.delete_project(identifier)
 
     async def _load_databases(self, project: str, identifier: str) -> None:
         await self._sources.databases.delete_project(identifier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from baas.backups.tasks import Task, TaskState
 from baas.buckets.names import BucketName
 from baas.buckets.objects import Declared
 from baas.database.names import DatabaseName
-from baas.errors import BaasError, FailedPrecondition, NotFound, PermissionDenied
+from baas.errors import BaasError, DataLoss, FailedPrecondition, NotFound, PermissionDenied
 from baas.model.paths import DocumentPath
 from baas.model.writes import SetWrite
 from baas.services import backup_runner, backups, documents, objects, projects
@@ -88,6 +89,33 @@ async def test_what_is_damaged_is_found_and_leaves_nothing_behind(
     file.write_bytes(data)
     await restore(app, task.backup, project="demo", target="copy")
     assert len(await present(app, DatabaseName("copy"))) == 300
+
+
+async def test_a_restore_that_fails_deletes_no_project_of_others(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id may be taken while it waits for its turn, or after another node gave it up."""
+    task = await back_up(app)
+
+    @asynccontextmanager
+    async def fail(identifier: str) -> AsyncIterator[int]:
+        await projects.create_project(app.context, OPERATOR, identifier)
+        await documents.commit(
+            app.context,
+            OPERATOR,
+            DatabaseName(identifier),
+            [SetWrite(DocumentPath.parse("theirs/a"), {})],
+        )
+        if identifier == "copy":
+            raise DataLoss("it is not certain what became of it", reason="Any")
+        yield 0
+
+    monkeypatch.setattr(app.context.projects.restores, "begin", fail)
+    started = await backups.start_restore(
+        app.context, OPERATOR, task.backup, project="demo", target="copy", new_keys=False
+    )
+    assert (await over(app, started)).reason == "Any"
+    assert len(await present(app, DatabaseName("copy"))) == 1
 
 
 async def test_without_a_manifest_there_is_no_backup(app: App) -> None:
