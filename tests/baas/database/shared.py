@@ -203,7 +203,13 @@ class SharedEngine:
             raise EngineUnknown("told to leave it open")
 
     async def erase(self, key: bytes) -> int:
-        raise NotImplementedError
+        await self._reach()
+        images = self.state.images.get(key, [])
+        for place, (version, image) in enumerate(images[:-1]):
+            if image is not None:
+                emptied = StoredDocument(image.path, b"", image.created, image.version)
+                images[place] = version, emptied
+        return len(images)
 
     async def start_incarnation(self, incarnation: str) -> None:
         raise NotImplementedError

@@ -368,6 +368,25 @@ async def test_same_request_to_both_nodes_is_done_once(start: StartNode) -> None
     assert await fields(one.database, "c/a") == [{"n": 1}]
 
 
+async def test_node_that_missed_what_was_erased_is_told_that_it_missed_something(
+    start: StartNode,
+) -> None:
+    one, two = await start(), await start()
+    await write(one.database, put("c/a", {"secret": 1}))
+    await even(two)
+    two.engine.is_cut_off = True
+    await write(one.database, put("c/a", {"secret": 2}))
+    await write(one.database, put("c/a", {"n": 3}))
+    await one.database.erase(doc("c/a"))
+    two.engine.rejoin()
+    await even(two)
+    assert (two.lost, len(two.events)) == (1, 1)
+    await write(one.database, increment("c/a"))
+    await even(two)
+    assert (two.lost, len(two.events)) == (1, 2)
+    assert await fields(two.database, "c/a") == [{"n": 4}]
+
+
 async def test_node_that_was_cut_off_hears_all_afterwards(start: StartNode) -> None:
     one, two = await start(), await start()
     two.engine.is_cut_off = True
