@@ -8,26 +8,38 @@ are put in, in the query's order. So it costs the query, and what has changed si
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from baas.database.database import ReadSnapshot
 from baas.database.executor import project_all
 from baas.database.matcher import is_in_query
 from baas.database.transaction import QueryResult
 from baas.encoding.documents import StoredDocument
-from baas.errors import Internal
+from baas.errors import Internal, OutOfRange
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query, document_order
-from baas.storage.engine import Change
 
 RECORDS_MAX = 50_000  # of the log; what was changed more often since is too far back for queries
+IMAGES_BYTES_MAX = 64 * 1024 * 1024  # of images that are put back
+_READ_PATHS = 50  # at a time, each with two images
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """A document that differs now from then: its image if it was in the answer `then`, its size if
+    it is in the answer `now`."""
+
+    path: DocumentPath
+    then: StoredDocument | None
+    now: int | None
 
 
 class PastSnapshot:
     """The database as of `version`, for as long as `snapshot` is open.
 
     What is older than retention raises ResumeTokenExpired, a query of a version that more than
-    `RECORDS_MAX` changes lie behind OutOfRange (`TooFarBack`).
+    `RECORDS_MAX` changes lie behind, or for which more than `IMAGES_BYTES_MAX` have to be put
+    back, OutOfRange (`TooFarBack`).
     """
 
     def __init__(self, snapshot: ReadSnapshot, version: int) -> None:
@@ -62,7 +74,7 @@ class PastSnapshot:
         if not changes:
             return await self.snapshot.read_first(query, bytes_max=bytes_max)
         # What is taken out again must not take the room of what stays.
-        room = bytes_max + sum(len(change.new.data) for change in changes if change.new is not None)
+        room = bytes_max + sum(change.now for change in changes if change.now is not None)
         documents: list[StoredDocument] = []
         is_cut = True
         while is_cut and not documents:  # nothing of what was read was there then
@@ -78,21 +90,31 @@ class PastSnapshot:
                 return project_all(documents[:place], query.select), True
         return project_all(documents, query.select), is_cut
 
-    async def _changes(self, query: Query) -> list[Change]:
+    async def _changes(self, query: Query) -> list[_Changed]:
         """What differs now from then, of documents that are in the query's answer now or were."""
         if self._is_now:
             return []
         if self._touched is None:
             self._touched = await self.snapshot.read_touched(self.version, limit=RECORDS_MAX)
         paths = [path for path in self._touched if _may_hold(query, path)]
-        if not paths:
-            return []
-        changes = await self.snapshot.read_changes(paths, self.version)
-        return [
-            change
-            for change in changes
-            if is_in_query(query, change.old) or is_in_query(query, change.new)
-        ]
+        found: list[_Changed] = []
+        size = 0
+        for start in range(0, len(paths), _READ_PATHS):
+            part = paths[start : start + _READ_PATHS]
+            for change in await self.snapshot.read_changes(part, self.version):
+                then = change.old if is_in_query(query, change.old) else None
+                new = change.new if is_in_query(query, change.new) else None
+                if then is None and new is None:
+                    continue
+                size += 0 if then is None else len(then.data)
+                if size > IMAGES_BYTES_MAX:
+                    raise OutOfRange(
+                        f"more than {IMAGES_BYTES_MAX} bytes of documents were changed since "
+                        f"version {self.version}",
+                        reason="TooFarBack",
+                    )
+                found.append(_Changed(change.path, then, None if new is None else len(new.data)))
+        return found
 
 
 def _may_hold(query: Query, path: DocumentPath) -> bool:
@@ -102,26 +124,25 @@ def _may_hold(query: Query, path: DocumentPath) -> bool:
     return path.segments[:-1] == query.collection.segments
 
 
-def _present(query: Query, changes: Sequence[Change]) -> Query:
+def _present(query: Query, changes: Sequence[_Changed]) -> Query:
     """The query whose answer now holds whatever was in the answer then and has not changed."""
     limit = None
     if query.limit is not None:
         limit = query.offset + query.limit
-        limit += sum(is_in_query(query, change.new) for change in changes)
+        limit += sum(change.now is not None for change in changes)
     return replace(query, offset=0, limit=limit, select=None)
 
 
 def _put_back(
     query: Query,
     present: Sequence[StoredDocument],
-    changes: Sequence[Change],
+    changes: Sequence[_Changed],
     *,
     is_cut: bool = False,
 ) -> list[StoredDocument]:
     order = document_order(query)
     changed = {change.path for change in changes}
-    then = [change.old for change in changes if change.old is not None]
-    then = [image for image in then if is_in_query(query, image)]
+    then = [change.then for change in changes if change.then is not None]
     if is_cut:
         # Behind the last one that was read, others come first that were not.
         horizon = order(present[-1])

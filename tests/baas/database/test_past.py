@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,10 +19,11 @@ from baas.database.past import PastSnapshot
 from baas.encoding.documents import StoredDocument
 from baas.errors import OutOfRange, ResumeTokenExpired
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import Query, document_order, matches
+from baas.model.queries import FieldFilter, Operator, Query, document_order, matches
 from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite
 from baas.settings import Settings
+from baas.storage.engine import Change
 from baas.storage.sqlite import SqliteEngine
 from tests.baas.database.acts import write
 from tests.baas.database.arbitrary import fields, paths, queries
@@ -129,6 +131,36 @@ async def test_what_is_too_far_back_is_said_to_be(
         with pytest.raises(OutOfRange) as caught:
             await PastSnapshot(snapshot, version - 1).run_query(ALL)
         assert caught.value.reason == "TooFarBack"
+
+
+async def test_what_is_put_back_has_a_bound_and_is_read_a_few_at_a_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [DocumentPath.parse(f"c/{n:03}") for n in range(past._READ_PATHS * 2 + 1)]
+    version = await apply(database, {path: {"n": "x" * 100} for path in places})
+    await apply(database, {path: {"n": 1} for path in places})
+    asked: list[int] = []
+    async with database.snapshot() as snapshot:
+        read_changes = snapshot.read_changes
+
+        async def read(paths: Sequence[DocumentPath], after: int) -> list[Change]:
+            asked.append(len(paths))
+            return await read_changes(paths, after)
+
+        monkeypatch.setattr(snapshot, "read_changes", read)
+        then = PastSnapshot(snapshot, version)
+        documents = (await then.run_query(ALL)).documents
+        assert [document.path for document in documents] == places
+        size = sum(len(document.data) for document in documents)
+        monkeypatch.setattr(past, "IMAGES_BYTES_MAX", size)
+        assert len((await then.read_first(ALL, bytes_max=size))[0]) == len(places)
+        monkeypatch.setattr(past, "IMAGES_BYTES_MAX", size - 1)
+        with pytest.raises(OutOfRange) as caught:
+            await then.run_query(ALL)
+        assert caught.value.reason == "TooFarBack"
+        few = replace(ALL, where=FieldFilter(FieldPath(("n",)), Operator.EQUAL, 2))
+        assert (await then.run_query(few)).documents == []
+    assert max(asked) == past._READ_PATHS
 
 
 async def test_what_history_has_forgotten_is_not_made_up(tmp_path: Path) -> None:
