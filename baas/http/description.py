@@ -41,6 +41,12 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "exists": ("delete only if the document exists (or not)", {"type": "boolean"}),
     "update_time": ("delete only if last changed then", {"type": "string", "format": "date-time"}),
     "skip_lines": ("lines of the body to leave out", {"type": "integer", "minimum": 0}),
+    "version": (
+        "go on with an export of this version, as the header `X-Baas-Version` of its answer says",
+        {"type": "integer", "minimum": 0},
+    ),
+    "after": ("behind this document, the last one that is known", {"type": "string"}),
+    "end": ("a last line that tells count and checksum of the lines before", {"type": "boolean"}),
     "bucket": ("the bucket's id", {"type": "string", "examples": ["default"]}),
     "name": ("an object's name", {"type": "string", "examples": ["photos/ada.png"]}),
     "upload": ("the upload's id", {"type": "string"}),

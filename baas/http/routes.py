@@ -119,7 +119,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _M + "/databases/{database}/indexes", indexes.build_index, _ADMIN, "Build an index, and keep it", "IndexBody", "Index", (), 201),
     Route("PATCH", _M + "/databases/{database}/indexes/{id}", indexes.pin_index, _ADMIN, "Keep an index however idle, or not", "IndexChange", "Index"),
     Route("DELETE", _M + "/databases/{database}/indexes/{id}", indexes.drop_index, _ADMIN, "Drop an index", None, "Empty"),
-    Route("GET", _M + "/databases/{database}/documents:export", transfer.export_documents, _ADMIN, "Export documents as JSON lines", None, None, ("collection",)),
+    Route("GET", _M + "/databases/{database}/documents:export", transfer.export_documents, _ADMIN, "Export documents as JSON lines", None, None, ("collection", "version", "after", "end")),
     Route("POST", _M + "/databases/{database}/documents:delete-recursive", jobs.delete_recursive, _ADMIN, "Delete a document or collection with all below, as a job; not atomic", "DeleteRecursiveBody", "Job", (), 202),
     Route("POST", _M + "/databases/{database}/documents:update-by-query", jobs.update_by_query, _ADMIN, "Update every document of a query, as a job; not atomic", "UpdateByQueryBody", "Job", (), 202),
     Route("GET", _M + "/databases/{database}/documents:history", history.list_versions, _ADMIN, "List the versions of a document, newest first", None, "VersionList", ("path", "page_size", "page_token")),

@@ -6,23 +6,31 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from baas.http.answers import Answer, StreamAnswer, json_answer
 from baas.http.requests import Request, integer_parameter
-from baas.model.paths import CollectionPath
+from baas.model.paths import CollectionPath, DocumentPath
 from baas.services import transfer
 
-_EXPORT = frozenset({"collection"})
+_EXPORT = frozenset({"collection", "version", "after", "end"})
+_VERSION_MAX = 2**63 - 1
 _IMPORT = frozenset({"skip_lines"})
 
 
 async def export_documents(request: Request) -> StreamAnswer:
-    collection = request.query(_EXPORT).get("collection")
+    query = request.query(_EXPORT)
+    collection, after = query.get("collection"), query.get("after")
+    version = integer_parameter(query, "version", -1, minimum=0, maximum=_VERSION_MAX)
     request.database = request.params["database"]
-    chunks = await transfer.export_documents(
+    export = await transfer.export_documents(
         request.context,
         request.caller,
         request.database_name,
         collection=None if collection is None else CollectionPath.parse(collection),
+        version=None if version < 0 else version,
+        after=None if after is None else DocumentPath.parse(after),
+        has_end=query.get("end") == "true",
     )
-    return StreamAnswer(_generator(chunks))
+    answer = StreamAnswer(_generator(export.chunks))
+    answer.headers.append((b"x-baas-version", b"%d" % export.version))
+    return answer
 
 
 async def import_documents(request: Request) -> Answer:

@@ -2,14 +2,17 @@
 
 One document per line: {"path": "users/ada", "fields": {…}, "create_time": "…", "update_time": "…"},
 in path order, fields in native JSON. The times are for people; an import gives documents new ones.
+A last line may tell what was before it, {"end": {"documents": 2, "sha256": "…", "version": 17}}:
+who has it knows that nothing is missing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import IO, Any
@@ -18,6 +21,7 @@ import orjson
 
 from baas.clock import milliseconds_only
 from baas.database.database import Database
+from baas.database.log import check_resumable
 from baas.database.names import DatabaseName
 from baas.database.scan import scan_documents
 from baas.database.transaction import Transaction
@@ -36,6 +40,7 @@ from baas.services.schema_guard import check_schemas, prepare
 LINE_BYTES_MAX = 16 * 1024 * 1024  # a document at its limit, with every character escaped
 CHUNK_BYTES_MAX = 4 * 1024 * 1024
 _MEMBERS = frozenset({"path", "fields", "create_time", "update_time"})
+END_LINE = b'{"end":'
 _READ_BYTES = 256 * 1024
 
 
@@ -48,9 +53,16 @@ async def export_documents(
     name: DatabaseName,
     *,
     collection: CollectionPath | None = None,
-) -> AsyncIterator[bytes]:
+    version: int | None = None,
+    after: DocumentPath | None = None,
+    has_end: bool = False,
+) -> Export:
     """Every document of one instant, in chunks of whole lines; of one collection with everything
-    below it if `collection` is given.
+    below it if `collection` is given. `has_end`: with the line that tells what was before it.
+
+    An export that was cut off goes on with the `version` of the first try, behind its last whole
+    line: `after`. Raises ResumeTokenExpired for a version that history does not reach back to; in
+    place of the first chunk OutOfRange (`TooFarBack`) if too much was changed since.
 
     The snapshot is read at full speed into a temporary file from which the chunks come, so that a
     slow reader holds no snapshot (and with it the write-ahead log) open. Memory is constant.
@@ -59,13 +71,32 @@ async def export_documents(
     check_is_admin(caller)
     await context.projects.check_database(name)
     database = await context.databases.open(name)
-    return _export(database, collection)
+    await database.catch_up()
+    asked = database.version if version is None else version
+    if asked > database.version:
+        raise InvalidArgument(
+            f"version {asked} is none of this database yet", reason="InvalidVersion"
+        )
+    oldest = await database.read_oldest_version()
+    check_resumable(asked, oldest)
+    batches = scan_documents(database, collection, version=asked, after=after)
+    return Export(asked, _export(batches, asked if has_end else None))
 
 
-async def _export(database: Database, collection: CollectionPath | None) -> AsyncIterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is exported, and as of which version."""
+
+    version: int
+    chunks: AsyncIterator[bytes]
+
+
+async def _export(
+    batches: AsyncGenerator[list[StoredDocument]], version: int | None
+) -> AsyncIterator[bytes]:
     with tempfile.TemporaryFile(prefix="baas-export-") as file:
         spool = _Spool(file)
-        writer = asyncio.create_task(_fill(spool, database, collection))
+        writer = asyncio.create_task(_fill(spool, batches, version))
         try:
             async for chunk in spool.read():
                 yield chunk
@@ -75,11 +106,20 @@ async def _export(database: Database, collection: CollectionPath | None) -> Asyn
             await asyncio.gather(writer, return_exceptions=True)
 
 
-async def _fill(spool: _Spool, database: Database, collection: CollectionPath | None) -> None:
+async def _fill(
+    spool: _Spool, batches: AsyncGenerator[list[StoredDocument]], version: int | None
+) -> None:
+    count, digest = 0, hashlib.sha256()
     try:
-        async with aclosing(scan_documents(database, collection)) as batches:
+        async with aclosing(batches):
             async for documents in batches:
-                await spool.write(b"".join(map(_encode_line, documents)))
+                lines = b"".join(map(_encode_line, documents))
+                count += len(documents)
+                digest.update(lines)
+                await spool.write(lines)
+        if version is not None:
+            end = {"documents": count, "sha256": digest.hexdigest(), "version": version}
+            await spool.write(orjson.dumps({"end": end}) + b"\n")
     finally:
         spool.end()
 
@@ -194,6 +234,9 @@ class _Import:
         self._database = database
         self._skip_lines = skip_lines
         self._progress = progress
+        self._digest = hashlib.sha256()
+        self._seen = 0
+        self._is_ended = False
         self._number = 0  # of the line that is looked at; the first is 1
         self._is_reading = False
         self._writes: list[Write] = []
@@ -202,9 +245,20 @@ class _Import:
     async def take(self, line: bytes) -> None:
         self._number += 1
         line = line.strip()
-        if self._number <= self._skip_lines or not line:
+        if not line:
+            return
+        if line.startswith(END_LINE):
+            self._is_reading = True
+            self._check_end(line)
+            self._is_reading = False
+            return
+        self._seen += 1
+        self._digest.update(line + b"\n")
+        if self._number <= self._skip_lines:
             return
         self._is_reading = True
+        if self._is_ended:
+            raise InvalidValue("comes after the line that ends the file")
         path, fields = _decode_line(line)
         check_document(path, fields, self._limits)
         self._is_reading = False
@@ -214,6 +268,14 @@ class _Import:
         self._bytes += len(line)
         if len(self._writes) >= self._limits.commit_writes_max:
             await self.commit()
+
+    def _check_end(self, line: bytes) -> None:
+        self._is_ended = True
+        if not is_end_of(line, self._seen, self._digest.hexdigest()):
+            raise InvalidValue(
+                f"says that other lines than these {self._seen} are before it: some were lost, or "
+                "changed"
+            )
 
     async def commit(self) -> None:
         """Commits what has been taken."""
@@ -252,6 +314,15 @@ class _Import:
         self._bytes = 0
         if self._progress is not None:
             self._progress(self.result)
+
+
+def is_end_of(line: bytes, documents: int, sha256: str) -> bool:
+    """Whether the last line of an export is that of so many lines with this checksum."""
+    try:
+        end = orjson.loads(line)["end"]
+        return bool((end["documents"], end["sha256"]) == (documents, sha256))
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _decode_line(line: bytes) -> tuple[DocumentPath, Fields]:

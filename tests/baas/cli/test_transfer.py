@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from baas.cli import transfer
+from baas.cli.client import Client
+from baas.cli.failures import UNREACHABLE, CommandFailed
 from tests.baas.cli.conftest import Command
 
 
@@ -29,8 +34,9 @@ def test_there_and_back(baas: Command, tmp_path: Path) -> None:
     assert baas("import", str(source), "-p", "chat").out == "imported 1234 documents\n"
     outcome = baas("export", str(target), "-p", "chat")
     assert outcome.out == f"exported 1234 documents to {target}\n"
-    found = [json.loads(line) for line in target.read_bytes().splitlines()]
+    *found, end = [json.loads(line) for line in target.read_bytes().splitlines()]
     assert [one["fields"]["n"] for one in found] == list(range(1_234))
+    assert end["end"]["documents"] == 1_234
     # What was exported can be imported.
     assert baas("import", str(target), "-p", "chat").out == "imported 1234 documents\n"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
@@ -43,9 +49,9 @@ def test_through_pipes(baas: Command) -> None:
     text = lines(10).rstrip(b"\n")  # without a newline at the end
     assert baas("import", "-", "-p", "chat", stdin=text).out == "imported 10 documents\n"
     outcome = baas("export", "-", "-p", "chat", "--collection", "a")
-    assert len(outcome.out.splitlines()) == 10
+    assert len(outcome.out.splitlines()) == 11
     assert outcome.err == "exported 10 documents\n"
-    assert baas("export", "-", "-p", "chat", "--collection", "b").out == ""
+    assert baas("export", "-", "-p", "chat", "--collection", "b").out.startswith('{"end":')
 
 
 def test_an_export_replaces_nothing_unless_told(baas: Command, tmp_path: Path) -> None:
@@ -56,7 +62,7 @@ def test_an_export_replaces_nothing_unless_told(baas: Command, tmp_path: Path) -
     assert baas("export", str(file), "-p", "nowhere", "--force").code == 1
     assert file.read_text(encoding="utf-8") == "mine"
     assert baas("export", str(file), "-p", "chat", "--force").code == 0
-    assert file.read_bytes() == b""
+    assert file.read_bytes().startswith(b'{"end":{"documents":0,')
 
 
 def test_a_bad_line_is_named_by_its_place_in_the_file(
@@ -72,12 +78,12 @@ def test_a_bad_line_is_named_by_its_place_in_the_file(
     committed = int(outcome.err.rstrip().rstrip(")").rsplit(" ", 1)[1])
     assert 0 < committed <= 2_000
     exported = baas("export", "-", "-p", "chat").out.splitlines()
-    assert len(exported) == committed
+    assert len(exported) == committed + 1
 
     file.write_bytes(text.replace(b"broken\n", b""))
     outcome = baas("import", str(file), "-p", "chat", "--skip-lines", str(committed))
     assert outcome.out == f"imported {3_000 - committed} documents\n"
-    assert len(baas("export", "-", "-p", "chat").out.splitlines()) == 3_000
+    assert len(baas("export", "-", "-p", "chat").out.splitlines()) == 3_001
 
 
 def test_unknown_places(baas: Command) -> None:
@@ -87,3 +93,98 @@ def test_unknown_places(baas: Command) -> None:
         outcome = baas(command, "-", "-p", "chat", "--database", "archive", stdin=lines(1))
         assert outcome.err.startswith("error: project `chat` has no database `archive`")
     assert baas("import", "-", "-p", "chat").out == "imported 0 documents\n"
+
+
+@pytest.mark.parametrize("cut", [1, 700, 20_000])
+def test_an_export_goes_on_as_of_the_same_version(
+    baas: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    source, whole, target = (tmp_path / name for name in ("in", "whole", "out"))
+    source.write_bytes(lines(1_234))
+    baas("import", str(source), "-p", "chat")
+    baas("export", str(whole), "-p", "chat")
+    real = Client.open
+    asked: list[dict[str, str]] = []
+
+    @contextlib.asynccontextmanager
+    async def open_and_lose(self: Client, path: str, **request: Any) -> AsyncIterator[Any]:
+        asked.append(request["params"])
+        async with real(self, path, **request) as answer:
+            yield _Cut(answer, cut * len(asked) if len(asked) < 4 else None)
+
+    monkeypatch.setattr(Client, "open", open_and_lose)
+    monkeypatch.setattr(transfer, "_PAUSE_SECONDS_MAX", 0)
+    assert baas("export", str(target), "-p", "chat").code == 0
+    assert target.read_bytes() == whole.read_bytes()
+    assert len(asked) == 4
+    assert {one.get("version") for one in asked[1:]} == {asked[1]["version"]}
+
+
+class _Cut:
+    """An answer whose connection is lost after so many bytes."""
+
+    def __init__(self, answer: Any, size: int | None) -> None:
+        self.headers = answer.headers
+        self._answer = answer
+        self._size = size
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        passed = 0
+        async for chunk in self._answer.aiter_bytes():
+            for at in range(0, len(chunk), 500):
+                some = chunk[at : at + 500]
+                if self._size is not None and passed + len(some) > self._size:
+                    yield some[: self._size - passed]
+                    raise CommandFailed("the connection was lost", exit_code=UNREACHABLE)
+                passed += len(some)
+                yield some
+
+
+@pytest.mark.parametrize("damage", ["cut", "lost", "changed", "added"])
+def test_a_torn_file_is_refused_before_anything_is_imported(
+    baas: Command, tmp_path: Path, damage: str
+) -> None:
+    source, file = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes(lines(20))
+    baas("import", str(source), "-p", "chat")
+    baas("export", str(file), "-p", "chat")
+    found = file.read_bytes().splitlines(keepends=True)
+    torn = {
+        "cut": [*found[:10], found[10][:15]],
+        "lost": found[:5] + found[6:],
+        "changed": [found[0].replace(b"0", b"1", 1), *found[1:]],
+        "added": [*found, found[0]],
+    }[damage]
+    file.write_bytes(b"".join(torn))
+    baas("project", "create", "other")
+    outcome = baas("import", str(file), "-p", "other")
+    assert outcome.code == 1
+    assert f"line {len(torn)}" in outcome.err
+    assert baas("export", "-", "-p", "other").out.startswith('{"end":{"documents":0,')
+
+
+def test_an_import_that_was_cut_off_goes_on_by_itself(
+    baas: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "BATCH_BYTES", 1_000)
+    monkeypatch.setattr(transfer, "TRIES", 1)
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(lines(500))
+    real = Client.call
+    sent: list[bytes] = []
+
+    async def call_and_lose(self: Client, method: str, path: str, **request: Any) -> Any:
+        if len(sent) == 5:
+            raise CommandFailed("the connection was lost", exit_code=UNREACHABLE)
+        sent.append(request["content"])
+        return await real(self, method, path, **request)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "call", call_and_lose)
+        assert baas("import", str(source), "-p", "chat").code == UNREACHABLE
+    count = sum(one.count(b"\n") for one in sent)
+    outcome = baas("import", str(source), "-p", "chat")
+    assert f"going on behind {count} lines" in outcome.err
+    assert outcome.out == f"imported {500 - count} documents\n"
+    assert len(baas("export", "-", "-p", "chat").out.splitlines()) == 501
+    assert baas("import", str(source), "-p", "chat").out == "imported 500 documents\n"

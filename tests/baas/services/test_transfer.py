@@ -11,12 +11,19 @@ from typing import Any
 import pytest
 
 from baas.database.names import DatabaseName
-from baas.errors import BaasError, InvalidArgument, NotFound, PermissionDenied, QuotaExceeded
+from baas.errors import (
+    BaasError,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    QuotaExceeded,
+    ResumeTokenExpired,
+)
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import FieldFilter, Operator, Query
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, GeoPoint, Reference, Vector
-from baas.model.writes import SetWrite
+from baas.model.writes import DeleteWrite, SetWrite
 from baas.services import projects, transfer
 from baas.services.caller import ANONYMOUS, Caller, CallerKind
 from baas.services.context import Context
@@ -71,8 +78,8 @@ async def exported(
     context: Context, name: DatabaseName = NAME, collection: str | None = None
 ) -> list[dict[str, Any]]:
     parsed = None if collection is None else CollectionPath.parse(collection)
-    chunks = await transfer.export_documents(context, ADMIN, name, collection=parsed)
-    text = b"".join([chunk async for chunk in chunks])
+    export = await transfer.export_documents(context, ADMIN, name, collection=parsed)
+    text = b"".join([chunk async for chunk in export.chunks])
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -140,7 +147,7 @@ async def test_the_servers_own_documents_are_not_exported(context: Context) -> N
 
 async def test_an_export_is_of_one_instant_however_slowly_it_is_read(context: Context) -> None:
     await put(context, {f"a/{n:05}": {"n": 0, "pad": "x" * 500} for n in range(2_000)})
-    chunks = await transfer.export_documents(context, ADMIN, NAME)
+    chunks = (await transfer.export_documents(context, ADMIN, NAME)).chunks
     first = await anext(chunks)
     await put(context, {f"a/{n:05}": {"n": 1} for n in range(2_000)} | {"b/1": {}})
     text = first + b"".join([chunk async for chunk in chunks])
@@ -149,9 +156,48 @@ async def test_an_export_is_of_one_instant_however_slowly_it_is_read(context: Co
     assert {one["fields"]["n"] for one in lines} == {0}
 
 
+async def test_an_export_goes_on_as_of_its_version_whatever_is_written_since(
+    context: Context,
+) -> None:
+    await put(context, {f"a/{n:04}": {"n": n} for n in range(1_200)})
+    first = await transfer.export_documents(context, ADMIN, NAME)
+    before = b"".join([chunk async for chunk in first.chunks]).splitlines(keepends=True)
+    await put(context, {f"a/{n:04}": {"n": -1} for n in range(0, 1_200, 3)})
+    await put(context, {"a/new": {}, "0/first": {}, "z/last": {}})
+    database = await context.databases.open(NAME)
+    gone = [DeleteWrite(DocumentPath.parse(f"a/{n:04}")) for n in range(0, 1_200, 7)]
+    await database.run_transaction(
+        lambda transaction: transaction.write(gone),
+        request_time=Timestamp(context.clock.now_microseconds()),
+    )
+    for at in (0, 1, 700, 1_199, 1_200):
+        after = DocumentPath.parse(json.loads(before[at - 1])["path"]) if at else None
+        again = await transfer.export_documents(
+            context, ADMIN, NAME, version=first.version, after=after, has_end=True
+        )
+        *rest, end = b"".join([chunk async for chunk in again.chunks]).splitlines(keepends=True)
+        assert rest == before[at:]
+        assert json.loads(end)["end"]["documents"] == len(rest)
+    with pytest.raises(InvalidArgument):
+        await transfer.export_documents(context, ADMIN, NAME, version=2**60)
+    oldest = await database.read_oldest_version()
+    with pytest.raises(ResumeTokenExpired):
+        await transfer.export_documents(context, ADMIN, NAME, version=oldest - 1)
+
+
+async def test_the_end_of_an_export_is_held_against_what_was_before_it(context: Context) -> None:
+    await put(context, {f"a/{n}": {"n": n} for n in range(5)})
+    export = await transfer.export_documents(context, ADMIN, NAME, has_end=True)
+    lines = b"".join([chunk async for chunk in export.chunks]).splitlines()
+    assert await imported(context, lines, ARCHIVE) == ImportResult(5, 6)
+    for torn in (lines[1:], [*lines, lines[0]], [lines[1], lines[0], *lines[2:]]):
+        error = await error_of(context, torn)
+        assert (error.reason, (error.details or {})["line"]) == ("InvalidLine", len(torn))
+
+
 async def test_an_export_that_nobody_reads_on_holds_nothing(context: Context) -> None:
     await put(context, {f"a/{n:05}": {"pad": "x" * 500} for n in range(2_000)})
-    chunks = await transfer.export_documents(context, ADMIN, NAME)
+    chunks = (await transfer.export_documents(context, ADMIN, NAME)).chunks
     await anext(chunks)
     await chunks.aclose()  # type: ignore[attr-defined]
     assert not (await context.databases.open(NAME)).is_in_use
