@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -22,6 +23,7 @@ from baas.cli.options import (
 from baas.cli.output import note, print_json, print_table
 
 _TOLD = 20
+_PAUSE_SECONDS = 0.2
 _sources = click.argument(
     "sources",
     metavar="FILE_OR_FOLDER...",
@@ -117,11 +119,13 @@ def check_schemas(
                 for one in page["found"]:
                     click.echo(_describe(one))
             token = page.get("next_page_token")
-            if token is None and not page["waiting"]:
+            if page["waiting"]:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            if token is None:
                 return
-            if token is not None:
-                body["page_token"] = token
-                note(f"{checked} documents checked, {failed} do not fit; --resume {token}")
+            body["page_token"] = token
+            note(f"{checked} documents checked, {failed} do not fit; --resume {token}")
 
     run(target, work)
     if as_json:

@@ -68,18 +68,20 @@ async def prepare(context: Context, database: Database) -> None:
     if schemas is None:
         schemas = await context.projects.schemas.get(database.name.project)
     if schemas.unique:
-        await make_indexes(database, schemas.unique)
+        with suppress(QuotaExceeded):  # slow is better than down
+            await make_indexes(database, schemas.unique)
 
 
 async def make_indexes(database: Database, unique: Iterable[UniqueFields]) -> bool:
     """Has the indexes made that these need, and waits a few seconds for them; whether all are
     complete. Without one, a look-up reads the whole collection. As any that is made on demand, it
-    is dropped when nobody has used it for long, and made again."""
+    is dropped when nobody has used it for long, and made again. Raises QuotaExceeded
+    (`TooManyIndexes`)."""
     missing = []
     for one in unique:
         definition = index_of(one)
         if database.indexes.find(definition) is None:
-            with suppress(AlreadyExists, QuotaExceeded):
+            with suppress(AlreadyExists):  # another node was first
                 await database.index_keeper.build(definition, pinned=False)
         if not _is_ready(database, definition):
             missing.append(definition)

@@ -32,6 +32,7 @@ CHECK_PAGE_MAX = 1_000
 CHECK_BYTES_MAX = 8 * 1024 * 1024
 FOUND_MAX = 100  # documents told of with what is wrong; others are counted
 _SLICE = 100
+_PAUSE_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -76,7 +77,8 @@ async def deploy_schemas(
     Unless `allow_existing`, what is stored is checked first, as far as schemas are new.
 
     Raises SchemaRejected, FailedPrecondition (`ReleaseChanged`; `ExistingViolations`, with the
-    first documents in `details["found"]`; `CheckTooLong`), NotFound. Nothing changes then. A write
+    first documents in `details["found"]`; `CheckTooLong`), QuotaExceeded (`TooManyIndexes`),
+    NotFound. Nothing changes then. A write
     that is under way meanwhile may still be taken: on this node until this returns, on others for
     two seconds; check afterwards where that matters.
     """
@@ -132,7 +134,9 @@ async def _check_all(
                         details={"database": name.database, "found": page.found[:20]},
                     )
                 token = page.next_page_token
-                if token is None and not page.is_waiting:
+                if page.is_waiting:
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                elif token is None:
                     return
     except TimeoutError:
         raise FailedPrecondition(

@@ -20,6 +20,7 @@ from baas.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    QuotaExceeded,
 )
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.values import Fields
@@ -293,6 +294,40 @@ async def test_a_look_up_costs_one_entry(shared: World, room: str) -> None:
         explained = snapshot.explain(query, returned=1, seconds=0)
     assert explained.missing == ()
     assert (explained.entries_scanned, explained.documents_read) == (1, 1)
+
+
+async def test_without_room_for_an_index(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment says so; what is in force still holds, slowly."""
+    wanted = {"x-collection": room, "x-unique": [["k"]]}
+    database = await database_of(shared)
+    builder = database.index_keeper._builder
+    await deploy(shared)
+    with monkeypatch.context() as patch:
+        patch.setattr(builder, "collection_indexes_max", 0)
+        with pytest.raises(QuotaExceeded) as caught:
+            await deploy(shared, wanted)
+        assert caught.value.reason == "TooManyIndexes"
+        await deploy(shared, wanted, allow_existing=True)
+        await write(shared, put(f"{room}/a", k=1))
+        await taken(shared, put(f"{room}/b", k=1))
+
+
+async def test_fields_together_and_groups_use_their_index(shared: World, room: str) -> None:
+    pattern = f"{{path=**}}/{room}"
+    await deploy(shared, {"x-collection": pattern, "x-unique": [["z", "a.b"]]})
+    await write(shared, *[put(f"x/{n}/{room}/d", z=n, a={"b": 1}) for n in range(50)])
+    await (await database_of(shared)).index_keeper.wait()
+    (unique,) = (await shared.context.projects.schemas.get("demo")).unique
+    query = unique.query(at(f"x/y/{room}/new"), {"z": 7, "a": {"b": 1}}, 2)
+    async with (await database_of(shared)).snapshot() as snapshot:
+        snapshot.meter()
+        found = await snapshot.run_query(query)
+        explained = snapshot.explain(query, returned=1, seconds=0)
+    assert [str(one.path) for one in found.documents] == [f"x/7/{room}/d"]
+    assert explained.missing == ()
+    assert explained.entries_scanned == 1
 
 
 # What is stored
