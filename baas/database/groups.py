@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from baas.database.equal_reads import ChangesMade, QueriesRead
 from baas.database.failures import as_baas_error
 from baas.database.indexes import Indexes
 from baas.database.log import RecentCommits
@@ -26,7 +27,7 @@ from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import Cancelled, TransactionConflict
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, matches
+from baas.model.queries import Query
 from baas.storage.engine import (
     Change,
     CommitRecord,
@@ -88,13 +89,12 @@ class Group:
     answered: list[tuple[Attempt, CommitResult[Any] | BaseException]] = field(default_factory=list)
     images: dict[Segments, StoredDocument | None] = field(default_factory=dict)
     request_ids: set[str] = field(default_factory=set)
+    changes_made: ChangesMade = field(default_factory=ChangesMade)
     bytes: int = 0
     snapshot: ReadSnapshot | None = None  # of `version`, where others may commit meanwhile
 
     def touches(self, query: Query) -> bool:
-        return any(
-            touches_query(query, change) for record in self.records for change in record.changes
-        )
+        return self.changes_made.touch(query)
 
     def overlaps(self, transaction: Transaction) -> bool:
         """Whether anything that the transaction read is changed by the group so far."""
@@ -140,6 +140,7 @@ class Group:
                 self.bytes += len(change.new.data)
         if request_id is not None:
             self.request_ids.add(request_id)
+        self.changes_made.add(changes)
         self.records.append(CommitRecord(version, changes, request_id, response))
         self.committed.append(
             (attempt, CommitResult(version, results, attempt.value, memo=attempt.transaction.memo))
@@ -200,12 +201,6 @@ class GroupView:
         return await self._head.run_query(query)
 
 
-def touches_query(query: Query, change: Change) -> bool:
-    """Whether a change may alter the query's answer: the document matches before or after."""
-    old, new = change.old, change.new
-    return (old is not None and matches(query, old)) or (new is not None and matches(query, new))
-
-
 def is_stale(attempt: Attempt, group: Group, recent: RecentCommits, version: int) -> bool:
     """Whether anything that the transaction read was changed since, up to `version`, or by the
     group."""
@@ -219,10 +214,11 @@ def is_stale(attempt: Attempt, group: Group, recent: RecentCommits, version: int
         for segments in transaction.read_set:
             if recent.changed_at(segments) > read_at:
                 return True
-        for query in transaction.queries:
+        if transaction.queries:
+            queries = QueriesRead(transaction.queries)
             for event in recent.since(read_at):
                 for change in event.changes:
-                    if touches_query(query, change):
+                    if queries.touched_by(change):
                         return True
     return group.overlaps(transaction)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from baas.database import executor, groups
+from baas.database import equal_reads, executor
 from baas.database.committer import Committer
 from baas.database.indexes import Index, Indexes
 from baas.database.listeners import Listeners
@@ -102,7 +103,13 @@ def _forget_the_new_image(patch: pytest.MonkeyPatch) -> None:
     def touches(query: Query, change: Change) -> bool:
         return change.old is not None and matches(query, change.old)
 
-    patch.setattr(groups, "touches_query", touches)
+    values = equal_reads.touched_values
+    patch.setattr(equal_reads, "touches_query", touches)
+    patch.setattr(
+        equal_reads,
+        "touched_values",
+        lambda shape, change: values(shape, replace(change, new=None)),
+    )
 
 
 def _select_nothing(patch: pytest.MonkeyPatch) -> None:
