@@ -38,11 +38,11 @@ def queries(draw: Any) -> Query:
 @st.composite
 def changes(draw: Any) -> Change:
     path = DocumentPath.parse(draw(PLACES))
-    images = [
+    old, new = (
         None if fields is None else StoredDocument(path, encode_fields(fields), 1, 1, fields)
         for fields in (draw(st.none() | FIELDS), draw(st.none() | FIELDS))
-    ]
-    return Change(keys.document_key(path), path, *images)
+    )
+    return Change(keys.document_key(path), path, old, new)
 
 
 @given(asked=st.lists(queries(), max_size=4), made=st.lists(changes(), max_size=4))
