@@ -150,7 +150,8 @@ def test_a_narrow_screen_shows_one_pane_at_a_time(open_console: NewPage, project
     expect(page.get_by_role("button", name="Edit name")).to_be_visible()
     page.get_by_role("button", name="Close document").click()
     expect(page.get_by_role("link", name="bern")).to_be_visible()
-    for address in ("rules", "users", "settings"):
+    pages = ("query", "indexes", "schemas", "jobs", "rules", "users", "backups", "settings")
+    for address in pages:
         page.get_by_role("button", name="Open navigation").click()
         page.get_by_role("dialog").get_by_role("link", name=address.title()).click()
         expect(page.get_by_role("heading", name=address.title(), exact=True)).to_be_visible()

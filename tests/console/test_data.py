@@ -272,9 +272,9 @@ def test_documents_are_created_duplicated_and_deleted(
     expect(page.get_by_role("navigation", name="Subcollections")).to_contain_text("notes")
 
     page.get_by_role("button", name="Document actions").click()
-    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("menuitem", name="Delete…").click()
     page.get_by_role("button", name="Delete document").click()
-    expect(page.get_by_text("ada is deleted")).to_be_visible()
+    expect(page.get_by_text("ada is deleted", exact=True)).to_be_visible()
     gone = operator.get(f"/projects/{project}/documents/users/ada")
     assert gone.status_code == 404
 

@@ -105,7 +105,10 @@ export interface BackupPage {
 export async function listBackups(pageToken: string | null, size: number): Promise<BackupPage> {
   const token = pageToken === null ? "" : `&page_token=${enc(pageToken)}`;
   const tree = await call("GET", `/admin/backups?page_size=${size}${token}`);
-  return { backups: list(tree.backups).map(decodeBackup), nextPageToken: text(tree.next_page_token) };
+  return {
+    backups: list(tree.backups).map(decodeBackup),
+    nextPageToken: text(tree.next_page_token),
+  };
 }
 
 /** Of one project, or with null of the whole server. */

@@ -21,7 +21,9 @@ export async function setDocument(
   const precondition: JsonObject =
     updateTime === null ? { exists: false } : { update_time: updateTime };
   const body = { fields: encodeFields(fields), precondition };
-  const answer = await call("PUT", `${documentsBase(project, database)}/${urlPath(path)}`, { body });
+  const answer = await call("PUT", `${documentsBase(project, database)}/${urlPath(path)}`, {
+    body,
+  });
   return String(answer.update_time);
 }
 

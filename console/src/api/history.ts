@@ -91,11 +91,7 @@ export async function planRestore(
   };
 }
 
-export async function restore(
-  project: string,
-  database: string,
-  wish: RestoreWish,
-): Promise<Job> {
+export async function restore(project: string, database: string, wish: RestoreWish): Promise<Job> {
   return decodeJob(await call("POST", `${base(project, database)}:restore`, { body: { ...wish } }));
 }
 

@@ -58,7 +58,13 @@ function decodeExplained(tree: JsonObject): Explained {
   return {
     scans: list(tree.scans).map((scan) => ({
       kind: String(scan.kind),
-      index: scan.index == null ? null : { ...decodeDefinition(scan.index as JsonObject), id: String((scan.index as JsonObject).id) },
+      index:
+        scan.index == null
+          ? null
+          : {
+              ...decodeDefinition(scan.index as JsonObject),
+              id: String((scan.index as JsonObject).id),
+            },
       ranges: Number(scan.ranges),
       direction: String(scan.direction),
       exact: scan.exact === true,

@@ -15,7 +15,14 @@ interface FormProps {
   onClose: () => void;
 }
 
-function FormDialog({ title, action, disabled, children, onSubmit, onClose }: FormProps): ReactNode {
+function FormDialog({
+  title,
+  action,
+  disabled,
+  children,
+  onSubmit,
+  onClose,
+}: FormProps): ReactNode {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
 

@@ -135,7 +135,9 @@ function FilterRow({
         <NativeSelect
           aria-label="Operator"
           value={filter.op}
-          onChange={(event) => onChange(withOperator(filter, event.currentTarget.value as Operator))}
+          onChange={(event) =>
+            onChange(withOperator(filter, event.currentTarget.value as Operator))
+          }
           data={[...OPERATORS]}
         />
         <IconAction label={`Remove filter on ${filter.field || "a field"}`} onClick={onRemove}>

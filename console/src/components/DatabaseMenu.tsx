@@ -29,11 +29,7 @@ export function DatabaseMenu({
       </Menu.Target>
       <Menu.Dropdown>
         {known.map((item) => (
-          <Menu.Item
-            key={item}
-            className="mono"
-            onClick={() => navigate(hashOf(item))}
-          >
+          <Menu.Item key={item} className="mono" onClick={() => navigate(hashOf(item))}>
             {item}
           </Menu.Item>
         ))}

@@ -81,7 +81,9 @@ function Editor({
   const [draft, setDraft] = useState<Draft>(() => draftOf(live?.fields ?? NONE));
   const [fresh, setFresh] = useState<ReadonlySet<string>>(new Set());
   const [busy, setBusy] = useState(false);
-  const [dialog, setDialog] = useState<"delete" | "recursive" | "duplicate" | "subcollection" | null>(null);
+  const [dialog, setDialog] = useState<
+    "delete" | "recursive" | "duplicate" | "subcollection" | null
+  >(null);
   const [conflicts, setConflicts] = useState<readonly string[]>([]);
   const baseFields = base?.fields ?? NONE;
   const dirty = isDirty(draft, baseFields);
@@ -200,7 +202,9 @@ function Editor({
             <Menu.Item
               leftSection={<IconShieldCheck size={15} />}
               onClick={() =>
-                navigate(rulesHash(project, "editor", { tried: { database, path: path.join("/") } }))
+                navigate(
+                  rulesHash(project, "editor", { tried: { database, path: path.join("/") } }),
+                )
               }
             >
               Try the rules on it
@@ -408,8 +412,8 @@ function DeleteDialog({
       onClose={onClose}
     >
       <p>
-        <code>{path}</code> is deleted for every app at once. Its subcollections stay. Its
-        history keeps it for a while.
+        <code>{path}</code> is deleted for every app at once. Its subcollections stay. Its history
+        keeps it for a while.
       </p>
     </Confirm>
   );

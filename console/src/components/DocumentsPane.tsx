@@ -192,7 +192,11 @@ export function DocumentsPane({
             {shownText(start?.before ?? 0, shown.length, total)}
           </span>
           {start !== null && (
-            <Button size="compact-sm" variant="default" onClick={() => moveTo(starts.slice(0, -1), SHOWN_MAX)}>
+            <Button
+              size="compact-sm"
+              variant="default"
+              onClick={() => moveTo(starts.slice(0, -1), SHOWN_MAX)}
+            >
               Previous
             </Button>
           )}

@@ -58,7 +58,10 @@ export function RestoreDialog({
   }
 
   return (
-    <Dialog onClose={onClose} title={`Restore ${isCollection(path) ? "a collection" : "a document"}`}>
+    <Dialog
+      onClose={onClose}
+      title={`Restore ${isCollection(path) ? "a collection" : "a document"}`}
+    >
       <form className="stack" onSubmit={submit}>
         <p>
           <code className="breaks">{path.join("/")}</code> gets back what it held then: what was
@@ -133,6 +136,7 @@ function PlanText({ plan }: { plan: RestorePlan }): ReactNode {
         {plan.erased > 0 && ` ${many(plan.erased)} were erased and cannot come back.`}
       </p>
       {plan.changes.length > 0 && (
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by keyboard.
         <ul className="plan" tabIndex={0} aria-label="Changes">
           {plan.changes.map((one) => (
             <li key={one.path}>

@@ -5,12 +5,7 @@ import { unifiedMergeView } from "@codemirror/merge";
 import { Button, Checkbox, TextInput } from "@mantine/core";
 import { type FormEvent, type ReactNode, useMemo, useState } from "react";
 import { isReason, messageOf } from "../api/client";
-import {
-  deploySchemas,
-  getSchemas,
-  type SchemaRelease,
-  violationsOf,
-} from "../api/schemas";
+import { deploySchemas, getSchemas, type SchemaRelease, violationsOf } from "../api/schemas";
 import { type Json, writeJson } from "../model/json";
 import { CodeEditor } from "./CodeEditor";
 import { Dialog } from "./Dialog";
@@ -123,11 +118,7 @@ export function SchemaDeploy({
               Compare with what is in force
             </Button>
           )}
-          <Button
-            type="submit"
-            loading={busy}
-            disabled={isStale || (found !== null && !accepted)}
-          >
+          <Button type="submit" loading={busy} disabled={isStale || (found !== null && !accepted)}>
             Deploy
           </Button>
         </div>

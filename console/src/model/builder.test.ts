@@ -25,7 +25,11 @@ const ASKED: Asked = {
         { field: "a.`b c`", op: "==", value: { $int: "9007199254740993" } },
         {
           or: [
-            { field: "x", op: "in", value: [1, { $double: 1 }, { $timestamp: "2026-11-22T17:00:00.000000Z" }] },
+            {
+              field: "x",
+              op: "in",
+              value: [1, { $double: 1 }, { $timestamp: "2026-11-22T17:00:00.000000Z" }],
+            },
             { field: "y", op: ">", value: { $geo: [48.2, 16.4] } },
             { field: "z", op: "==", value: null },
           ],
@@ -68,14 +72,23 @@ describe("the query builder", () => {
       },
       aggregates: [{ op: "median" }],
     });
-    expect(draft).toEqual({ ...EMPTY_QUERY, where: { kind: "and", items: [{ kind: "or", items: [] }] } });
+    expect(draft).toEqual({
+      ...EMPTY_QUERY,
+      where: { kind: "and", items: [{ kind: "or", items: [] }] },
+    });
   });
 
   test.each([
     [{ ...EMPTY_QUERY }, "Name a collection"],
     [{ ...EMPTY_QUERY, collection: "c", limit: "0" }, "The limit must be"],
-    [{ ...EMPTY_QUERY, collection: "c", orders: [{ field: " ", direction: "asc" as const }] }, "each order"],
-    [{ ...EMPTY_QUERY, collection: "c", aggregates: [{ op: "sum" as const, field: "" }] }, "each sum"],
+    [
+      { ...EMPTY_QUERY, collection: "c", orders: [{ field: " ", direction: "asc" as const }] },
+      "each order",
+    ],
+    [
+      { ...EMPTY_QUERY, collection: "c", aggregates: [{ op: "sum" as const, field: "" }] },
+      "each sum",
+    ],
     [
       {
         ...EMPTY_QUERY,
@@ -95,7 +108,10 @@ describe("the query builder", () => {
     const filter = { ...EMPTY_FILTER, field: "a", text: "x" };
     const where = {
       kind: "and" as const,
-      items: [{ kind: "or" as const, items: [filter] }, { kind: "or" as const, items: [] }],
+      items: [
+        { kind: "or" as const, items: [filter] },
+        { kind: "or" as const, items: [] },
+      ],
     };
     expect(encodeDraft({ ...EMPTY_QUERY, collection: "/c/", where }).query).toEqual({
       collection: "c",
@@ -106,8 +122,12 @@ describe("the query builder", () => {
   test("an operator brings a value that fits it", () => {
     const filter = { ...EMPTY_FILTER, text: "x" };
     expect(withOperator(filter, "in")).toMatchObject({ type: "array", text: "[]" });
-    expect(withOperator({ ...filter, type: "array", text: "[1]" }, "in")).toMatchObject({ text: "[1]" });
-    expect(withOperator({ ...filter, op: "in", type: "array" }, "==")).toMatchObject({ type: "string" });
+    expect(withOperator({ ...filter, type: "array", text: "[1]" }, "in")).toMatchObject({
+      text: "[1]",
+    });
+    expect(withOperator({ ...filter, op: "in", type: "array" }, "==")).toMatchObject({
+      type: "string",
+    });
     expect(withOperator(filter, "!=")).toMatchObject({ text: "x" });
   });
 

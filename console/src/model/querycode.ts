@@ -41,8 +41,7 @@ export function pythonOf(asked: Asked, place: Place): string {
   const names = new Set<string>(["Client"]);
   const modules = new Set<string>();
   const chain = chainOf(asked, names, modules);
-  const database =
-    place.database === "(default)" ? "" : `, database=${literal(place.database)}`;
+  const database = place.database === "(default)" ? "" : `, database=${literal(place.database)}`;
   const made = `Client(\n    ${literal(place.url)}, project=${literal(place.project)}${database}, api_key=os.environ["${KEY}"]\n)`;
   const isNumbers = asked.aggregates.length > 0;
   const use = isNumbers
@@ -89,7 +88,7 @@ function filterOf(tree: JsonObject, names: Set<string>, modules: Set<string>): s
       return `${name}([${items.join(", ")}])`;
     }
   names.add("FieldFilter");
-  const value = valueOf(decodeValue(tree.value as Json), names, modules);
+  const value = pythonValue(decodeValue(tree.value as Json), names, modules);
   return `FieldFilter(${literal(String(tree.field))}, ${literal(String(tree.op))}, ${value})`;
 }
 
@@ -98,8 +97,8 @@ function literal(text: string): string {
   return JSON.stringify(text);
 }
 
-function valueOf(value: Value, names: Set<string>, modules: Set<string>): string {
-  const inner = (item: Value) => valueOf(item, names, modules);
+function pythonValue(value: Value, names: Set<string>, modules: Set<string>): string {
+  const inner = (item: Value) => pythonValue(item, names, modules);
   switch (value.kind) {
     case "null":
       return "None";

@@ -10,7 +10,13 @@ export type Route =
   | { page: "projects" }
   | { page: "setup" }
   | { page: "data"; project: string; database: string; path: Segments; view: View }
-  | { page: "files"; project: string; bucket: string | null; folder: Segments; object: string | null }
+  | {
+      page: "files";
+      project: string;
+      bucket: string | null;
+      folder: Segments;
+      object: string | null;
+    }
   | RulesRoute
   | { page: "query"; project: string; database: string; asked: Asked | null }
   | { page: "indexes"; project: string; database: string }
@@ -116,7 +122,8 @@ function rulesRoute(
   if (found === undefined || rest.length > 0) return null;
   if (release !== null && found !== "history") return null;
   const denials = { ...ANY_DENIAL };
-  for (const [name, parameter] of DENIAL_PARAMETERS) denials[name] = parameters.get(parameter) ?? "";
+  for (const [name, parameter] of DENIAL_PARAMETERS)
+    denials[name] = parameters.get(parameter) ?? "";
   const path = parameters.get("try");
   const database = parameters.get("database") ?? DEFAULT_DATABASE;
   const tried = path === null || found !== "editor" ? null : { database, path };

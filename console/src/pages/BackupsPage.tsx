@@ -70,7 +70,10 @@ export function BackupsPage({ project }: { project: string }): ReactNode {
     if (data === undefined) return;
     await act("More backups could not be loaded", async () => {
       const next = await listBackups(data.page.nextPageToken, PAGE);
-      loaded.setData({ ...data, page: { ...next, backups: [...data.page.backups, ...next.backups] } });
+      loaded.setData({
+        ...data,
+        page: { ...next, backups: [...data.page.backups, ...next.backups] },
+      });
     });
   }
 
@@ -179,9 +182,7 @@ function Schedules({
             <span className="grow breaks">
               <strong>{one.project ?? "The whole server"}</strong> {everyText(one.everySeconds)};
               kept: the last {one.keepLast}, {one.keepDaily} daily, {one.keepWeekly} weekly
-              {one.ended !== null && (
-                <span className="muted"> · last {shortTime(one.ended)}</span>
-              )}
+              {one.ended !== null && <span className="muted"> · last {shortTime(one.ended)}</span>}
               {one.error !== null && <p className="error-text">{one.error}</p>}
             </span>
             <IconAction
@@ -243,7 +244,8 @@ function TaskCard({
     <article className="job" aria-label={name}>
       <div className="row">
         <h3 className="grow breaks">
-          {name} <code>{task.project ?? (task.kind === "backup" ? "everything" : task.backup)}</code>
+          {name}{" "}
+          <code>{task.project ?? (task.kind === "backup" ? "everything" : task.backup)}</code>
           {task.target !== null && (
             <>
               {" as "}
@@ -328,11 +330,7 @@ function BackupTable({
                   Restore a project…
                 </Menu.Item>
                 <Menu.Divider />
-                <Menu.Item
-                  color="var(--danger)"
-                  disabled={isBusy}
-                  onClick={() => onDelete(one)}
-                >
+                <Menu.Item color="var(--danger)" disabled={isBusy} onClick={() => onDelete(one)}>
                   Delete…
                 </Menu.Item>
               </Menu.Dropdown>

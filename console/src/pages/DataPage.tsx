@@ -34,10 +34,7 @@ export function DataPage({ route }: { route: DataRoute }): ReactNode {
       <header className="bar">
         <Crumbs route={route} />
         <LiveDot />
-        <IconAction
-          label="Query builder"
-          onClick={() => navigate(builderHash(route))}
-        >
+        <IconAction label="Query builder" onClick={() => navigate(builderHash(route))}>
           <IconListSearch size={16} />
         </IconAction>
         <DatabaseMenu

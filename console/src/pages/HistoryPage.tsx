@@ -6,8 +6,8 @@ import { unifiedMergeView } from "@codemirror/merge";
 import { Button, Checkbox, NativeSelect } from "@mantine/core";
 import { IconArrowBackUp, IconArrowLeft, IconEraser, IconHistory } from "@tabler/icons-react";
 import { type ReactNode, useMemo, useState } from "react";
-import { useLoaded } from "../api/hooks";
 import { eraseDocument, getDocumentAt, listVersions, type Version } from "../api/history";
+import { useLoaded } from "../api/hooks";
 import type { Document } from "../api/listen";
 import { CodeEditor } from "../components/CodeEditor";
 import { Confirm } from "../components/Confirm";
@@ -68,7 +68,11 @@ export function HistoryPage({ route }: { route: HistoryRoute }): ReactNode {
       </header>
       {page === undefined && loaded.loading && <Loading label="Loading the history" />}
       {page === undefined && !loaded.loading && (
-        <Failed title="The history could not be loaded" error={loaded.error} onRetry={loaded.reload} />
+        <Failed
+          title="The history could not be loaded"
+          error={loaded.error}
+          onRetry={loaded.reload}
+        />
       )}
       {page !== undefined && versions.length === 0 && (
         <Empty icon={<IconHistory />} title="No versions are kept">
@@ -197,7 +201,10 @@ function VersionPane({
             { value: NOW, label: "against the document now" },
             ...versions
               .filter((one) => one.time !== chosen.time && !one.erased)
-              .map((one) => ({ value: one.time, label: `against ${shortTime(one.time)}, ${one.kind}` })),
+              .map((one) => ({
+                value: one.time,
+                label: `against ${shortTime(one.time)}, ${one.kind}`,
+              })),
           ]}
         />
         <span className="grow" />

@@ -34,11 +34,7 @@ import { databaseHash, type Route } from "../model/routes";
 const PAGE = 100;
 const REFRESH_MS = 3_000;
 
-export function IndexesPage({
-  route,
-}: {
-  route: Extract<Route, { page: "indexes" }>;
-}): ReactNode {
+export function IndexesPage({ route }: { route: Extract<Route, { page: "indexes" }> }): ReactNode {
   const { project, database } = route;
   const [dropping, setDropping] = useState<Index | null>(null);
   const [isMaking, setMaking] = useState(false);
@@ -192,7 +188,9 @@ function IndexTable({
               </span>
               {index.pinned && <span className="badge">pinned</span>}
             </td>
-            <td data-name="uses" title="Since the server's start">{index.uses.toLocaleString("en")}</td>
+            <td data-name="uses" title="Since the server's start">
+              {index.uses.toLocaleString("en")}
+            </td>
             <td className="muted" data-name="last" title={index.used ?? undefined}>
               {index.used === null ? "never" : shortTime(index.used)}
             </td>

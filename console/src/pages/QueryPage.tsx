@@ -147,12 +147,10 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
   function copy(write: typeof curlOf, name: string): void {
     const wanted = read();
     if (wanted === null) return;
-    navigator.clipboard
-      .writeText(write(wanted, { url: location.origin, project, database }))
-      .then(
-        () => toast(`Copied for ${name}`),
-        (error: unknown) => toastError("Not copied", error),
-      );
+    navigator.clipboard.writeText(write(wanted, { url: location.origin, project, database })).then(
+      () => toast(`Copied for ${name}`),
+      (error: unknown) => toastError("Not copied", error),
+    );
   }
 
   async function startUpdate(): Promise<void> {
@@ -199,7 +197,10 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
             >
               Copy as Python
             </Menu.Item>
-            <Menu.Item leftSection={<IconTerminal2 size={15} />} onClick={() => copy(curlOf, "curl")}>
+            <Menu.Item
+              leftSection={<IconTerminal2 size={15} />}
+              onClick={() => copy(curlOf, "curl")}
+            >
               Copy as curl
             </Menu.Item>
             <Menu.Item
@@ -244,10 +245,7 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
               </Empty>
             )
           ) : result.numbers !== null ? (
-            <NumberResults
-              asked={decodeDraft(result.asked).aggregates}
-              numbers={result.numbers}
-            />
+            <NumberResults asked={decodeDraft(result.asked).aggregates} numbers={result.numbers} />
           ) : (
             result.answer !== null && (
               <DocumentResults

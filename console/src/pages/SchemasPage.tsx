@@ -22,6 +22,7 @@ import { SchemaDeploy } from "../components/SchemaDeploy";
 import { SchemaFindings } from "../components/SchemaFindings";
 import { shortTime } from "../model/inputs";
 import type { Json } from "../model/json";
+import { DEFAULT_DATABASE } from "../model/routes";
 import {
   collectionOfSchema,
   faultOfSchema,
@@ -32,7 +33,6 @@ import {
   schemaText,
   textsOf,
 } from "../model/schemas";
-import { DEFAULT_DATABASE } from "../model/routes";
 import { useGuard } from "../navigation";
 
 const TYPING_MS = 500;
@@ -86,7 +86,11 @@ function Editor({
     <>
       <header className="bar">
         <h1>Schemas</h1>
-        {isDirty && <span className="badge" data-tone="warn">not deployed</span>}
+        {isDirty && (
+          <span className="badge" data-tone="warn">
+            not deployed
+          </span>
+        )}
         <span className="grow" />
         <HistoryMenu project={project} deployed={deployed} onEdit={replace} />
         {isDirty && (
@@ -155,7 +159,9 @@ function Editor({
               text={shown.text}
               refusal={refusal}
               onChange={(text) =>
-                setTexts((old) => old.map((one) => (one.key === shown.key ? { ...one, text } : one)))
+                setTexts((old) =>
+                  old.map((one) => (one.key === shown.key ? { ...one, text } : one)),
+                )
               }
             />
           )}
