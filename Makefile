@@ -10,7 +10,7 @@ RUN := .venv/bin/python
 PYTEST_WORKERS ?= 2
 SIZES ?= sqlite:1000000,mongodb:100000
 
-.PHONY: help setup run test check format build bench bench-peers objects-5g cluster cluster-check crash fuzz fuzz-model scale compaction rules-corpus console browser clean
+.PHONY: help setup run test check format build bench bench-peers objects-5g cities cluster cluster-check crash fuzz fuzz-model scale compaction rules-corpus console browser clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -69,6 +69,9 @@ bench-peers: .venv/.ready  ## The same loads against PocketBase and Parse Server
 
 objects-5g: .venv/.ready  ## 5 GB up, down and resumed after a kill, at constant memory (GB=…)
 	@$(RUN) -m tests.baas.buckets.large $(or $(GB),5)
+
+cities: .venv/.ready  ## 235,000 cities imported, exported, backed up and restored, and compared
+	@$(RUN) -m tests.acceptance.cities_transfer
 
 cluster: .venv/.ready  ## docker-compose.yml as plain processes, with the demo and a load on it
 	@$(RUN) scripts/build_console.py --optional
