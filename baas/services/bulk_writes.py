@@ -45,7 +45,8 @@ async def bulk_write(
     """What became of each write, in order. Not atomic: some may be done and others not.
 
     The same `request_id` again answers the same and writes nothing more; if the first request was
-    cut off, the repetition does the rest.
+    cut off, the repetition does the rest. Raises Unavailable (`CommitOutcomeUnknown`) if only such
+    a repetition can tell what became of a write: under another id it might be done twice.
     """
     work = _BulkWrite(context, caller, name, request_id, request_digest)
     outcomes: list[Outcome] = [WriteResult(None)] * len(writes)
@@ -55,6 +56,8 @@ async def bulk_write(
             try:
                 found = await work.write_wave(number, [writes[place] for place in places])
             except BaasError as error:
+                if _is_to_be_repeated(error, request_id):
+                    raise
                 failure = error
         if failure is not None:
             # What comes later to the same documents may not happen before.
@@ -127,6 +130,8 @@ class _BulkWrite:
                 request_digest=self._request_digest,
             )
         except BaasError as error:
+            if _is_to_be_repeated(error, self._request_id):
+                raise
             return error
         return result.write_results[0]
 
@@ -204,6 +209,10 @@ class _Wave:
             elif denial is not None:
                 self.failed[self._places[segments]] = denial
                 transaction.leave_out(change.path)
+
+
+def _is_to_be_repeated(error: BaasError, request_id: str | None) -> bool:
+    return request_id is not None and error.reason == "CommitOutcomeUnknown"
 
 
 def _told(result: CommitResult[None], body: _Wave) -> tuple[dict[int, BaasError], Sequence[int]]:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from baas.database.database import Database
+from baas.database.transaction import CommitResult
+from baas.errors import Unavailable
 from tests.baas.http.conftest import ADMIN, BASE, World
 
 
@@ -49,6 +52,37 @@ async def test_every_write_has_a_status_of_its_own(world: World) -> None:
     wrong = ["DocumentNotFound", "DocumentNotFound", "DocumentTooLarge"]
     assert found == ["done", wrong[0], "done", wrong[1], "done", wrong[2], "done"]
     assert await ids(world, "a") == ["1", "2", "4"]
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["first commit", "second commit"])
+async def test_a_commit_of_which_nothing_is_known_is_found_out_by_the_same_request(
+    world: World, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """Told as a failure of its writes, they would be tried again under another key, and done
+    twice."""
+    run = Database.run_transaction
+    runs = 0
+
+    async def lose_answer(database: Database, *args: Any, **named: Any) -> CommitResult[Any]:
+        nonlocal runs
+        result = await run(database, *args, **named)
+        runs += 1
+        if runs == lost + 1:
+            raise Unavailable("it is not known", reason="CommitOutcomeUnknown")
+        return result
+
+    writes = [add("a/1"), add("a/2"), add("a/1")]
+    body = {"writes": writes, "request_id": "one"}
+    monkeypatch.setattr(Database, "run_transaction", lose_answer)
+    answer = await world.secret.post(f"{BASE}:bulk-write", json=body)
+    assert answer.status_code == 503
+    assert answer.json()["error"]["reason"] == "CommitOutcomeUnknown"
+    assert await bulk(world.secret, *writes, request_id="one") == ["done"] * 3
+    assert [await fields_of(world, f"a/{n}") for n in (1, 2)] == [{"n": 2}, {"n": 1}]
+    # Without a key nobody can find out, so what is known is told.
+    runs = 0
+    told = ["done" if lost else "CommitOutcomeUnknown"] * 2 + ["CommitOutcomeUnknown"]
+    assert await bulk(world.secret, *writes) == told
 
 
 async def test_results_are_those_of_single_writes(world: World) -> None:
