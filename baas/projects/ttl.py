@@ -25,7 +25,13 @@ from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite
-from baas.projects.records import project_collection, project_document
+from baas.projects.records import (
+    is_deleting,
+    project_collection,
+    project_document,
+    project_not_found,
+    project_path,
+)
 
 POLICIES = "ttl_policies"
 CLAIM_SECONDS = 60
@@ -79,10 +85,15 @@ class TtlPolicies:
 
     async def create(self, policy: TtlPolicy) -> TtlPolicy:
         """Raises AlreadyExists (`TtlPolicyExists`) where the collection has one, and QuotaExceeded
-        (`TooManyTtlPolicies`)."""
-        query = Query(project_collection(policy.name.project, POLICIES))
+        (`TooManyTtlPolicies`); and NotFound (`ProjectNotFound`) if the project was deleted
+        meanwhile: its policies would wait for the documents of the next one with the id."""
+        project = policy.name.project
+        query = Query(project_collection(project, POLICIES))
 
         async def body(transaction: Transaction) -> None:
+            (document,) = await transaction.get_documents([project_path(project)])
+            if document is None or is_deleting(document):
+                raise project_not_found(project)
             known = [_open(one) for one in (await transaction.run_query(query)).documents]
             there = [one for one in known if one.name == policy.name]
             if any(one.collection == policy.collection for one in there):

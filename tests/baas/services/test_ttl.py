@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 
 from baas.database.database import Database
+from baas.database.indexes import IndexDefinition
 from baas.database.log import CommitEvent
+from baas.database.names import DatabaseName
 from baas.errors import AlreadyExists, NotFound, PermissionDenied, QuotaExceeded
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import Query
@@ -18,7 +20,7 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.model.writes import SetWrite
 from baas.projects.ttl import TtlPolicies, TtlPolicy
-from baas.services import ttl, ttl_runner
+from baas.services import projects, ttl, ttl_runner
 from baas.services.documents import commit
 from baas.services.ttl_runner import TtlRunner
 from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World, open_world
@@ -169,6 +171,25 @@ async def test_a_busy_database_is_left_alone(
         assert await TtlRunner(shared.context).look() == 0
     assert await TtlRunner(shared.context).look() == 1
     await ttl.delete_policy(shared.context, OPERATOR, NAME, room)
+
+
+async def test_a_project_has_no_policy_of_the_one_before_it(
+    shared: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, name = shared.context, DatabaseName(f"p{secrets.token_hex(5)}")
+    await projects.create_project(context, OPERATOR, name.project)
+    build = ttl._build_index
+
+    async def delete_meanwhile(database: Database, definition: IndexDefinition) -> bool:
+        is_new = await build(database, definition)
+        await projects.delete_project(context, OPERATOR, name.project)
+        return is_new
+
+    monkeypatch.setattr(ttl, "_build_index", delete_meanwhile)
+    with pytest.raises(NotFound):
+        await ttl.set_policy(context, OPERATOR, name, "c", FIELD)
+    await projects.create_project(context, OPERATOR, name.project)
+    assert await ttl.list_policies(context, OPERATOR, name) == []
 
 
 async def test_policies_are_bounded_exclusive_and_for_administrators(
