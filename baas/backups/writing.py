@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -281,9 +281,10 @@ class _Lines:
         if not lines:
             return
         await asyncio.to_thread(self._digest.add, lines)
-        number = self._checkpoint.next_part
-        self._checkpoint.next_part += 1
-        self._parts.append(await self._place.write_part(self._backup, number, lines))
+        for part in _cut(lines):
+            number = self._checkpoint.next_part
+            self._checkpoint.next_part += 1
+            self._parts.append(await self._place.write_part(self._backup, number, part))
 
     def finish(
         self,
@@ -311,6 +312,19 @@ class _Lines:
 
 def _encode_all(documents: list[StoredDocument]) -> list[bytes]:
     return [encode_document(one) for one in documents]
+
+
+def _cut(lines: list[bytes]) -> Iterator[list[bytes]]:
+    """Lines for one part each, which whoever reads it has room for: about PART_BYTES."""
+    part: list[bytes] = []
+    size = 0
+    for line in lines:
+        if part and size + len(line) > PART_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(line)
+        size += len(line)
+    yield part
 
 
 def _content_line(stored: StoredObject) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from baas.database.failures import as_baas_error
 from baas.database.index_records import COUNTER
 from baas.database.indexes import decode_record, encode_record
+from baas.database.scan import SCAN_DOCUMENTS, BatchSize
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import FailedPrecondition
@@ -23,7 +24,6 @@ from baas.storage.engine import (
 )
 
 _TRIM_ROWS = 10_000
-_SCAN_DOCUMENTS = 500
 
 
 class Loader:
@@ -75,12 +75,14 @@ class Loader:
     async def read(self) -> AsyncGenerator[list[StoredDocument]]:
         """What the database holds now, in batches."""
         start = b""
+        batch_size = BatchSize(SCAN_DOCUMENTS)
         try:
             snapshot = await self._engine.open_snapshot()
             try:
                 while documents := await snapshot.scan_documents(
-                    KeyRange(start, None), limit=_SCAN_DOCUMENTS
+                    KeyRange(start, None), limit=batch_size.limit
                 ):
+                    batch_size.note(documents)
                     yield documents
                     start = keys.document_key(documents[-1].path) + b"\x00"
             finally:

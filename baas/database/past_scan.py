@@ -9,17 +9,22 @@ before their window came are missed; the log names them, and they come last.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
 
 from baas.database.database import Database
 from baas.database.failures import as_baas_error
+from baas.database.scan import BatchSize
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import FailedPrecondition
-from baas.storage.engine import KeyRange, LogRecord, Snapshot, StorageError
+from baas.storage.engine import KeyRange, Snapshot, StorageError
 
 _BATCH = 200
 _LOG_RECORDS = 1_000
+_DELETED = 50  # whose images are read at a time
+
+
+# A key, the version before its deletion, and the version at which its window was read.
+_Missed = tuple[bytes, int, int]
 
 
 class PastScan:
@@ -32,6 +37,7 @@ class PastScan:
         self._ends: list[bytes] = []  # of the windows, and the versions of their snapshots
         self._versions: list[int] = []
         self._logged: int | None = None  # how far the log was read; None: not begun
+        self._missed: list[_Missed] = []  # that the log has named, to be read yet
 
     async def read_window(self, database: Database, bytes_max: int) -> list[StoredDocument]:
         """The next documents, about `bytes_max` of them; none at the end. Raises
@@ -45,7 +51,7 @@ class PastScan:
             raise as_baas_error(error) from error
 
     async def _read_once(self, database: Database, bytes_max: int) -> list[StoredDocument]:
-        place = self._start, len(self._ends), self._logged
+        place = self._start, len(self._ends), self._logged, self._missed
         snapshot, _ = await database.open_snapshot()
         try:
             version = snapshot.version if self.version is None else self.version
@@ -58,7 +64,7 @@ class PastScan:
                     reason="HistoryTooShort",
                 )
         except BaseException:
-            self._start, windows, self._logged = place
+            self._start, windows, self._logged, self._missed = place
             del self._ends[windows:], self._versions[windows:]
             raise
         finally:
@@ -71,7 +77,8 @@ class PastScan:
         return (
             self._start is None
             and self._logged is not None
-            and (self._logged >= max(self._versions))
+            and not self._missed
+            and self._logged >= max(self._versions)
         )
 
     async def _read(self, snapshot: Snapshot, version: int, bytes_max: int) -> list[StoredDocument]:
@@ -85,15 +92,18 @@ class PastScan:
         start = self._start
         found: list[StoredDocument] = []
         size = 0
+        batch_size = BatchSize(_BATCH)
         while start is not None and size < bytes_max:
-            batch = await snapshot.scan_documents(KeyRange(start, None), limit=_BATCH)
+            limit = batch_size.limit
+            batch = await snapshot.scan_documents(KeyRange(start, None), limit=limit)
+            batch_size.note(batch)
             later = [keys.document_key(one.path) for one in batch if one.version > version]
             past = await snapshot.get_images([(key, version) for key in later]) if later else []
             found += [one for one in batch if one.version <= version]
             found += [one for one in past if one is not None]
             size += sum([len(one.data) for one in batch])
             last = keys.document_key(batch[-1].path) + b"\x00" if batch else b""
-            start = last if len(batch) == _BATCH else None
+            start = last if len(batch) == limit else None
         self._start = start
         # Nothing lies above the last window, and its end above every key.
         self._ends.append(b"\xff" * 8 if start is None else start)
@@ -101,27 +111,28 @@ class PastScan:
         return found
 
     async def _read_deleted(self, snapshot: Snapshot, version: int) -> list[StoredDocument]:
-        until = max(self._versions)
-        after = version if self._logged is None else self._logged
-        records = await snapshot.read_log(after, limit=_LOG_RECORDS) if after < until else []
-        self._logged = records[-1].version if records else until
-        return await self._find_missed(snapshot, version, records)
-
-    async def _find_missed(
-        self, snapshot: Snapshot, version: int, records: Sequence[LogRecord]
-    ) -> list[StoredDocument]:
-        """The images that the commits of these records were the first to supersede, and whose
-        windows came when the documents were gone."""
-        missed: list[tuple[bytes, int, int]] = []
-        for record in records:
-            key = keys.document_key(record.path)
-            seen_at = self._versions[bisect.bisect_right(self._ends, key)]
-            if record.version <= seen_at:
-                missed.append((key, record.version - 1, seen_at))
-        before = await snapshot.get_images([(key, at) for key, at, _ in missed])
-        seen = await snapshot.get_images([(key, at) for key, _, at in missed])
+        if not self._missed:
+            await self._read_log(snapshot, version)
+        some, self._missed = self._missed[:_DELETED], self._missed[_DELETED:]
+        before = await snapshot.get_images([(key, at) for key, at, _ in some])
+        seen = await snapshot.get_images([(key, at) for key, _, at in some])
         return [
             old
             for old, present in zip(before, seen, strict=True)
             if old is not None and old.version <= version and present is None
         ]
+
+    async def _read_log(self, snapshot: Snapshot, version: int) -> None:
+        """What the next commits changed before its window came: of those that they deleted, the
+        window has missed the images."""
+        until = max(self._versions)
+        after = version if self._logged is None else self._logged
+        records = await snapshot.read_log(after, limit=_LOG_RECORDS) if after < until else []
+        self._logged = records[-1].version if records else until
+        missed: list[_Missed] = []
+        for record in records:
+            key = keys.document_key(record.path)
+            seen_at = self._versions[bisect.bisect_right(self._ends, key)]
+            if record.version <= seen_at:
+                missed.append((key, record.version - 1, seen_at))
+        self._missed = missed

@@ -16,6 +16,24 @@ from baas.storage.engine import KeyRange, Snapshot, StorageError
 
 SCAN_DOCUMENTS = 500
 SCAN_CHANGES_MAX = 100_000  # since the version that is read: their paths are in memory
+_FIRST_DOCUMENTS = 8
+_BATCH_BYTES = 4 * 1024 * 1024
+
+
+class BatchSize:
+    """How many documents to read next, `most` at most, so that they have some MiB: it follows the
+    size of those that came last."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.limit = min(_FIRST_DOCUMENTS, most)
+
+    def note(self, documents: Sequence[StoredDocument]) -> None:
+        size = sum([len(one.data) for one in documents])
+        if size > _BATCH_BYTES:
+            self.limit = max(1, len(documents) * _BATCH_BYTES // size)
+        elif 2 * size <= _BATCH_BYTES:
+            self.limit = min(2 * self.limit, self._most)
 
 
 async def scan_documents(
@@ -39,13 +57,15 @@ async def scan_documents(
         start = max(start, keys.document_key(after) + b"\x00")
     snapshot, _ = await database.open_snapshot()
     try:
+        batch_size = BatchSize(SCAN_DOCUMENTS)
         changed: list[bytes] = []
         if version is not None:
             oldest = await database.read_oldest_version()
             touched = await read_touched(snapshot, version, oldest, limit=SCAN_CHANGES_MAX)
             changed = sorted([keys.document_key(path) for path in touched])
         while True:
-            documents = await snapshot.scan_documents(KeyRange(start, end), limit=SCAN_DOCUMENTS)
+            documents = await snapshot.scan_documents(KeyRange(start, end), limit=batch_size.limit)
+            batch_size.note(documents)
             # The smallest key above the last one.
             stop = keys.document_key(documents[-1].path) + b"\x00" if documents else end
             if version is not None and changed:

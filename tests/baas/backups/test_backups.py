@@ -14,10 +14,13 @@ from baas.backups.schedules import Schedule, not_kept
 from baas.backups.tasks import Task, TaskState
 from baas.buckets.names import BucketName
 from baas.buckets.objects import Declared
+from baas.database.database import Database
 from baas.database.names import DatabaseName
+from baas.database.past_scan import PastScan
+from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError, DataLoss, FailedPrecondition, NotFound, PermissionDenied
 from baas.model.paths import DocumentPath
-from baas.model.writes import SetWrite
+from baas.model.writes import DeleteWrite, SetWrite
 from baas.services import backup_runner, backups, documents, objects, projects
 from baas.services.caller import ANONYMOUS
 from baas.testing import make_settings, started_app
@@ -89,6 +92,38 @@ async def test_what_is_damaged_is_found_and_leaves_nothing_behind(
     file.write_bytes(data)
     await restore(app, task.backup, project="demo", target="copy")
     assert len(await present(app, DatabaseName("copy"))) == 300
+
+
+@pytest.mark.parametrize("when", ["there", "deleted meanwhile"])
+async def test_large_documents_are_in_parts_that_can_be_read_again(
+    app: App, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """A part that held more than PART_LINES_BYTES_MAX was taken for a damaged one."""
+    monkeypatch.setattr("baas.backups.place.PART_LINES_BYTES_MAX", 64_000)
+    monkeypatch.setattr("baas.backups.writing.PART_BYTES", 8_000)
+    paths = [DocumentPath.parse(f"large/{n:03}") for n in range(60)]
+    large = [SetWrite(path, {"text": "x" * 7_000}) for path in paths]
+    await documents.commit(app.context, OPERATOR, NAME, large)
+    if when == "deleted meanwhile":
+        monkeypatch.setattr("baas.backups.writing.PastScan", _deleting(app, paths))
+    task = await back_up(app)
+    verified = await backups.start_verification(app.context, OPERATOR, task.backup)
+    assert (await over(app, verified)).error is None
+    await restore(app, task.backup, project="demo", target="copy")
+    assert len(await present(app, DatabaseName("copy"))) == 360
+
+
+def _deleting(app: App, paths: list[DocumentPath]) -> type[PastScan]:
+    class Scan(PastScan):
+        async def read_window(self, database: Database, bytes_max: int) -> list[StoredDocument]:
+            is_first = self.version is None and database.name == NAME
+            found = await super().read_window(database, 1 if is_first else bytes_max)
+            if is_first:
+                gone = [DeleteWrite(path) for path in paths]
+                await documents.commit(app.context, OPERATOR, NAME, gone)
+            return found
+
+    return Scan
 
 
 async def test_a_restore_that_fails_deletes_no_project_of_others(
