@@ -11,6 +11,7 @@ import functools
 import gc
 import multiprocessing
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -72,6 +73,8 @@ BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 65  # longer than the 60 of common proxies, which then are the ones to close
 UNREAD_MILLISECONDS = 90_000  # for a client that stands still, with an answer on its way
 LISTENERS_DRAIN_SECONDS = 3.0  # to take in the last word; who does not read is cut off
+DESCRIPTORS_PER_DATABASE = 7  # two for each of three connections, one of all; snapshots: two more
+DESCRIPTORS_OF_OTHERS = 500  # sockets of a small server, logs, objects being moved
 DRAIN_SIGNAL = signal.SIGUSR1
 _PR_SET_PDEATHSIG = 1
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -294,6 +297,20 @@ def settle_memory() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
+def allow_descriptors(settings: Settings) -> None:
+    """As many as the system lets this user have. The usual soft limit of 1,024 is for programs that
+    call `select`; databases alone would be past it at 150. Says so if there are too few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # then the soft limit stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = DESCRIPTORS_PER_DATABASE if settings.engine == "sqlite" else 0
+    wanted = 2 * settings.open_databases_max * files + DESCRIPTORS_OF_OTHERS
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        text = "few descriptors: raise `ulimit -n` or lower `open_databases_max`"
+        _log.warning(text, limit=limit, wanted=wanted)
+
+
 def load_node(data: Path, clock: Clock) -> str:
     """What tells this server from others on the same store: kept in `<data>/node`."""
     file = data / "node"
@@ -407,6 +424,7 @@ def serve(settings: Settings, clock: Clock | None = None) -> int:
     finish for up to `drain_seconds`, closes the databases and returns 0."""
     check_settings(settings)
     configure_logs(settings.log_level, for_people=settings.dev)
+    allow_descriptors(settings)
     with contextlib.closing(bind(settings)) as listening:
         port = listening.getsockname()[1]
         host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bulk_writes, loads, rules, schemas, sdk
+from bench import bulk_writes, loads, projects, rules, schemas, sdk
 from bench.loads import Figure
 from bench.servers import (
     Target,
@@ -60,6 +60,8 @@ def main() -> None:
         "--no-delay", action="store_true", help="leave out the run with 2 ms of sync delay"
     )
     parser.add_argument("--no-sdk", action="store_true", help="leave out the SDK's own table")
+    parser.add_argument("--projects", type=int, default=1_000, help="of `--only projects`")
+    parser.add_argument("--active", type=int, default=50, help="projects that are in use")
     parser.add_argument("--rules-files", type=Path, help="a folder of rules files, to compile")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="baas-bench-") as folder:
@@ -70,6 +72,9 @@ def main() -> None:
             f"one fdatasync of 4 KiB: {fsync:.2f} ms\n",
             flush=True,
         )
+        if options.only == "projects":
+            print(measure_projects(root, options), flush=True)
+            return
         if options.engine == "mongodb":
             compare_on_mongodb(root, options, fsync)
             return
@@ -90,6 +95,21 @@ def main() -> None:
             print(schemas.table(root / "schemas", rounds=options.rounds), flush=True)
         if not options.no_sdk:
             print(sdk.table(root / "sdk", seconds=options.seconds), flush=True)
+
+
+def measure_projects(folder: Path, options: argparse.Namespace) -> str:
+    size = projects.Size(options.projects, options.active)
+    if options.engine == "sqlite":
+        return projects.measure(folder / "projects", size).table("SQLite")
+    mongod = ReplicaSet(folder / "mongod").start()
+    try:
+        engine = ("--engine", "mongodb", "--mongodb-uri", mongod.uri, "--mongodb-database")
+        flags, empty = (*engine, "bench_projects"), (*engine, "bench_empty")
+        return projects.measure(folder / "projects", size, flags=flags, empty=empty).table(
+            "MongoDB"
+        )
+    finally:
+        mongod.stop()
 
 
 def loads_for(options: argparse.Namespace, *, only_durable: bool) -> list[Load]:

@@ -97,6 +97,16 @@ def cpu_seconds(pid: int) -> float:
     return sum(_cpu_seconds(member) for member in family(pid))
 
 
+def descriptors(pid: int) -> int:
+    """Open files and sockets of a process and its children."""
+    return sum(len(os.listdir(f"/proc/{member}/fd")) for member in family(pid))
+
+
+def thread_count(pid: int) -> int:
+    """Threads of a process and its children."""
+    return sum(len(os.listdir(f"/proc/{member}/task")) for member in family(pid))
+
+
 def _status_kib(pid: int, word: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith(word))

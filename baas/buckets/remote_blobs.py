@@ -5,7 +5,6 @@ Azure's by their own URLs. Addresses and credentials are the environment's (`AWS
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -21,6 +20,7 @@ from baas.errors import InvalidArgument
 PIECE_BYTES = 8 * 1024 * 1024  # of a multipart upload; two are in memory per writer
 READ_BYTES = 4 * 1024 * 1024  # fetched at a time; two are in memory per reader
 _OWNER = ".owner"
+_ALLOW_HTTP = {"s3://": "AWS_ALLOW_HTTP", "gs://": "GOOGLE_ALLOW_HTTP", "az://": "AZURE_ALLOW_HTTP"}
 
 
 class RemoteBlobs:
@@ -37,7 +37,7 @@ class RemoteBlobs:
             )
         options: Any = {"timeout": "60s", "connect_timeout": "10s"}
         # Options that are given hide this one of the environment's.
-        if os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):
+        if os.environ.get(_ALLOW_HTTP[url[:5]], "").lower() in ("1", "true"):
             options["allow_http"] = True
         retries: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
         try:
@@ -118,13 +118,15 @@ class RemoteBlobs:
     async def delete(self, keys: Sequence[str]) -> None:
         if not keys:
             return
-        with contextlib.suppress(NotFoundError, FileNotFoundError):
-            try:
-                await obstore.delete_async(self._store, list(keys))
-            except (NotFoundError, FileNotFoundError):
-                raise
-            except (BaseError, OSError) as error:
-                raise store_unavailable(error) from error
+        try:
+            await obstore.delete_async(self._store, list(keys))
+        except (NotFoundError, FileNotFoundError):
+            # S3 says nothing of what is not there. Google's ends there, and leaves the rest.
+            if len(keys) > 1:
+                for key in keys:
+                    await self.delete([key])
+        except (BaseError, OSError) as error:
+            raise store_unavailable(error) from error
 
     async def delete_partial(self, key: str) -> None:
         """Stores show no unfinished blobs; theirs is a lifecycle rule (docs/buckets.md)."""

@@ -694,8 +694,9 @@ class Database:
             snapshot = await self._engine.open_snapshot(scan)
         except StorageError as error:
             raise as_baas_error(error) from error
-        if snapshot.version > self._committer.version and self._committer.is_stale():
-            # What was planned before may rest on an index that is gone.
+        is_ahead = snapshot.version > self._committer.version
+        if is_ahead and self._engine.is_shared and self._committer.is_stale():
+            # What was planned before may rest on an index that another node has deleted since.
             await snapshot.close()
             await self._committer.catch_up()
             return await self.open_snapshot(first)

@@ -20,7 +20,9 @@ from baas.storage.engine import StorageError
 from baas.storage.store import Store, StoreMissing
 
 TRIM_SECONDS = 60.0  # between two looks at what retention no longer covers
+CLOSED_AT_ONCE = 16  # each is closed on a thread of its own
 IDLE_SECONDS_MIN = 30.0  # so that whoever has just been given a database can use it
+CROWDED_IDLE_SECONDS_MIN = 5.0  # past twice the limit: descriptors and memory are finite
 
 _log = structlog.get_logger("baas.databases")
 
@@ -29,7 +31,8 @@ class Databases:
     """One Database object per name, opened from the store, which is closed elsewhere.
 
     Ask for a database at each use, and don't keep it: beyond `open_databases_max` the least
-    recently used ones are closed, if they have been idle for IDLE_SECONDS_MIN and are not in use.
+    recently used ones are closed, if they have been idle for IDLE_SECONDS_MIN, or where there are
+    twice as many CROWDED_IDLE_SECONDS_MIN, and are not in use.
     """
 
     def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
@@ -145,8 +148,9 @@ class Databases:
         if self._trimming is not None:
             self._trimming.cancel()
             await asyncio.wait([self._trimming])
-        for name in {*self._opening, *self._open, *self._closing}:
-            await self._close_one(name)
+        names = [*{*self._opening, *self._open, *self._closing}]
+        for start in range(0, len(names), CLOSED_AT_ONCE):
+            await asyncio.gather(*map(self._close_one, names[start : start + CLOSED_AT_ONCE]))
 
     def _touch(self, name: DatabaseName, database: Database) -> None:
         self._open.move_to_end(name)
@@ -205,6 +209,9 @@ class Databases:
         """Open databases only: one that nobody asks for does not grow."""
         while True:
             await asyncio.sleep(TRIM_SECONDS)
+            # After a burst nobody may open another one, which would close those that are idle.
+            while closing := self._close_idle():
+                await asyncio.wait(closing)
             for database in self.open_databases():
                 try:
                     await database.trim()
@@ -214,19 +221,21 @@ class Databases:
                 except Exception:  # a defect must not let all the others grow
                     _log.exception("tidying up failed", database=str(database.name))
 
-    def _close_idle(self) -> None:
-        """Closes the longest idle ones past the limit. Those in use stay, however many."""
+    def _close_idle(self) -> list[asyncio.Task[None]]:
+        """Begins to close the longest idle ones past the limit, some at a time. Those in use stay,
+        however many."""
         excess = len(self._open) - self._settings.open_databases_max
         if excess <= 0:
-            return
-        idle_since = self._clock.monotonic_seconds() - IDLE_SECONDS_MIN
+            return []
+        is_crowded = excess > self._settings.open_databases_max
+        seconds = CROWDED_IDLE_SECONDS_MIN if is_crowded else IDLE_SECONDS_MIN
+        idle_since = self._clock.monotonic_seconds() - seconds
         idle = [
             name
             for name, database in self._open.items()
             if database.last_used_seconds <= idle_since and not database.is_in_use
         ]
-        for name in idle[:excess]:
-            self._start_closing(name)
+        return [self._start_closing(name) for name in idle[: min(excess, CLOSED_AT_ONCE)]]
 
     def _start_closing(self, name: DatabaseName) -> asyncio.Task[None]:
         # Out of the table at once: whoever asks from now on waits and gets a new object.

@@ -82,13 +82,13 @@ class SqliteEngine:
         self._forced_from = WAL_FORCED_PAGES
         self._must_truncate = False  # what was erased is in the WAL still
         self._checkpoint: asyncio.Future[None] | None = None
+        self._checkpointer: apsw.Connection | None = None  # most databases never need it
         self._idle_readers: list[apsw.Connection] = []
         self._snapshots: dict[SqliteSnapshot, int] = {}  # the WAL's pages when it was opened
         self._worker = Worker(f"writer of {Path(path).name}")
         self._writer = connect(path, synchronous=synchronous, read_only=False, vfs=vfs)
         try:
             prepare_file(self._writer, incarnation, lambda: _sync_folders(Path(path).parent))
-            self._checkpointer = connect(path, synchronous=synchronous, read_only=False, vfs=vfs)
             self._reader = self._connect_reader(CACHE_KIB)
             self._incarnation: str = fetch_one(self._reader, "SELECT incarnation FROM head")[0]
         except BaseException:
@@ -227,6 +227,7 @@ class SqliteEngine:
         self._is_closed = True
         if self._checkpoint is not None:
             await asyncio.wait([self._checkpoint])
+        self._worker.idle_seconds = 0.0  # this is its last call
         await self._worker.submit(self._close)
 
     # On the writer's thread -----------------------------------------------------------------------
@@ -298,7 +299,7 @@ class SqliteEngine:
         for connection in (
             *self._idle_readers,
             self._reader,
-            self._checkpointer,
+            *([] if self._checkpointer is None else [self._checkpointer]),
             self._writer,
         ):
             # A failing disk keeps the WAL from moving into the file: the next opening reads it.
@@ -353,6 +354,10 @@ class SqliteEngine:
 
     def _run_checkpoint(self) -> None:
         with suppress(apsw.Error):  # the next commit asks again
+            if self._checkpointer is None:
+                self._checkpointer = connect(
+                    self._path, synchronous=self._synchronous, read_only=False, vfs=self._vfs
+                )
             self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 

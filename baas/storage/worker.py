@@ -22,7 +22,7 @@ class Worker:
 
     def __init__(self, name: str, *, idle_seconds: float = 5.0) -> None:
         self._name = name
-        self._idle_seconds = idle_seconds
+        self.idle_seconds = idle_seconds
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._lock = threading.Lock()  # of the thread's beginning and end
         self._thread: threading.Thread | None = None
@@ -41,7 +41,7 @@ class Worker:
     def _run(self) -> None:
         while True:
             try:
-                call, future, loop = self._jobs.get(timeout=self._idle_seconds)
+                call, future, loop = self._jobs.get(timeout=self.idle_seconds)
             except Empty:
                 with self._lock:
                     if self._jobs.empty():

@@ -66,6 +66,8 @@ class PathTree(Generic[T]):
     def match_document(self, database: str, path: tuple[str, ...]) -> list[tuple[T, Captures]]:
         """As `match` of a document's full path. Where every id on the way is a wildcard's, what
         covers a document depends on the collections alone, and is kept."""
+        if len(path) % 2:  # no document's path: it would share what is kept of one
+            return self.match_below(("databases", database, "documents"), path)
         shape = (database, path[::2])
         kept = self._shapes.get(shape, ...)
         if kept is ...:
@@ -83,7 +85,7 @@ class PathTree(Generic[T]):
         """The items that cover a path, whatever its ids, with what the prefix binds; None if that
         depends on the ids, or wildcards bind something else."""
         starts = self._start(prefix)
-        if starts is None or len(path) % 2:
+        if starts is None:
             return None
         for at, segment in enumerate(path):
             further: list[tuple[_Node[T], Captures]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import stat
@@ -19,10 +20,11 @@ import httpx
 import orjson
 import pytest
 from starlette.types import Message
+from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from baas.app import bind, check_settings, create_app, lock_folder
+from baas.app import allow_descriptors, bind, check_settings, create_app, lock_folder
 from baas.errors import FailedPrecondition, InvalidArgument
 from baas.testing import RunningServer, app_client, make_settings, running_server, started_app
 
@@ -78,6 +80,21 @@ async def test_a_failed_start_leaves_nothing_open(tmp_path: Path) -> None:
         await create_app(settings).start()
     with lock_folder(tmp_path / "data"):
         pass
+
+
+def test_the_limit_of_descriptors_is_raised_as_far_as_it_goes(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
+        with capture_logs() as logs:
+            allow_descriptors(make_settings(tmp_path, open_databases_max=1))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+        assert logs == []
+        with capture_logs() as logs:
+            allow_descriptors(make_settings(tmp_path, open_databases_max=10**9))
+        assert (logs[0]["limit"], logs[0]["wanted"]) == (before[1], 14 * 10**9 + 500)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_the_set_up_token_is_made_until_there_is_an_administrator(tmp_path: Path) -> None:

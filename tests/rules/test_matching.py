@@ -5,7 +5,7 @@ from __future__ import annotations
 from baas_rules import ast
 from baas_rules.matching import PathTree
 from baas_rules.source import Span
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 SEGMENTS = st.sampled_from(["a", "b", "{x}", "{y}", "{z=**}"])
@@ -16,6 +16,7 @@ SEGMENTS = st.sampled_from(["a", "b", "{x}", "{y}", "{z=**}"])
     paths=st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=6), min_size=1, max_size=8),
     least=st.sampled_from([0, 1]),
 )
+@example(patterns=[["a"]], paths=[["a", "a"], ["a"]], least=0)
 def test_what_is_kept_of_documents_is_what_the_walk_finds(
     patterns: list[list[str]], paths: list[list[str]], least: int
 ) -> None:

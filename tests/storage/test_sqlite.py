@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from shutil import which
@@ -176,6 +178,23 @@ async def test_history_bytes_follow_history(engine: SqliteEngine, file: Path) ->
 async def wait_checkpoint(engine: SqliteEngine) -> None:
     if engine._checkpoint is not None:
         await engine._checkpoint
+
+
+def open_files() -> list[str]:
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the one that lists them is gone
+            found.append(os.readlink(link))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are not listed here")
+async def test_an_open_database_takes_few_descriptors(engine: SqliteEngine, file: Path) -> None:
+    """Two for each connection (the writer's, the reader's, one of snapshots), one of all."""
+    await Writer(engine).write(1, {"a": "1"})
+    await (await engine.open_snapshot()).close()
+    names = await asyncio.to_thread(open_files)
+    assert len([name for name in names if name.startswith(str(file))]) == 7
 
 
 async def test_wal_is_tidied_up_in_the_background(

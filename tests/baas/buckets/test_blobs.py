@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from obstore.store import LocalStore
 
 from baas.buckets.blobs import BlobInfo, BlobStore
 from baas.buckets.local_blobs import LocalBlobs
@@ -124,6 +125,58 @@ async def test_a_killed_s3_server_is_unavailable_and_comes_back(
     finally:
         s3_server.start()
     assert await read(store, KEY, 0, 5) == b"hello"
+
+
+async def test_one_that_is_missing_does_not_keep_the_others_of_a_store_that_ends_there(
+    tmp_path: Path,
+) -> None:
+    store = RemoteBlobs("s3://stands-in-for-another")
+    store._store = LocalStore(tmp_path)
+    keys = [f"p/b/{number:03}" for number in range(40)]
+    for key in keys[1:]:
+        await store.put(key, b"x")
+    await store.delete(keys)
+    assert [await store.get(key) for key in keys] == [None] * 40
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "told"),
+    [
+        (
+            "gs://files/prod",
+            {"GOOGLE_BASE_URL": "{url}", "GOOGLE_BEARER_TOKEN": "abc", "GOOGLE_ALLOW_HTTP": "true"},
+            ("PUT /files/prod%2Fa HTTP/1.1", "authorization: Bearer abc"),
+        ),
+        (
+            "az://files/prod",
+            {
+                "AZURE_STORAGE_ACCOUNT_NAME": "company",
+                "AZURE_STORAGE_ACCOUNT_KEY": "a2V5",
+                "AZURE_STORAGE_ENDPOINT": "{url}",
+                "AZURE_ALLOW_HTTP": "true",
+            },
+            ("PUT /files/prod/a HTTP/1.1", "authorization: SharedKey company:"),
+        ),
+    ],
+)
+async def test_other_stores_are_asked_as_their_environment_says(
+    url: str, settings: dict[str, str], told: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address, the names and the credentials; the stores themselves are not tested."""
+    heads: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b'HTTP/1.1 200 OK\r\netag: "1"\r\ncontent-length: 0\r\n\r\n')
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value.format(url=f"http://{host}:{port}"))
+        await RemoteBlobs(url).put("a", b"x")
+    assert heads[0].startswith(told[0])
+    assert told[1] in heads[0]
 
 
 def test_a_store_of_an_unknown_kind_is_refused() -> None:

@@ -10,11 +10,19 @@ from pathlib import Path
 import pytest
 
 from baas.clock import VirtualClock
+from baas.database.follower import STALE_SECONDS_MAX
 from baas.database.names import DatabaseName, check_database_id, check_project_id
-from baas.database.registry import IDLE_SECONDS_MIN, Databases
+from baas.database.registry import (
+    CLOSED_AT_ONCE,
+    CROWDED_IDLE_SECONDS_MIN,
+    IDLE_SECONDS_MIN,
+    Databases,
+)
 from baas.database.transaction import Transaction
 from baas.errors import DataLoss, InvalidArgument, NotFound, Unavailable
+from baas.model.paths import DocumentPath
 from baas.settings import Settings
+from baas.storage.engine import CommitGroup
 from baas.storage.sqlite_store import SqliteStore
 from tests.baas.database.acts import fields, put, run, write
 
@@ -126,9 +134,31 @@ async def test_database_that_was_just_handed_out_stays_open(
     for number in range(1, 8):
         await databases.open(named(number), create=True)
     assert len(open_names(databases)) == 7
+    clock.advance(CROWDED_IDLE_SECONDS_MIN - 0.1)
+    await databases.open(named(1))
+    await databases.open(named(9), create=True)
+    assert len(open_names(databases)) == 8
     clock.advance(IDLE_SECONDS_MIN + 1)
     await databases.open(named(8), create=True)
     assert len(open_names(databases)) == 3
+
+
+async def test_a_commit_that_is_in_the_file_but_not_yet_told_can_be_read(
+    databases: Databases, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the database has been open for long: nobody else can have changed it."""
+    database = await databases.open(named(1), create=True)
+    clock.advance(2 * STALE_SECONDS_MAX)
+    commit, found = database._engine.commit, []
+
+    async def commit_and_look(group: CommitGroup) -> None:
+        await commit(group)
+        async with database.snapshot() as snapshot:
+            found.extend(await snapshot.get_documents([DocumentPath(("c", "a"))]))
+
+    monkeypatch.setattr(database._engine, "commit", commit_and_look)
+    await write(database, put("c/a", {"n": 1}))
+    assert len([document for document in found if document is not None]) == 1
 
 
 async def test_database_in_use_is_never_closed(databases: Databases, clock: VirtualClock) -> None:
@@ -161,6 +191,44 @@ async def test_subscriber_that_need_not_hear_does_not_keep_open(
     await fill(databases, clock, 2, 5)
     await databases.open(named(6), create=True)
     assert "project-1" not in open_names(databases)
+
+
+async def test_idle_databases_are_closed_though_nobody_opens_another(
+    databases: Databases, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("baas.database.registry.TRIM_SECONDS", 0.02)
+    count = CLOSED_AT_ONCE + 6
+    await asyncio.gather(*[databases.open(named(n), create=True) for n in range(1, count + 1)])
+    await asyncio.sleep(0.1)
+    assert len(open_names(databases)) == count
+    clock.advance(IDLE_SECONDS_MIN + 1)
+    async with asyncio.timeout(20):
+        while len(open_names(databases)) > 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)
+    assert len(open_names(databases)) == 3
+
+
+async def test_a_crowd_has_to_be_idle_for_less_long(
+    databases: Databases, clock: VirtualClock
+) -> None:
+    for number in range(1, 7):  # twice the limit
+        await databases.open(named(number), create=True)
+    clock.advance(CROWDED_IDLE_SECONDS_MIN + 1)
+    await databases.open(named(6))
+    await databases.open(named(7), create=True)
+    assert open_names(databases) == ["project-5", "project-6", "project-7"]
+
+
+async def test_one_opening_does_not_close_all_idle_ones_at_once(
+    databases: Databases, clock: VirtualClock
+) -> None:
+    count = 3 + 2 * CLOSED_AT_ONCE
+    await asyncio.gather(*[databases.open(named(n), create=True) for n in range(1, count + 1)])
+    clock.advance(IDLE_SECONDS_MIN + 1)
+    for number in (1, 2, 3):
+        await databases.open(named(count + number), create=True)
+        assert len(open_names(databases)) == max(3, count + number - number * CLOSED_AT_ONCE)
 
 
 async def test_deleted_project_is_gone_and_may_come_back_empty(

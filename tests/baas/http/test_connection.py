@@ -242,8 +242,11 @@ async def test_a_defect_is_logged_and_the_connection_ends(
         raise KeyError("the inside")
 
     connection = Connection(fail)
+    # Whoever has set up uvicorn's logs before has cut them off from the root.
+    connection.protocol.logger.addHandler(caplog.handler)
     await connection.feed(GET + GET)
     await connection.settle()
+    connection.protocol.logger.removeHandler(caplog.handler)
     assert len(connection.exchanges) == 1
     (written,) = connection.transport.written
     assert written.startswith(b"HTTP/1.1 500 ")
