@@ -29,7 +29,8 @@ _Missed = tuple[bytes, int, int]
 
 class PastScan:
     """Every document as of the version at which the scan began, each once: in the order of their
-    keys, but for those that were deleted meanwhile. `read_window` may be repeated if it fails."""
+    keys, but for those that were deleted meanwhile; without what was erased.
+    `read_window` may be repeated if it fails."""
 
     def __init__(self) -> None:
         self.version: int | None = None  # known once the first window was read
@@ -100,7 +101,7 @@ class PastScan:
             later = [keys.document_key(one.path) for one in batch if one.version > version]
             past = await snapshot.get_images([(key, version) for key in later]) if later else []
             found += [one for one in batch if one.version <= version]
-            found += [one for one in past if one is not None]
+            found += [one for one in past if one is not None and not one.is_erased]
             size += sum([len(one.data) for one in batch])
             last = keys.document_key(batch[-1].path) + b"\x00" if batch else b""
             start = last if len(batch) == limit else None
@@ -119,7 +120,7 @@ class PastScan:
         return [
             old
             for old, present in zip(before, seen, strict=True)
-            if old is not None and old.version <= version and present is None
+            if old is not None and old.version <= version and present is None and not old.is_erased
         ]
 
     async def _read_log(self, snapshot: Snapshot, version: int) -> None:

@@ -46,8 +46,9 @@ async def scan_documents(
     """Every document of one instant in batches, in the order of their keys; those below a document,
     those of a collection with everything below, or all. To be read to its end, or closed.
 
-    `version`: as they were then; `after`: those behind this one only. Raises ResumeTokenExpired
-    past retention, OutOfRange (`TooFarBack`) if there were more than SCAN_CHANGES_MAX changes.
+    `version`: as they were then, without what was erased; `after`: those behind this one only.
+    Raises ResumeTokenExpired past retention, OutOfRange (`TooFarBack`) if there were more than
+    SCAN_CHANGES_MAX changes.
 
     The snapshot is held meanwhile, which keeps the store from tidying up: do not wait for a slow
     reader between batches.
@@ -102,5 +103,9 @@ async def _as_of(
     for at in range(0, len(changed), SCAN_DOCUMENTS):
         some = changed[at : at + SCAN_DOCUMENTS]
         images = await snapshot.get_images([(key, version) for key in some])
-        found |= {key: image for key, image in zip(some, images, strict=True) if image is not None}
+        found |= {
+            key: image
+            for key, image in zip(some, images, strict=True)
+            if image is not None and not image.is_erased
+        }
     return [found[key] for key in sorted(found)]

@@ -113,14 +113,32 @@ async def test_large_documents_are_in_parts_that_can_be_read_again(
     assert len(await present(app, DatabaseName("copy"))) == 360
 
 
-def _deleting(app: App, paths: list[DocumentPath]) -> type[PastScan]:
+async def test_what_is_erased_while_a_backup_is_made_is_not_in_it(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there without a value: the backup could be verified and not restored."""
+    gone = DocumentPath.parse("c/0200")
+    monkeypatch.setattr("baas.backups.writing.PastScan", _deleting(app, [gone], is_erased=True))
+    task = await back_up(app)
+    await restore(app, task.backup, project="demo", target="copy")
+    there = await present(app, DatabaseName("copy"))
+    assert len(there) == 298
+    assert not {"c/0200", "c/0201"} & set(there)
+
+
+def _deleting(app: App, paths: list[DocumentPath], *, is_erased: bool = False) -> type[PastScan]:
+    """Deletes documents after the first window, or erases what they were, and what another was."""
+
     class Scan(PastScan):
         async def read_window(self, database: Database, bytes_max: int) -> list[StoredDocument]:
             is_first = self.version is None and database.name == NAME
             found = await super().read_window(database, 1 if is_first else bytes_max)
             if is_first:
                 gone = [DeleteWrite(path) for path in paths]
-                await documents.commit(app.context, OPERATOR, NAME, gone)
+                changed = SetWrite(DocumentPath.parse("c/0201"), {"n": -1})
+                await documents.commit(app.context, OPERATOR, NAME, [*gone, changed])
+                for path in [*paths, changed.path] if is_erased else []:
+                    await database.erase(path)
             return found
 
     return Scan

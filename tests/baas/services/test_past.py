@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import orjson
 import pytest
 import pytest_asyncio
 
@@ -17,12 +18,12 @@ from baas.errors import (
     PermissionDenied,
     ResumeTokenExpired,
 )
-from baas.model.paths import DocumentPath
+from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.projects.jobs import Job, JobState
-from baas.services import erasures, jobs, past, restores, transactions
+from baas.services import erasures, jobs, past, restores, transactions, transfer
 from baas.services.documents import commit
 from baas.services.past import VersionKind
 from baas.wire.jobs import decode_subtree
@@ -298,6 +299,15 @@ async def test_what_is_erased_is_not_read_restored_or_resumed_over(
     assert [await get(shared, path, time) for time in (secret, changed)] == [None, None]
     page = await past.run_query_at(shared.context, SECRET, NAME, query(room), secret)
     assert [(one.path.id, one.fields) for one in page.documents] == [("b", {"n": 1})]
+    export = await transfer.export_documents(
+        shared.context,
+        OPERATOR,
+        NAME,
+        collection=CollectionPath((room,)),
+        version=secret.microseconds,
+    )
+    lines = b"".join([chunk async for chunk in export.chunks]).splitlines()
+    assert [orjson.loads(line)["path"] for line in lines] == [f"{room}/b"]
     versions = await past.list_versions(shared.context, OPERATOR, NAME, at(path), page_size=9)
     told = [(one.kind.value, one.size, one.is_erased) for one in versions.versions]
     assert told == [
