@@ -110,7 +110,7 @@ class Settings:
         "baas", "the database on the replica set that holds everything, of all projects"
     )
     mongodb_timeout_seconds: float = _setting(
-        20.0, "how long a call may wait for MongoDB to have a primary; elections take about twelve"
+        30.0, "how long a call may wait for MongoDB; a hanging primary is felt for up to twenty-two"
     )
     objects: str = _setting("local", "where objects' bytes are kept: local or s3://bucket/prefix")
     backups: str = _setting(

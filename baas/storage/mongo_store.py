@@ -19,7 +19,9 @@ from baas.storage.mongo_transactions import HeadMoved
 from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
 
 SERVER_VERSION_MIN = (6, 0)
-TIMEOUT_SECONDS = 20.0  # elections take about twelve, by MongoDB's defaults
+# Elections take about twelve, by the defaults of MongoDB; where the old primary hangs instead of
+# ending, the others go on fetching from it, and a majority is back after up to twenty-two.
+TIMEOUT_SECONDS = 30.0
 _SWEEP_ROWS = 5_000
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NAMESPACE_EXISTS = 48

@@ -301,7 +301,7 @@ async def test_a_schedule_makes_backups_keeps_some_and_tells_of_failures(
     await until(idle)
     kept = await app.context.backups.list_backups(after=None, limit=99)
     assert 2 <= len(kept) - 1 <= 3
-    assert kept[-1].id == by_hand.backup
+    assert by_hand.backup in {one.id for one in kept}
     await backups.set_schedule(app.context, OPERATOR, Schedule("demo", 0, 2, 0, 0))
     await projects.delete_project(app.context, OPERATOR, "demo")
     await until(failed)

@@ -21,7 +21,7 @@ def made(baas: Command) -> None:
 
 def export(baas: Command) -> dict[str, Any]:
     found = map(json.loads, baas("export", "-", "-p", "chat").out.splitlines())
-    return {one["path"]: one["fields"] for one in found}
+    return {one["path"]: one["fields"] for one in found if "path" in one}
 
 
 def test_update_where(baas: Command) -> None:
