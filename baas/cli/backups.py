@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn
 
 from baas.cli.client import Client, path_of, run
 from baas.cli.failures import CommandFailed
 from baas.cli.options import Target, json_option, with_target
 from baas.cli.output import note, print_json, print_table
+from baas.cli.progress import wait_while_running
 
-_POLL_SECONDS_MIN, _POLL_SECONDS_MAX = 0.05, 1.0
 _INTERVAL = re.compile(r"(\d{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _project = click.option("--project", "-p", help="Only this project; else the whole server.")
@@ -282,26 +279,14 @@ def _run_task(
 
 
 async def _wait_over(client: Client, task: dict[str, Any]) -> dict[str, Any]:
-    """The task when it is over; its progress is shown on stderr while that is a terminal."""
     path = path_of("backup-tasks", task["id"])
-    seconds = _POLL_SECONDS_MIN
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
+    return await wait_while_running(
+        task,
+        lambda: client.call("GET", path),
+        column=DownloadColumn(),
+        total="total_bytes",
+        completed="bytes",
     )
-    with bar:
-        row = bar.add_task(task["kind"], total=task["progress"]["total_bytes"])
-        while task["state"] == "running":
-            await asyncio.sleep(seconds)
-            seconds = min(seconds * 1.5, _POLL_SECONDS_MAX)
-            task = await client.call("GET", path)
-            bar.update(row, completed=task["progress"]["bytes"])
-    return task
 
 
 def _report(task: dict[str, Any], as_json: bool, done: str) -> None:

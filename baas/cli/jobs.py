@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 
 from baas.cli.client import Client, path_of, run
 from baas.cli.failures import CommandFailed
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import print_json, print_table
+from baas.cli.progress import wait_while_running
 
 _DONE = {"delete-recursive": "deleted", "restore": "restored"}
-_POLL_SECONDS_MIN, _POLL_SECONDS_MAX = 0.05, 1.0
 
 
 @click.group("job")
@@ -84,26 +81,15 @@ def cancel_job(job: str, project: str, target: Target) -> None:
 
 
 async def wait_over(client: Client, project: str, job: dict[str, Any]) -> dict[str, Any]:
-    """The job when it is over; its progress is shown on stderr while that is a terminal."""
+    """The job when it is over."""
     path = path_of("projects", project, "jobs", job["id"])
-    seconds = _POLL_SECONDS_MIN
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
+    return await wait_while_running(
+        job,
+        lambda: client.call("GET", path),
+        column=MofNCompleteColumn(),
+        total="total",
+        completed="seen",
     )
-    with bar:
-        task = bar.add_task(job["kind"], total=job["progress"]["total"])
-        while job["state"] == "running":
-            await asyncio.sleep(seconds)
-            seconds = min(seconds * 1.5, _POLL_SECONDS_MAX)
-            job = await client.call("GET", path)
-            bar.update(task, completed=job["progress"]["seen"])
-    return job
 
 
 def report(job: dict[str, Any], *, as_json: bool) -> None:

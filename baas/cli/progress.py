@@ -1,26 +1,30 @@
-"""What a command does on this machine while bytes pass: a bar for people, and files that appear
-whole."""
+"""What a command does on this machine while bytes pass or the server works: a bar for people, and
+files that appear whole."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+
+_POLL_SECONDS_MIN, _POLL_SECONDS_MAX = 0.05, 1.0
 
 
 @contextlib.contextmanager
@@ -66,3 +70,33 @@ class Bar:
 
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
+
+
+async def wait_while_running(
+    work: dict[str, Any],
+    again: Callable[[], Awaitable[dict[str, Any]]],
+    *,
+    column: ProgressColumn,
+    total: str,
+    completed: str,
+) -> dict[str, Any]:
+    """A job or task of the server's when it is over, asked for by `again`; `total` and `completed`
+    name what of its progress the bar shows, on stderr while that is a terminal."""
+    seconds = _POLL_SECONDS_MIN
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        column,
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        row = bar.add_task(work["kind"], total=work["progress"][total])
+        while work["state"] == "running":
+            await asyncio.sleep(seconds)
+            seconds = min(seconds * 1.5, _POLL_SECONDS_MAX)
+            work = await again()
+            bar.update(row, completed=work["progress"][completed])
+    return work
