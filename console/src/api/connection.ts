@@ -6,9 +6,7 @@ import { ListenProtocol, type ServerError, type TargetSpec, type TargetState } f
 import { currentToken, expireSession, subscribeSession } from "./session";
 
 export type ConnectionStatus =
-  | { status: "connecting" }
-  | { status: "live" }
-  | { status: "offline"; error: ServerError | null };
+  { status: "connecting" } | { status: "live" } | { status: "offline"; error: ServerError | null };
 
 const RETRY_FIRST_MS = 400;
 const RETRY_MOST_MS = 15_000;

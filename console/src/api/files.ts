@@ -141,9 +141,7 @@ export async function copyFile(
   to: string,
 ): Promise<StoredFile> {
   const path = `${objectPath(project, bucket, name)}:copy`;
-  return decodeFile(
-    await call("POST", path, { body: { to }, headers: { "if-none-match": "*" } }),
-  );
+  return decodeFile(await call("POST", path, { body: { to }, headers: { "if-none-match": "*" } }));
 }
 
 /** An address of this server by which anybody may read the file until it expires. */

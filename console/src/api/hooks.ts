@@ -27,7 +27,7 @@ export function useLoaded<T>(key: string, load: () => Promise<T>): Loaded<T> {
   const [round, setRound] = useState(0);
   const latest = useRef(load);
   latest.current = load;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `round` asks for another load.
+  // `round` asks for another load.
   useEffect(() => {
     let current = true;
     latest.current().then(

@@ -69,7 +69,9 @@ export async function checkRules(
   signal: AbortSignal,
 ): Promise<Diagnostic[]> {
   const options = { body: { source }, signal };
-  return decodeDiagnostics((await call("POST", `${rulesPath(project)}:check`, options)).diagnostics);
+  return decodeDiagnostics(
+    (await call("POST", `${rulesPath(project)}:check`, options)).diagnostics,
+  );
 }
 
 export function decodeDiagnostics(tree: unknown): Diagnostic[] {

@@ -60,7 +60,6 @@ export function BulkUpdate({
           <code>{collection}</code> that match the filters are updated, chunk by chunk; not all at
           once, and past the rules. Order, limit and fields play no part.
         </p>
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by keyboard. */}
         <pre className="snippet" tabIndex={0}>
           {query.where === undefined ? "no filters" : writeJson(query.where, 2)}
         </pre>

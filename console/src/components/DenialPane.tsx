@@ -38,7 +38,12 @@ export function DenialPane({
   return (
     <section className="pane" aria-label="Denial">
       <div className="pane-head">
-        <button type="button" className="bare narrow-only" aria-label="All denials" onClick={onClose}>
+        <button
+          type="button"
+          className="bare narrow-only"
+          aria-label="All denials"
+          onClick={onClose}
+        >
           <IconArrowLeft size={18} />
         </button>
         <h2 className="grow truncate">
@@ -73,10 +78,7 @@ export function DenialPane({
             {denial.release === null ? (
               "not known"
             ) : (
-              <a
-                className="link"
-                href={rulesHash(project, "history", { release: denial.release })}
-              >
+              <a className="link" href={rulesHash(project, "history", { release: denial.release })}>
                 <code>{denial.release}</code>
               </a>
             )}

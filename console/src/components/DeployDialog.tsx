@@ -120,8 +120,8 @@ export function DeployDialog({
         {isStale ? (
           <div className="stale" role="alert">
             <p className="grow">
-              <strong>Somebody has deployed other rules meanwhile.</strong> Nothing was changed. Look
-              at what is in force now before you replace it.
+              <strong>Somebody has deployed other rules meanwhile.</strong> Nothing was changed.
+              Look at what is in force now before you replace it.
             </p>
             <Button variant="default" onClick={look} loading={busy}>
               Compare with it

@@ -24,10 +24,7 @@ export interface Place {
   onJump?: ((span: Span) => void) | undefined;
 }
 
-export function Explanation({
-  result,
-  ...place
-}: { result: TrialResult } & Place): ReactNode {
+export function Explanation({ result, ...place }: { result: TrialResult } & Place): ReactNode {
   const top = useRef<HTMLElement>(null);
   useEffect(() => {
     top.current?.scrollIntoView({ block: "start" });
@@ -84,11 +81,7 @@ function costOf({ expressions, lookups }: Explained, most?: number): string {
 function LineLink({ line, source, onJump }: { line: number } & Place): ReactNode {
   if (source === undefined || onJump === undefined) return <>line {line}</>;
   return (
-    <button
-      type="button"
-      className="bare link"
-      onClick={() => onJump(spanOfLine(source, line))}
-    >
+    <button type="button" className="bare link" onClick={() => onJump(spanOfLine(source, line))}>
       line {line}
     </button>
   );

@@ -64,11 +64,7 @@ export function FilePane({
             </Empty>
           )}
           {!loaded.loading && !isMissing && (
-            <Failed
-              title="The file cannot be shown"
-              error={loaded.error}
-              onRetry={loaded.reload}
-            />
+            <Failed title="The file cannot be shown" error={loaded.error} onRetry={loaded.reload} />
           )}
         </>
       )}
@@ -275,8 +271,8 @@ function SignedLink({
     <Dialog onClose={onClose} title="Signed link">
       <div className="stack">
         <p className="muted">
-          Whoever has this link can read the file until it expires, whatever the rules say. It cannot
-          be taken back; deleting or renaming the file ends it.
+          Whoever has this link can read the file until it expires, whatever the rules say. It
+          cannot be taken back; deleting or renaming the file ends it.
         </p>
         <NativeSelect
           label="Expires in"

@@ -18,7 +18,6 @@ export function FilePreview({ project, file }: { project: string; file: StoredFi
   const [state, setState] = useState<State>(kind === null ? "none" : "loading");
   const [wanted, setWanted] = useState(false);
   const isMedia = kind === "audio" || kind === "video";
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the key of this component is the file.
   useEffect(() => {
     const control = new AbortController();
     let url: string | null = null;
@@ -42,6 +41,7 @@ export function FilePreview({ project, file }: { project: string; file: StoredFi
       control.abort();
       if (url !== null) URL.revokeObjectURL(url);
     };
+    // oxlint-disable-next-line react/exhaustive-deps -- the key of this component is the file.
   }, [wanted]);
 
   const title = baseName(file.name);
@@ -66,7 +66,6 @@ export function FilePreview({ project, file }: { project: string; file: StoredFi
   if ("text" in state)
     return (
       <figure className="preview text">
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable, so by keyboard too. */}
         <pre tabIndex={0} aria-label={`Beginning of ${title}`}>
           {state.text}
         </pre>

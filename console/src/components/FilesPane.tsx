@@ -2,7 +2,14 @@
 
 import { Button, Checkbox } from "@mantine/core";
 import { IconFolder, IconFolderOpen, IconTrash, IconUpload } from "@tabler/icons-react";
-import { type DragEvent, type KeyboardEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import {
+  type DragEvent,
+  type KeyboardEvent,
+  type ReactNode,
+  useEffect,
+  useRef,
+  useState,
+} from "react";
 import { droppedFiles } from "../api/dropped";
 import { deleteFile, deleteFolder, type FilePage, listFiles } from "../api/files";
 import { useLoaded } from "../api/hooks";
@@ -86,7 +93,13 @@ export function FilesPane({
           </Empty>
         )}
         {page !== undefined && !isEmpty && (
-          <FilesTable route={route} bucket={bucket} page={page} chosen={chosen} onChoose={setChosen} />
+          <FilesTable
+            route={route}
+            bucket={bucket}
+            page={page}
+            chosen={chosen}
+            onChoose={setChosen}
+          />
         )}
         {page !== undefined && page.nextPageToken !== null && (
           <div className="row" style={{ padding: 12, justifyContent: "center" }}>
@@ -216,7 +229,10 @@ function FilesTable({
     if (step === undefined || body.current === null) return;
     const links = [...body.current.querySelectorAll<HTMLAnchorElement>("td a")];
     const row = (document.activeElement as HTMLElement).closest("tr")?.querySelector("td a");
-    const next = links[Math.min(Math.max(links.indexOf(row as HTMLAnchorElement) + step, 0), links.length - 1)];
+    const next =
+      links[
+        Math.min(Math.max(links.indexOf(row as HTMLAnchorElement) + step, 0), links.length - 1)
+      ];
     if (next === undefined) return;
     event.preventDefault();
     next.focus();
@@ -366,7 +382,9 @@ function DeleteSelected({
               tick();
             }
           }
-          toast(done === 1 ? `${what} is deleted` : `${done.toLocaleString("en")} files are deleted`);
+          toast(
+            done === 1 ? `${what} is deleted` : `${done.toLocaleString("en")} files are deleted`,
+          );
         } finally {
           onDone();
         }

@@ -96,7 +96,13 @@ export function PlaygroundForm({
   );
 }
 
-function Target({ project, form, set, faultOf, isActive }: Part & { isActive: boolean }): ReactNode {
+function Target({
+  project,
+  form,
+  set,
+  faultOf,
+  isActive,
+}: Part & { isActive: boolean }): ReactNode {
   const ofObjects = form.service === "objects";
   const isList = form.method === "list";
   const places = useLoaded(`places ${project} ${ofObjects} ${isActive}`, async () => {
@@ -105,9 +111,9 @@ function Target({ project, form, set, faultOf, isActive }: Part & { isActive: bo
   });
   const found = places.data ?? [];
   const only = ofObjects && form.bucket === "" ? found[0] : undefined;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the first bucket is proposed once.
   useEffect(() => {
     if (only !== undefined) set({ bucket: only });
+    // oxlint-disable-next-line react/exhaustive-deps -- the first bucket is proposed once.
   }, [only]);
   const input = ofObjects ? "bucket" : "database";
   const what = ofObjects ? (isList ? "Prefix" : "File") : isList ? "Collection" : "Document";
@@ -168,7 +174,13 @@ function Target({ project, form, set, faultOf, isActive }: Part & { isActive: bo
   );
 }
 
-function Caller({ project, form, set, faultOf, isActive }: Part & { isActive: boolean }): ReactNode {
+function Caller({
+  project,
+  form,
+  set,
+  faultOf,
+  isActive,
+}: Part & { isActive: boolean }): ReactNode {
   const wanted = isActive && form.caller === "user";
   const users = useLoaded(`trial users ${project} ${wanted}`, async () =>
     wanted ? (await listUsers(project, null, USERS_OFFERED)).users : [],
@@ -286,7 +298,9 @@ function Data({
       <Textarea
         label={label}
         placeholder={
-          form.service === "objects" ? '{"size": 1000, "contentType": "image/png"}' : '{"text": "hello"}'
+          form.service === "objects"
+            ? '{"size": 1000, "contentType": "image/png"}'
+            : '{"text": "hello"}'
         }
         value={form[input]}
         error={faultOf(input)}

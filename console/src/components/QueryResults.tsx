@@ -188,7 +188,6 @@ function JsonResults({ documents }: { documents: readonly Document[] }): ReactNo
   return (
     <div className="json-results">
       <Copy text={text} label="Copy the JSON" />
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by keyboard. */}
       <pre tabIndex={0}>{text}</pre>
     </div>
   );

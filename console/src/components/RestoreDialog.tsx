@@ -136,7 +136,6 @@ function PlanText({ plan }: { plan: RestorePlan }): ReactNode {
         {plan.erased > 0 && ` ${many(plan.erased)} were erased and cannot come back.`}
       </p>
       {plan.changes.length > 0 && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by keyboard.
         <ul className="plan" tabIndex={0} aria-label="Changes">
           {plan.changes.map((one) => (
             <li key={one.path}>

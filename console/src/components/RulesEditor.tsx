@@ -89,11 +89,11 @@ export function RulesEditor({
     });
   }
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a place is shown once, when it comes.
   useEffect(() => {
     if (wanted === null) return;
     jump(wanted, true);
     onShown();
+    // oxlint-disable-next-line react/exhaustive-deps -- a place is shown once, when it comes.
   }, [wanted]);
 
   const bench = {
@@ -150,7 +150,12 @@ export function RulesEditor({
               />
             </Tabs.Panel>
             <Tabs.Panel value="tests" aria-label="Tests">
-              <TestsPane {...bench} tests={tests} onTests={setTests} isActive={isActive && pane === "tests"} />
+              <TestsPane
+                {...bench}
+                tests={tests}
+                onTests={setTests}
+                isActive={isActive && pane === "tests"}
+              />
             </Tabs.Panel>
           </Tabs>
         </aside>

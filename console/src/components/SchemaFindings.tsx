@@ -14,7 +14,6 @@ export function SchemaFindings({
   found: readonly Finding[];
 }): ReactNode {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by keyboard.
     <ul className="plan" tabIndex={0} aria-label="Documents that do not fit">
       {found.map((one) => (
         <li key={one.document}>

@@ -112,7 +112,7 @@ function encodeFilter({ field, op, type, text }: FilterDraft): JsonObject {
     if (!(error instanceof InvalidValue)) throw error;
     const hint = KIND_HINTS[type];
     const example = hint === undefined ? "" : `, such as ${hint}`;
-    throw new Error(`The value for ${name} ${error.message}${example}`);
+    throw new Error(`The value for ${name} ${error.message}${example}`, { cause: error });
   }
 }
 

@@ -76,7 +76,12 @@ test("rows of metadata", () => {
       { key: "", value: "" },
       { key: "__proto__", value: "x" },
     ]),
-  ).toEqual(Object.fromEntries([["a", "1"], ["__proto__", "x"]]));
+  ).toEqual(
+    Object.fromEntries([
+      ["a", "1"],
+      ["__proto__", "x"],
+    ]),
+  );
   expect(metadataOf([{ key: "", value: "x" }])).toContain("no key");
   expect(
     metadataOf([

@@ -35,7 +35,6 @@ export function faultOfName(name: string): string | null {
   if (name === "") return "a name cannot be empty";
   if (new TextEncoder().encode(name).length > NAME_BYTES_MAX)
     return "a name has at most 1,024 bytes";
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for.
   if (/[\u0000-\u001f\u007f]/.test(name)) return "a name has no control characters";
   if (name.split("/").some((part) => part === "" || part === "." || part === ".."))
     return "between slashes stands a name, and not . or ..";

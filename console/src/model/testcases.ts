@@ -33,7 +33,9 @@ export function yamlOf(tree: Json): string {
   if (tree !== null && typeof tree === "object") {
     const vector = tree.$vector;
     if (Object.keys(tree).length === 1 && Array.isArray(vector)) return yamlOf(vector);
-    const members = Object.entries(tree).map(([name, value]) => `${yamlOf(name)}: ${yamlOf(value)}`);
+    const members = Object.entries(tree).map(
+      ([name, value]) => `${yamlOf(name)}: ${yamlOf(value)}`,
+    );
     return `{${members.join(", ")}}`;
   }
   return JSON.stringify(tree).replace(

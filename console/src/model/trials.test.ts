@@ -1,7 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { type JsonObject, NumberLiteral } from "./json";
 import { type TestCase, withTestCase, yamlOf } from "./testcases";
-import { EMPTY_TRIAL, encodeTrial, FormFault, fieldsText, testCaseOf, type TrialForm } from "./trials";
+import {
+  EMPTY_TRIAL,
+  encodeTrial,
+  FormFault,
+  fieldsText,
+  testCaseOf,
+  type TrialForm,
+} from "./trials";
 
 const GET: TrialForm = { ...EMPTY_TRIAL, path: "notes/n1" };
 

@@ -87,8 +87,7 @@ function Crumbs({ route }: { route: DataRoute }): ReactNode {
   const [isTyping, setTyping] = useState(false);
   const end = useRef<HTMLDivElement>(null);
   const length = path.join("/").length;
-  // Deep paths are read from their end.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new path scrolls to its end.
+  // Deep paths are read from their end: a new one scrolls there.
   useEffect(() => {
     if (end.current !== null) end.current.scrollLeft = end.current.scrollWidth;
   }, [length]);

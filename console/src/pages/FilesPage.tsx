@@ -139,7 +139,8 @@ export function FilesPage({ route }: { route: FilesRoute }): ReactNode {
         <NewFolder
           onClose={(name) => {
             setNaming(false);
-            if (name !== null) navigate(filesHash(project, bucket, [...folder, ...name.split("/")]));
+            if (name !== null)
+              navigate(filesHash(project, bucket, [...folder, ...name.split("/")]));
           }}
         />
       )}
@@ -151,8 +152,7 @@ function Crumbs({ route }: { route: FilesRoute }): ReactNode {
   const { project, bucket, folder } = route;
   const end = useRef<HTMLDivElement>(null);
   const length = folder.join("/").length;
-  // Deep paths are read from their end.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new path scrolls to its end.
+  // Deep paths are read from their end: a new one scrolls there.
   useEffect(() => {
     if (end.current !== null) end.current.scrollLeft = end.current.scrollWidth;
   }, [length]);

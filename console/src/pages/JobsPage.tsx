@@ -133,7 +133,6 @@ function JobCard({
       )}
       <details>
         <summary>What was asked</summary>
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by keyboard. */}
         <pre className="snippet" tabIndex={0}>
           {writeJson(job.asked, 2)}
         </pre>

@@ -129,12 +129,12 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
 
   // An address asks what it holds: as the page opens, and when another one is followed.
   const address = asked === null ? null : writeAsked(asked);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: only another address asks anew.
   useEffect(() => {
     if (asked === null || address === sent.current) return;
     sent.current = address;
     setDraft(decodeDraft(asked));
     void load(asked, 0, FROM_START, size);
+    // oxlint-disable-next-line react/exhaustive-deps -- only another address asks anew.
   }, [address]);
 
   useRunKey(update === null, run);

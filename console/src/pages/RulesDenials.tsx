@@ -9,12 +9,7 @@ import type { Rules } from "../api/rules";
 import { DenialPane } from "../components/DenialPane";
 import { Empty, Failed, Loading, toastError } from "../components/feedback";
 import { shortTime } from "../model/inputs";
-import {
-  ANY_DENIAL,
-  type DenialFilter,
-  type RulesRoute,
-  rulesHash,
-} from "../model/routes";
+import { ANY_DENIAL, type DenialFilter, type RulesRoute, rulesHash } from "../model/routes";
 import { METHODS, type TrialForm } from "../model/trials";
 import { replaceHash } from "../navigation";
 import type { Span } from "../rules/positions";
@@ -202,13 +197,7 @@ function None({ wanted }: { wanted: DenialFilter }): ReactNode {
   );
 }
 
-function Counts({
-  counts,
-  error,
-}: {
-  counts: DenialPage["counts"];
-  error: unknown;
-}): ReactNode {
+function Counts({ counts, error }: { counts: DenialPage["counts"]; error: unknown }): ReactNode {
   const told = (count: number) => count.toLocaleString("en");
   return (
     <footer className="pane-foot">
@@ -266,11 +255,7 @@ function DenialTable({
         {denials.map((denial) => {
           const key = keyOf(denial);
           return (
-            <tr
-              key={key}
-              data-selected={key === chosen || undefined}
-              onClick={() => onChoose(key)}
-            >
+            <tr key={key} data-selected={key === chosen || undefined} onClick={() => onChoose(key)}>
               <td>
                 <button type="button" className="bare truncate" title={denial.path}>
                   <code>{denial.path === "" ? "/" : denial.path}</code>

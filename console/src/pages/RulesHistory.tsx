@@ -281,11 +281,7 @@ function ReleaseHead({
   return (
     <header className="release-head">
       <div className="row">
-        <a
-          className="narrow-only"
-          href={rulesHash(project, "history")}
-          aria-label="All releases"
-        >
+        <a className="narrow-only" href={rulesHash(project, "history")} aria-label="All releases">
           <IconArrowLeft size={18} />
         </a>
         <h2 className="grow breaks">{titleOf(release)}</h2>

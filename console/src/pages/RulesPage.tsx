@@ -62,11 +62,7 @@ function Sections({
     setSource(rules.source);
     onDeployed(rules);
   });
-  useGuard(
-    dirty,
-    "The changed rules",
-    (next) => next.page !== "rules" || next.project !== project,
-  );
+  useGuard(dirty, "The changed rules", (next) => next.page !== "rules" || next.project !== project);
 
   function edit(text: string): void {
     setSource(text);

@@ -230,7 +230,7 @@ function SchemaEditor({
               message: fault.message,
             },
           ],
-    [fault?.offset, fault?.message, fault],
+    [fault],
   );
   const problem = fault?.message ?? refusal;
   return (

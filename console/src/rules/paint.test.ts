@@ -1,6 +1,13 @@
 import { describe, expect, test } from "vitest";
 import type { Reached, Step } from "../api/trials";
-import { coverageLines, flatten, type Paint, paintCoverage, spanOfText, tellingSteps } from "./paint";
+import {
+  coverageLines,
+  flatten,
+  type Paint,
+  paintCoverage,
+  spanOfText,
+  tellingSteps,
+} from "./paint";
 
 const SOURCE = "allow read: if a &&\n    'é😀' == b.c;\n";
 
@@ -28,7 +35,12 @@ describe("what is painted", () => {
   });
 
   test("the innermost stretch is what is seen", () => {
-    const paint = (from: number, to: number, tone: Paint["tone"]) => ({ from, to, tone, title: "" });
+    const paint = (from: number, to: number, tone: Paint["tone"]) => ({
+      from,
+      to,
+      tone,
+      title: "",
+    });
     expect(
       flatten([paint(2, 4, "bad"), paint(0, 9, "good"), paint(3, 4, "part")], 9).map((one) => [
         one.from,

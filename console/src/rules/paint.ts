@@ -90,7 +90,10 @@ export function paintCoverage(source: string, expressions: readonly Reached[]): 
     .map((one) => ({
       ...spanOfText(source, one.line, one.column, one.text),
       tone: toneOf(one),
-      title: one.gap === null || one.gap === timesOf(one) ? timesOf(one) : `${one.gap} (${timesOf(one)})`,
+      title:
+        one.gap === null || one.gap === timesOf(one)
+          ? timesOf(one)
+          : `${one.gap} (${timesOf(one)})`,
     }));
   return withoutIndents(source, flatten(paints, source.length));
 }

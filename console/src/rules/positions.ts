@@ -27,7 +27,7 @@ function splitLines(text: string): Span[] {
 export function spanOf(text: string, line: number, column: number, endColumn: number): Span {
   const spans = lineSpans(text);
   const span = spans[Math.min(Math.max(line, 1), spans.length) - 1] as Span;
-  const characters = [...text.slice(span.from, span.to)];
+  const characters = Array.from(text.slice(span.from, span.to));
   const offset = (at: number) => characters.slice(0, Math.max(0, at - 1)).join("").length;
   const from = span.from + offset(column);
   const to = span.from + offset(endColumn);

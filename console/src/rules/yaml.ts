@@ -14,7 +14,12 @@ const parser = StreamLanguage.define<null>({
       return "comment";
     }
     const isFirst = /(?:^|[{[,-])\s*$/.test(before);
-    if (isFirst && stream.match(/^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s{}[\],"'#:][^{}[\],#]*?)(?=\s*:(?:\s|$))/))
+    if (
+      isFirst &&
+      stream.match(
+        /^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s{}[\],"'#:][^{}[\],#]*?)(?=\s*:(?:\s|$))/,
+      )
+    )
       return "propertyName";
     if (stream.match(/^"(?:[^"\\]|\\.)*"?|^'(?:[^']|'')*'?/)) return "string";
     if (stream.match(/^-?\d+(?:\.\d+)?(?=[\s,}\]]|$)/)) return "number";
