@@ -49,6 +49,11 @@ class Exchange(Protocol):
         """Whether the client is known to have closed the connection."""
         ...
 
+    def end_with_client(self) -> None:
+        """Nobody but the client needs the answer: when the client is known to be gone, answering
+        is cancelled."""
+        ...
+
     def take_body(self) -> bytes | None:
         """The request's body if all of it has arrived, once; None: it has to be received."""
         ...
@@ -96,6 +101,9 @@ class AsgiExchange:
     @property
     def is_gone(self) -> bool:
         return False  # who asks ASGI waits for the answer
+
+    def end_with_client(self) -> None:
+        """The server does not tell."""
 
     def take_body(self) -> bytes | None:
         return None

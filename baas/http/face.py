@@ -115,6 +115,8 @@ class HttpFace:
             route = routes.get(request.method)
             if route is None or not route.is_prompt or request.context.databases.is_shared:
                 await in_task()
+            if route is not None and route.ends_with_client:
+                request.exchange.end_with_client()
             if request.origin is not None:
                 await check_origin(request)
             if route is None:

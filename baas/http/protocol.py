@@ -88,6 +88,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     # of a body that is to come, as trailers are.
     _head_bytes = 0
     _is_refused = False  # what comes is not read any more
+    _upgrade_waits = False  # for the answers to the requests before it
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
     _idle_since = 0.0
@@ -118,17 +119,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         for waiting, _ in self.pipeline:
             waiting.disconnected = True
         self.pipeline.clear()
+        self._upgrade_waits = False
         super().connection_lost(exc)
+        if self.cycle is not None:
+            self.cycle.give_up()
         self.cycle = self._receiving = None  # they lead back here
 
     def shutdown(self) -> None:
+        self._upgrade_waits = False
         if self.pipeline:
             self.pipeline[0][0].keep_alive = False  # the one that came last
         else:
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
+        if self._is_refused or self._upgrade_waits:
             self.flow.pause_reading()
             return
         self._chunk_bytes = len(data)
@@ -141,8 +146,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(_MALFORMED)
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
-                self._unset_keepalive_if_required()
-                self.handle_websocket_upgrade()
+                self._upgrade()
             else:
                 self._unsupported_upgrade_warning()
         if self._is_in_head:
@@ -157,6 +161,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._start_timer()
             elif receiving is self.cycle and not receiving.is_begun:
                 self._begin_in_task(receiving)
+
+    def _upgrade(self) -> None:
+        """Requests before it have their answers first, and nothing behind it is read as HTTP."""
+        self._unset_keepalive_if_required()
+        if self.cycle is None or self.cycle.response_complete:
+            self._hand_over()
+        elif not self.transport.is_closing():
+            self._upgrade_waits = True
+            self.flow.pause_reading()
+
+    def _hand_over(self) -> None:
+        self._stop_stall_timer()
+        self.handle_websocket_upgrade()
 
     # The parser's news ----------------------------------------------------------------------------
 
@@ -235,6 +252,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     ) -> None:
         """A step outside of a task: the first, and if it waits for one thing, as a commit does, the
         second. Whoever waits more often gets a task."""
+        exchange.waits_for = None
         try:
             waits_for = answering.send(None)
         except StopIteration:
@@ -246,6 +264,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if waited_for is None and isinstance(waits_for, asyncio.Future):
                 # As a task does with what its coroutine waits for.
                 waits_for._asyncio_future_blocking = False
+                exchange.waits_for = waits_for
                 waits_for.add_done_callback(partial(self._step, exchange, answering))
             else:
                 self._add_task(exchange, _Begun(answering, waits_for))
@@ -258,15 +277,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         task = self.loop.create_task(answering)
         self.tasks.add(task)
         task.add_done_callback(lambda task: self._note_end(exchange, task))
+        exchange.waits_for = task
+        if exchange.disconnected:
+            exchange.give_up()
 
     def _note_end(self, exchange: HttpExchange, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
+        exchange.waits_for = None
         error = None if task.cancelled() else task.exception()
         if error is not None or not (exchange.response_complete or exchange.disconnected):
             self._fail(exchange, error)
 
     def _fail(self, exchange: HttpExchange, error: BaseException | None) -> None:
         """A defect, or an answer that was given up: nobody may take what has gone out for whole."""
+        if exchange.is_given_up:
+            return
         self.logger.error("a request was not answered", exc_info=error)
         if not exchange.response_started and not exchange.disconnected:
             self.transport.write(_FAILED)
@@ -281,6 +306,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.pipeline:
             self.cycle = cast(HttpExchange, self.pipeline.pop()[0])
             self._begin_in_task(self.cycle)
+            return
+        if self._upgrade_waits:
+            self._upgrade_waits = False
+            self._hand_over()
             return
         if self._receiving is not None:
             self._start_timer()  # for the rest of a body that nobody reads
@@ -392,6 +421,9 @@ class HttpExchange(RequestResponseCycle):
     message_event: asyncio.Event | _NoEvent = _NoEvent()  # type: ignore[assignment]
     scope: HTTPScope | None = None  # type: ignore[assignment]
     is_begun = False
+    waits_for: asyncio.Future[Any] | None = None  # the task that answers, or what to wait for first
+    is_given_up = False
+    _ends_with_client = False
     _protocol: BoundedHttpProtocol | None
     _encoded_defaults: ClassVar[tuple[list[Header], bytes]] = ([], b"")
 
@@ -426,6 +458,17 @@ class HttpExchange(RequestResponseCycle):
     @property
     def is_gone(self) -> bool:
         return self.disconnected
+
+    def end_with_client(self) -> None:
+        self._ends_with_client = True
+        if self.disconnected:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """The client is gone: ends a read, once, so that it can tidy up."""
+        if self._ends_with_client and not self.is_given_up and self.waits_for is not None:
+            self.is_given_up = True
+            self.waits_for.cancel()
 
     def take_body(self) -> bytes | None:
         if self.more_body or self.disconnected or self.response_complete:

@@ -30,3 +30,5 @@ class Route:
     status: int = 200
     # The handler may run outside of a task: it asks for none, as `asyncio.timeout` does.
     is_prompt: bool = False
+    # Nothing but the answer comes of it: it is given up when the client is gone.
+    ends_with_client: bool = False

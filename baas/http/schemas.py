@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from baas.http.schema_parts import FIELDS as _FIELDS
 from baas.http.schema_parts import TEXT as _TEXT
 from baas.http.schema_parts import TIME as _TIME
@@ -586,13 +588,17 @@ _PROJECTS: dict[str, Schema] = {
     "CollectionList": _object({"collections": _list(_TEXT)}),
 }
 
-SCHEMAS: dict[str, Schema] = {
-    **_DOCUMENT_SCHEMAS,
-    **_ACCOUNTS,
-    **_PROJECTS,
-    **RULES,
-    **DEPLOYED,
-    **_ERROR,
-    **OBJECTS,
-    **BACKUPS,
-}
+
+def collect_schemas(*parts: Mapping[str, Schema]) -> dict[str, Schema]:
+    """All of them. Two of one name would be described as one of them, so there may be none."""
+    found: dict[str, Schema] = {}
+    for part in parts:
+        twice = found.keys() & part.keys()
+        assert not twice, f"two schemas are called {', '.join(sorted(twice))}"
+        found.update(part)
+    return found
+
+
+SCHEMAS: dict[str, Schema] = collect_schemas(
+    _DOCUMENT_SCHEMAS, _ACCOUNTS, _PROJECTS, RULES, DEPLOYED, _ERROR, OBJECTS, BACKUPS
+)

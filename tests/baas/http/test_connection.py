@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from baas.app import App
+from baas.database.names import DatabaseName
 from baas.http.answers import Answer
 from baas.http.exchange import Exchange, in_task
 from baas.http.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, STALL_SECONDS, BoundedHttpProtocol
@@ -427,3 +428,127 @@ async def test_nothing_is_left_to_the_cyclic_collector() -> None:
         assert gc.collect() < 50
     finally:
         gc.enable()
+
+
+class SocketServer:
+    """An application on a real socket, in this process."""
+
+    def __init__(self, app: App) -> None:
+        self._config = uvicorn.Config(app, log_config=None)
+        self._config.load()
+        self._state = ServerState()
+
+    async def __aenter__(self) -> int:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: BoundedHttpProtocol(self._config, self._state, {}, loop), "127.0.0.1", 0
+        )
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.002)
+
+
+COUNT: dict[str, Any] = {
+    "query": {"collection": "b", "where": {"field": "n", "op": "!=", "value": -1}}
+}
+
+
+@pytest.mark.parametrize("verb", [":count", ":query", "write"])
+async def test_reads_of_a_client_that_is_gone_are_given_up_and_writes_are_not(
+    world: World, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """It would wait for 30 s otherwise, and hold what others wait for."""
+    context = world.app.context
+    database = await context.databases.open(DatabaseName("demo"))
+    await world.operator.put(f"{BASE}/b/c", json={"fields": {"n": 1}})
+    waiting, go_on, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def wait(*_: Any, **__: Any) -> None:
+        waiting.set()
+        try:
+            await go_on.wait()
+        finally:
+            over.set()
+
+    place, tree, method = verb, COUNT, b"POST"
+    if verb == "write":
+        place, tree, method = "/b/gone", {"fields": {"n": 2}}, b"PUT"
+        commit = database.run_transaction
+
+        async def slow_commit(*arguments: Any, **named: Any) -> Any:
+            await wait()
+            return await commit(*arguments, **named)
+
+        monkeypatch.setattr(database, "run_transaction", slow_commit)
+    else:
+        monkeypatch.setattr("baas.services.queries.open_allowed", wait)
+    body = orjson.dumps(tree)
+    token = world.app.operator_token
+    head = f"{BASE}{place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n".encode()
+    async with SocketServer(world.app) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"%b %bContent-Length: %d\r\n\r\n%b" % (method, head, len(body), body))
+        await asyncio.wait_for(waiting.wait(), 10)
+        writer.close()
+        if verb == "write":
+            await asyncio.sleep(0.05)
+            assert not over.is_set()
+            go_on.set()
+        await asyncio.wait_for(over.wait(), 10)
+        await until(lambda: world.app._http.open_requests == 0)
+    assert not database.is_in_use
+    if verb == "write":
+        assert (await world.operator.get(f"{BASE}/b/gone")).is_success
+
+
+async def test_who_is_given_up_can_tidy_up() -> None:
+    """Be it given up before it has a task, and want one for that."""
+    ended: list[str] = []
+
+    async def handle(exchange: Exchange) -> None:
+        exchange.end_with_client()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            ended.append("tidied up")
+
+    connection = Connection(handle)
+    await connection.feed(GET)
+    assert not connection.state.tasks
+    connection.protocol.connection_lost(None)
+    await connection.settle()
+    assert ended == ["tidied up"]
+    assert not connection.state.tasks
+
+
+async def test_who_hears_late_that_the_client_is_gone_is_given_up() -> None:
+    ended: list[str] = []
+    begun = asyncio.get_running_loop().create_future()
+
+    async def handle(exchange: Exchange) -> None:
+        await begun
+        exchange.end_with_client()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("given up")
+            raise
+
+    connection = Connection(handle)
+    await connection.feed(GET)
+    connection.protocol.connection_lost(None)
+    begun.set_result(None)
+    await connection.settle()
+    assert ended == ["given up"]

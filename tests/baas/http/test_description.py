@@ -10,11 +10,12 @@ from typing import Any
 import httpx
 import jsonschema_rs
 import orjson
+import pytest
 import pytest_asyncio
 
 from baas.http.description import describe, expand
 from baas.http.routes import ROUTES
-from baas.http.schemas import SCHEMAS
+from baas.http.schemas import SCHEMAS, collect_schemas
 from tests.baas.http.conftest import ADMIN, BASE, PASSWORD, World
 
 DESCRIPTION = describe(ROUTES)
@@ -41,6 +42,13 @@ def test_every_schema_is_used_and_every_reference_leads_to_one() -> None:
     text = orjson.dumps(DESCRIPTION).decode()
     referred = set(re.findall(r'"#/components/schemas/(\w+)"', text))
     assert referred == SCHEMAS.keys()
+
+
+def test_no_two_schemas_have_one_name() -> None:
+    """Within one table ruff finds them."""
+    assert collect_schemas({"A": {}}, {"B": {}}) == {"A": {}, "B": {}}
+    with pytest.raises(AssertionError, match="two schemas are called A"):
+        collect_schemas({"A": {}, "B": {}}, {"A": {}})
 
 
 def test_every_path_parameter_is_described() -> None:

@@ -223,6 +223,21 @@ def test_an_upgrade_behind_a_request_on_the_same_connection(server: ServerProces
         assert connection.recv(65_536).startswith(b"HTTP/1.1 404 ")
         connection.sendall(upgrade)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 101 ")
+    # Together with requests that wait for the disk, it waits for their answers.
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(put(server, "before", 1) + read(server, "before") + upgrade)
+        said = b""
+        while b"HTTP/1.1 101 " not in said:
+            got = connection.recv(65_536)
+            assert got, said
+            said += got
+        first, switched, _ = said.partition(b"HTTP/1.1 101 ")
+        assert [status for status, _ in split_answers(first)] == [b"200", b"200"]
+        connection.sendall(b"\x81\x80\0\0\0\0")  # a message that is no hello
+        assert b"Hello" in connection.recv(65_536) or switched
+    # What ends the connection ends what waits behind it, too.
+    said = talk(server, put(server, "before", 2, CLOSE) + upgrade, until=b"never")
+    assert [status for status, _ in split_answers(said)] == [b"200"]
     # An upgrade to what is not offered is an ordinary request.
     said = talk(
         server, get(b"/healthz", b"connection: upgrade, close", b"upgrade: h2c"), until=b"never"
