@@ -249,7 +249,9 @@ def _finish(staged: StagedChange, version: int, indexes: Indexes) -> Change:
         new = StoredDocument(path, staged.data, created=created, version=version, fields=fields)
     if not indexes.of_collection(path.segments[-2]):
         return Change(staged.key, path, old, new)
-    removed, added = indexes.entries_for(path, None if old is None else old.fields, fields)
+    removed, added = indexes.entries_for(
+        path, None if old is None else old.fields, fields, staged.key
+    )
     return Change(staged.key, path, old, new, removed, added)
 
 

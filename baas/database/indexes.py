@@ -73,6 +73,7 @@ class Index:
 
     __slots__ = (
         "_getters",
+        "_only",
         "definition",
         "is_pinned",
         "noted_uses",
@@ -94,9 +95,22 @@ class Index:
         # The generation from which on it is complete; None while it is being filled.
         self.ready_at: int | None = None
         self._getters = [(field, field.path.segments) for field in definition.fields]
+        self._only = _only_field(definition)
 
-    def entry_keys(self, path: DocumentPath, fields: Fields) -> Sequence[bytes]:
-        """The keys of a document's entries: none, one, or one per distinct array element."""
+    def entry_keys(
+        self, path: DocumentPath, fields: Fields, document_key: bytes | None = None
+    ) -> Sequence[bytes]:
+        """The keys of a document's entries: none, one, or one per distinct array element.
+        `document_key` is the document's own, given by who has it."""
+        if document_key is None:
+            document_key = keys.document_key(path)
+        if self._only is not None:
+            name, descending = self._only
+            value = fields.get(name, _MISSING)
+            if value is _MISSING:
+                return ()
+            head = collection_prefix(path.segments[:-1])
+            return (head + keys.encode_value(value, descending) + document_key,)
         parts: list[bytes] = []
         elements: set[bytes] | None = None
         place = 0
@@ -112,7 +126,10 @@ class Index:
                 parts.append(b"")
             else:
                 parts.append(keys.encode_value(value, field.descending))
-        tail = name_suffix(path, group=self.definition.group)
+        tail = document_key
+        if self.definition.group:
+            # Document keys are in `__name__` order within a collection only.
+            tail = keys.encode_value(Reference(path)) + document_key
         if self.definition.below:
             return _keys_below(path, parts, place, elements, tail)
         head = b"" if self.definition.group else collection_prefix(path.segments[:-1])
@@ -141,6 +158,17 @@ class Index:
 _PLAIN = frozenset({str, int, bool, bytes})
 
 
+def _only_field(definition: IndexDefinition) -> tuple[str, bool] | None:
+    """Name and direction, of an index of the simplest kind, as most are: one field at the top of
+    the documents of a collection, one entry each."""
+    if definition.group or len(definition.fields) != 1:
+        return None
+    (first,) = definition.fields
+    if first.array or len(first.path.segments) != 1:
+        return None
+    return first.path.segments[0], first.descending
+
+
 class Indexes:
     """All indexes of one database, as commits and queries see them. Not persistent by itself.
 
@@ -158,28 +186,36 @@ class Indexes:
         return iter(list(self._by_definition.values()))
 
     def entries_for(
-        self, path: DocumentPath, old: Fields | None, new: Fields | None
+        self,
+        path: DocumentPath,
+        old: Fields | None,
+        new: Fields | None,
+        document_key: bytes | None = None,
     ) -> tuple[Sequence[Entry], Sequence[Entry]]:
         """The entries that a change of one document removes and adds: those that differ, and while
-        an index is being filled all that it adds. An image that is None does not exist."""
+        an index is being filled all that it adds. An image that is None does not exist.
+        `document_key` is the document's own, given by who has it."""
         indexes = self._by_collection.get(path.segments[-2])
         if indexes is None:
             return _NOTHING
+        if old is None:
+            fields = new or {}
+            return [], [
+                Entry(index.number, key)
+                for index in indexes
+                for key in index.entry_keys(path, fields, document_key)
+            ]
         removed: list[Entry] = []
         added: list[Entry] = []
         for index in indexes:
             # Back-filling passes over documents that change under it, so that their entries have
             # to come from here, even if they are what they would have been before.
             is_building = index.ready_at is None
-            if old is None:
-                number = index.number
-                added += [Entry(number, key) for key in index.entry_keys(path, new or {})]
-                continue
             can_stay = not is_building and new is not None
             if can_stay and index.is_unaffected(old, new or {}):
                 continue
-            before = index.entry_keys(path, old)
-            after = () if new is None else index.entry_keys(path, new)
+            before = index.entry_keys(path, old, document_key)
+            after = () if new is None else index.entry_keys(path, new, document_key)
             there = () if is_building else frozenset(before)
             gone = frozenset(before).difference(after)
             removed += [Entry(index.number, key) for key in before if key in gone]
@@ -236,13 +272,6 @@ class Indexes:
 def collection_prefix(segments: tuple[str, ...]) -> bytes:
     """What every entry of one collection starts with, and no entry of another one with its id."""
     return keys.collection_span(CollectionPath(segments))[0]
-
-
-def name_suffix(path: DocumentPath, *, group: bool) -> bytes:
-    """What an entry ends with: in `__name__` order, and unique."""
-    key = keys.document_key(path)
-    # Document keys are in `__name__` order within a collection only.
-    return keys.encode_value(Reference(path)) + key if group else key
 
 
 def _keys_below(

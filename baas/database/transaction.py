@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeGuard, TypeVar
 
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields, encode_plain_fields
@@ -239,6 +239,12 @@ class Transaction:
     def _apply(self, write: Write, old: StoredDocument | None) -> None:
         path = write.path
         pending = self._pending.get(path.segments)
+        if old is None and pending is None and _makes_anew(write):
+            self.results.append(AppliedResult(path.segments, False, ()))
+            self._pending[path.segments] = PendingChange(
+                path, None, write.fields, has_changed=True, is_plain=write.is_plain
+            )
+            return
         current: DocumentLike | None = old
         if pending is not None:
             current = _as_document(pending, self.request_time)
@@ -312,6 +318,14 @@ class Transaction:
     def _time(self, segments: Segments) -> Timestamp | None:
         document = self._documents[segments]
         return None if document is None else document.update_time
+
+
+def _makes_anew(write: Write) -> TypeGuard[SetWrite]:
+    """Whether the document is what the write says and nothing else, where there was none before."""
+    if type(write) is not SetWrite or write.mask is not None or write.transforms:
+        return False
+    precondition = write.precondition
+    return not precondition.exists and precondition.update_time is None
 
 
 def _as_document(pending: PendingChange, request_time: Timestamp) -> Document | None:

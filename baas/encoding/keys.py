@@ -209,8 +209,11 @@ def _encode_number(number: int | float) -> bytes:
     double = float(number)
     if double != double:
         return _NAN
-    (bits,) = _WORD.unpack(_DOUBLE.pack(double + 0.0))  # adding 0.0 turns -0.0 into 0.0
-    encoded = _WORD.pack(bits ^ (_ALL if bits & _SIGN else _SIGN))
+    if double >= 0.0:
+        encoded = _DOUBLE.pack(-abs(double))  # its bits with the sign turned over, of -0.0 too
+    else:
+        (bits,) = _WORD.unpack(_DOUBLE.pack(double))
+        encoded = _WORD.pack(bits ^ _ALL)
     if -_EXACT < double < _EXACT:
         return encoded
     remainder = 0 if type(number) is float or double in _INFINITE else number - int(double)

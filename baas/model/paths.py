@@ -96,6 +96,11 @@ class DocumentPath:
             return _parse_document.__wrapped__(text)
         return _parse_document(text)
 
+    @classmethod
+    def parse_new(cls, text: str) -> DocumentPath:
+        """As `parse`, for one that will hardly be read again soon: nothing is kept of it."""
+        return _parse_document.__wrapped__(text)
+
     @property
     def id(self) -> str:
         return self.segments[-1]

@@ -177,6 +177,15 @@ class Authorizer:
                 (document,) = await transaction.get_documents((write.path,))
                 await self.check_get(write.path, document, transaction)
 
+    def allows_plainly(self, change: PendingChange) -> bool:
+        """Whether this one change is allowed and the rules look at no other document, as most;
+        False says nothing."""
+        request = self._request(
+            method_of(change), change.path, change.old, change.fields, is_plain=change.is_plain
+        )
+        decision = self._ruleset.decide(request, {})
+        return decision.allowed and not decision.lookups
+
     async def check_change(self, change: PendingChange, reader: DocumentReader) -> None:
         """Raises PermissionDenied unless this one change is allowed, as if it were alone: what else
         is changed with it, `getAfter` does not see."""

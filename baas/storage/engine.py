@@ -58,7 +58,8 @@ class KeyRange:
     end: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+# Made on every commit, so not frozen, which would triple their cost; nobody changes one.
+@dataclass(slots=True)
 class Entry:
     """One row of an index: `key` is unique within the index (it ends with the document's key)."""
 
@@ -66,8 +67,7 @@ class Entry:
     key: bytes
 
 
-# Made on every commit, so not frozen, which would triple their cost; nobody changes one.
-@dataclass(slots=True)
+@dataclass(slots=True)  # not frozen, as above
 class Change:
     """What one commit does to one document: at most one per document. `new` None deletes it."""
 

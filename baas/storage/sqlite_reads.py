@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol, TypeVar
 
 import apsw
@@ -29,11 +29,16 @@ T = TypeVar("T")
 # What is read on the event loop at once; more goes to a thread. A thread costs more than this many
 # rows do, and the loop must not stand still for long.
 INLINE_ROWS_MAX = 128
+INLINE_KEYS_MAX = 512  # in slices of INLINE_ROWS_MAX: others get their turn in between
 INLINE_COUNT_MAX = 1_000
 
 _REVOKED = "the snapshot was held for too long; read in smaller steps"
 _IMAGE = "path, CAST(data AS BLOB), created, version"  # as StoredDocument takes them
 _GET = f"SELECT {_IMAGE} FROM documents WHERE key = ?"
+# One statement for all: each step of one lets go of the interpreter and waits to get it back.
+_GET_MANY = (
+    f"SELECT key, {_IMAGE} FROM carray(?) AS wanted CROSS JOIN documents ON key = wanted.value"
+)
 _GET_AT = (
     f"SELECT {_IMAGE} FROM history WHERE key = ? AND superseded > ? ORDER BY superseded LIMIT 1"
 )
@@ -54,7 +59,14 @@ def read_document(connection: apsw.Connection, key: bytes) -> StoredDocument | N
 def read_documents(
     connection: apsw.Connection, keys: Sequence[bytes]
 ) -> list[StoredDocument | None]:
-    return [read_document(connection, key) for key in keys]
+    """In the order of `keys`; None where there is no document."""
+    if len(keys) == 1:
+        return [read_document(connection, keys[0])]
+    found: dict[bytes, StoredDocument] = {}
+    if keys:
+        for key, *image in connection.execute(_GET_MANY, (apsw.carray(tuple(keys)),)):
+            found[key] = StoredDocument(*image)
+    return [found.get(key) for key in keys]
 
 
 def read_document_at(
@@ -212,9 +224,16 @@ class SqliteSnapshot:
         return self._version
 
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
-        return await self._run(
-            lambda connection: read_documents(connection, keys), len(keys) <= INLINE_ROWS_MAX
-        )
+        if not INLINE_ROWS_MAX < len(keys) <= INLINE_KEYS_MAX:
+            return await self._run(
+                lambda connection: read_documents(connection, keys), len(keys) <= INLINE_ROWS_MAX
+            )
+        found: list[StoredDocument | None] = []
+        for start in range(0, len(keys), INLINE_ROWS_MAX):
+            wanted = keys[start : start + INLINE_ROWS_MAX]
+            found += await self._run(partial(read_documents, keys=wanted), True)
+            await asyncio.sleep(0)
+        return found
 
     async def get_documents_at(
         self, keys: Sequence[bytes], version: int

@@ -83,7 +83,26 @@ def decode_update(path: DocumentPath, tree: Any, at: str = "") -> SetWrite:
 def decode_commit(tree: Any, *, writes_max: int) -> list[Write]:
     """The `writes` of a commit, each an object with one of the verbs."""
     items = check_array(tree, "writes", maximum=writes_max)
-    return [_decode_write(item, f"writes[{index}]") for index, item in enumerate(items)]
+    return [
+        _decode_plain_set(item) or _decode_write(item, f"writes[{index}]")
+        for index, item in enumerate(items)
+    ]
+
+
+def _decode_plain_set(tree: Any) -> SetWrite | None:
+    """A write `{"set": path, "fields": {…}}`, of which there are hundreds in one request, spared
+    the names of its places. None for any other, and for one that `_decode_write` will refuse."""
+    if type(tree) is not dict or len(tree) != 2:
+        return None
+    text, fields = tree.get("set"), tree.get("fields")
+    if type(text) is not str or type(fields) is not dict:
+        return None
+    try:
+        path = DocumentPath.parse_new(text)
+        decoded = json_values.decode_fields_tree(fields)
+    except BaasError:
+        return None
+    return SetWrite(path, decoded, is_plain=decoded is fields)
 
 
 def decode_document_path(tree: Any, at: str) -> DocumentPath:
