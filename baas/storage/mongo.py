@@ -24,11 +24,12 @@ from baas.storage.engine import (
     Page,
 )
 from baas.storage.mongo_batches import Lookups, Openings
-from baas.storage.mongo_client import Document, MongoConnection, Session, is_duplicate
+from baas.storage.mongo_client import MongoConnection, is_duplicate
 from baas.storage.mongo_layout import JOINED_ROWS_MAX, Row, Rows, as_document
 from baas.storage.mongo_reads import MongoSnapshot
 from baas.storage.mongo_transactions import HeadMoved, Repeat, Transactions
 from baas.storage.mongo_watch import HeadWatcher
+from baas.storage.mongo_wire import Document, Session
 from baas.storage.mongo_writes import (
     GroupCommands,
     empty_history,
@@ -276,10 +277,13 @@ class MongoEngine:
 
         async def was_written(session: Session) -> bool:
             await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
-            row = await self._connection.database.log.find_one(
-                {"_id": self._rows.log(version)}, {"commit": 1}, session=session
-            )
-            return row is not None and row["commit"] == commit_id
+            command = {
+                "find": "log",
+                "filter": {"_id": self._rows.log(version)},
+                "projection": {"commit": 1},
+            }
+            rows = await self._connection.read_in(session, command)
+            return [row["commit"] for row in rows] == [commit_id]
 
         try:
             await self._shared.transactions.run_once(body, was_written, size=commands.bytes)
@@ -304,20 +308,16 @@ class MongoEngine:
         if the head is not as expected."""
         query: Document = {"_id": self._head_id, "number": self._number, **(expected or {})}
         command = {"update": "heads", "updates": [{"q": query, "u": update}]}
-        answer = await self._connection.send_write(command, session)
+        answer = await self._connection.write_in(session, command)
         if answer["n"] != 1:
             raise HeadMoved
 
     async def _fill(self, session: Session, rows: Sequence[BackfillRow]) -> int:
         await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
-        database = self._connection.database
         wanted = {self._rows.document(row.key): row for row in rows}
-        cursor = database.documents.find(
-            {"_id": {"$in": list(wanted)}}, {"version": 1}, session=session
-        )
         entries: dict[str, Document] = {}
         taken = 0
-        for found in await cursor.to_list():
+        for found in await self._find_in(session, "documents", list(wanted), {"version": 1}):
             row = wanted[found["_id"]]
             if found["version"] != row.version:
                 continue
@@ -325,12 +325,18 @@ class MongoEngine:
             for entry in row.entries:
                 row_id = self._rows.entry(entry.index, entry.key)
                 entries[row_id] = {"_id": row_id, "document": found["_id"]}
-        cursor = database.entries.find({"_id": {"$in": list(entries)}}, {"_id": 1}, session=session)
-        for found in await cursor.to_list():
+        for found in await self._find_in(session, "entries", list(entries), {"_id": 1}):
             del entries[found["_id"]]
         for command in entry_inserts(list(entries.values())):
-            await self._connection.send_write(command, session)
+            await self._connection.write_in(session, command)
         return taken
+
+    async def _find_in(
+        self, session: Session, collection: str, ids: list[str], projection: dict[str, int]
+    ) -> list[Document]:
+        where = {"_id": {"$in": ids}}
+        command = {"find": collection, "filter": where, "projection": projection}
+        return await self._connection.read_in(session, command)
 
     async def _is_trimmed(self, before: int, requests_before: int) -> bool:
         """Whether there is nothing to forget, at the price of a few small reads."""
@@ -350,13 +356,16 @@ class MongoEngine:
     async def _find_old(
         self, collection: str, span: dict[str, str], limit: int, session: Session | None = None
     ) -> list[Document]:
-        cursor = self._connection.database[collection].find(
-            {"_id": span}, {"bytes": 1}, sort={"_id": 1}, limit=limit, session=session
-        )
+        command: Document = {
+            "find": collection,
+            "filter": {"_id": span},
+            "projection": {"bytes": 1},
+            "sort": {"_id": 1},
+            "limit": limit,
+        }
         if session is not None:
-            return await cursor.to_list()
-        async with self._connection.operation():
-            return await cursor.to_list()
+            return await self._connection.read_in(session, command)
+        return await self._connection.read(command)
 
     async def _trim(self, session: Session, before: int, requests_before: int, limit: int) -> int:
         """Rows of history, then of log; a row of log holds the requests of its commits."""
@@ -379,9 +388,7 @@ class MongoEngine:
             if collection == "log":
                 await keep_requests(self._connection, self._rows, session, span, requests_before)
             deletion = {"q": {"_id": span}, "limit": 0}
-            await self._connection.send_write(
-                {"delete": collection, "deletes": [deletion]}, session
-            )
+            await self._connection.write_in(session, {"delete": collection, "deletes": [deletion]})
         if freed:
             await self._change_head(session, {"$inc": {"history_bytes": -freed}})
         return deleted

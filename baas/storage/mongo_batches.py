@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from bson import Timestamp
 
-from baas.storage.mongo_client import BATCH_ROWS, Document, MongoConnection
+from baas.storage.mongo_client import BATCH_ROWS, MongoConnection
 from baas.storage.mongo_layout import Row, RowScan
+from baas.storage.mongo_wire import Document
 
 T = TypeVar("T")
 Asked = TypeVar("Asked")

@@ -4,16 +4,15 @@ that are repeated while a new primary is found."""
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import pymongo
-from bson import CodecOptions, Timestamp
+from bson import Int64, Timestamp
 from bson.errors import BSONError
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
-from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     AutoReconnect,
@@ -27,10 +26,9 @@ from pymongo.errors import (
 
 from baas.storage.engine import EngineCorrupt, EngineUnavailable, StorageError
 from baas.storage.mongo_lease import Lease
+from baas.storage.mongo_wire import Document, Session, Wire
 
 T = TypeVar("T")
-Document = dict[str, Any]
-Session = AsyncClientSession
 
 # Whoever waits for a connection of the pool may starve; fewer operations than connections never do.
 POOL_CONNECTIONS = 64
@@ -47,8 +45,6 @@ _TOO_OLD = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
 # What passes by itself when a primary steps down, shuts down, or was changed.
 _PASSING = {6, 7, 24, 50, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
 _PASSING |= {133, 43, 237}
-# Of writes. What an error tells of a row is cut after so many bytes, be it within a character.
-_ANSWER_OPTIONS: CodecOptions[Document] = CodecOptions(unicode_decode_error_handler="replace")
 
 
 def is_conflict(error: PyMongoError) -> bool:
@@ -63,14 +59,9 @@ def is_duplicate(error: PyMongoError) -> bool:
 
 def is_passing(error: PyMongoError) -> bool:
     """Whether the same call may go through a little later: the primary was lost or changed."""
-    if isinstance(error, ConnectionFailure | ExecutionTimeout) or _lacks_sessions(error):
+    if isinstance(error, ConnectionFailure | ExecutionTimeout):
         return True
     return isinstance(error, OperationFailure) and error.code in _PASSING
-
-
-def _lacks_sessions(error: PyMongoError) -> bool:
-    """The connection was made while its server was starting; the driver holds that against it."""
-    return isinstance(error, ConfigurationError) and "Sessions are not supported" in str(error)
 
 
 def as_storage_error(error: PyMongoError | BSONError) -> StorageError:
@@ -150,6 +141,8 @@ class MongoConnection:
         except (PyMongoError, ValueError) as error:
             # The text may hold the password of the URI's user.
             raise EngineUnavailable(f"the MongoDB URI is not valid: {_describe(error)}") from None
+        self._wire = Wire(self._client, database)
+        self._sessions: list[Session] = []  # that nobody uses, and that have nothing open
         self._operations = asyncio.Semaphore(OPERATIONS_MAX)
         self._seen = Timestamp(0, 0)  # no later read may be older
         self.lease = Lease(self._confirm)
@@ -182,14 +175,19 @@ class MongoConnection:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
-        async with self._client.start_session(causal_consistency=False) as session:
+        """For transactions. Used again, unless something of it may be open on a server."""
+        session = self._sessions.pop() if self._sessions else Session(os.urandom(16))
+        try:
             yield session
+        finally:
+            if not session.is_open:
+                self._sessions.append(session)
 
     async def read(self, command: Document, *, is_slow: bool = False) -> list[Document]:
         """All rows that a find or aggregate answers. Repeated until the time is over while there is
         no primary."""
-        seconds = SLOW_SECONDS if is_slow else None
-        rows, _ = await self.repeat(lambda: self._read_once(command), seconds=seconds)
+        seconds = SLOW_SECONDS if is_slow else ANSWER_SECONDS
+        rows, _ = await self.repeat(lambda: self._read_once(command, seconds))
         return rows
 
     async def read_latest(self, command: Document) -> tuple[list[Document], Timestamp]:
@@ -199,7 +197,7 @@ class MongoConnection:
 
         async def call() -> tuple[list[Document], Timestamp]:
             await self.lease.hold()
-            rows, time = await self._read_once(command)
+            rows, time = await self._read_once(command, ANSWER_SECONDS)
             self.note_time(time)
             return rows, time
 
@@ -211,74 +209,74 @@ class MongoConnection:
             raise _Stale(f"the primary is at {time}, and {self._seen} was seen")
         self._seen = time
 
-    async def repeat(self, call: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
-        """Calls until it goes through or the time is over, while there is no primary. `seconds` is
-        for one call, instead of ANSWER_SECONDS for each of its commands."""
+    async def repeat(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Calls until it goes through or the time is over, while there is no primary."""
         deadline = Deadline(self.timeout_seconds)
         cancellations = _count_cancellations()
         while True:
             async with self.operation():
                 try:
-                    with nullcontext() if seconds is None else pymongo.timeout(seconds):
-                        result = await call()
+                    result = await call()
                     if _count_cancellations() > cancellations:
                         raise asyncio.CancelledError  # the driver swallows some
                     return result
                 except PyMongoError as error:
                     if _count_cancellations() > cancellations:
                         raise asyncio.CancelledError from error
-                    await self.note_failure(error)
                     may_pass = is_passing(error) or is_conflict(error)
                     if not may_pass or deadline.is_over or self.is_closed:
                         raise
             await deadline.pause()
 
-    async def note_failure(self, error: PyMongoError) -> None:
-        """Connections that would fail for ever are made anew: the one that was used last is always
-        taken first."""
-        if _lacks_sessions(error):
-            topology = self._client._topology  # the driver has no public way
-            for server in tuple(topology._servers.values() if topology is not None else ()):
-                await server.pool.reset_without_pause()
+    async def read_in(self, session: Session, command: Document) -> list[Document]:
+        """All rows that a find answers, as a part of a transaction."""
+        rows, _ = await self._read_once(command, session.seconds_left, session)
+        return rows
 
-    async def _read_once(self, command: Document) -> tuple[list[Document], Any]:
-        async with self._client.start_session(causal_consistency=False) as session:
-            answer = await self.database.command(command, session=session)
-            cursor = answer["cursor"]
-            time = cursor.get("atClusterTime")
-            rows: list[Document] = cursor["firstBatch"]
-            while cursor_id := cursor["id"]:
-                collection = cursor["ns"].partition(".")[2]
-                answer = await self.database.command(
-                    {"getMore": cursor_id, "collection": collection}, session=session
-                )
-                cursor = answer["cursor"]
-                rows += cursor["nextBatch"]
-            return rows, time
+    async def _read_once(
+        self, command: Document, seconds: float, session: Session | None = None
+    ) -> tuple[list[Document], Any]:
+        deadline = asyncio.get_running_loop().time() + seconds
+        answer = await self._send(command, seconds, session)
+        cursor = answer["cursor"]
+        time = cursor.get("atClusterTime")
+        rows: list[Document] = cursor["firstBatch"]
+        while cursor_id := cursor["id"]:
+            more = {"getMore": Int64(cursor_id), "collection": cursor["ns"].partition(".")[2]}
+            left = deadline - asyncio.get_running_loop().time()
+            cursor = (await self._send(more, left, session))["cursor"]
+            rows += cursor["nextBatch"]
+        return rows, time
 
     async def write(self, command: Document, *, is_slow: bool = False) -> Document:
         """A write outside of transactions that may be repeated without harm; it is, until the time
         is over, while there is no primary."""
         command = command | {"writeConcern": MAJORITY.document}
+        seconds = SLOW_SECONDS if is_slow else ANSWER_SECONDS
+        return await self.repeat(lambda: self._send(command, seconds))
 
-        async def call() -> Document:
-            return await self.send_write(command)
+    async def write_in(self, session: Session, command: Document) -> Document:
+        """One write, once, as a part of a transaction."""
+        return await self._send(command, session.seconds_left, session)
 
-        return await self.repeat(call, seconds=SLOW_SECONDS if is_slow else ANSWER_SECONDS)
+    async def end_transaction(self, session: Session, command: str, seconds: float) -> Document:
+        """Asks once for `commitTransaction`, to a majority, or for `abortTransaction`."""
+        asked = session.mark({command: 1, "writeConcern": MAJORITY.document})
+        answer = await self._wire.call(asked, seconds, database="admin")
+        session.is_open = False
+        return answer
 
-    async def send_write(self, command: Document, session: Session | None = None) -> Document:
-        """One write, once, in a transaction if `session` is in one."""
-        answer = await self.database.command(
-            command, session=session, codec_options=_ANSWER_OPTIONS
-        )
-        return check_answer(answer)
+    async def _send(
+        self, command: Document, seconds: float, session: Session | None = None
+    ) -> Document:
+        marked = command if session is None else session.mark(command)
+        return await self._wire.call(marked, seconds)
 
     async def _confirm(self) -> None:
         """For the lease: a row that nobody reads, written to a majority."""
         update = {"q": {"_id": "lease"}, "u": {"$inc": {"renewed": 1}}, "upsert": True}
         command = {"update": "store", "updates": [update], "writeConcern": MAJORITY.document}
-        with pymongo.timeout(ANSWER_SECONDS):
-            answer = await self.send_write(command)
+        answer = await self._send(command, ANSWER_SECONDS)
         self.note_time(answer["operationTime"])
 
     async def kill_idle_transactions(self, seconds: float) -> int:
@@ -300,16 +298,6 @@ class MongoConnection:
         if sessions:
             await admin.command({"killSessions": sessions})
         return len(sessions)
-
-
-def check_answer(answer: Document) -> Document:
-    """The answer of a write command; raises what its rows met."""
-    for errors in (answer.get("writeErrors"), [answer.get("writeConcernError")]):
-        if errors and errors[0]:
-            first = errors[0]
-            details = first | {"errorLabels": answer.get("errorLabels", [])}
-            raise OperationFailure(first.get("errmsg", "write failed"), first.get("code"), details)
-    return answer
 
 
 def _describe(error: Exception) -> str:

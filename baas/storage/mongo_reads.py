@@ -17,7 +17,7 @@ from baas.storage.engine import (
     LogRecord,
     PastImage,
 )
-from baas.storage.mongo_client import BATCH_ROWS, Document, MongoConnection
+from baas.storage.mongo_client import BATCH_ROWS, MongoConnection
 from baas.storage.mongo_layout import (
     IMAGE,
     JOINED_ROWS_MAX,
@@ -27,6 +27,7 @@ from baas.storage.mongo_layout import (
     as_document,
     log_records,
 )
+from baas.storage.mongo_wire import Document
 
 _FOUND_IDS = 1_000  # that one find asks for
 _HISTORY_KEYS = 100  # of which one find asks for old images

@@ -13,9 +13,10 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from baas.clock import Clock
 from baas.storage.engine import EngineUnavailable, StorageError
 from baas.storage.mongo import MongoEngine, Shared
-from baas.storage.mongo_client import Document, MongoConnection, Session
+from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_layout import COLLECTIONS, FORMAT, INDEXES, Row, Rows, head_id
 from baas.storage.mongo_transactions import HeadMoved
+from baas.storage.mongo_wire import Document, Session
 from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
 
 SERVER_VERSION_MIN = (6, 0)
@@ -220,16 +221,16 @@ async def _find_heads(connection: MongoConnection, project: str) -> list[Documen
 
 async def _doom(shared: Shared, head: Document) -> None:
     """Removes a head, and remembers in the same step that its rows are to go."""
-    send_write = shared.connection.send_write
+    write_in = shared.connection.write_in
     number = head["number"]
 
     async def body(session: Session) -> None:
         query = {"_id": head["_id"], "number": number}
         deletion = {"delete": "heads", "deletes": [{"q": query, "limit": 1}]}
-        answer = await send_write(deletion, session)
+        answer = await write_in(session, deletion)
         if answer["n"] != 1:
             raise HeadMoved
-        await send_write({"insert": "doomed", "documents": [{"_id": number}]}, session)
+        await write_in(session, {"insert": "doomed", "documents": [{"_id": number}]})
 
     with suppress(HeadMoved):  # deleted by another
         await shared.transactions.run_repeatable(body)

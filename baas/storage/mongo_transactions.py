@@ -8,22 +8,19 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-import pymongo
 import structlog
-from pymongo.errors import PyMongoError
-from pymongo.read_concern import ReadConcern
+from pymongo.errors import PyMongoError, WriteConcernError
 
 from baas.storage.engine import EngineConflict, EngineUnavailable, EngineUnknown
 from baas.storage.mongo_client import (
     ANSWER_SECONDS,
-    MAJORITY,
     SLOW_SECONDS,
     Deadline,
     MongoConnection,
-    Session,
     is_conflict,
     is_passing,
 )
+from baas.storage.mongo_wire import Session
 
 T = TypeVar("T")
 Body = Callable[[Session], Awaitable[T]]
@@ -33,8 +30,8 @@ _ABORT_SECONDS = 1.0
 _ORPHAN_SECONDS = 2.0
 _ORPHAN_LOOK_SECONDS = 1.0
 _BYTES_PER_SECOND = 1_000_000  # slower servers are taken for dead
-_UNKNOWN = "UnknownTransactionCommitResult"
 _TRANSIENT = "TransientTransactionError"
+_RETRYABLE = "RetryableWriteError"
 
 _log = structlog.get_logger("baas.mongo")
 
@@ -98,14 +95,13 @@ class Transactions:
         self, session: Session, body: Body[T], deadline: Deadline, seconds: float
     ) -> T:
         """One transaction. It ends what the session left open on the server before."""
-        await session.start_transaction(ReadConcern("snapshot"), MAJORITY)
-        result = await _run_body(session, body, seconds)
+        result = await self._run_body(session, body, seconds)
         while True:
             try:
                 await self._commit(session)
                 return result
             except PyMongoError as error:
-                if not error.has_error_label(_UNKNOWN) or deadline.is_over:
+                if not _may_be_committed(error) or deadline.is_over:
                     raise _Doubtful(str(error)[:500]) from error
             await deadline.pause()
 
@@ -120,8 +116,7 @@ class Transactions:
         deadline = Deadline(max(deadline.left_seconds, ANSWER_SECONDS))
         while True:
             try:
-                await session.start_transaction(ReadConcern("snapshot"), MAJORITY)
-                written = await _run_body(session, was_written, ANSWER_SECONDS)
+                written = await self._run_body(session, was_written, ANSWER_SECONDS)
                 await self._commit(session)
                 return written
             except HeadMoved as error:
@@ -129,7 +124,6 @@ class Transactions:
             except PyMongoError as error:
                 if deadline.is_over:
                     raise EngineUnknown(f"not known whether committed: {error}"[:500]) from error
-                await self._connection.note_failure(error)
                 if is_conflict(error):
                     await self._end_orphans(deadline)
             await deadline.pause()
@@ -137,16 +131,27 @@ class Transactions:
     async def _commit(self, session: Session) -> None:
         """Acknowledged by a majority: nothing older is read from now on."""
         began = asyncio.get_running_loop().time()
-        with pymongo.timeout(ANSWER_SECONDS):
-            await session.commit_transaction()
-        if session.operation_time is not None:
-            with suppress(PyMongoError):  # already
-                self._connection.note_time(session.operation_time)
-            self._connection.lease.note(began)
+        answer = await self._connection.end_transaction(
+            session, "commitTransaction", ANSWER_SECONDS
+        )
+        with suppress(PyMongoError):  # already
+            self._connection.note_time(answer["operationTime"])
+        self._connection.lease.note(began)
+
+    async def _run_body(self, session: Session, body: Body[T], seconds: float) -> T:
+        session.begin(asyncio.get_running_loop().time() + seconds)
+        try:
+            return await body(session)
+        except BaseException:
+            with suppress(PyMongoError):
+                if session.is_open:
+                    await self._connection.end_transaction(
+                        session, "abortTransaction", _ABORT_SECONDS
+                    )
+            raise
 
     async def _weigh(self, error: PyMongoError, deadline: Deadline) -> None:
         """Returns if another attempt makes sense. Nothing was written."""
-        await self._connection.note_failure(error)
         if is_conflict(error):
             # Another server is in the middle of a commit. It moves the head, or gives up.
             if deadline.is_over:
@@ -171,11 +176,8 @@ class Transactions:
             _log.warning("transactions of lost servers were ended", count=ended)
 
 
-async def _run_body(session: Session, body: Body[T], seconds: float) -> T:
-    try:
-        with pymongo.timeout(seconds):
-            return await body(session)
-    except BaseException:
-        with suppress(PyMongoError), pymongo.timeout(_ABORT_SECONDS):
-            await session.abort_transaction()
-        raise
+def _may_be_committed(error: PyMongoError) -> bool:
+    """Whether a commit that was answered so is to be asked for again."""
+    if isinstance(error, WriteConcernError) or error.has_error_label(_RETRYABLE):
+        return True
+    return is_passing(error)

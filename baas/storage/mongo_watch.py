@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 
 from baas.storage.engine import StorageError
-from baas.storage.mongo_client import Document, MongoConnection
+from baas.storage.mongo_client import MongoConnection
+from baas.storage.mongo_wire import Document
 
 POLL_SECONDS = 1.0
 # However well the stream does: it leaves out what this server wrote, and a commit of it whose

@@ -9,8 +9,9 @@ from bson.binary import Binary
 
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import Change, CommitGroup, CommitRecord, EngineCorrupt
-from baas.storage.mongo_client import Document, MongoConnection, Session
+from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_layout import Rows
+from baas.storage.mongo_wire import Document, Session
 
 # A command is one BSON document of at most 16 MiB; a document's text is below 7 MiB.
 COMMAND_BYTES_MAX = 6 * 1024 * 1024
@@ -187,7 +188,7 @@ async def run_group(
     """All commands of a group. Raises EngineCorrupt if a row to be replaced is not there: the head
     is where the group expects it, so it must be."""
     for command in commands:
-        answer = await connection.send_write(command, session)
+        answer = await connection.write_in(session, command)
         updates = command.get("updates")
         if updates is not None and answer["n"] != len(updates):
             raise EngineCorrupt(f"of {len(updates)} rows to be replaced {answer['n']} were there")
@@ -198,11 +199,11 @@ async def empty_history(
 ) -> tuple[int, int]:
     """Empties the superseded images of one document; how many, and their bytes."""
     full = {"key": row_id, "data": {"$ne": ""}}
-    cursor = connection.database.history.find(full, {"bytes": 1}, session=session)
-    sizes = [row["bytes"] for row in await cursor.to_list()]
+    command = {"find": "history", "filter": full, "projection": {"bytes": 1}}
+    sizes = [row["bytes"] for row in await connection.read_in(session, command)]
     if sizes:
         emptied = {"q": full, "u": {"$set": {"data": "", "bytes": 0}}, "multi": True}
-        await connection.send_write({"update": "history", "updates": [emptied]}, session)
+        await connection.write_in(session, {"update": "history", "updates": [emptied]})
     return len(sizes), sum(sizes)
 
 
@@ -215,20 +216,22 @@ async def keep_requests(
 ) -> None:
     """Of rows of log that are about to go, what their younger requests were answered."""
     wanted = {"_id": span | {"$gte": max(span["$gte"], rows.log(requests_before))}}
-    cursor = connection.database.log.find(
-        {**wanted, "requests": {"$exists": True}}, {"commits.paths": 0}, session=session
-    )
+    command = {
+        "find": "log",
+        "filter": {**wanted, "requests": {"$exists": True}},
+        "projection": {"commits.paths": 0},
+    }
     kept = [
         {
             "_id": rows.kept(row["commits"][-1]["version"]),
             "commits": [commit for commit in row["commits"] if "request" in commit],
             "requests": row["requests"],
         }
-        for row in await cursor.to_list()
+        for row in await connection.read_in(session, command)
         if row["_id"] < rows.kept(0)
     ]
     if kept:
-        await connection.send_write({"insert": "log", "documents": kept}, session)
+        await connection.write_in(session, {"insert": "log", "documents": kept})
 
 
 def _inserts(collection: str, rows: _Batches) -> Iterator[Document]:

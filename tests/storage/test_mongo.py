@@ -313,24 +313,6 @@ async def test_failures_that_pass_are_not_seen(
             assert await texts(engine, f"n{version}") == [f"n{version}"]
 
 
-async def test_connections_of_a_time_when_the_server_was_starting_are_made_anew(
-    engine: MongoEngine,
-) -> None:
-    """The driver takes the one that was used last, so it would be the same one for ever."""
-    topology = engine._connection._client._topology
-    for version in (1, 2):
-        await engine.read_head()
-        for server in topology._servers.values():
-            assert server.pool.conns
-            for connection in server.pool.conns:
-                connection.supports_sessions = False
-        if version == 1:
-            assert (await engine.read_head()).version == 0
-        else:
-            await engine.commit(group(1, "a"))
-    assert await texts(engine, "a") == ["a"]
-
-
 async def test_dead_time_ends_in_unavailable(engine: MongoEngine, replica_set: ReplicaSet) -> None:
     await engine.commit(group(1, "a"))
     with failing(replica_set, ["update", "find"], closeConnection=True):
