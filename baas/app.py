@@ -52,6 +52,7 @@ from baas.projects.erasures import Erasures
 from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
 from baas.projects.ttl import TtlPolicies
+from baas.services import schema_deployments
 from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.backup_runner import BackupRunner
 from baas.services.context import Context
@@ -232,7 +233,7 @@ class App:
             secret=secret,
             denials=denials,
             proofs=Proofs(),
-            jobs=Jobs(databases, clock, node=node),
+            jobs=_make_jobs(databases, projects, clock, node),
             backups=backups,
             erasures=Erasures(databases, clock),
             ttl_policies=TtlPolicies(
@@ -264,6 +265,12 @@ class App:
             yield
         finally:
             file.unlink(missing_ok=True)
+
+
+def _make_jobs(databases: Databases, projects: Projects, clock: Clock, node: str) -> Jobs:
+    jobs = Jobs(databases, clock, node=node)
+    jobs.endings = dict.fromkeys(schema_deployments.KINDS, projects.schemas.end)
+    return jobs
 
 
 def _warn_of_local_objects() -> None:

@@ -74,7 +74,7 @@ class Limits:
     schemas_max: int = _setting(100, "most JSON Schemas of a project")
     schemas_bytes_max: int = _setting(512 * 1024, "largest JSON Schemas of a project in all")
     schema_check_seconds_max: int = _setting(
-        30, "longest check of stored documents when schemas are deployed"
+        30, "longest that one request checks stored documents when schemas are deployed"
     )
     rules_tests_bytes_max: int = _setting(256 * 1024, "largest file of rules tests run by a server")
     rules_tests_seconds_max: int = _setting(10, "longest run of rules tests on a server")

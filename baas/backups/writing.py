@@ -35,7 +35,7 @@ from baas.buckets.objects import Objects
 from baas.buckets.records import StoredObject, open_object
 from baas.clock import Clock
 from baas.database.database import Database
-from baas.database.indexes import is_reserved
+from baas.database.indexes import INDEXES, is_reserved
 from baas.database.names import SERVER, SYSTEM_DATABASE, DatabaseName
 from baas.database.past_scan import PastScan
 from baas.database.registry import Databases
@@ -47,7 +47,7 @@ from baas.projects.projects import Projects
 from baas.projects.records import project_path
 
 _LEFT_OUT = frozenset({UPLOADS.id, FINISHED_UPLOADS.id, GARBAGE.id})  # uploads have to begin again
-_NOT_KEPT = frozenset({"jobs"})  # of a project
+_NOT_KEPT = frozenset({"jobs", "schema_drafts"})  # of a project
 _ADMINS = ("admins", "admin_emails")
 
 
@@ -158,7 +158,8 @@ class BackupWriter:
             kept = []
             for one in documents:
                 if is_reserved(one.path):
-                    indexes.append(encode_document(one).decode())
+                    if one.path.segments[0] == INDEXES.id:
+                        indexes.append(encode_document(one).decode())
                 elif kind is SectionKind.DATABASE or one.path.segments[0] not in _LEFT_OUT:
                     kept.append(one)
             await section.add_documents(kept)

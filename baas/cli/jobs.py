@@ -13,12 +13,17 @@ from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import print_json, print_table
 from baas.cli.progress import wait_while_running
 
-_DONE = {"delete-recursive": "deleted", "restore": "restored"}
+_DONE = {
+    "delete-recursive": "deleted",
+    "restore": "restored",
+}
+_CHECKS = ("check-schemas", "deploy-schemas")
 
 
 @click.group("job")
 def job_group() -> None:
-    """List, watch and cancel what goes on chunk by chunk: deletions, updates by query."""
+    """List, watch and cancel what goes on chunk by chunk: deletions, updates by query, restores,
+    deployments of schemas."""
 
 
 @job_group.command("list")
@@ -102,6 +107,10 @@ def report(job: dict[str, Any], *, as_json: bool) -> None:
         raise CommandFailed(f"job {job['id']} failed: {job['error']}")
     if job["state"] == "cancelled":
         raise CommandFailed(f"job {job['id']} was cancelled; {progress['written']} are {word}")
+    if job["kind"] in _CHECKS:
+        if not as_json:
+            click.echo(f"checked {progress['seen']} documents, {progress['failed']} do not fit")
+        return
     first = progress["first_failure"]
     if first is not None:
         raise CommandFailed(

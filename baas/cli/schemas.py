@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from baas.cli.client import Client, path_of, run
-from baas.cli.failures import CommandFailed, Refused
+from baas.cli.failures import CommandFailed
+from baas.cli.jobs import wait_over
 from baas.cli.options import (
     Target,
     database_option,
@@ -48,6 +49,7 @@ def schema_group() -> None:
 @_message
 @click.option("--allow-existing", is_flag=True, help="Even if stored documents do not fit.")
 @click.option("--if-release", help="Only if this release is the one in force.")
+@click.option("--dry-run", is_flag=True, help="Check all databases, and deploy nothing.")
 @json_option
 @with_target
 def deploy_schemas(
@@ -56,24 +58,72 @@ def deploy_schemas(
     message: str,
     allow_existing: bool,
     if_release: str | None,
+    dry_run: bool,
     as_json: bool,
     target: Target,
 ) -> None:
     """Put the schemas in force, in place of all that were.
 
-    Stored documents are checked first. What does not fit is listed, and nothing is deployed.
+    Stored documents are checked first, by a job on the server, which goes on if this command is
+    broken off (`baas job wait`, `baas job cancel`). What does not fit is listed, and nothing is
+    deployed.
     """
     body = {
         "schemas": _read(sources),
         "message": message,
         "allow_existing": allow_existing,
+        "dry_run": dry_run,
         **({} if if_release is None else {"if_release": if_release}),
     }
-    made = _deploy(target, project, body)
+    job = _deploy(target, project, body)
+    if dry_run:
+        _report_check(job, as_json=as_json)
+        return
+    made = _get(target, project, job["asked"]["release"])
     if as_json:
         print_json(made)
     else:
         click.echo(f"deployed {_count(made['schemas'])} to {project} as {made['release']}")
+
+
+@schema_group.command("diff")
+@click.argument(
+    "sources",
+    metavar="[FILE_OR_FOLDER]...",
+    nargs=-1,
+    type=click.Path(path_type=Path, exists=True),
+)
+@project_option
+@click.option("--from", "old", help="Since this release, not the one in force.")
+@click.option("--to", "new", help="Up to this release; without files.")
+@json_option
+@with_target
+def diff_schemas(
+    sources: tuple[Path, ...],
+    project: str,
+    old: str | None,
+    new: str | None,
+    as_json: bool,
+    target: Target,
+) -> None:
+    """Show what deploying files would change, or what changed between two releases."""
+    path = path_of("projects", project, "schemas") + ":diff"
+    if sources:
+        if new is not None:
+            raise CommandFailed("--to names a release; leave it out, or the files")
+        body = {"schemas": _read(sources), **({} if old is None else {"from": old})}
+        found = run(target, lambda client: client.call("POST", path, json=body))
+    elif old is None:
+        raise CommandFailed("name files, or --from RELEASE (see `baas schema history`)")
+    else:
+        parameters = {"from": old, **({} if new is None else {"to": new})}
+        found = run(target, lambda client: client.call("GET", path, params=parameters))
+    if as_json:
+        print_json(found)
+    elif found["diff"]:
+        click.echo(found["diff"], nl=False)
+    else:
+        note("no difference")
 
 
 @schema_group.command("check")
@@ -171,13 +221,14 @@ def remove_schema(collection: str, project: str, message: str, target: Target) -
     """Deploy all schemas but the one of COLLECTION; `--` before it if it looks like an option."""
     release = _get(target, project, None)
     doomed = _find(release["schemas"], collection)
-    body = {
+    body: dict[str, Any] = {
         "schemas": [schema for schema in release["schemas"] if schema is not doomed],
         "message": message or f"without {collection}",
+        "allow_existing": True,  # what is left was in force before
         "if_release": release["release"],
     }
-    made = _deploy(target, project, body)
-    click.echo(f"removed the schema of {collection}; {_count(made['schemas'])} in force")
+    _deploy(target, project, body)
+    click.echo(f"removed the schema of {collection}; {_count(body['schemas'])} in force")
 
 
 @schema_group.command("history")
@@ -218,16 +269,36 @@ def _parse(file: Path) -> Any:
 
 
 def _deploy(target: Target, project: str, body: dict[str, Any]) -> dict[str, Any]:
-    path = path_of("projects", project, "schemas")
-    try:
-        return run(target, lambda client: client.call("PUT", path, json=body))
-    except Refused as refused:
-        found = refused.details.get("found")
-        for one in found if isinstance(found, list) else ():
+    """The job when it is over, and all was well."""
+    path = path_of("projects", project, "schemas") + ":deploy"
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await wait_over(client, project, await client.call("POST", path, json=body))
+
+    job = run(target, work)
+    if job["state"] == "cancelled":
+        raise CommandFailed(f"the job {job['id']} was cancelled; nothing is deployed")
+    if job["state"] == "failed":
+        for one in job.get("found", ()):
             note(_describe(one))
-        if refused.reason == "ExistingViolations":
-            raise CommandFailed(f"{refused}; see `baas schema check`, --allow-existing") from None
-        raise
+        hint = "; see `baas schema check`, --allow-existing" if job.get("found") else ""
+        raise CommandFailed(f"{job['error'].partition(': ')[2]}{hint}")
+    return job
+
+
+def _report_check(job: dict[str, Any], *, as_json: bool) -> None:
+    """Of all databases. Exit code 1 if documents do not fit."""
+    checked, failed = job["progress"]["seen"], job["progress"]["failed"]
+    found = job.get("found", [])
+    if as_json:
+        print_json({"checked": checked, "failed": failed, "found": found})
+    else:
+        for one in found:
+            click.echo(f"{one['database']}: {_describe(one)}")
+        more = f", of which the first {len(found)} are listed" if len(found) < failed else ""
+        click.echo(f"{checked} documents checked, {failed} do not fit{more}")
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 def _get(target: Target, project: str, release: str | None) -> dict[str, Any]:

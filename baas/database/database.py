@@ -37,7 +37,8 @@ from baas.database.pages import FirstPages
 from baas.database.planner import CollectionScan
 from baas.database.plans import Plans
 from baas.database.requests import RequestKey, decode_response
-from baas.database.retention import trim
+from baas.database.retention import Retention
+from baas.database.signals import Signals
 from baas.database.totals import Totals, is_whole_collection
 from baas.database.transaction import CommitResult, QueryResult, Transaction
 from baas.encoding import keys
@@ -351,6 +352,13 @@ class ReadSnapshot:
         except StorageError as error:
             raise as_baas_error(error) from error
 
+    async def count_keys(self, start: bytes, end: bytes | None) -> int:
+        """How many documents there are from `start` up to `end`, reserved ones too."""
+        try:
+            return await self._open.count_documents(KeyRange(start, end))
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
     async def list_children(
         self, collection: CollectionPath, *, after: DocumentPath | None, limit: int
     ) -> list[Child]:
@@ -453,6 +461,8 @@ class Database:
         )
         self.totals = Totals(self._read_version)
         self._feed.subscribe(self.totals.on_commit, keep_open=False, on_lost=self.totals.lose)
+        self.retention = Retention(engine, settings, clock)
+        self.signals = Signals(self.run_transaction, self._feed, clock)
         self.contention = Contention(
             lease_seconds=settings.limits.transaction_lease_seconds,
             wait_seconds=settings.limits.transaction_wait_seconds,
@@ -657,11 +667,6 @@ class Database:
         with baas_errors():
             await self._engine.start_incarnation(incarnation)
         return incarnation
-
-    async def trim(self) -> int:
-        """Forgets what retention no longer covers; the count of rows forgotten."""
-        with baas_errors():
-            return await trim(self._engine, self._settings, self._clock.now_microseconds())
 
     async def wait_indexed(self, missing: Sequence[IndexDefinition]) -> None:
         """Waits a few seconds at most until these are made: without them every caller would read

@@ -27,6 +27,8 @@ from baas.model.values import Fields, Reference, Value
 from baas.storage.engine import Entry
 
 INDEXES = CollectionPath(("__indexes__",))
+SIGNALS = CollectionPath(("__signals__",))
+_RESERVED = frozenset((INDEXES.id, SIGNALS.id))
 
 _MISSING: Any = object()
 _NOTHING: tuple[tuple[Entry, ...], tuple[Entry, ...]] = ((), ())
@@ -297,12 +299,12 @@ def above_key(path: DocumentPath) -> bytes:
 
 def is_reserved_collection(collection_id: str) -> bool:
     """Whether the collection is the server's own."""
-    return collection_id == INDEXES.id
+    return collection_id in _RESERVED
 
 
 def is_reserved(path: DocumentPath) -> bool:
     """Whether the document is the server's own, and in no query's answer."""
-    return path.segments[0] == INDEXES.segments[0]
+    return path.segments[0] in _RESERVED
 
 
 def _get(fields: Fields, segments: tuple[str, ...]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import structlog
 
@@ -47,6 +47,7 @@ class Databases:
         self._loading: set[str] = set()
         self._is_closed = False
         self._trimming: asyncio.Task[None] | None = None
+        self._on_opened: list[Callable[[Database], None]] = []
 
     def find(self, name: DatabaseName) -> Database | None:
         """A database that is open; None says nothing about one that is not."""
@@ -77,6 +78,10 @@ class Databases:
         if project is not None:
             check_project_id(project)
         return await self._obtain(name, create=create)
+
+    def watch_opened(self, watcher: Callable[[Database], None]) -> None:
+        """Calls `watcher` with each database that is opened, before anybody can use it."""
+        self._on_opened.append(watcher)
 
     def open_databases(self) -> list[Database]:
         """Those that are open now."""
@@ -191,6 +196,8 @@ class Databases:
         except BaseException:
             await engine.close()
             raise
+        for watcher in self._on_opened:
+            watcher(database)
         self._open[name] = database
         database.on_removed = lambda: self._note_removed(name, database)
         if database.is_removed:
@@ -214,7 +221,7 @@ class Databases:
                 await asyncio.wait(closing)
             for database in self.open_databases():
                 try:
-                    await database.trim()
+                    await database.retention.trim()
                     await database.index_keeper.tidy()
                 except BaasError as error:
                     _log.warning("tidying up failed", database=str(database.name), error=str(error))

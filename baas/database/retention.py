@@ -5,11 +5,27 @@ from __future__ import annotations
 
 import asyncio
 
+from baas.clock import Clock
+from baas.database.failures import baas_errors
 from baas.settings import Settings
 from baas.storage.engine import StorageEngine
 
 REQUEST_SECONDS_MIN = 86_400  # a request that is repeated within a day gets its answer
 SLICE_ROWS = 500  # commits of others get their turn after each
+
+
+class Retention:
+    """Of one database."""
+
+    def __init__(self, engine: StorageEngine, settings: Settings, clock: Clock) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._clock = clock
+
+    async def trim(self) -> int:
+        """Forgets what is no longer covered; the count of rows forgotten."""
+        with baas_errors():
+            return await trim(self._engine, self._settings, self._clock.now_microseconds())
 
 
 async def trim(engine: StorageEngine, settings: Settings, now_microseconds: int) -> int:

@@ -44,7 +44,7 @@ async def update_by_query(request: Request) -> Answer:
 async def list_jobs(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     found = await jobs.list_jobs(request.context, request.caller, request.params["project"])
-    return json_answer({"jobs": [encode_job(job) for job in found]})
+    return json_answer({"jobs": [encode_job(job, is_listed=True) for job in found]})
 
 
 async def get_job(request: Request) -> Answer:
@@ -61,9 +61,10 @@ async def cancel_job(request: Request) -> Answer:
     return json_answer(encode_job(job))
 
 
-def encode_job(job: Job) -> dict[str, Any]:
-    """What an administrator sees of a job."""
+def encode_job(job: Job, *, is_listed: bool = False) -> dict[str, Any]:
+    """What an administrator sees of a job; in a list, not all that it has to tell."""
     progress = job.progress
+    found = [] if is_listed else orjson.loads(job.found)
     return {
         "id": job.id,
         "kind": job.kind.value,
@@ -81,6 +82,7 @@ def encode_job(job: Job) -> dict[str, Any]:
             "total": progress.total,
             "first_failure": progress.first_failure,
         },
+        **({"found": found} if found else {}),
     }
 
 

@@ -16,6 +16,7 @@ from baas.http.schemas_backups import BACKUPS
 from baas.http.schemas_objects import OBJECTS
 from baas.http.schemas_of_schemas import DEPLOYED
 from baas.http.schemas_rules import RULES
+from baas.projects.jobs import JobKind
 
 _EMAIL: Schema = {"type": "string", "examples": ["ada@example.com"], "maxLength": 320}
 _PASSWORD: Schema = {"type": "string", "examples": ["correct horse battery staple"]}
@@ -499,8 +500,8 @@ _PROJECTS: dict[str, Schema] = {
     "Job": _object(
         {
             "id": _TEXT,
-            "kind": {"enum": ["delete-recursive", "update-by-query", "restore"]},
-            "database": _TEXT,
+            "kind": {"enum": [kind.value for kind in JobKind]},
+            "database": {**_or_null(_TEXT), "description": "null: all of the project's"},
             "asked": {"type": "object", "description": "what it was asked to do"},
             "state": {"enum": ["running", "done", "cancelled", "failed"]},
             "error": {**_or_null(_TEXT), "description": "why it failed"},
@@ -518,7 +519,13 @@ _PROJECTS: dict[str, Schema] = {
                     ),
                 }
             ),
-        }
+        },
+        {
+            "found": {
+                **_list({"type": "object", "additionalProperties": True}),
+                "description": "what it has to tell: the first documents that do not fit schemas",
+            },
+        },
     ),
     "VersionList": _object(
         {

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from baas.errors import InvalidArgument
 from baas.http.accounts import NO_PARAMETERS, encode_moment
 from baas.http.answers import Answer, json_answer
+from baas.http.jobs import encode_job
 from baas.http.requests import Request
 from baas.projects.schema_releases import SchemaDeployment, SchemaNote, SchemaRelease
-from baas.services import schemas
+from baas.services import schema_deployments, schemas
+from baas.services.schemas import ReleasesDiff
 from baas.wire.objects import check_array, check_boolean, check_integer, check_object, check_string
 
 _DEPLOYMENT = frozenset({"schemas", "message", "if_release", "allow_existing"})
+_DIFF = frozenset({"from", "to"})
+_DIFFED = frozenset({"schemas", "from"})
 _CHECK = frozenset({"schemas", "page_size", "page_token"})
 
 
@@ -32,22 +37,59 @@ async def get_schema_release(request: Request) -> Answer:
 
 async def deploy_schemas(request: Request) -> Answer:
     request.query(NO_PARAMETERS)
-    members = check_object(
-        await request.read_json(), "", allowed=_DEPLOYMENT, required=("schemas",)
-    )
-    if_release = members.get("if_release")
-    release = await schemas.deploy_schemas(
+    tree = await request.read_json()
+    members = check_object(tree, "", allowed=_DEPLOYMENT, required=("schemas",))
+    release = await schema_deployments.deploy_schemas(
         request.context,
         request.caller,
         request.params["project"],
         _sources(request, members),
-        SchemaDeployment(
-            message=check_string(members.get("message", ""), "message"),
-            if_release=None if if_release is None else check_string(if_release, "if_release"),
-        ),
+        _deployment(members),
         allow_existing=check_boolean(members.get("allow_existing", False), "allow_existing"),
     )
     return json_answer(_encode_release(release))
+
+
+async def start_deployment(request: Request) -> Answer:
+    request.query(NO_PARAMETERS)
+    allowed = _DEPLOYMENT | {"dry_run"}
+    members = check_object(await request.read_json(), "", allowed=allowed, required=("schemas",))
+    job = await schema_deployments.start_deployment(
+        request.context,
+        request.caller,
+        request.params["project"],
+        _sources(request, members),
+        _deployment(members),
+        allow_existing=check_boolean(members.get("allow_existing", False), "allow_existing"),
+        dry_run=check_boolean(members.get("dry_run", False), "dry_run"),
+    )
+    return json_answer(encode_job(job), status=202)
+
+
+async def diff_schema_releases(request: Request) -> Answer:
+    query = request.query(_DIFF)
+    if "from" not in query:
+        raise InvalidArgument(
+            "`from` names the older release", reason="InvalidParameter", details={"field": "from"}
+        )
+    found = await schemas.diff_releases(
+        request.context, request.caller, request.params["project"], query["from"], query.get("to")
+    )
+    return json_answer(_encode_diff(found))
+
+
+async def diff_schemas(request: Request) -> Answer:
+    request.query(NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_DIFFED, required=("schemas",))
+    old = members.get("from")
+    found = await schemas.diff_sources(
+        request.context,
+        request.caller,
+        request.params["project"],
+        _sources(request, members),
+        None if old is None else check_string(old, "from"),
+    )
+    return json_answer(_encode_diff(found))
 
 
 async def list_schema_releases(request: Request) -> Answer:
@@ -86,6 +128,26 @@ async def check_documents(request: Request) -> Answer:
 def _sources(request: Request, members: dict[str, Any]) -> list[Any]:
     maximum = request.context.settings.limits.schemas_max
     return check_array(members["schemas"], "schemas", maximum=maximum)
+
+
+def _deployment(members: dict[str, Any]) -> SchemaDeployment:
+    if_release = members.get("if_release")
+    return SchemaDeployment(
+        message=check_string(members.get("message", ""), "message"),
+        if_release=None if if_release is None else check_string(if_release, "if_release"),
+    )
+
+
+def _encode_diff(found: ReleasesDiff) -> dict[str, Any]:
+    diff = found.diff
+    return {
+        "from": found.old,
+        "to": found.new,
+        "added": diff.added,
+        "changed": diff.changed,
+        "removed": diff.removed,
+        "diff": diff.text,
+    }
 
 
 def _encode_release(release: SchemaRelease) -> dict[str, Any]:

@@ -34,20 +34,44 @@ _SOURCES: Schema = {
     ),
     "maxItems": 100,
 }
+_DEPLOYMENT: dict[str, Schema] = {
+    "message": {"type": "string", "maxLength": 1_000, "description": "kept"},
+    "if_release": {**TEXT, "description": "only if this release is the one in force"},
+    "allow_existing": {
+        "type": "boolean",
+        "default": False,
+        "description": "deploy even if stored documents do not fit",
+    },
+}
+_COLLECTIONS: Schema = {**list_of(TEXT), "description": "`x-collection` of schemas"}
 DEPLOYED: dict[str, Schema] = {
     "SchemaRelease": object_of({**_NOTE, "schemas": _SOURCES}),
     "SchemaReleaseList": object_of({"releases": list_of(object_of(_NOTE))}),
-    "SchemasBody": object_of(
+    "SchemasBody": object_of({"schemas": _SOURCES}, _DEPLOYMENT),
+    "SchemaDeploymentBody": object_of(
         {"schemas": _SOURCES},
         {
-            "message": {"type": "string", "maxLength": 1_000, "description": "kept"},
-            "if_release": {**TEXT, "description": "only if this release is the one in force"},
-            "allow_existing": {
+            **_DEPLOYMENT,
+            "dry_run": {
                 "type": "boolean",
                 "default": False,
-                "description": "deploy even if stored documents do not fit",
+                "description": "look at what is stored, and deploy nothing",
             },
         },
+    ),
+    "SchemasDiffBody": object_of(
+        {"schemas": _SOURCES},
+        {"from": {**TEXT, "description": "a release; the one in force, if left out"}},
+    ),
+    "SchemasDiff": object_of(
+        {
+            "from": TEXT,
+            "to": {**or_null(TEXT), "description": "null: what is not deployed yet"},
+            "added": _COLLECTIONS,
+            "changed": _COLLECTIONS,
+            "removed": _COLLECTIONS,
+            "diff": {**TEXT, "description": "unified; empty if alike"},
+        }
     ),
     "SchemaCheckBody": object_of(
         {},

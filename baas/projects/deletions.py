@@ -25,7 +25,16 @@ from baas.projects.records import (
 
 DELETION_SECONDS = 60  # without a sign of life, until another node goes on with a deletion
 _DELETIONS_PER_COMMIT = 400
-_BELOW = ("erasures", "jobs", "keys", "releases", "rulesets", "schema_sets", "ttl_policies")
+_BELOW = (
+    "erasures",
+    "jobs",
+    "keys",
+    "releases",
+    "rulesets",
+    "schema_drafts",
+    "schema_sets",
+    "ttl_policies",
+)
 
 
 class Deletions:

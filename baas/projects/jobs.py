@@ -9,7 +9,7 @@ claim is renewed with each chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, cast
@@ -39,6 +39,8 @@ class JobKind(Enum):
     DELETE_RECURSIVE = "delete-recursive"
     UPDATE_BY_QUERY = "update-by-query"
     RESTORE = "restore"
+    CHECK_SCHEMAS = "check-schemas"
+    DEPLOY_SCHEMAS = "deploy-schemas"
 
 
 class JobState(Enum):
@@ -64,12 +66,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`spec` is what was asked, as JSON text. `incarnation` is the database's: another one, such as
-    a restored one, is left alone."""
+    """`spec` is what was asked, as JSON text. `database` None: it works on all of the project's.
+    `incarnation` is the database's: another one, such as a restored one, is left alone. `found` is
+    JSON text, too: what the job has to tell."""
 
     project: str
     id: str
-    database: str
+    database: str | None
     incarnation: str
     kind: JobKind
     spec: str
@@ -81,10 +84,12 @@ class Job:
     node: str = ""
     claimed_until: int = 0  # microseconds since 1970
     progress: Progress = field(default_factory=Progress)
+    found: str = "[]"
 
     @property
     def name(self) -> DatabaseName:
         """The database that it works on."""
+        assert self.database is not None
         return DatabaseName(self.project, self.database)
 
     def to_fields(self) -> Fields:
@@ -108,14 +113,27 @@ class Job:
             "cursor": progress.cursor,
             "chunks": progress.chunks,
             "first_failure": progress.first_failure,
+            "found": self.found,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    kind: JobKind
+    spec: str
+    author: str | None
+    total: int | None
+    database: str | None = None
+    incarnation: str = ""
 
 
 class Jobs:
     """The jobs of all projects. `node` is this one's name."""
 
     def __init__(self, databases: Databases, clock: Clock, *, node: str) -> None:
-        self.on_created: Callable[[], None] = lambda: None
+        self.on_created: Callable[[Job], None] = lambda job: None
+        # What belongs to the commit that ends a job of some kind.
+        self.endings: dict[JobKind, Callable[[Transaction, Job], Awaitable[None]]] = {}
         self._clock = clock
         self._node = node
         self._store = SystemStore(databases, clock, lambda project, event: None)
@@ -123,9 +141,28 @@ class Jobs:
     async def create(
         self, database: Database, kind: JobKind, spec: str, *, author: str | None, total: int | None
     ) -> Job:
-        """A new job, claimed by this node. Raises FailedPrecondition (`TooManyJobs`)."""
-        project = database.name.project
+        """A new job of this node's, on a database. Raises FailedPrecondition (`TooManyJobs`)."""
+        name = database.name
+        work = _Work(kind, spec, author, total, name.database, database.incarnation)
+        return await self._create(name.project, work, lambda transaction, job: _nothing())
 
+    async def create_for_all(
+        self,
+        project: str,
+        kind: JobKind,
+        spec: str,
+        *,
+        author: str | None,
+        total: int | None,
+        begin: Callable[[Transaction, Job], Awaitable[None]],
+    ) -> Job:
+        """A new job on all databases of a project. `begin` belongs to the commit that makes it.
+        Raises also what that raises."""
+        return await self._create(project, _Work(kind, spec, author, total), begin)
+
+    async def _create(
+        self, project: str, work: _Work, begin: Callable[[Transaction, Job], Awaitable[None]]
+    ) -> Job:
         async def body(transaction: Transaction) -> Job:
             known = await _read(transaction, project)
             if sum(one.state is JobState.RUNNING for one in known) >= RUNNING_MAX:
@@ -137,15 +174,15 @@ class Jobs:
             job = Job(
                 project,
                 new_document_id(self._clock),
-                database.name.database,
-                database.incarnation,
-                kind,
-                spec,
+                work.database,
+                work.incarnation,
+                work.kind,
+                work.spec,
                 JobState.RUNNING,
                 created=now,
                 updated=now,
-                author=author,
-                progress=Progress(total=total),
+                author=work.author,
+                progress=Progress(total=work.total),
             )
             over = [one for one in known if one.state is not JobState.RUNNING]
             over.sort(key=lambda one: one.created.microseconds)
@@ -155,10 +192,11 @@ class Jobs:
             job = self._claimed(job)
             writes += [_save(job), SetWrite(_running(job), {"project": project, "job": job.id})]
             await transaction.write(writes)
+            await begin(transaction, job)
             return job
 
         job = await self._store.run(None, body)
-        self.on_created()
+        self.on_created(job)
         return job
 
     async def get(self, project: str, identifier: str) -> Job:
@@ -193,6 +231,7 @@ class Jobs:
                 )
             over = replace(job, state=JobState.CANCELLED, updated=transaction.request_time)
             await transaction.write([_save(over), DeleteWrite(_running(job))])
+            await self._end(transaction, over)
             return over
 
         return await self._store.run(None, body)
@@ -226,9 +265,11 @@ class Jobs:
         progress: Progress,
         state: JobState = JobState.RUNNING,
         error: str | None = None,
+        *,
+        found: str | None = None,
     ) -> Job | None:
-        """Notes how far a job has come, and renews the claim. None: it is no longer this node's to
-        go on with."""
+        """Notes how far a job has come and what it has to tell, and renews the claim. None: it is
+        no longer this node's to go on with."""
 
         async def body(transaction: Transaction) -> Job | None:
             known = await _get(transaction, job.project, job.id)
@@ -236,22 +277,53 @@ class Jobs:
                 return None
             now = transaction.request_time
             saved = replace(known, progress=progress, state=state, error=error, updated=now)
+            saved = saved if found is None else replace(saved, found=found)
             writes: list[Write] = [_save(self._claimed(saved))]
             if state is not JobState.RUNNING:
                 writes.append(DeleteWrite(_running(job)))
             await transaction.write(writes)
+            if state is not JobState.RUNNING:
+                await self._end(transaction, saved)
             return saved if state is JobState.RUNNING else None
 
         return await self._store.run(None, body)
+
+    async def run(self, job: Job, body: Callable[[Transaction], Awaitable[None]]) -> bool:
+        """Runs a transaction of the server's own database while the job is this node's to go on
+        with; else False."""
+
+        async def checked(transaction: Transaction) -> bool:
+            known = await _get(transaction, job.project, job.id)
+            if known is None or known.state is not JobState.RUNNING or known.node != self._node:
+                return False
+            await body(transaction)
+            return True
+
+        return await self._store.run(None, checked)
+
+    async def _end(self, transaction: Transaction, job: Job) -> None:
+        ending = self.endings.get(job.kind)
+        if ending is not None:
+            await ending(transaction, job)
 
     def _claimed(self, job: Job) -> Job:
         until = self._clock.now_microseconds() + CLAIM_SECONDS * 1_000_000
         return replace(job, node=self._node, claimed_until=until)
 
 
+async def _nothing() -> None:
+    """There is no more to a job's beginning."""
+
+
 async def _read(transaction: Transaction, project: str) -> Sequence[Job]:
     found = await transaction.run_query(Query(project_collection(project, "jobs")))
     return [_open(document) for document in found.documents]
+
+
+async def is_running(transaction: Transaction, project: str, identifier: str) -> bool:
+    """Whether there is such a job, and it is not over."""
+    job = await _get(transaction, project, identifier)
+    return job is not None and job.state is JobState.RUNNING
 
 
 async def _get(transaction: Transaction, project: str, identifier: str) -> Job | None:
@@ -300,4 +372,5 @@ def _open(document: DocumentLike) -> Job:
             fields["chunks"],
             fields["first_failure"],
         ),
+        fields.get("found", "[]"),
     )

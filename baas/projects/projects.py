@@ -12,6 +12,7 @@ import structlog
 from baas_rules import Ruleset
 
 from baas.clock import Clock, new_document_id
+from baas.database.database import Database
 from baas.database.log import CommitEvent
 from baas.database.names import (
     DEFAULT_DATABASE,
@@ -46,7 +47,7 @@ from baas.projects.records import (
 )
 from baas.projects.restores import Restores
 from baas.projects.rulesets import CACHED_RELEASES_MAX, Rulesets
-from baas.projects.schema_releases import SchemaReleases
+from baas.projects.schema_releases import SCHEMAS, SchemaReleases
 from baas.settings import Settings
 
 DATABASES_PER_PROJECT_MAX = 100
@@ -78,6 +79,7 @@ class Projects:
         self.keys = ApiKeys(self._store, clock)
         self.rulesets = Rulesets(self._store, settings, clock)
         self.schemas = SchemaReleases(self._store, settings.limits, clock)
+        databases.watch_opened(self._note_opened)
 
     # Projects
 
@@ -258,6 +260,14 @@ class Projects:
                 reason="DatabaseNotFound",
             )
 
+    async def read_databases(self, identifier: str) -> tuple[str, ...]:
+        """The ids of a project's databases, not from memory. Raises NotFound."""
+        database = await self._store.open(None)
+        (document,) = await database.get_documents([project_path(identifier)])
+        if document is None or is_deleting(document):
+            raise project_not_found(identifier)
+        return open_project(document).databases
+
     # Rules
 
     def find_ruleset(self, name: DatabaseName) -> Ruleset | None:
@@ -280,6 +290,13 @@ class Projects:
         return ruleset
 
     # Within
+
+    def _note_opened(self, database: Database) -> None:
+        """What schemas have to be obeyed is told by signals from now on, and was not before."""
+        project = database.name.project
+        if project is not None and not database.name.is_system:
+            database.signals.watch(SCHEMAS, lambda: self.schemas.forget(project))
+            self.schemas.forget(project)
 
     def _observe(self, project: str | None, event: CommitEvent) -> None:
         """Keeps what is in memory true to a commit of the server's system database."""

@@ -5,7 +5,8 @@ projects/{project}/keys/{key}                   kind, name, what may be shown of
 projects/{project}/rulesets/{ruleset}           the history of rules
 projects/{project}/releases/cloud.firestore     which of them is in force
 projects/{project}/schema_sets/{id}             the history of JSON Schemas
-projects/{project}/releases/schemas             which of them is in force
+projects/{project}/schema_drafts/{id}           what is being deployed
+projects/{project}/releases/schemas             which is in force, and what is being deployed
 api_keys/{hash of the key}                      project and key: how a presented key is found
 """
 

@@ -1,17 +1,22 @@
 """Schemas of projects: a history of releases, and a document that says which one is in force.
 
 projects/{project}/schema_sets/{id}      the history
-projects/{project}/releases/schemas      which of them is in force
+projects/{project}/schema_drafts/{id}    what is being deployed, by a job
+projects/{project}/releases/schemas      which of them is in force; the draft, and its job
 
 A release is all schemas of a project at once, so that what belongs together changes together.
 Without a release there are no schemas, and every document is taken.
+
+A draft that is **held** is obeyed by every write beside what is in force, while its job looks at
+what was written before; the commit that ends the job puts it in force, or drops it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
 
 import orjson
 import structlog
@@ -24,7 +29,9 @@ from baas.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound,
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
+from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite, Write
+from baas.projects.jobs import Job, JobKind, JobState, is_running
 from baas.projects.records import (
     is_deleting,
     is_id,
@@ -38,6 +45,7 @@ from baas.projects.schemas import EMPTY, SchemaSet, compile_schemas
 from baas.settings import Limits
 
 SETS_KEPT_MAX = 50
+SCHEMAS = "schemas"  # the topic of signals: others are to be obeyed
 NO_RELEASE = "none"  # the id of what is in force before the first deployment
 _INLINE_BYTES_MAX = 8_192  # compiling more is left to a thread
 _NOTED = tuple(FieldPath((name,)) for name in ("author", "message"))
@@ -92,9 +100,9 @@ class SchemaReleases:
         if found is not None:
             return found
         epoch = self._epoch
-        release = await self.get_release(project)
+        sources = await self._read_obeyed(project)
         try:
-            found = await self.compile(release.sources) if release.sources else EMPTY
+            found = await self._compile_obeyed(sources)
         except SchemaRejected as error:
             _log.error("schemas in force are not valid", project=project, error=error.message)
             raise DataLoss(
@@ -130,7 +138,7 @@ class SchemaReleases:
         async with database.snapshot() as snapshot:
             if release is None:
                 (current,) = await snapshot.get_documents([_release_path(project)])
-                release = _id_of(current)
+                release = _Release.read(current).set
             if release == NO_RELEASE:
                 return SchemaRelease(SchemaNote(NO_RELEASE, None), [])
             path = project_document(project, "schema_sets", release)
@@ -139,6 +147,15 @@ class SchemaReleases:
             raise _not_found(release)
         return SchemaRelease(_note(stored), orjson.loads(str(stored.fields["source"])))
 
+    async def get_draft(self, project: str, draft: str) -> tuple[list[Any], list[Any]]:
+        """The sources in force, and those of a draft. Raises NotFound (`ReleaseNotFound`)."""
+        release = await self.get_release(project)
+        database = await self._store.open(None)
+        (stored,) = await database.get_documents([_draft_path(project, draft)])
+        if stored is None:
+            raise _not_found(draft)
+        return release.sources, orjson.loads(str(stored.fields["source"]))
+
     async def list_releases(self, project: str) -> list[SchemaNote]:
         """The history, newest first."""
         database = await self._store.open(None)
@@ -146,34 +163,69 @@ class SchemaReleases:
         documents = (await database.run_query(query)).documents
         return [_note(one) for one in sorted(documents, key=lambda one: -one.created)]
 
-    async def deploy(
-        self, project: str, schemas: SchemaSet, deployment: SchemaDeployment
-    ) -> SchemaRelease:
-        """Puts schemas in force, in place of all that were. Raises NotFound (`ProjectNotFound`),
-        FailedPrecondition (`ReleaseChanged`), InvalidArgument (`InvalidMessage`)."""
+    def new_id(self) -> str:
+        """Of a release that is going to be deployed."""
+        return new_document_id(self._clock)
+
+    def beginning(
+        self, project: str, draft: str, schemas: SchemaSet, deployment: SchemaDeployment
+    ) -> Callable[[Transaction, Job], Awaitable[None]]:
+        """What makes a draft of these schemas, in the commit that makes its job; a deployment is
+        the only one of its project. Raises NotFound (`ProjectNotFound`), FailedPrecondition
+        (`ReleaseChanged`, `DeploymentRunning`), InvalidArgument (`InvalidMessage`)."""
         message = _check_message(deployment.message)
-        identifier = new_document_id(self._clock)
         source = orjson.dumps([schema.source for schema in schemas.schemas]).decode()
+        fields: Fields = {"source": source, "author": deployment.author, "message": message}
+
+        async def body(transaction: Transaction, job: Job) -> None:
+            release = await _read_release(transaction, project)
+            _check_current(release.set, deployment.if_release)
+            writes: list[Write] = [SetWrite(_draft_path(project, draft), fields)]
+            if job.kind is JobKind.CHECK_SCHEMAS:
+                await transaction.write(writes)
+                return
+            if release.job is not None and await is_running(transaction, project, release.job):
+                raise FailedPrecondition(
+                    f"schemas are being deployed already, by the job `{release.job}`; wait for it, "
+                    "or cancel it",
+                    reason="DeploymentRunning",
+                    details={"job": release.job},
+                )
+            writes.append(_save(project, _Release(release.set, draft, job.id)))
+            await transaction.write(writes)
+
+        return body
+
+    def holding(self, project: str, draft: str) -> Callable[[Transaction], Awaitable[None]]:
+        """What has every write obey a draft, too: those of a node that has heard of it."""
 
         async def body(transaction: Transaction) -> None:
-            path = _release_path(project)
-            document, current = await transaction.get_documents([project_path(project), path])
-            if document is None or is_deleting(document):
-                raise project_not_found(project)
-            _check_current(_id_of(current), deployment.if_release)
-            await transaction.write(
-                [
-                    SetWrite(
-                        project_document(project, "schema_sets", identifier),
-                        {"source": source, "author": deployment.author, "message": message},
-                    ),
-                    SetWrite(path, {"set": identifier}),
-                ]
-            )
+            release = await _read_release(transaction, project)
+            if release.draft == draft and not release.is_held:
+                await transaction.write([_save(project, replace(release, is_held=True))])
 
-        await self._store.run(None, body)
-        await self._drop_old(project)
-        return await self.get_release(project)
+        return body
+
+    async def end(self, transaction: Transaction, job: Job) -> None:
+        """What becomes of a job's draft, in the commit that ends the job: a deployment that was
+        done puts it in force."""
+        identifier = orjson.loads(job.spec)["release"]
+        draft_path, path = _draft_path(job.project, identifier), _release_path(job.project)
+        project, draft, current = await transaction.get_documents(
+            [project_path(job.project), draft_path, path]
+        )
+        if project is None or is_deleting(project) or draft is None:
+            return
+        writes: list[Write] = [DeleteWrite(draft_path)]
+        release = _Release.read(current)
+        if release.job == job.id:
+            in_force = release.set
+            if job.state is JobState.DONE:
+                in_force = identifier
+                made = project_document(job.project, "schema_sets", identifier)
+                writes.append(SetWrite(made, draft.fields))
+            writes.append(_save(job.project, _Release(in_force)))
+        await transaction.write(writes)
 
     def forget(self, project: str) -> None:
         """Others are in force, or the project is gone."""
@@ -185,7 +237,30 @@ class SchemaReleases:
         self._cache.clear()
         self._epoch += 1
 
-    async def _drop_old(self, project: str) -> None:
+    async def _read_obeyed(self, project: str) -> tuple[list[Any], list[Any]]:
+        """The sources in force, and those of the draft that has to be obeyed beside them."""
+        database = await self._store.open(None)
+        async with database.snapshot() as snapshot:
+            (current,) = await snapshot.get_documents([_release_path(project)])
+            release = _Release.read(current)
+            draft = release.draft if release.is_held else None
+            paths = [project_document(project, "schema_sets", release.set)]
+            if draft is not None:
+                paths.append(_draft_path(project, draft))
+            found, *drafts = await snapshot.get_documents(paths)
+        if found is None and release.set != NO_RELEASE:
+            raise _not_found(release.set)
+        sources = [] if found is None else orjson.loads(str(found.fields["source"]))
+        held = [orjson.loads(str(one.fields["source"])) for one in drafts if one is not None]
+        return sources, [one for more in held for one in more if one not in sources]
+
+    async def _compile_obeyed(self, sources: tuple[list[Any], list[Any]]) -> SchemaSet:
+        parts = [await self.compile(part) for part in sources if part]
+        if len(parts) == 2:
+            return SchemaSet([schema for part in parts for schema in part.schemas])
+        return parts[0] if parts else EMPTY
+
+    async def drop_old(self, project: str) -> None:
         """Keeps the newest and the one in force, which is among them."""
         doomed: list[Write] = [
             DeleteWrite(project_document(project, "schema_sets", note.id))
@@ -203,8 +278,41 @@ def _release_path(project: str) -> DocumentPath:
     return project_document(project, "releases", "schemas")
 
 
-def _id_of(current: StoredDocument | None) -> str:
-    return NO_RELEASE if current is None else str(current.fields["set"])
+def _draft_path(project: str, draft: str) -> DocumentPath:
+    return project_document(project, "schema_drafts", draft)
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """What the document of that name says."""
+
+    set: str
+    draft: str | None = None
+    job: str | None = None
+    is_held: bool = False
+
+    @classmethod
+    def read(cls, document: StoredDocument | None) -> _Release:
+        if document is None:
+            return cls(NO_RELEASE)
+        fields = cast("dict[str, Any]", document.fields)
+        return cls(
+            fields["set"], fields.get("draft"), fields.get("job"), fields.get("is_held", False)
+        )
+
+
+def _save(project: str, release: _Release) -> SetWrite:
+    return SetWrite(_release_path(project), asdict(release))
+
+
+async def _read_release(transaction: Transaction, project: str) -> _Release:
+    """Raises NotFound (`ProjectNotFound`)."""
+    document, current = await transaction.get_documents(
+        [project_path(project), _release_path(project)]
+    )
+    if document is None or is_deleting(document):
+        raise project_not_found(project)
+    return _Release.read(current)
 
 
 def _note(stored: StoredDocument) -> SchemaNote:

@@ -11,6 +11,7 @@ import structlog
 
 from baas.errors import BaasError, FailedPrecondition, Internal
 from baas.projects.jobs import Job, JobState
+from baas.services import schema_deployments
 from baas.services.context import Context
 from baas.services.jobs import ReadUpdate, run_chunk
 
@@ -32,12 +33,14 @@ class JobRunner:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._context.jobs.on_created = self.wake
+        self._context.jobs.on_created = self._note_created
         self._task = asyncio.create_task(self._look(), name="jobs")
 
-    def wake(self) -> None:
-        """There is a new job."""
-        self._wakeup.set()
+    def _note_created(self, job: Job) -> None:
+        if job.kind in schema_deployments.KINDS:
+            self._begin(job)  # somebody waits for it: it takes nobody's place
+        else:
+            self._wakeup.set()
 
     async def close(self) -> None:
         """Leaves all jobs to whoever comes next. A chunk that is being committed is, or is not."""
@@ -66,9 +69,14 @@ class JobRunner:
                 continue
             job = await self._context.jobs.claim(project, identifier)
             if job is not None:
-                task = asyncio.create_task(self._run(job), name=f"job {identifier}")
-                self._running[place] = task
-                task.add_done_callback(partial(self._end, place))
+                self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        place = (job.project, job.id)
+        if place not in self._running:
+            task = asyncio.create_task(self._run(job), name=f"job {job.id}")
+            self._running[place] = task
+            task.add_done_callback(partial(self._end, place))
 
     def _end(self, place: tuple[str, str], task: asyncio.Task[None]) -> None:
         del self._running[place]
@@ -97,6 +105,8 @@ class JobRunner:
 
     async def _step(self, job: Job) -> Job | None:
         """One chunk; the job as it is then, None if it is over or another's."""
+        if job.kind in schema_deployments.KINDS:
+            return await self._advance_schemas(job)
         context = self._context
         await context.projects.check_database(job.name)
         database = await context.databases.open(job.name)
@@ -107,6 +117,17 @@ class JobRunner:
         chunk = await run_chunk(context, database, job, self._read_update)
         state = JobState.DONE if chunk.is_last else JobState.RUNNING
         return await context.jobs.save(job, chunk.progress, state)
+
+    async def _advance_schemas(self, job: Job) -> Job | None:
+        context = self._context
+        made = await schema_deployments.advance(context, job)
+        state, error = JobState.DONE if made.is_last else JobState.RUNNING, None
+        if made.error is not None:
+            state, error = JobState.FAILED, f"{made.error.reason}: {made.error.message}"
+        saved = await context.jobs.save(job, made.progress, state, error, found=made.found)
+        if state is JobState.DONE:
+            await context.projects.schemas.drop_old(job.project)
+        return saved
 
     async def _fail(self, job: Job, error: BaasError) -> None:
         _log.warning("a job failed", job=job.id, reason=error.reason, error=error.message)

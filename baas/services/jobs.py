@@ -19,7 +19,7 @@ from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
-from baas.errors import BaasError, InvalidQuery
+from baas.errors import BaasError, Internal, InvalidQuery
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import (
     NAME,
@@ -197,6 +197,8 @@ async def _next_step(database: Database, job: Job, read_update: ReadUpdate) -> S
             return await _next_updates(database, job, read_update(spec))
         case JobKind.RESTORE:
             return await next_restores(database, job.progress.cursor, Restore.read(spec))
+        case JobKind.CHECK_SCHEMAS | JobKind.DEPLOY_SCHEMAS:
+            raise Internal("jobs on schemas write nothing to documents")
         case _:
             assert_never(job.kind)
 

@@ -77,6 +77,16 @@ async def make_indexes(database: Database, unique: Iterable[UniqueFields]) -> bo
     complete. Without one, a look-up reads the whole collection. As any that is made on demand, it
     is dropped when nobody has used it for long, and made again. Raises QuotaExceeded
     (`TooManyIndexes`)."""
+    missing = await define_indexes(database, unique)
+    if missing:
+        await database.wait_indexed(missing)
+    return all(_is_ready(database, definition) for definition in missing)
+
+
+async def define_indexes(
+    database: Database, unique: Iterable[UniqueFields]
+) -> list[IndexDefinition]:
+    """As `make_indexes`, without waiting; those that are not complete."""
     missing = []
     for one in unique:
         definition = index_of(one)
@@ -85,9 +95,7 @@ async def make_indexes(database: Database, unique: Iterable[UniqueFields]) -> bo
                 await database.index_keeper.build(definition, pinned=False)
         if not _is_ready(database, definition):
             missing.append(definition)
-    if missing:
-        await database.wait_indexed(missing)
-    return all(_is_ready(database, definition) for definition in missing)
+    return missing
 
 
 def index_of(unique: UniqueFields) -> IndexDefinition:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from baas.database.database import Database, ReadSnapshot
@@ -17,22 +17,22 @@ from baas.database.indexes import is_reserved
 from baas.database.names import DatabaseName
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
-from baas.errors import FailedPrecondition, InvalidArgument
+from baas.errors import InvalidArgument
 from baas.model.paths import CollectionPath, DocumentPath
-from baas.projects.schema_releases import SchemaDeployment, SchemaNote, SchemaRelease
+from baas.projects.schema_diff import SchemasDiff, diff_schemas
+from baas.projects.schema_releases import SchemaNote, SchemaRelease
 from baas.projects.schemas import Schema, SchemaSet, UniqueFields
 from baas.services.admins import check_is_admin
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import open_database
-from baas.services.rulesets import author_of
 from baas.services.schema_guard import make_indexes, violation_details
 
 CHECK_PAGE_MAX = 1_000
 CHECK_BYTES_MAX = 8 * 1024 * 1024
 FOUND_MAX = 100  # documents told of with what is wrong; others are counted
 _SLICE = 100
-_PAUSE_SECONDS = 0.05
+_READ_AT_ONCE = 20  # documents, which may be large
 
 
 @dataclass(slots=True)
@@ -46,6 +46,8 @@ class CheckPage:
     found: list[dict[str, Any]] = field(default_factory=list)
     next_page_token: str | None = None
     is_waiting: bool = False
+    version: int = 0  # that the slice was read at
+    is_last: bool = False  # of what was changed
 
 
 async def get_schemas(
@@ -64,34 +66,47 @@ async def list_releases(context: Context, caller: Caller, project: str) -> list[
     return await context.projects.schemas.list_releases(project)
 
 
-async def deploy_schemas(
-    context: Context,
-    caller: Caller,
-    project: str,
-    sources: object,
-    deployment: SchemaDeployment,
-    *,
-    allow_existing: bool = False,
-) -> SchemaRelease:
-    """Puts these schemas in force in all databases of the project, in place of those that were.
-    Unless `allow_existing`, what is stored is checked first, as far as schemas are new.
+@dataclass(frozen=True, slots=True)
+class ReleasesDiff:
+    """What `new` has changed since `old`; None: what is not deployed yet."""
 
-    Raises SchemaRejected, FailedPrecondition (`ReleaseChanged`; `ExistingViolations`, with the
-    first documents in `details["found"]`; `CheckTooLong`), QuotaExceeded (`TooManyIndexes`),
-    NotFound. Nothing changes then. A write
-    that is under way meanwhile may still be taken: on this node until this returns, on others for
-    two seconds; check afterwards where that matters.
-    """
-    check_is_admin(caller)
-    known = await context.projects.get_project(project)
-    releases = context.projects.schemas
-    schemas = await releases.compile(sources)
-    if not allow_existing:
-        current = await releases.get_release(project)
-        fresh = SchemaSet([one for one in schemas.schemas if one.source not in current.sources])
-        for database in known.databases if fresh else ():
-            await _check_all(context, caller, DatabaseName(project, database), fresh)
-    return await releases.deploy(project, schemas, replace(deployment, author=author_of(caller)))
+    old: str
+    new: str | None
+    diff: SchemasDiff
+
+
+async def diff_releases(
+    context: Context, caller: Caller, project: str, old: str | None, new: str | None
+) -> ReleasesDiff:
+    """What `new` has changed since `old`; None: the release in force. Raises NotFound
+    (`ReleaseNotFound`)."""
+    before = await get_schemas(context, caller, project, old)
+    after = await get_schemas(context, caller, project, new)
+    return await _diff(before, after.sources, after.note.id)
+
+
+async def diff_sources(
+    context: Context, caller: Caller, project: str, sources: object, old: str | None
+) -> ReleasesDiff:
+    """What deploying these schemas would change, or has changed since `old`. Raises SchemaRejected,
+    NotFound (`ReleaseNotFound`)."""
+    before = await get_schemas(context, caller, project, old)
+    schemas = await context.projects.schemas.compile(sources)
+    return await _diff(before, [one.source for one in schemas.schemas], None)
+
+
+async def _diff(
+    before: SchemaRelease, sources: list[dict[str, Any]], new: str | None
+) -> ReleasesDiff:
+    # Long sources take long; others get their turn meanwhile.
+    diff = await asyncio.to_thread(
+        diff_schemas,
+        before.sources,
+        sources,
+        old_name=before.note.id,
+        new_name=new or "to be deployed",
+    )
+    return ReleasesDiff(before.note.id, new, diff)
 
 
 async def check_documents(
@@ -113,43 +128,13 @@ async def check_documents(
     else:
         schemas = await releases.compile(sources)
     database = await open_database(context, name)
-    return await _check_slice(database, schemas, page_size, page_token)
+    return await check_slice(database, schemas, page_size, page_token)
 
 
-async def _check_all(
-    context: Context, caller: Caller, name: DatabaseName, schemas: SchemaSet
-) -> None:
-    database = await open_database(context, name)
-    checked, token = 0, None
-    try:
-        async with asyncio.timeout(context.settings.limits.schema_check_seconds_max):
-            while True:
-                page = await _check_slice(database, schemas, CHECK_PAGE_MAX, token)
-                checked += page.checked
-                if page.failed:
-                    raise FailedPrecondition(
-                        f"documents of the database `{name.database}` do not fit, "
-                        f"`{page.found[0]['document']}` for one; mend them, or allow them to stay",
-                        reason="ExistingViolations",
-                        details={"database": name.database, "found": page.found[:20]},
-                    )
-                token = page.next_page_token
-                if page.is_waiting:
-                    await asyncio.sleep(_PAUSE_SECONDS)
-                elif token is None:
-                    return
-    except TimeoutError:
-        raise FailedPrecondition(
-            f"checking what is stored takes too long for one request ({checked} documents were "
-            "checked, and fit); check page by page, then deploy with `allow_existing`",
-            reason="CheckTooLong",
-            details={"checked": checked},
-        ) from None
-
-
-async def _check_slice(
+async def check_slice(
     database: Database, schemas: SchemaSet, page_size: int, page_token: str | None
 ) -> CheckPage:
+    """Of one database, from where a token says. Raises QuotaExceeded (`TooManyIndexes`)."""
     page = CheckPage(next_page_token=page_token)
     after = _read_token(page_token)
     if schemas.unique and not await make_indexes(database, schemas.unique):
@@ -158,6 +143,7 @@ async def _check_slice(
     page.next_page_token = None
     size = 0
     async with database.snapshot() as snapshot:
+        page.version = snapshot.version
         for start, end in _spans(schemas.schemas):
             at = start if after is None else max(start, after)
             while end is None or at < end:
@@ -173,6 +159,29 @@ async def _check_slice(
                     return page
                 await asyncio.sleep(0)
     return page
+
+
+async def check_changed(database: Database, schemas: SchemaSet, after: int) -> CheckPage:
+    """Looks at what the next commits above version `after` have changed, as it is now. The
+    page's version is how far that was. Raises ResumeTokenExpired."""
+    page = CheckPage()
+    async with database.snapshot() as snapshot:
+        records = await snapshot.read_log(after, limit=_SLICE)
+        page.version = records[-1].version if records else snapshot.version
+        page.is_last = len(records) < _SLICE
+        known = {one.path.segments: one.path for one in records}
+        paths = [path for path in known.values() if schemas.find(path)]
+        for start in range(0, len(paths), _READ_AT_ONCE):
+            for document in await snapshot.get_documents(paths[start : start + _READ_AT_ONCE]):
+                if document is not None:
+                    await _check_document(snapshot, schemas, document, page)
+    return page
+
+
+async def count_documents(database: Database, schemas: SchemaSet) -> int:
+    """How many a check has to look at, or some more."""
+    async with database.snapshot() as snapshot:
+        return sum([await snapshot.count_keys(*span) for span in _spans(schemas.schemas)])
 
 
 async def _check_document(

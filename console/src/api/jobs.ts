@@ -7,7 +7,8 @@ import { call } from "./client";
 export interface Job {
   id: string;
   kind: string;
-  database: string;
+  /** Null: all of the project's. */
+  database: string | null;
   asked: JsonObject;
   state: "running" | "done" | "cancelled" | "failed";
   error: string | null;
@@ -29,7 +30,7 @@ export function decodeJob(tree: JsonObject): Job {
   return {
     id: String(tree.id),
     kind: String(tree.kind),
-    database: String(tree.database),
+    database: text(tree.database),
     asked: (tree.asked ?? {}) as JsonObject,
     state: STATES.find((known) => known === tree.state) ?? "running",
     error: text(tree.error),

@@ -11,7 +11,7 @@ import { Empty, Failed, Loading } from "../components/feedback";
 import { shortTime } from "../model/inputs";
 import { writeJson } from "../model/json";
 import { splitPath } from "../model/paths";
-import { dataHash } from "../model/routes";
+import { DEFAULT_DATABASE, dataHash } from "../model/routes";
 
 const RUNNING_MS = 1_000;
 const IDLE_MS = 5_000;
@@ -76,7 +76,9 @@ export function JobsPage({ project }: { project: string }): ReactNode {
 }
 
 const KINDS: Readonly<Record<string, string>> = {
+  "check-schemas": "Check stored documents against schemas",
   "delete-recursive": "Delete with everything below",
+  "deploy-schemas": "Deploy schemas",
   restore: "Restore to an earlier time",
   "update-by-query": "Update every document of a query",
 };
@@ -110,7 +112,7 @@ function JobCard({
       <JobProgress job={job} />
       <p className="muted small breaks">
         {`${shortTime(job.created)}, by ${job.author ?? "a command line"}`}
-        {job.database !== "(default)" && (
+        {job.database !== null && job.database !== DEFAULT_DATABASE && (
           <>
             {", database "}
             <code>{job.database}</code>
@@ -121,10 +123,14 @@ function JobCard({
       {job.error !== null && <p className="error-text breaks">{job.error}</p>}
       {job.firstFailure !== null && (
         <p className="error-text breaks">
-          {`${job.failed.toLocaleString("en")} could not be written, first `}
+          {`${job.failed.toLocaleString("en")} ${job.database === null ? "do not fit" : "could not be written"}, first `}
           <a
             className="link"
-            href={dataHash(project, job.database, splitPath(job.firstFailure.path))}
+            href={dataHash(
+              project,
+              job.database ?? DEFAULT_DATABASE,
+              splitPath(job.firstFailure.path),
+            )}
           >
             <code>{job.firstFailure.path}</code>
           </a>

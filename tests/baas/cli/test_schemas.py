@@ -69,6 +69,33 @@ def test_what_does_not_fit_is_listed(baas: Command) -> None:
     assert baas("schema", "check", *DEMO).code == 1
 
 
+def test_differences_and_a_dry_run(baas: Command) -> None:
+    baas("project", "create", "demo")
+    write("people.json", PEOPLE)
+    assert "name files, or --from" in baas("schema", "diff", *DEMO).err
+    told = baas("schema", "diff", "schemas", *DEMO)
+    assert told.out.startswith("--- /dev/null\n+++ to be deployed: people\n")
+    first = baas("schema", "deploy", "schemas", *DEMO, "--json").json["release"]
+    assert baas("schema", "diff", "schemas", *DEMO).err == "no difference\n"
+    write("wild.json", WILD)
+    assert baas("schema", "diff", "schemas", *DEMO, "--json").json["added"] == [
+        "orgs/{org}/members"
+    ]
+    assert "leave it out" in baas("schema", "diff", "schemas", *DEMO, "--to", first).err
+    baas("schema", "rm", "people", *DEMO)
+    told = baas("schema", "diff", *DEMO, "--from", first)
+    assert told.out.splitlines()[0] == f"--- {first}: people"
+    assert baas("schema", "diff", *DEMO, "--from", first, "--to", first).err == "no difference\n"
+    line = json.dumps({"path": "people/c", "fields": {"name": 5}}).encode()
+    assert baas("import", *DEMO, "-", stdin=line).code == 0
+    checked = baas("schema", "deploy", "schemas", "--dry-run", *DEMO)
+    assert (checked.code, checked.out.splitlines()[-1]) == (1, "1 documents checked, 1 do not fit")
+    assert checked.out.startswith("(default): people/c: name: ")
+    assert baas("schema", "show", *DEMO).json == []
+    (job, *_) = baas("job", "list", *DEMO, "--json").json
+    assert baas("job", "wait", job["id"], *DEMO).out == "checked 1 documents, 1 do not fit\n"
+
+
 def test_files_that_are_no_schemas(baas: Command) -> None:
     baas("project", "create", "demo")
     write("bad.json", "{")

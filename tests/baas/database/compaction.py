@@ -74,7 +74,7 @@ async def run(
                 history = await engine.read_history_bytes()
                 found.append(Sizes(done, file.stat().st_size, wal.stat().st_size, history))
                 told(found[-1])
-                await database.trim()
+                await database.retention.trim()
     finally:
         await database.close()
     return found

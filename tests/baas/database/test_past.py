@@ -173,7 +173,7 @@ async def test_what_history_has_forgotten_is_not_made_up(tmp_path: Path) -> None
     version = await apply(database, {path: {"n": 1}})
     clock.advance(60)
     await apply(database, {path: {"n": 2}})
-    await database.trim()
+    await database.retention.trim()
     async with database.snapshot() as snapshot:
         then = PastSnapshot(snapshot, version)
         with pytest.raises(ResumeTokenExpired):

@@ -145,6 +145,14 @@ async def use_schemas(operator: httpx.AsyncClient, described: DescribedClient) -
     assert (page["checked"], page["failed"]) == (1, 1)
     refused = await send(operator, "PUT", f"{base}/schemas", json={"schemas": [strict]})
     assert refused["error"]["reason"] == "ExistingViolations"
+    job = await send(
+        operator, "POST", f"{base}/schemas:deploy", json={"schemas": [], "dry_run": True}
+    )
+    assert (job["kind"], job["database"]) == ("check-schemas", None)
+    told = await send(operator, "POST", f"{base}/schemas:diff", json={"schemas": [strict]})
+    assert (told["changed"], told["to"]) == (["people"], None)
+    told = await send(operator, "GET", f"{base}/schemas:diff?from=none")
+    assert (told["added"], told["from"]) == (["people"], "none")
     await send(operator, "PUT", f"{base}/schemas", json={"schemas": []})
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from tests.baas.services.worlds import World, open_world
@@ -21,3 +24,36 @@ async def dev_world(tmp_path: Path) -> AsyncIterator[World]:
     """The same in development mode."""
     async with open_world(tmp_path / "dev", dev=True) as opened:
         yield opened
+
+
+def _engine_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    if request.param == "sqlite":
+        return {}
+    return {
+        "engine": "mongodb",
+        "mongodb_uri": request.getfixturevalue("mongodb_uri"),
+        "mongodb_database": f"t{secrets.token_hex(6)}",
+    }
+
+
+@pytest_asyncio.fixture(params=["sqlite", "mongodb"])
+async def any_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    """One of its own for each test, on both engines."""
+    async with open_world(tmp_path / "data", **_engine_settings(request)) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "mongodb"])
+async def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """One world for all tests of a module, on both engines; each in a `room` of its own."""
+    folder = tmp_path_factory.mktemp("world")
+    async with open_world(folder / "data", **_engine_settings(request)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def room() -> str:
+    """The id of a collection that nobody else uses."""
+    return f"r{secrets.token_hex(5)}"

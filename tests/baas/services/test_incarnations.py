@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from baas.errors import PermissionDenied
 from baas.services import documents, projects
-from tests.baas.services.worlds import NAME, OPERATOR, SECRET, World, open_world, path
-
-
-@pytest.fixture(params=["sqlite", "mongodb"])
-async def any_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    more: dict[str, Any] = {}
-    if request.param == "mongodb":
-        more = {
-            "engine": "mongodb",
-            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-            "mongodb_database": f"t{secrets.token_hex(6)}",
-        }
-    async with open_world(tmp_path / "data", **more) as opened:
-        yield opened
+from tests.baas.services.worlds import NAME, OPERATOR, SECRET, World, path
 
 
 async def test_everything_stays_and_every_database_is_another(any_world: World) -> None:

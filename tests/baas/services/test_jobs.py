@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
 
 from baas.clock import SystemClock
 from baas.database.database import Database
@@ -39,29 +37,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CHUNK = 20
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "mongodb"])
-async def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
-    more: dict[str, Any] = {}
-    if request.param == "mongodb":
-        more = {
-            "engine": "mongodb",
-            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-            "mongodb_database": f"t{secrets.token_hex(6)}",
-        }
-    async with open_world(tmp_path_factory.mktemp("world") / "data", **more) as opened:
-        yield opened
-
-
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "CHUNK_DOCUMENTS_MAX", CHUNK)
-
-
-@pytest.fixture
-def room() -> str:
-    return f"r{secrets.token_hex(5)}"
 
 
 async def fill(world: World, room: str, count: int, **fields: Any) -> None:
@@ -293,7 +271,7 @@ async def test_another_node_goes_on_with_what_a_dead_one_left(shared: World, roo
     )
     assert await context.jobs.claim("demo", job.id) is None
     assert await _claimed_later(context.jobs, job) is not None
-    context.jobs.on_created()
+    context.jobs.on_created(job)
     assert (await over(shared, job)).state is JobState.DONE
     assert await later.save(job, job.progress) is None  # it is not its own any more
 

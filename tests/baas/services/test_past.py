@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -34,35 +33,19 @@ from tests.baas.services.worlds import (
     OPERATOR,
     SECRET,
     World,
-    open_world,
     query,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "mongodb"])
-async def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
-    more: dict[str, Any] = {}
-    if request.param == "mongodb":
-        more = {
-            "engine": "mongodb",
-            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-            "mongodb_database": f"t{secrets.token_hex(6)}",
-        }
-    async with open_world(tmp_path_factory.mktemp("world") / "data", **more) as opened:
-        await opened.deploy(
-            "match /{collection}/{id} {"
-            "  allow read: if resource == null || resource.data.owner == request.auth.uid; }"
-        )
-        yield opened
-
-
-@pytest.fixture
-def room() -> str:
-    return f"r{secrets.token_hex(5)}"
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(shared: World) -> World:
+    await shared.deploy(
+        "match /{collection}/{id} {"
+        "  allow read: if resource == null || resource.data.owner == request.auth.uid; }"
+    )
+    return shared
 
 
 def at(path: str) -> DocumentPath:

@@ -4,13 +4,11 @@ at the same time; on both engines."""
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
 
 from baas.database.database import Database
 from baas.errors import (
@@ -33,34 +31,15 @@ from baas.services.bulk_writes import bulk_write
 from baas.services.caller import Caller
 from baas.services.documents import commit
 from baas.services.jobs import UpdateByQuery
+from baas.services.schema_deployments import deploy_schemas
 from baas.wire.jobs import decode_update_by_query
-from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World, open_world
+from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "mongodb"])
-async def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
-    more: dict[str, Any] = {}
-    if request.param == "mongodb":
-        more = {
-            "engine": "mongodb",
-            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-            "mongodb_database": f"t{secrets.token_hex(6)}",
-        }
-    async with open_world(tmp_path_factory.mktemp("world") / "data", **more) as opened:
-        yield opened
-
-
-@pytest.fixture
-def room() -> str:
-    return f"r{secrets.token_hex(5)}"
-
-
 async def deploy(world: World, *sources: dict[str, Any], allow_existing: bool = False) -> str:
-    made = await schemas.deploy_schemas(
+    made = await deploy_schemas(
         world.context,
         OPERATOR,
         "demo",
@@ -411,14 +390,12 @@ async def test_releases(shared: World, room: str, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(NotFound):
             await schemas.get_schemas(shared.context, OPERATOR, "demo", gone)
     with pytest.raises(FailedPrecondition) as caught:
-        await schemas.deploy_schemas(
+        await deploy_schemas(
             shared.context, OPERATOR, "demo", [], SchemaDeployment(if_release=made[1])
         )
     assert caught.value.reason == "ReleaseChanged"
     with pytest.raises(InvalidArgument):
-        await schemas.deploy_schemas(
-            shared.context, OPERATOR, "demo", [], SchemaDeployment(message="\x00")
-        )
+        await deploy_schemas(shared.context, OPERATOR, "demo", [], SchemaDeployment(message="\x00"))
 
 
 @pytest.mark.parametrize("caller", [ADA, SECRET], ids=["user", "secret key"])
@@ -427,7 +404,7 @@ async def test_only_administrators(shared: World, caller: Caller) -> None:
     asked: Sequence[Any] = (
         schemas.get_schemas(context, caller, "demo"),
         schemas.list_releases(context, caller, "demo"),
-        schemas.deploy_schemas(context, caller, "demo", [], SchemaDeployment()),
+        deploy_schemas(context, caller, "demo", [], SchemaDeployment()),
         schemas.check_documents(context, caller, NAME, []),
     )
     for one in asked:

@@ -14,15 +14,16 @@ import pytest
 
 from baas.accounts.sealing import SECRET_VARIABLE
 from baas.database.transaction import Transaction
-from baas.errors import AlreadyExists, BaasError, InvalidArgument
+from baas.errors import AlreadyExists, BaasError, FailedPrecondition, InvalidArgument
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
 from baas.model.writes import SetWrite
 from baas.projects.schema_releases import SchemaDeployment
-from baas.services import schemas
+from baas.services import schema_deployments
 from baas.services.bulk_writes import bulk_write
 from baas.services.context import Context
 from baas.services.documents import commit
+from baas.services.schema_deployments import deploy_schemas
 from baas.testing import make_settings, started_app
 from tests.baas.services.worlds import NAME, OPERATOR, World
 
@@ -49,7 +50,7 @@ async def nodes(
 
 
 async def deploy(context: Context, *sources: dict[str, Any], allow: bool = False) -> None:
-    await schemas.deploy_schemas(
+    await deploy_schemas(
         context, OPERATOR, "demo", list(sources), SchemaDeployment(), allow_existing=allow
     )
 
@@ -78,11 +79,6 @@ async def test_one_of_a_hundred_wins_on_two_nodes(nodes: list[Context]) -> None:
         found = await bulk_write(nodes[node], OPERATOR, NAME, writes)
         return [one.reason if isinstance(one, BaasError) else "won" for one in found]
 
-    async with asyncio.timeout(2):  # what is promised of the other node
-        while True:
-            if await nodes[1].projects.schemas.get("demo"):
-                break
-            await asyncio.sleep(0.01)
     told = await asyncio.gather(*[create(number) for number in range(100)])
     assert sorted(told) == ["UniqueViolation"] * 99 + ["won"]
     one, two = await asyncio.gather(bulk(0), bulk(1))
@@ -91,17 +87,54 @@ async def test_one_of_a_hundred_wins_on_two_nodes(nodes: list[Context]) -> None:
     assert await count(nodes[0]) == 21
 
 
-async def test_the_other_node_hears_of_a_deployment(nodes: list[Context]) -> None:
+def make_deaf(context: Context) -> None:
+    """The node hears nothing of what others do to projects, as it may for two seconds."""
+    context.projects._store._observer = lambda project, event: None
+
+
+async def test_a_deployment_holds_on_all_nodes_when_it_returns(nodes: list[Context]) -> None:
     for context in nodes:
         await commit(context, OPERATOR, NAME, [put("people/a", name=1)])
+    make_deaf(nodes[1])
     await deploy(nodes[0], {"x-collection": "people", "required": ["age"]}, allow=True)
-    async with asyncio.timeout(2):
-        while True:
-            try:
-                await commit(nodes[1], OPERATOR, NAME, [put("people/a", name=1)])
-            except InvalidArgument:
-                break
-            await asyncio.sleep(0.01)
+    with pytest.raises(InvalidArgument) as caught:
+        await commit(nodes[1], OPERATOR, NAME, [put("people/a", name=1)])
+    assert caught.value.reason == "SchemaViolation"
+
+
+async def test_what_another_node_writes_while_schemas_are_deployed(
+    nodes: list[Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its database has the signal, the check sees it; after that, it is refused."""
+    wanted = {"x-collection": "people", "x-unique": [["email"]]}
+    await commit(nodes[0], OPERATOR, NAME, [put("people/a", email="one")])
+    await commit(nodes[1], OPERATOR, NAME, [put("people/b", email="two")])
+    make_deaf(nodes[1])
+    hold: Any = schema_deployments._Step._hold
+    verify: Any = schema_deployments._Step._verify
+
+    async def write_then_hold(step: Any) -> bool:
+        if step._place.database == 0:
+            await commit(nodes[1], OPERATOR, NAME, [put("people/b", email="one")])
+        held: bool = await hold(step)
+        return held
+
+    async def write_then_verify(step: Any) -> bool:
+        with pytest.raises(AlreadyExists):
+            await commit(nodes[1], OPERATOR, NAME, [put("people/b", email="one")])
+        verified: bool = await verify(step)
+        return verified
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema_deployments._Step, "_hold", write_then_hold)
+        with pytest.raises(FailedPrecondition) as caught:
+            await deploy(nodes[0], wanted)
+    assert caught.value.reason == "ExistingViolations"
+    assert (caught.value.details or {})["found"][0]["document"] == "people/b"
+    await commit(nodes[0], OPERATOR, NAME, [put("people/b", email="two")])
+    monkeypatch.setattr(schema_deployments._Step, "_verify", write_then_verify)
+    await deploy(nodes[0], wanted)
+    assert await count(nodes[0]) == 2
 
 
 async def test_a_commit_that_waits_is_checked_anew(world: World) -> None:
@@ -123,6 +156,7 @@ async def test_a_commit_that_waits_is_checked_anew(world: World) -> None:
     original = database._committer.commit
 
     async def commit_later(*args: Any, **more: Any) -> Any:
+        database._committer.commit = original  # type: ignore[method-assign]
         await deploy(context, {"x-collection": "people", "properties": {"name": {"type": "null"}}})
         return await original(*args, **more)
 

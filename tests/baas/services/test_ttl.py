@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from baas.database.database import Database
 from baas.database.indexes import IndexDefinition
@@ -23,31 +21,11 @@ from baas.projects.ttl import TtlPolicies, TtlPolicy
 from baas.services import projects, ttl, ttl_runner
 from baas.services.documents import commit
 from baas.services.ttl_runner import TtlRunner
-from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World, open_world
+from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 FIELD = FieldPath.parse("life.ends")
 HOUR = 3_600_000_000
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "mongodb"])
-async def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
-    more: dict[str, Any] = {}
-    if request.param == "mongodb":
-        more = {
-            "engine": "mongodb",
-            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-            "mongodb_database": f"t{secrets.token_hex(6)}",
-        }
-    async with open_world(tmp_path_factory.mktemp("world") / "data", **more) as opened:
-        yield opened
-
-
-@pytest.fixture
-def room() -> str:
-    return f"r{secrets.token_hex(5)}"
 
 
 def ends(world: World, hours: float) -> Fields:
