@@ -366,7 +366,7 @@ def make_backups(
     """Backups of this server. Raises InvalidArgument for a URL of no store."""
     place = BackupPlace(make_backup_store(settings))
     tasks = Tasks(sources.databases, sources.clock, node=node)
-    return Backups(sources, accounts, secret, place, tasks)
+    return Backups(sources, accounts, secret, place, tasks, settings.limits)
 
 
 def make_backup_store(settings: Settings) -> BlobStore:

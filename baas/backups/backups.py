@@ -12,18 +12,21 @@ import structlog
 from baas import __version__
 from baas.accounts.accounts import Accounts
 from baas.accounts.sealing import ServerSecret
-from baas.backups.manifest import Manifest, SectionKind, decode_manifest, encode_manifest
+from baas.backups.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
+from baas.backups.manifest import Manifest, SectionKind
 from baas.backups.place import BackupPlace
-from baas.backups.reading import Restorer, content_ids, verify
+from baas.backups.positions import decode_position
+from baas.backups.reading import ReadingWatch, Restorer, content_ids, verify
 from baas.backups.schedules import Schedule, Schedules, not_kept
 from baas.backups.tasks import Progress, Task, TaskKind, Tasks
-from baas.backups.writing import BackupWriter, Checkpoint, Sources, Watch
+from baas.backups.writing import BackupWriter, Sources, Watch
 from baas.clock import new_document_id
 from baas.database.transaction import Transaction
 from baas.errors import BaasError, DataLoss, FailedPrecondition, NotFound
 from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import SetWrite
+from baas.settings import Limits
 
 _IDENTITY = DocumentPath(("backup_state", "identity"))
 _log = structlog.get_logger("baas.backups")
@@ -48,14 +51,23 @@ class Backups:
         secret: ServerSecret,
         place: BackupPlace,
         tasks: Tasks,
+        limits: Limits,
     ) -> None:
         self.place = place
         self.tasks = tasks
         self.wake: Callable[[], None] = lambda: None  # whoever does the tasks is told of new ones
         self.schedules = Schedules(tasks.store)
+        self.problems: dict[str, str] = {}  # of schedules, as whoever does the tasks has found
         self._sources = sources
         self._accounts = accounts
         self._secret = secret
+        # What was stored before a limit was lowered is no damage.
+        usual = Limits()
+        self._limits = replace(
+            usual,
+            document_bytes_max=max(usual.document_bytes_max, limits.document_bytes_max),
+            value_depth_max=max(usual.value_depth_max, limits.value_depth_max),
+        )
 
     def new_id(self) -> str:
         """An id that sorts by time."""
@@ -93,7 +105,9 @@ class Backups:
 
     # Tasks ----------------------------------------------------------------------------------------
 
-    async def run(self, task: Task, watch: Watch, note: Callable[[Task], Awaitable[None]]) -> Task:
+    async def run(
+        self, task: Task, watch: ReadingWatch, note: Callable[[Task], Awaitable[None]]
+    ) -> Task:
         """Does a task, from where it was left; `note` is told of each step that must be known if it
         is cut off. Gives the task with what there is to say at the end."""
         if task.kind is TaskKind.BACKUP:
@@ -104,7 +118,8 @@ class Backups:
             return task
         manifest = await self.place.read_manifest(task.backup)
         if task.kind is TaskKind.VERIFY:
-            await verify(self.place, manifest, watch)
+            begin = None if task.position is None else decode_position(task.position)
+            await verify(self.place, manifest, self._limits, watch, begin)
             return task
         return await self._restore(task, manifest, watch, note)
 
@@ -120,33 +135,35 @@ class Backups:
             task.backup, now, now, server, mark, __version__, task.project, scheduled
         )
         checkpoint = Checkpoint()
-        key = f"sets/{task.backup}/checkpoint"
-        kept = await self.place.store.get(key)
-        if kept is not None:
-            manifest = decode_manifest(kept, task.backup)
-            checkpoint.sections = list(manifest.sections)
-            numbers = [int(part.id) for one in manifest.sections for part in one.parts]
-            checkpoint.next_part = max(numbers, default=0) + 1
-            for one in manifest.sections:
+        kept = await self.place.read_checkpoint(task.backup)
+        known = None if kept is None else decode_checkpoint(kept, task.backup)
+        if known is not None:
+            manifest, checkpoint = known
+            begun = [] if checkpoint.begun is None else [checkpoint.begun.section]
+            for one in [*checkpoint.sections, *begun]:
                 watch.advance(one.count, one.bytes)
 
         async def save() -> None:
-            so_far = replace(manifest, sections=tuple(checkpoint.sections))
-            await self.place.store.put(key, encode_manifest(so_far))
+            data = encode_checkpoint(manifest, checkpoint)
+            await self.place.write_checkpoint(task.backup, data)
 
-        writer = BackupWriter(self._sources, self.place, manifest, watch, checkpoint, save)
+        writer = BackupWriter(
+            self._sources, self.place, manifest, watch, checkpoint, save, attempt=task.attempts
+        )
         await writer.write()
-        await self.place.store.delete([key])
+        await self.place.delete_checkpoint(task.backup)
 
     async def _restore(
         self,
         task: Task,
         manifest: Manifest,
-        watch: Watch,
+        watch: ReadingWatch,
         note: Callable[[Task], Awaitable[None]],
     ) -> Task:
         if task.attempts > 1:
             await self._sources.projects.finish_deletions()
+            made, _ = await self._sources.projects.restores.list_made(task.id)
+            task = replace(task, restored=tuple(dict.fromkeys((*task.restored, *made))))
         self.check_secret(manifest, new_keys=task.new_keys)
         restorer = Restorer(
             self._sources,
@@ -155,6 +172,8 @@ class Backups:
             self.place,
             manifest,
             watch,
+            task=task.id,
+            begin=None if task.position is None else decode_position(task.position),
             new_keys=task.new_keys,
         )
         names = names_of(manifest, task.project, task.target)
@@ -186,8 +205,14 @@ class Backups:
             _log.info("backups deleted, as scheduled", backups=doomed)
 
     async def forget(self, task: Task) -> None:
-        """Removes what a backup that was given up has left; bytes of objects go with the next one
-        that is deleted."""
+        """Removes what a task has left that is given up: of a restore the project that it was at;
+        of a backup all but the bytes of objects, which go with the next one that is deleted."""
+        if task.kind is TaskKind.RESTORE:
+            projects = self._sources.projects
+            for identifier in (await projects.restores.list_made(task.id))[1]:
+                await projects.delete_project(identifier)
+        if task.kind is not TaskKind.BACKUP:
+            return
         with contextlib.suppress(NotFound):
             await self.place.read_manifest(task.backup)
             return

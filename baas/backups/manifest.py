@@ -1,6 +1,7 @@
 """What a backup consists of. Its manifest is written last: a backup without one is none.
 
-    sets/{backup}/{number}                  a part: lines, compressed
+    sets/{backup}/{attempt}-{number}        a part: lines, compressed
+    sets/{backup}/checkpoint                while it is written: how far it has come
     sets/{backup}/manifest                  the sections, each with its parts and their checksums
     {objects}/{content}/{part}              bytes of objects, shared by the backups of one server
 
@@ -97,35 +98,47 @@ def objects_place(server: str) -> str:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """JSON text of two lines: the manifest, and its SHA-256."""
-    tree = asdict(manifest) | {"format": FORMAT}
-    text = orjson.dumps(tree, default=lambda one: one.value, option=orjson.OPT_SORT_KEYS)
-    return text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
+    return seal(asdict(manifest) | {"format": FORMAT})
 
 
 def decode_manifest(data: bytes, backup: str) -> Manifest:
     """Raises DataLoss (`BackupDamaged`), FailedPrecondition (`BackupTooNew`)."""
-    text, _, digest = data.strip().partition(b"\n")
-    if hashlib.sha256(text).hexdigest().encode() != digest:
+    tree = unseal(data)
+    if tree is None:
         raise damaged(backup, "its manifest does not match its checksum")
-    tree: dict[str, Any] = orjson.loads(text)
     if tree.pop("format") != FORMAT:
         raise FailedPrecondition(
             f"backup `{backup}` is of a format that this version does not know; restore it with "
             f"the version that made it, {tree.get('software')}, or a newer one",
             reason="BackupTooNew",
         )
-    sections = [
-        Section(
-            **{
-                **one,
-                "kind": SectionKind(one["kind"]),
-                "parts": tuple(Part(**part) for part in one["parts"]),
-                "indexes": tuple(one["indexes"]),
-            }
-        )
-        for one in tree.pop("sections")
-    ]
+    sections = [decode_section(one) for one in tree.pop("sections")]
     return Manifest(**tree, sections=tuple(sections))
+
+
+def decode_section(tree: dict[str, Any]) -> Section:
+    """From what `asdict` made of it."""
+    changed = {
+        "kind": SectionKind(tree["kind"]),
+        "parts": tuple(Part(**part) for part in tree["parts"]),
+        "indexes": tuple(tree["indexes"]),
+    }
+    return Section(**{**tree, **changed})
+
+
+def seal(tree: dict[str, Any]) -> bytes:
+    """JSON text of a tree, and its SHA-256."""
+    text = orjson.dumps(tree, default=lambda one: one.value, option=orjson.OPT_SORT_KEYS)
+    return text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
+
+
+def unseal(data: bytes) -> dict[str, Any] | None:
+    """The inverse; None for what is not whole."""
+    text, _, digest = data.strip().partition(b"\n")
+    if hashlib.sha256(text).hexdigest().encode() != digest:
+        return None
+    tree: dict[str, Any] = orjson.loads(text)
+    return tree
 
 
 def damaged(backup: str, problem: str) -> DataLoss:
@@ -138,10 +151,11 @@ class LinesDigest:
 
     __slots__ = ("_sum", "bytes", "count")
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.bytes = 0
-        self._sum = 0
+    def __init__(self, count: int = 0, size: int = 0, text: str = "0") -> None:
+        """Begins with nothing, or with what another one came to."""
+        self.count = count
+        self.bytes = size
+        self._sum = int(text, 16)
 
     def add(self, lines: Sequence[bytes]) -> None:
         self.count += len(lines)

@@ -32,18 +32,18 @@ class BackupPlace:
     def __init__(self, store: BlobStore) -> None:
         self.store = store
 
-    async def write_part(self, backup: str, number: int, lines: Sequence[bytes]) -> Part:
-        """Durable when it returns. A number may be written again: what is left of the first time
-        is replaced."""
+    async def write_part(self, backup: str, identifier: str, lines: Sequence[bytes]) -> Part:
+        """Durable when it returns. No two writers may use one id."""
         text = b"\n".join(lines) + b"\n"
         data = await asyncio.to_thread(gzip.compress, text, 1, mtime=0)
-        identifier = f"{number:08d}"
         await self._write(_key(backup, identifier), data)
         return Part(identifier, len(data), hashlib.sha256(data).hexdigest(), len(lines))
 
-    async def read_section(self, backup: str, section: Section) -> AsyncGenerator[list[bytes]]:
+    async def read_section(
+        self, backup: str, section: Section, *, skip_parts: int = 0
+    ) -> AsyncGenerator[list[bytes]]:
         """The lines of each part in turn, checked. Raises DataLoss (`BackupDamaged`)."""
-        for part in section.parts:
+        for part in section.parts[skip_parts:]:
             yield await self._read_part(backup, part)
 
     async def _read_part(self, backup: str, part: Part) -> list[bytes]:
@@ -77,6 +77,15 @@ class BackupPlace:
         if data is None:
             raise NotFound(f"there is no backup `{backup[:80]}`", reason="BackupNotFound")
         return decode_manifest(data, backup)
+
+    async def write_checkpoint(self, backup: str, data: bytes) -> None:
+        await self.store.put(_key(backup, "checkpoint"), data)
+
+    async def read_checkpoint(self, backup: str) -> bytes | None:
+        return await self.store.get(_key(backup, "checkpoint"))
+
+    async def delete_checkpoint(self, backup: str) -> None:
+        await self.store.delete([_key(backup, "checkpoint")])
 
     async def list_backups(self) -> list[str]:
         """Ids, the newest first. A damaged one is among them."""

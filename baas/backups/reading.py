@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import orjson
 
@@ -20,17 +20,20 @@ from baas.backups.copies import copy_blob, run_some
 from baas.backups.lines import decode_document, encode_document
 from baas.backups.manifest import LinesDigest, Manifest, Section, SectionKind, damaged
 from baas.backups.place import BackupPlace
+from baas.backups.positions import Count, Position
 from baas.backups.writing import Sources, Watch
 from baas.database.indexes import is_reserved
 from baas.database.loading import Loader
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
-from baas.encoding.documents import StoredDocument, encode_fields
-from baas.errors import BaasError, DataLoss, NotFound
-from baas.model.paths import CollectionPath
+from baas.encoding.documents import StoredDocument, decode_fields, encode_fields
+from baas.errors import BaasError, DataLoss
+from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
+from baas.model.values import check_document, check_fields
 from baas.model.writes import SetWrite
+from baas.settings import Limits
 
 CHUNK_DOCUMENTS = 500
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -38,27 +41,78 @@ _ADMINS = CollectionPath(("admins",))
 Change = Callable[[StoredDocument], StoredDocument | None]
 
 
-async def verify(place: BackupPlace, manifest: Manifest, watch: Watch) -> None:
-    """Reads everything that a backup consists of, and compares. Raises DataLoss
-    (`BackupDamaged`)."""
-    for section in manifest.sections:
-        digest = LinesDigest()
-        async with aclosing(_read(place, manifest, section, digest)) as parts:
+class ReadingWatch(Watch, Protocol):
+    """Who watches what is read, and knows where to go on if it is cut off."""
+
+    def reach(self, position: Position) -> None: ...
+
+
+async def verify(
+    place: BackupPlace,
+    manifest: Manifest,
+    limits: Limits,
+    watch: ReadingWatch,
+    begin: Position | None = None,
+) -> None:
+    """Reads everything that a backup consists of, from a position on: compares it with its
+    checksums, and decodes every document, whose path, values and size have to be ones that may be
+    stored. Raises DataLoss (`BackupDamaged`)."""
+    begin = begin or Position()
+    for number, section in enumerate(manifest.sections):
+        if number < begin.sections:
+            continue
+        here = begin.of_section(number)
+        digest = here.taken.digest()
+        if section.indexes and not here.parts:
+            await asyncio.to_thread(_check_lines, manifest, section, section.indexes, limits)
+        async with aclosing(_read(place, manifest, section, digest, here.parts)) as parts:
             async for lines in parts:
                 if section.kind is SectionKind.OBJECTS:
                     for line in lines:
                         await _read_content(place, manifest, _Content.decode(line), watch)
                 else:
-                    for line in lines:
-                        decode_document(line)
+                    await asyncio.to_thread(_check_lines, manifest, section, lines, limits)
                     watch.advance(len(lines), sum(map(len, lines)))
+                here = replace(here, parts=here.parts + 1, taken=Count.of(digest))
+                watch.reach(here)
+
+
+def _check_lines(
+    manifest: Manifest, section: Section, lines: Sequence[bytes | str], limits: Limits
+) -> None:
+    for line in lines:
+        document = decode_document(line.encode() if isinstance(line, str) else line)
+        is_of_app = section.kind is SectionKind.DATABASE and not is_reserved(document.path)
+        try:
+            _check_document(document, limits if is_of_app else None)
+        except BaasError as error:
+            raise damaged(
+                manifest.id,
+                f"document `{document.name[:200]}` of {section.project or 'the server'}/"
+                f"{section.name or section.kind.value}: {error.message}",
+            ) from error
+
+
+def _check_document(document: StoredDocument, limits: Limits | None) -> None:
+    """Raises BaasError unless this is what could have been stored, in canonical bytes; by an app,
+    within `limits`."""
+    fields = decode_fields(document.data)
+    if encode_fields(fields) != document.data:
+        raise DataLoss("its fields are not in their canonical form")
+    if not 0 < document.created <= document.version:
+        raise DataLoss("its times contradict each other")
+    if limits is not None:
+        DocumentPath.parse(document.name)
+        check_fields(fields, limits)
+        check_document(document.path, fields, limits)
 
 
 async def _read(
-    place: BackupPlace, manifest: Manifest, section: Section, digest: LinesDigest
+    place: BackupPlace, manifest: Manifest, section: Section, digest: LinesDigest, done: int = 0
 ) -> AsyncGenerator[list[bytes]]:
-    """The lines of a section; raises at the end unless they are all."""
-    async with aclosing(place.read_section(manifest.id, section)) as parts:
+    """The lines of a section behind the `done` first parts, which `digest` is of; raises at the end
+    unless they are all."""
+    async with aclosing(place.read_section(manifest.id, section, skip_parts=done)) as parts:
         async for lines in parts:
             await asyncio.to_thread(digest.add, lines)
             yield lines
@@ -109,8 +163,9 @@ def _check_content(manifest: Manifest, content: _Content, sha256: str) -> None:
 
 
 class Restorer:
-    """Restores projects of one backup. `new_keys`: signing keys are left behind, for a server with
-    another secret key."""
+    """Restores projects of one backup. `task`: whose work it is, by which a project is known that
+    was begun before; `begin`: how far that had come. `new_keys`: signing keys are left behind, for
+    a server with another secret key."""
 
     def __init__(
         self,
@@ -119,8 +174,10 @@ class Restorer:
         secret: ServerSecret,
         place: BackupPlace,
         manifest: Manifest,
-        watch: Watch,
+        watch: ReadingWatch,
         *,
+        task: str,
+        begin: Position | None,
         new_keys: bool,
     ) -> None:
         self._sources = sources
@@ -129,6 +186,8 @@ class Restorer:
         self._place = place
         self._manifest = manifest
         self._watch = watch
+        self._task = task
+        self._begin = begin or Position()
         self._new_keys = new_keys
 
     async def restore_admins(self) -> bool:
@@ -149,46 +208,42 @@ class Restorer:
         return (await database.run_transaction(body, request_time=now)).value
 
     async def restore_project(self, project: str, identifier: str) -> list[str]:
-        """Restores a project of the backup under an id; notes on what is not as it was. Raises
-        AlreadyExists (`ProjectExists`), DataLoss (`BackupDamaged`, `RestoreFailed`); nothing of the
-        project is left then."""
+        """Restores a project of the backup under an id; notes on what is not as it was. If it
+        raises, or never returns, nobody sees the project: the same task may go on with it, or has
+        it deleted. Raises AlreadyExists (`ProjectExists`), DataLoss (`BackupDamaged`,
+        `RestoreFailed`)."""
         sources = self._sources
-        try:
-            async with (
-                sources.projects.restores.begin(identifier) as made,
-                sources.objects.holds.hold(identifier),
-            ):
-                with sources.databases.reserve(identifier):
-                    await self._load_databases(project, identifier)
-                    await self._load_objects(project, identifier)
-                notes = await self._finish(project, identifier, made)
-        except BaseException as error:
-            if getattr(error, "reason", None) not in ("ProjectExists", "ProjectBeingDeleted"):
-                await asyncio.shield(self._clean_up(identifier))
-            raise
+        async with (
+            sources.projects.restores.begin(identifier, self._task) as (made, goes_on),
+            sources.objects.holds.hold(identifier),
+        ):
+            with sources.databases.reserve(identifier):
+                await self._load_databases(project, identifier, goes_on=goes_on)
+                await self._load_objects(project, identifier, goes_on=goes_on)
+            notes = await self._finish(project, identifier, made)
         self._accounts.forget_project(identifier)
         await self._accounts.open_project(identifier)
         return notes
 
-    async def _clean_up(self, identifier: str) -> None:
-        """Deletes what was restored so far. A project that can be seen is somebody else's, be it
-        that the restore broke off before it had the id, or that another node took it over."""
-        projects = self._sources.projects
-        # What cannot be deleted now is at the next start.
-        with contextlib.suppress(BaasError):
-            try:
-                await projects.get_project(identifier)
-            except NotFound:
-                await projects.delete_project(identifier)
-
-    async def _load_databases(self, project: str, identifier: str) -> None:
-        await self._sources.databases.delete_project(identifier)
-        for section in self._manifest.of_project(project, SectionKind.DATABASE):
-            await self._load(section, DatabaseName(identifier, section.name), _unchanged)
-        for section in self._manifest.of_project(project, SectionKind.SYSTEM):
-            await self._load(
-                section, DatabaseName.system(identifier), self._sealed_for(project, identifier)
-            )
+    async def _load_databases(self, project: str, identifier: str, *, goes_on: bool) -> None:
+        begin = Position(identifier)
+        if not goes_on:
+            await self._sources.databases.delete_project(identifier)
+        elif self._begin.project == identifier:
+            begin = self._begin
+        sections = [
+            *self._manifest.of_project(project, SectionKind.DATABASE),
+            *self._manifest.of_project(project, SectionKind.SYSTEM),
+        ]
+        for number, section in enumerate(sections):
+            if number >= begin.sections:
+                change: Change = _unchanged
+                name = DatabaseName(identifier, section.name)
+                if section.kind is SectionKind.SYSTEM:
+                    name = DatabaseName.system(identifier)
+                    change = self._sealed_for(project, identifier)
+                await self._load(section, name, change, begin.of_section(number), goes_on=goes_on)
+                self._watch.reach(Position(identifier, number + 1))
 
     def _sealed_for(self, project: str, identifier: str) -> Change:
         def change(document: StoredDocument) -> StoredDocument | None:
@@ -204,10 +259,20 @@ class Restorer:
 
         return change
 
-    async def _load(self, section: Section, name: DatabaseName, change: Change) -> None:
-        taken, given = LinesDigest(), LinesDigest()
-        async with self._sources.databases.load(name, section.version) as loader:
-            async with aclosing(_read(self._place, self._manifest, section, taken)) as parts:
+    async def _load(
+        self,
+        section: Section,
+        name: DatabaseName,
+        change: Change,
+        here: Position,
+        *,
+        goes_on: bool,
+    ) -> None:
+        taken, given = here.taken.digest(), here.given.digest()
+        async with self._sources.databases.load(name, section.version, goes_on=goes_on) as loader:
+            async with aclosing(
+                _read(self._place, self._manifest, section, taken, here.parts)
+            ) as parts:
                 async for lines in parts:
                     found = await asyncio.to_thread(_decode_all, lines)
                     documents = [new for new in map(change, found) if new is not None]
@@ -215,6 +280,13 @@ class Restorer:
                     for chunk in _chunks(documents):
                         await loader.add(chunk)
                     self._watch.advance(len(lines), sum(map(len, lines)))
+                    here = replace(
+                        here,
+                        parts=here.parts + 1,
+                        taken=Count.of(taken),
+                        given=Count.of(given),
+                    )
+                    self._watch.reach(here)
             if section.indexes:
                 await loader.add_indexes(_decode_all([one.encode() for one in section.indexes]))
             await loader.finish()
@@ -234,7 +306,7 @@ class Restorer:
                 reason="RestoreFailed",
             )
 
-    async def _load_objects(self, project: str, identifier: str) -> None:
+    async def _load_objects(self, project: str, identifier: str, *, goes_on: bool) -> None:
         for section in self._manifest.of_project(project, SectionKind.OBJECTS):
             digest = LinesDigest()
             done: set[str] = set()
@@ -242,11 +314,17 @@ class Restorer:
                 async for lines in parts:
                     contents = {one.id: one for one in map(_Content.decode, lines)}
                     fresh = [one for one in contents.values() if one.id not in done]
-                    await run_some([partial(self._copy, one, identifier) for one in fresh])
+                    copies = [
+                        partial(self._copy, one, identifier, goes_on=goes_on) for one in fresh
+                    ]
+                    await run_some(copies)
                     done.update(contents)
 
-    async def _copy(self, content: _Content, identifier: str) -> None:
+    async def _copy(self, content: _Content, identifier: str, *, goes_on: bool) -> None:
         source, target = self._place.store, self._sources.objects.store
+        if goes_on and await self._is_copied(content, identifier):
+            self._watch.advance(1, content.size)
+            return
         digest = hashlib.sha256()
         for part, size in content.parts:
             key = f"{self._manifest.objects_place}/{content.id}/{part}"
@@ -259,6 +337,18 @@ class Restorer:
                 raise damaged(self._manifest.id, f"bytes of objects are missing: {key}") from error
         _check_content(self._manifest, content, digest.hexdigest())
         self._watch.advance(1, content.size)
+
+    async def _is_copied(self, content: _Content, identifier: str) -> bool:
+        """Whether its bytes are there already, whole."""
+        target = self._sources.objects.store
+        digest = hashlib.sha256()
+        for part, size in content.parts:
+            key = f"{identifier}/{content.id}/{part}"
+            if await target.find_size(key) != size:
+                return False
+            async for chunk in target.read(key, 0, size):
+                digest.update(chunk)
+        return digest.hexdigest() == content.sha256
 
     async def _finish(self, project: str, identifier: str, made: int) -> list[str]:
         restores = self._sources.projects.restores

@@ -13,19 +13,22 @@ from baas.errors import NotFound
 from baas.model.documents import DocumentLike
 from baas.model.paths import CollectionPath
 from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite
 
 SCHEDULES = CollectionPath(("backup_schedules",))
 WHOLE = "server"  # the name of the schedule of a whole server: too long an id for no project
 _PREFIX = "project-"
+_LATE_MICROSECONDS = 600 * 1_000_000  # for what else goes on with backups
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """`project` None: the whole server. The newest `keep_last` backups are kept, and the newest one
-    of each of the last `keep_daily` days and `keep_weekly` weeks that have one (in UTC). `started`
-    and `ended` are microseconds since 1970, 0: never; `error` is the last one's."""
+    of each of the last `keep_daily` days and `keep_weekly` weeks that have one (in UTC). `since`,
+    `started`, `ended` and `succeeded` are microseconds since 1970, 0: never; `error` is the last
+    one's."""
 
     project: str | None
     every_seconds: int
@@ -35,6 +38,8 @@ class Schedule:
     started: int = 0
     ended: int = 0
     error: str | None = None
+    since: int = 0
+    succeeded: int = 0
 
     @property
     def name(self) -> str:
@@ -42,6 +47,17 @@ class Schedule:
 
     def is_due(self, now: int) -> bool:
         return now >= self.started + self.every_seconds * 1_000_000
+
+    def problem(self, now: int) -> str | None:
+        """What an operator has to know: the last one failed, or none has come to an end for twice
+        as long as it should take from one to the next."""
+        if self.error is not None:
+            return self.error
+        last = max(self.succeeded, self.since)
+        if last and now > last + 2 * self.every_seconds * 1_000_000 + _LATE_MICROSECONDS:
+            text = Timestamp(self.succeeded).isoformat() if self.succeeded else "it was made"
+            return f"there was none since {text}"
+        return None
 
     def to_fields(self) -> Fields:
         return {
@@ -53,6 +69,8 @@ class Schedule:
             "started": self.started,
             "ended": self.ended,
             "error": self.error,
+            "since": self.since,
+            "succeeded": self.succeeded,
         }
 
 
@@ -72,10 +90,16 @@ class Schedules:
         async def body(transaction: Transaction) -> Schedule:
             path = SCHEDULES.document(schedule.name)
             (document,) = await transaction.get_documents([path])
-            made = schedule
+            made = replace(schedule, since=transaction.request_time.microseconds)
             if document is not None:
                 old = _open(document)
-                made = replace(schedule, started=old.started, ended=old.ended, error=old.error)
+                made = replace(
+                    made,
+                    started=old.started,
+                    ended=old.ended,
+                    error=old.error,
+                    succeeded=old.succeeded,
+                )
             await transaction.write([SetWrite(path, made.to_fields())])
             return made
 
@@ -94,7 +118,7 @@ class Schedules:
         await self._store.run(None, body)
 
     async def note(self, name: str, **changes: Any) -> None:
-        """What became of it: `started`, `ended`, `error`."""
+        """What became of it: `started`, `ended`, `succeeded`, `error`."""
 
         async def body(transaction: Transaction) -> None:
             path = SCHEDULES.document(name)

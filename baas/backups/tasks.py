@@ -21,15 +21,15 @@ from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
 from baas.errors import FailedPrecondition, NotFound
 from baas.model.documents import DocumentLike
-from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.paths import CollectionPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.projects.records import is_id
+from baas.projects.restores import RUNNING_TASK as RUNNING
 
 TASKS = CollectionPath(("backup_tasks",))
-RUNNING = DocumentPath(("backup_state", "running"))
 KEPT_MAX = 100
 CLAIM_SECONDS = 60
 ATTEMPTS_MAX = 10  # that ended with the server's end
@@ -62,7 +62,8 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Task:
     """`project`: of a backup, the only one, and of a restore, too; None: all. `target`: the id that
-    it is restored under. `restored`: what a restore has made so far."""
+    it is restored under. `restored`: what a restore has made so far. `position`: see `positions`.
+    `error` of a task that is not over: why it waits for the next attempt."""
 
     id: str
     kind: TaskKind
@@ -82,6 +83,7 @@ class Task:
     attempts: int = 0
     node: str = ""
     claimed_until: int = 0
+    position: str | None = None
     progress: Progress = field(default_factory=Progress)
 
     def to_fields(self) -> Fields:
@@ -103,6 +105,7 @@ class Task:
             "attempts": self.attempts,
             "node": self.node,
             "claimed_until": self.claimed_until,
+            "position": self.position,
             "lines": self.progress.lines,
             "bytes": self.progress.bytes,
             "total_lines": self.progress.total_lines,
@@ -214,7 +217,7 @@ class Tasks:
                 return None
             if task.node not in ("", self._node) and task.claimed_until > now:
                 return None
-            task = self._claimed(replace(task, attempts=task.attempts + 1))
+            task = self._claimed(replace(task, attempts=task.attempts + 1, error=None))
             await transaction.write([_save(task)])
             return task
 

@@ -11,13 +11,16 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import Protocol
 
 import orjson
+import structlog
 
 from baas import __version__
+from baas.backups.checkpoints import BegunSection, Checkpoint
 from baas.backups.copies import copy_blob, run_some, trying
 from baas.backups.lines import decode_document, encode_document
 from baas.backups.manifest import (
@@ -37,7 +40,7 @@ from baas.clock import Clock
 from baas.database.database import Database
 from baas.database.indexes import INDEXES, is_reserved
 from baas.database.names import SERVER, SYSTEM_DATABASE, DatabaseName
-from baas.database.past_scan import PastScan
+from baas.database.past_scan import PastScan, ScanPlace
 from baas.database.registry import Databases
 from baas.database.scan import scan_documents
 from baas.encoding.documents import StoredDocument
@@ -49,6 +52,9 @@ from baas.projects.records import project_path
 _LEFT_OUT = frozenset({UPLOADS.id, FINISHED_UPLOADS.id, GARBAGE.id})  # uploads have to begin again
 _NOT_KEPT = frozenset({"jobs", "schema_drafts"})  # of a project
 _ADMINS = ("admins", "admin_emails")
+CHECKPOINT_SECONDS = 5.0  # between two within a database
+_GONE = ("HistoryTooShort", "DatabaseReplaced")  # what was begun cannot be gone on with
+_log = structlog.get_logger("baas.backups")
 
 
 class Watch(Protocol):
@@ -67,17 +73,10 @@ class Sources:
     clock: Clock
 
 
-@dataclass(slots=True)
-class Checkpoint:
-    """How far a backup has come: the sections that are whole, and the first free part number."""
-
-    sections: list[Section] = field(default_factory=list)
-    next_part: int = 1
-
-
 class BackupWriter:
-    """Writes one backup. `manifest` is what its manifest begins as; `checkpoint` is kept true as
-    sections are finished, and `on_section` awaited then."""
+    """Writes one backup, from where `checkpoint` is. That is kept true as sections and parts are
+    finished, and `save` awaited then. `manifest` is what the backup's begins as; `attempt` tells
+    the parts from those of a writer that was cut off, or only seems to be."""
 
     def __init__(
         self,
@@ -86,14 +85,18 @@ class BackupWriter:
         manifest: Manifest,
         watch: Watch,
         checkpoint: Checkpoint,
-        on_section: Callable[[], Awaitable[None]],
+        save: Callable[[], Awaitable[None]],
+        *,
+        attempt: int,
     ) -> None:
         self._sources = sources
         self._place = place
         self._manifest = manifest
         self._watch = watch
         self._checkpoint = checkpoint
-        self._on_section = on_section
+        self._save = save
+        self._saved_seconds = sources.clock.monotonic_seconds()
+        self._part_ids = map(f"{attempt:02}-{{:08}}".format, count(1))
 
     async def write(self) -> Manifest:
         """Raises NotFound (`ProjectNotFound`), and what stores and databases raise."""
@@ -141,10 +144,29 @@ class BackupWriter:
     # Databases ------------------------------------------------------------------------------------
 
     async def _write_database(self, kind: SectionKind, name: DatabaseName) -> None:
-        scan = PastScan()
-        section = _Lines(self._place, self._manifest.id, self._checkpoint)
-        indexes: list[str] = []
-        incarnation = ""
+        begun, self._checkpoint.begun = self._checkpoint.begun, None
+        if begun is not None:
+            section = begun.section
+            if (section.kind, section.project, section.name) == (kind, name.project, name.database):
+                try:
+                    return await self._read_database(kind, name, begun)
+                except FailedPrecondition as error:
+                    if error.reason not in _GONE:
+                        raise
+                    _log.warning("a database is backed up anew", name=str(name), why=error.message)
+            self._checkpoint.begun = None
+            self._watch.advance(-section.count, -section.bytes)
+        await self._read_database(kind, name, None)
+        return None
+
+    async def _read_database(
+        self, kind: SectionKind, name: DatabaseName, begun: BegunSection | None
+    ) -> None:
+        """From the beginning, or from where it was left. Raises FailedPrecondition
+        (`HistoryTooShort`, `DatabaseReplaced`)."""
+        scan = PastScan(None if begun is None else begun.place)
+        lines = self._lines(begun)
+        incarnation = "" if begun is None else begun.section.incarnation
         while True:
             database = await self._open(name)
             if incarnation not in ("", database.incarnation):
@@ -153,22 +175,39 @@ class BackupWriter:
                 )
             incarnation = database.incarnation
             documents = await trying(partial(scan.read_window, database, PART_BYTES))
+            place = scan.place
+            assert place is not None
+            if documents:
+                await self._add_documents(lines, kind, documents)
+            section = lines.section(kind, name.project, name.database, place.version, incarnation)
             if not documents:
                 break
-            kept = []
-            for one in documents:
-                if is_reserved(one.path):
-                    if one.path.segments[0] == INDEXES.id:
-                        indexes.append(encode_document(one).decode())
-                elif kind is SectionKind.DATABASE or one.path.segments[0] not in _LEFT_OUT:
-                    kept.append(one)
-            await section.add_documents(kept)
-            self._watch.advance(len(kept), sum([len(one.data) for one in kept]))
-        await self._end(
-            section.finish(
-                kind, name.project, name.database, scan.version or 0, incarnation, indexes
-            )
-        )
+            await self._note_begun(section, place)
+        await self._end(section)
+
+    async def _add_documents(
+        self, lines: _Lines, kind: SectionKind, documents: list[StoredDocument]
+    ) -> None:
+        kept = []
+        for one in documents:
+            if is_reserved(one.path):
+                if one.path.segments[0] == INDEXES.id:
+                    lines.indexes.append(encode_document(one).decode())
+            elif kind is SectionKind.DATABASE or one.path.segments[0] not in _LEFT_OUT:
+                kept.append(one)
+        before = lines.size
+        await lines.add_documents(kept)
+        self._watch.advance(len(kept), lines.size - before)
+
+    async def _note_begun(self, section: Section, place: ScanPlace) -> None:
+        now = self._sources.clock.monotonic_seconds()
+        self._checkpoint.begun = BegunSection(section, place)
+        if now - self._saved_seconds >= CHECKPOINT_SECONDS:
+            await self._save()
+            self._saved_seconds = self._sources.clock.monotonic_seconds()
+
+    def _lines(self, begun: BegunSection | None = None) -> _Lines:
+        return _Lines(self._place, self._manifest.id, self._part_ids, begun)
 
     async def _open(self, name: DatabaseName) -> Database:
         databases = self._sources.databases
@@ -178,7 +217,8 @@ class BackupWriter:
 
     async def _end(self, section: Section) -> None:
         self._checkpoint.sections.append(section)
-        await self._on_section()
+        self._checkpoint.begun = None
+        await self._save()
 
     # Objects --------------------------------------------------------------------------------------
 
@@ -189,14 +229,14 @@ class BackupWriter:
             for one in self._checkpoint.sections
             if one.project == project and one.kind is SectionKind.SYSTEM
         ]
-        section = _Lines(self._place, self._manifest.id, self._checkpoint)
+        lines = self._lines()
         size = 0
         async with aclosing(self._objects_of(system)) as batches:
             async for batch in batches:
                 await run_some([partial(self._copy, project, stored) for stored in batch])
-                await section.add_lines([_content_line(one) for one in batch])
+                await lines.add_lines([_content_line(one) for one in batch])
                 size += sum([one.size for one in batch])
-        made = section.finish(SectionKind.OBJECTS, project, "", system.version, "", [])
+        made = lines.section(SectionKind.OBJECTS, project, "", system.version)
         await self._end(replace(made, bytes=size))
 
     async def _objects_of(self, system: Section) -> AsyncGenerator[list[StoredObject]]:
@@ -244,36 +284,44 @@ class BackupWriter:
         (document,) = await database.get_documents([path])
         await self._sources.projects.get_project(project)  # unless its deletion has begun
         assert document is not None
-        section = _Lines(self._place, self._manifest.id, self._checkpoint)
-        await section.add_documents([document])
+        lines = self._lines()
+        await lines.add_documents([document])
         async with aclosing(scan_documents(database, path)) as batches:
             async for batch in batches:
-                await section.add_documents(
+                await lines.add_documents(
                     [one for one in batch if one.path.segments[2] not in _NOT_KEPT]
                 )
-        await self._end(section.finish(SectionKind.PROJECT, project, "", database.version, "", []))
+        await self._end(lines.section(SectionKind.PROJECT, project, "", database.version))
 
     async def _write_server(self) -> None:
         database = await self._sources.databases.system(None)
-        section = _Lines(self._place, self._manifest.id, self._checkpoint)
+        lines = self._lines()
         for collection in _ADMINS:
             async with aclosing(scan_documents(database, CollectionPath((collection,)))) as found:
                 async for batch in found:
-                    await section.add_documents(batch)
+                    await lines.add_documents(batch)
         await self._end(
-            section.finish(SectionKind.SERVER, SERVER, SYSTEM_DATABASE, database.version, "", [])
+            lines.section(SectionKind.SERVER, SERVER, SYSTEM_DATABASE, database.version)
         )
 
 
 class _Lines:
-    """The lines of one section, which become parts."""
+    """The lines of one section, which become parts; from the beginning, or behind those of
+    `begun`. `indexes` are records of indexes, as lines."""
 
-    def __init__(self, place: BackupPlace, backup: str, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, place: BackupPlace, backup: str, part_ids: Iterator[str], begun: BegunSection | None
+    ) -> None:
         self._place = place
         self._backup = backup
-        self._checkpoint = checkpoint
-        self._digest = LinesDigest()
-        self._parts: list[Part] = []
+        self._part_ids = part_ids
+        self._digest = LinesDigest() if begun is None else begun.digest
+        self._parts: list[Part] = [] if begun is None else [*begun.section.parts]
+        self.indexes: list[str] = [] if begun is None else [*begun.section.indexes]
+
+    @property
+    def size(self) -> int:
+        return self._digest.bytes
 
     async def add_documents(self, documents: list[StoredDocument]) -> None:
         await self.add_lines(await asyncio.to_thread(_encode_all, documents))
@@ -283,31 +331,24 @@ class _Lines:
             return
         await asyncio.to_thread(self._digest.add, lines)
         for part in _cut(lines):
-            number = self._checkpoint.next_part
-            self._checkpoint.next_part += 1
-            self._parts.append(await self._place.write_part(self._backup, number, part))
+            made = await self._place.write_part(self._backup, next(self._part_ids), part)
+            self._parts.append(made)
 
-    def finish(
-        self,
-        kind: SectionKind,
-        project: str,
-        name: str,
-        version: int,
-        incarnation: str,
-        indexes: list[str],
+    def section(
+        self, kind: SectionKind, project: str, name: str, version: int, incarnation: str = ""
     ) -> Section:
-        digest = self._digest
+        """What they make up, so far."""
         return Section(
             kind,
             project,
             name,
             version,
             incarnation,
-            digest.count,
-            digest.bytes,
-            digest.text,
+            self._digest.count,
+            self._digest.bytes,
+            self._digest.text,
             tuple(self._parts),
-            tuple(indexes),
+            tuple(self.indexes),
         )
 
 

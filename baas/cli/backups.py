@@ -57,10 +57,16 @@ def list_backups(as_json: bool, target: Target) -> None:
             if token is None:
                 return found
 
+    async def problems(client: Client) -> list[dict[str, Any]]:
+        schedules = (await client.call("GET", "/backup-schedules"))["schedules"]
+        return [one for one in schedules if one["problem"]]
+
     found = run(target, work)
     if as_json:
         print_json(found)
         return
+    for one in run(target, problems):
+        note(f"the schedule of {one['project'] or 'the server'}: {one['problem']}")
     rows = [
         [
             one["id"],
@@ -199,9 +205,9 @@ def list_schedules(as_json: bool, target: Target) -> None:
     if as_json:
         print_json(found)
         return
-    names = ("every_seconds", "keep_last", "keep_daily", "keep_weekly", "ended", "error")
+    names = ("every_seconds", "keep_last", "keep_daily", "keep_weekly", "succeeded", "problem")
     rows = [[one["project"] or "all", *(one[name] or "" for name in names)] for one in found]
-    columns = ("project", "seconds", "last", "daily", "weekly", "ended", "error")
+    columns = ("project", "seconds", "last", "daily", "weekly", "last good one", "problem")
     print_table(columns, rows, empty="no schedules")
 
 

@@ -28,28 +28,45 @@ _TRIM_ROWS = 10_000
 
 class Loader:
     """Fills one database that nobody else has open. `version` is what the documents were read at:
-    none of them is later."""
+    none of them is later. `goes_on`: an earlier one was cut off, which has added some of what comes
+    now."""
 
-    def __init__(self, engine: StorageEngine, version: int) -> None:
+    def __init__(self, engine: StorageEngine, version: int, *, goes_on: bool = False) -> None:
         self._engine = engine
         self._floor = version
+        self._goes_on = goes_on
         self._head: int | None = None
 
     async def add(self, documents: Sequence[StoredDocument]) -> None:
-        """Adds documents, some MiB of them at most, in one commit. A document that is added twice
-        has to be the same both times."""
-        changes = [Change(keys.document_key(one.path), one.path, None, one) for one in documents]
+        """Adds documents, some MiB of them at most, in one commit."""
         try:
             if self._head is None:
                 self._head = (await self._engine.read_head()).version
-                if self._head:
+                if self._head and not self._goes_on:
                     raise FailedPrecondition("the database is not empty", reason="DatabaseNotEmpty")
+            changes = await self._changes(documents)
+            if not changes:
+                return
             version = max(self._head, self._floor) + 1
             record = CommitRecord(version, changes)
             await self._engine.commit(CommitGroup(self._head, [record]))
             self._head = version
         except StorageError as error:
             raise as_baas_error(error) from error
+
+    async def _changes(self, documents: Sequence[StoredDocument]) -> list[Change]:
+        """What it takes to have the documents as they are given."""
+        paths = [keys.document_key(one.path) for one in documents]
+        there: list[StoredDocument | None] = [None] * len(paths)
+        if self._goes_on:
+            there = await self._engine.get_documents(paths)
+            # They come in the same order each time: what is behind these was not added, either.
+            self._goes_on = any(there)
+        return [
+            Change(key, new.path, old, new)
+            for key, old, new in zip(paths, there, documents, strict=True)
+            if old is None or _image(old) != _image(new)
+        ]
 
     async def add_indexes(self, records: Sequence[StoredDocument]) -> None:
         """Adds records of indexes, to be filled with entries when the database is opened."""
@@ -67,6 +84,8 @@ class Loader:
     async def finish(self) -> None:
         """Forgets how the documents came here: no version before can be asked for."""
         try:
+            if self._head is None:
+                self._head = (await self._engine.read_head()).version
             while self._head and await self._engine.trim(self._head, limit=_TRIM_ROWS):
                 pass
         except StorageError as error:
@@ -89,3 +108,7 @@ class Loader:
                 await snapshot.close()
         except StorageError as error:
             raise as_baas_error(error) from error
+
+
+def _image(document: StoredDocument) -> tuple[int, int, bytes]:
+    return document.created, document.version, document.data

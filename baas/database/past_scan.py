@@ -1,7 +1,8 @@
 """Reading a whole database as of one version, window by window, while it is written to.
 
 No snapshot is held from one window to the next, so it does not matter how slow whoever takes the
-documents is, nor that a window fails. A window reads a stretch of keys in a snapshot of its own: a
+documents is, nor that a window fails, nor that the process ends: the place is a few numbers and
+keys, from which another scan goes on. A window reads a stretch of keys in a snapshot of its own: a
 document that is at a later version by then is read from history. Only those that were deleted
 before their window came are missed; the log names them, and they come last.
 """
@@ -9,6 +10,7 @@ before their window came are missed; the log names them, and they come last.
 from __future__ import annotations
 
 import bisect
+from dataclasses import dataclass, replace
 
 from baas.database.database import Database
 from baas.database.failures import as_baas_error
@@ -27,18 +29,42 @@ _DELETED = 50  # whose images are read at a time
 _Missed = tuple[bytes, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class ScanPlace:
+    """How far a scan has come. `ends` are of the windows, and `versions` those of their snapshots;
+    `start` is of the next window, None: all keys were read. `logged`: how far the log was read,
+    None: not begun; `missed`: what it has named, to be read yet."""
+
+    version: int
+    start: bytes | None
+    ends: tuple[bytes, ...] = ()
+    versions: tuple[int, ...] = ()
+    logged: int | None = None
+    missed: tuple[_Missed, ...] = ()
+
+    @property
+    def is_end(self) -> bool:
+        return (
+            self.start is None
+            and self.logged is not None
+            and not self.missed
+            and self.logged >= max(self.versions)
+        )
+
+
 class PastScan:
     """Every document as of the version at which the scan began, each once: in the order of their
     keys, but for those that were deleted meanwhile; without what was erased.
-    `read_window` may be repeated if it fails."""
+    `read_window` may be repeated if it fails. `place`: where an earlier scan of the same
+    incarnation was; None before the first window."""
 
-    def __init__(self) -> None:
-        self.version: int | None = None  # known once the first window was read
-        self._start: bytes | None = b""  # of the next window; None: all keys were read
-        self._ends: list[bytes] = []  # of the windows, and the versions of their snapshots
-        self._versions: list[int] = []
-        self._logged: int | None = None  # how far the log was read; None: not begun
-        self._missed: list[_Missed] = []  # that the log has named, to be read yet
+    def __init__(self, place: ScanPlace | None = None) -> None:
+        self.place = place
+
+    @property
+    def version(self) -> int | None:
+        """Known once the first window was read."""
+        return None if self.place is None else self.place.version
 
     async def read_window(self, database: Database, bytes_max: int) -> list[StoredDocument]:
         """The next documents, about `bytes_max` of them; none at the end. Raises
@@ -46,94 +72,90 @@ class PastScan:
         try:
             while True:
                 found = await self._read_once(database, bytes_max)
-                if found or self._is_done:
+                if found or (self.place is not None and self.place.is_end):
                     return found
         except StorageError as error:
             raise as_baas_error(error) from error
 
     async def _read_once(self, database: Database, bytes_max: int) -> list[StoredDocument]:
-        place = self._start, len(self._ends), self._logged, self._missed
         snapshot, _ = await database.open_snapshot()
         try:
-            version = snapshot.version if self.version is None else self.version
-            found = await self._read(snapshot, version, bytes_max)
+            place = self.place or ScanPlace(snapshot.version, b"")
+            if place.start is not None:
+                found, place = await _read_keys(snapshot, place, bytes_max)
+            else:
+                found, place = await _read_deleted(snapshot, place)
             # What was read holds only if history reached back when it had been read.
-            if await database.read_oldest_version() > version:
+            if await database.read_oldest_version() > place.version:
                 raise FailedPrecondition(
                     "reading the database took longer than its history reaches back; raise "
                     "`retention_bytes` or `retention_seconds`",
                     reason="HistoryTooShort",
                 )
-        except BaseException:
-            self._start, windows, self._logged, self._missed = place
-            del self._ends[windows:], self._versions[windows:]
-            raise
         finally:
             await database.close_snapshot(snapshot)
-        self.version = version
+        self.place = place
         return found
 
-    @property
-    def _is_done(self) -> bool:
-        return (
-            self._start is None
-            and self._logged is not None
-            and not self._missed
-            and self._logged >= max(self._versions)
-        )
 
-    async def _read(self, snapshot: Snapshot, version: int, bytes_max: int) -> list[StoredDocument]:
-        if self._start is not None:
-            return await self._read_keys(snapshot, version, bytes_max)
-        return await self._read_deleted(snapshot, version)
+async def _read_keys(
+    snapshot: Snapshot, place: ScanPlace, bytes_max: int
+) -> tuple[list[StoredDocument], ScanPlace]:
+    start, version = place.start, place.version
+    found: list[StoredDocument] = []
+    size = 0
+    batch_size = BatchSize(_BATCH)
+    while start is not None and size < bytes_max:
+        limit = batch_size.limit
+        batch = await snapshot.scan_documents(KeyRange(start, None), limit=limit)
+        batch_size.note(batch)
+        later = [keys.document_key(one.path) for one in batch if one.version > version]
+        past = await snapshot.get_images([(key, version) for key in later]) if later else []
+        found += [one for one in batch if one.version <= version]
+        found += [one for one in past if one is not None and not one.is_erased]
+        size += sum([len(one.data) for one in batch])
+        last = keys.document_key(batch[-1].path) + b"\x00" if batch else b""
+        start = last if len(batch) == limit else None
+    # Nothing lies above the last window, and its end above every key.
+    end = b"\xff" * 8 if start is None else start
+    ends, versions = place.ends, place.versions
+    if versions and versions[-1] == snapshot.version:  # one window, seen from the log
+        ends, versions = ends[:-1], versions[:-1]
+    return found, replace(
+        place, start=start, ends=(*ends, end), versions=(*versions, snapshot.version)
+    )
 
-    async def _read_keys(
-        self, snapshot: Snapshot, version: int, bytes_max: int
-    ) -> list[StoredDocument]:
-        start = self._start
-        found: list[StoredDocument] = []
-        size = 0
-        batch_size = BatchSize(_BATCH)
-        while start is not None and size < bytes_max:
-            limit = batch_size.limit
-            batch = await snapshot.scan_documents(KeyRange(start, None), limit=limit)
-            batch_size.note(batch)
-            later = [keys.document_key(one.path) for one in batch if one.version > version]
-            past = await snapshot.get_images([(key, version) for key in later]) if later else []
-            found += [one for one in batch if one.version <= version]
-            found += [one for one in past if one is not None and not one.is_erased]
-            size += sum([len(one.data) for one in batch])
-            last = keys.document_key(batch[-1].path) + b"\x00" if batch else b""
-            start = last if len(batch) == limit else None
-        self._start = start
-        # Nothing lies above the last window, and its end above every key.
-        self._ends.append(b"\xff" * 8 if start is None else start)
-        self._versions.append(snapshot.version)
-        return found
 
-    async def _read_deleted(self, snapshot: Snapshot, version: int) -> list[StoredDocument]:
-        if not self._missed:
-            await self._read_log(snapshot, version)
-        some, self._missed = self._missed[:_DELETED], self._missed[_DELETED:]
-        before = await snapshot.get_images([(key, at) for key, at, _ in some])
-        seen = await snapshot.get_images([(key, at) for key, _, at in some])
-        return [
-            old
-            for old, present in zip(before, seen, strict=True)
-            if old is not None and old.version <= version and present is None and not old.is_erased
-        ]
+async def _read_deleted(
+    snapshot: Snapshot, place: ScanPlace
+) -> tuple[list[StoredDocument], ScanPlace]:
+    if not place.missed:
+        place = await _read_log(snapshot, place)
+    some, rest = place.missed[:_DELETED], place.missed[_DELETED:]
+    before = await snapshot.get_images([(key, at) for key, at, _ in some])
+    seen = await snapshot.get_images([(key, at) for key, _, at in some])
+    found = [
+        old
+        for old, present in zip(before, seen, strict=True)
+        if old is not None
+        and old.version <= place.version
+        and present is None
+        and not old.is_erased
+    ]
+    return found, replace(place, missed=rest)
 
-    async def _read_log(self, snapshot: Snapshot, version: int) -> None:
-        """What the next commits changed before its window came: of those that they deleted, the
-        window has missed the images."""
-        until = max(self._versions)
-        after = version if self._logged is None else self._logged
-        records = await snapshot.read_log(after, limit=_LOG_RECORDS) if after < until else []
-        self._logged = records[-1].version if records else until
-        missed: list[_Missed] = []
-        for record in records:
-            key = keys.document_key(record.path)
-            seen_at = self._versions[bisect.bisect_right(self._ends, key)]
-            if record.version <= seen_at:
-                missed.append((key, record.version - 1, seen_at))
-        self._missed = missed
+
+async def _read_log(snapshot: Snapshot, place: ScanPlace) -> ScanPlace:
+    """What the next commits changed before its window came: of those that they deleted, the
+    window has missed the images."""
+    until = max(place.versions)
+    after = place.version if place.logged is None else place.logged
+    records = await snapshot.read_log(after, limit=_LOG_RECORDS) if after < until else []
+    missed: list[_Missed] = []
+    for record in records:
+        key = keys.document_key(record.path)
+        seen_at = place.versions[bisect.bisect_right(place.ends, key)]
+        if record.version <= seen_at:
+            missed.append((key, record.version - 1, seen_at))
+    logged = records[-1].version if records else until
+    return replace(place, logged=logged, missed=tuple(missed))

@@ -119,9 +119,11 @@ class Databases:
             self._loading.discard(project)
 
     @contextlib.asynccontextmanager
-    async def load(self, name: DatabaseName, version: int) -> AsyncIterator[Loader]:
+    async def load(
+        self, name: DatabaseName, version: int, *, goes_on: bool = False
+    ) -> AsyncIterator[Loader]:
         """A new database of a project that is reserved, to be filled with documents as they were
-        at `version`."""
+        at `version`; or, if it `goes_on`, one that an earlier call has begun to fill."""
         assert name.project in self._loading, name
         await self._close_one(name)
         try:
@@ -129,7 +131,7 @@ class Databases:
         except StorageError as error:
             raise as_baas_error(error) from error
         try:
-            yield Loader(engine, version)
+            yield Loader(engine, version, goes_on=goes_on)
         finally:
             await engine.close()
 

@@ -95,7 +95,8 @@ async def cancel_backup_task(request: Request) -> Answer:
 async def list_backup_schedules(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     found = await backups.list_schedules(request.context, request.caller)
-    return json_answer({"schedules": [_encode_schedule(one) for one in found]})
+    now = request.context.clock.now_microseconds()
+    return json_answer({"schedules": [_encode_schedule(one, now) for one in found]})
 
 
 async def set_backup_schedule(request: Request) -> Answer:
@@ -112,7 +113,7 @@ async def set_backup_schedule(request: Request) -> Answer:
     ]
     schedule = Schedule(_text(members, "project"), seconds, last, daily, weekly)
     made = await backups.set_schedule(request.context, request.caller, schedule)
-    return json_answer(_encode_schedule(made))
+    return json_answer(_encode_schedule(made, request.context.clock.now_microseconds()))
 
 
 async def delete_backup_schedule(request: Request) -> Answer:
@@ -192,7 +193,7 @@ def _encode_task(task: Task) -> dict[str, Any]:
     }
 
 
-def _encode_schedule(schedule: Schedule) -> dict[str, Any]:
+def _encode_schedule(schedule: Schedule, now: int) -> dict[str, Any]:
     return {
         "project": schedule.project,
         "every_seconds": schedule.every_seconds,
@@ -201,5 +202,7 @@ def _encode_schedule(schedule: Schedule) -> dict[str, Any]:
         "keep_weekly": schedule.keep_weekly,
         "started": time_text(schedule.started) if schedule.started else None,
         "ended": time_text(schedule.ended) if schedule.ended else None,
+        "succeeded": time_text(schedule.succeeded) if schedule.succeeded else None,
         "error": schedule.error,
+        "problem": schedule.problem(now),
     }

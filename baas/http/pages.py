@@ -52,7 +52,10 @@ async def get_readiness(request: Request) -> Answer:
     """Ready means that the system database answers; a drain ends it before connections end."""
     if not await request.context.is_ready():
         raise Unavailable("the server is not ready", reason="NotReady")
-    return json_answer({"status": "degraded" if request.context.is_degraded else "ok"})
+    reasons = request.context.degradations
+    if reasons:
+        return json_answer({"status": "degraded", "reasons": reasons})
+    return json_answer({"status": "ok"})
 
 
 async def get_root(request: Request) -> Answer:

@@ -366,7 +366,16 @@ _ERROR: dict[str, Schema] = {
         description="one document per line; the times mean nothing",
     ),
     "ImportAnswer": _object({"documents": {"type": "integer"}, "lines": {"type": "integer"}}),
-    "Health": _object({"status": {"type": "string", "enum": ["ok", "degraded"]}}),
+    "Health": _object(
+        {"status": {"type": "string", "enum": ["ok", "degraded"]}},
+        {
+            "reasons": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "what is degraded: `ClockBehind`, `BackupsFailing`",
+            },
+        },
+    ),
 }
 
 _MOMENT: Schema = _or_null(_TIME)

@@ -62,7 +62,7 @@ BACKUPS: dict[str, Schema] = {
             "as": or_null(TEXT),
             "scheduled": {"type": "boolean"},
             "state": {"enum": ["running", "done", "cancelled", "failed"]},
-            "error": {**or_null(TEXT), "description": "why it failed"},
+            "error": {**or_null(TEXT), "description": "why it failed, or waits for a while"},
             "reason": or_null(TEXT),
             "notes": list_of(TEXT),
             "restored": {**list_of(TEXT), "description": "projects that are there by now"},
@@ -88,7 +88,12 @@ BACKUPS: dict[str, Schema] = {
             **_KEEP,
             "started": or_null(TIME),
             "ended": or_null(TIME),
+            "succeeded": {**or_null(TIME), "description": "the end of the last good one"},
             "error": {**or_null(TEXT), "description": "why the last one failed"},
+            "problem": {
+                **or_null(TEXT),
+                "description": "that it failed, or that none was made for too long",
+            },
         }
     ),
     "BackupScheduleList": object_of({"schedules": list_of(ref("BackupSchedule"))}),

@@ -24,6 +24,7 @@ from baas.projects.records import (
 )
 
 DELETION_SECONDS = 60  # without a sign of life, until another node goes on with a deletion
+RESTORE = "restore"  # a field of a project: the task that makes it, or made it, from a backup
 _DELETIONS_PER_COMMIT = 400
 _BELOW = (
     "erasures",
@@ -46,9 +47,12 @@ class Deletions:
         self._clock = clock
         self._node = node
 
-    async def take(self, identifier: str, made: int | None = None) -> int:
+    async def take(
+        self, identifier: str, made: int | None = None, *, restore: str | None = None
+    ) -> int:
         """Marks the project, for this node to delete; the version that made it, by which the mark
         is renewed. A node that was cut off loses its turn to the next one after DELETION_SECONDS.
+        `restore`: the task that this is not to delete, but to restore the project.
         """
 
         async def mark(transaction: Transaction) -> int:
@@ -58,7 +62,9 @@ class Deletions:
             assert isinstance(until, int)
             if document.fields.get("deleting_by", self._node) != self._node and now < until:
                 raise being_deleted(identifier)
-            fields = {**document.fields, **self.mark()}
+            if restore is not None and document.fields.get(RESTORE) != restore:
+                raise being_deleted(identifier)
+            fields = {**document.fields, **self.mark(), RESTORE: restore}
             await transaction.write([SetWrite(document.path, fields)])
             return document.created
 
@@ -69,12 +75,12 @@ class Deletions:
         until = self._clock.now_microseconds() + DELETION_SECONDS * 1_000_000
         return {"deleting": True, "deleting_by": self._node, "deleting_until": until}
 
-    async def keep(self, identifier: str, made: int) -> None:
+    async def keep(self, identifier: str, made: int, *, restore: str | None = None) -> None:
         """Renews the mark until cancelled."""
         while True:
             await asyncio.sleep(DELETION_SECONDS / 4)
             with contextlib.suppress(BaasError):
-                await self.take(identifier, made)
+                await self.take(identifier, made, restore=restore)
 
     async def delete_documents(self, identifier: str, made: int) -> None:
         """Everything below the project first, the project last: its id is free only when nothing

@@ -187,12 +187,13 @@ class Projects:
         await asyncio.shield(deletion)
 
     async def finish_deletions(self) -> Sequence[str]:
-        """Deletes what a crash left of projects that were being deleted; their ids. Leaves those
-        alone that another node is deleting."""
+        """Deletes what a crash left of projects that were being deleted, or restored by a task that
+        is over; their ids. Leaves those alone that another node is deleting."""
         database = await self._store.open(None)
         documents = (await database.run_query(Query(PROJECTS))).documents
         finished = []
-        for identifier in [one.path.segments[-1] for one in documents if is_deleting(one)]:
+        left = [one for one in documents if is_deleting(one)]
+        for identifier in [one.path.id for one in left if not await self.restores.is_going_on(one)]:
             with contextlib.suppress(NotFound, FailedPrecondition):
                 await self.delete_project(identifier)
                 finished.append(identifier)

@@ -1,5 +1,6 @@
 """Projects that are made from a backup: marked from the beginning as if they were being deleted, so
-that nobody sees them and a restore that was cut off is cleaned up, and unmarked at the end."""
+that nobody sees them, and unmarked at the end. While their task is not over they are left alone,
+whoever finds them, for a restore that was cut off goes on; after that they are cleaned up."""
 
 from __future__ import annotations
 
@@ -14,11 +15,14 @@ from baas.database.transaction import Transaction
 from baas.errors import FailedPrecondition
 from baas.model.documents import DocumentLike
 from baas.model.paths import DocumentPath
+from baas.model.queries import Query
 from baas.model.values import Fields
 from baas.model.writes import SetWrite, Write
-from baas.projects.deletions import Deletions, check_absent, get_made
+from baas.projects.deletions import RESTORE, Deletions, check_absent, get_made
 from baas.projects.keys import hash_path_of
-from baas.projects.records import project_path
+from baas.projects.records import PROJECTS, is_deleting, project_path
+
+RUNNING_TASK = DocumentPath(("backup_state", "running"))  # of the server: `task`, on backups
 
 
 class Restores:
@@ -39,15 +43,20 @@ class Restores:
             )
 
     @contextlib.asynccontextmanager
-    async def begin(self, identifier: str) -> AsyncIterator[int]:
-        """Takes a free id; gives the version by which the project is known. If the block does not
-        call `finish`, the project has to be deleted. Raises AlreadyExists (`ProjectExists`),
+    async def begin(self, identifier: str, task: str) -> AsyncIterator[tuple[int, bool]]:
+        """Takes a free id, or the one that the same task took before it was cut off; gives the
+        version by which the project is known, and whether the task goes on. If it never calls
+        `finish`, the project has to be deleted. Raises AlreadyExists (`ProjectExists`),
         FailedPrecondition (`ProjectBeingDeleted`), InvalidArgument."""
         check_project_id(identifier)
         path = project_path(identifier)
 
-        async def body(transaction: Transaction) -> None:
+        async def body(transaction: Transaction) -> bool:
             (document,) = await transaction.get_documents([path])
+            if document is not None and _is_made_by(document, task):
+                # Whoever had the task has it no more, whatever the mark says.
+                await transaction.write([SetWrite(path, {**document.fields, **mark()})])
+                return True
             check_absent(identifier, document)
             fields: Fields = {
                 "name": identifier,
@@ -56,16 +65,18 @@ class Restores:
                 "created": transaction.request_time,
                 "incarnation": new_document_id(self._clock),
             }
-            await transaction.write([SetWrite(path, {**fields, **self._deletions.mark()})])
+            await transaction.write([SetWrite(path, {**fields, **mark(), RESTORE: task})])
+            return False
 
+        mark = self._deletions.mark
         self.check_idle(identifier)
         self.running.add(identifier)
         try:
-            await self._store.run(None, body)
-            made = await self._deletions.take(identifier)
-            keeping = asyncio.create_task(self._deletions.keep(identifier, made))
+            goes_on = await self._store.run(None, body)
+            made = await self._deletions.take(identifier, restore=task)
+            keeping = asyncio.create_task(self._deletions.keep(identifier, made, restore=task))
             try:
-                yield made
+                yield made, goes_on
             finally:
                 keeping.cancel()
                 await asyncio.wait([keeping])
@@ -116,7 +127,31 @@ class Restores:
                 "created": project.fields["created"],
                 "incarnation": document.fields["incarnation"],
                 "deleting": False,
+                RESTORE: document.fields[RESTORE],
             }
             await transaction.write([SetWrite(document.path, fields)])
 
         await self._store.run(None, body)
+
+    async def list_made(self, task: str) -> tuple[list[str], list[str]]:
+        """The projects that a task has restored, and those that it has begun."""
+        database = await self._store.open(None)
+        documents = (await database.run_query(Query(PROJECTS))).documents
+        made = [one for one in documents if one.fields.get(RESTORE) == task]
+        return (
+            [one.path.id for one in made if not is_deleting(one)],
+            [one.path.id for one in made if is_deleting(one)],
+        )
+
+    async def is_going_on(self, document: DocumentLike) -> bool:
+        """Whether somebody is at the project, or comes back to it: its task is not over."""
+        task = document.fields.get(RESTORE)
+        if task is None:
+            return False
+        database = await self._store.open(None)
+        (running,) = await database.get_documents([RUNNING_TASK])
+        return running is not None and running.fields["task"] == task
+
+
+def _is_made_by(document: DocumentLike, task: str) -> bool:
+    return is_deleting(document) and document.fields.get(RESTORE) == task

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
 
 from baas.backups.backups import Backups
+from baas.backups.positions import Position, encode_position
+from baas.backups.schedules import Schedule
 from baas.backups.tasks import ATTEMPTS_MAX, Progress, Task, TaskKind, TaskState
 from baas.clock import Clock
 from baas.errors import BaasError, FailedPrecondition, Internal
@@ -48,7 +51,8 @@ class BackupRunner:
             try:
                 await self._start_due()
                 while (task := await self.backups.tasks.claim()) is not None:
-                    await self._do(task)
+                    if not await self._do(task):
+                        break
             except BaasError as error:
                 _log.warning("backups cannot be looked after", error=error.message)
             except Exception:
@@ -60,7 +64,9 @@ class BackupRunner:
     async def _start_due(self) -> None:
         now = self._clock.now_microseconds()
         backups = self.backups
-        due = [one for one in await backups.schedules.list_all() if one.is_due(now)]
+        schedules = await backups.schedules.list_all()
+        self._note_problems(schedules)
+        due = [one for one in schedules if one.is_due(now)]
         for schedule in sorted(due, key=lambda one: one.started)[:1]:
             try:
                 await backups.tasks.create(
@@ -74,8 +80,18 @@ class BackupRunner:
                 return  # something else is going on; this comes next
             await backups.schedules.note(schedule.name, started=now)
 
-    async def _do(self, task: Task) -> None:
-        """One task to its end, be it a failure."""
+    def _note_problems(self, schedules: Sequence[Schedule]) -> None:
+        """Tells of schedules without good backups: whoever asks for health, and the log."""
+        now = self._clock.now_microseconds()
+        problems = {one.name: text for one in schedules if (text := one.problem(now)) is not None}
+        for name in problems.keys() - self.backups.problems.keys():
+            _log.error("no backups by schedule", schedule=name, problem=problems[name])
+        for name in self.backups.problems.keys() - problems.keys():
+            _log.warning("backups by schedule are good again, or ended", schedule=name)
+        self.backups.problems = problems
+
+    async def _do(self, task: Task) -> bool:
+        """One task to its end, be it a failure; False: it is left for another attempt."""
         watching = _Watching(task)
         work = asyncio.create_task(self._attempt(watching), name=f"{task.kind.value} {task.id}")
         try:
@@ -84,17 +100,22 @@ class BackupRunner:
                 if not work.done() and not await self._save(watching.current()):
                     work.cancel()  # it was cancelled, or another node has it
                     await asyncio.wait([work])
-                    if task.kind is TaskKind.BACKUP:
-                        await self.backups.forget(task)
-                    return
+                    await self._forget_cancelled(task)
+                    return True
         finally:
             work.cancel()
             await asyncio.wait([work])
-        await self._end(watching.current(), work)
+        return await self._end(watching.current(), work)
+
+    async def _forget_cancelled(self, task: Task) -> None:
+        """Tidies up, unless another node goes on with the task."""
+        known = await self.backups.tasks.get(task.id)
+        if known.state is not TaskState.RUNNING:
+            await self.backups.forget(task)
 
     async def _attempt(self, watching: _Watching) -> None:
         if watching.task.attempts > ATTEMPTS_MAX:
-            raise Internal("the server ended each time that this was tried")
+            raise Internal("the server ended, or failed, each time that this was tried")
         watching.task = await self.backups.run(watching.task, watching, watching.note)
 
     async def _save(self, task: Task) -> bool:
@@ -105,10 +126,15 @@ class BackupRunner:
                 return True  # the claim lasts for some time
             raise
 
-    async def _end(self, task: Task, work: asyncio.Task[None]) -> None:
+    async def _end(self, task: Task, work: asyncio.Task[None]) -> bool:
         failure = Internal("it was given up") if work.cancelled() else work.exception()
         if failure is None:
             over = replace(task, state=TaskState.DONE)
+        elif isinstance(failure, BaasError) and failure.retryable and task.attempts < ATTEMPTS_MAX:
+            text = f"{task.kind.value} waits for another attempt"
+            _log.warning(text, task=task.id, backup=task.backup, error=failure.message)
+            await self._save(replace(task, error=failure.message))
+            return False
         else:
             if not isinstance(failure, BaasError):
                 _log.error("a task on backups failed", task=task.id, exc_info=failure)
@@ -123,16 +149,21 @@ class BackupRunner:
                 reason=failure.reason,
                 error=failure.message,
             )
-        if over.state is TaskState.FAILED and task.kind is TaskKind.BACKUP:
+        if over.state is TaskState.FAILED:
             with contextlib.suppress(BaasError):
                 await self.backups.forget(task)
         if task.schedule is not None:
             await self._end_scheduled(over)
         await self.backups.tasks.save(over)
+        return True
 
     async def _end_scheduled(self, task: Task) -> None:
+        assert task.schedule is not None
         schedules = self.backups.schedules
         error = task.error
+        now = self._clock.now_microseconds()
+        if error is None:
+            await schedules.note(task.schedule, succeeded=now)
         if error is None:
             try:
                 for schedule in await schedules.list_all():
@@ -140,18 +171,21 @@ class BackupRunner:
                         await self.backups.prune(schedule)
             except BaasError as failure:
                 error = f"old backups could not be deleted: {failure.message}"
-        assert task.schedule is not None
-        now = self._clock.now_microseconds()
         await schedules.note(task.schedule, ended=now, error=error)
+        self._note_problems(await schedules.list_all())
 
 
 class _Watching:
-    """Counts what passes."""
+    """Counts what passes, and knows how far it came."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._lines = 0
-        self._bytes = 0
+        goes_on = task.position is not None or task.restored
+        self._lines = task.progress.lines if goes_on else 0
+        self._bytes = task.progress.bytes if goes_on else 0
+
+    def reach(self, position: Position) -> None:
+        self.task = replace(self.task, position=encode_position(position))
 
     def advance(self, lines: int, size: int) -> None:
         self._lines += lines

@@ -59,6 +59,13 @@ class Context:
         return True
 
     @property
-    def is_degraded(self) -> bool:
-        """Whether the machine's clock is behind what was committed, so that times are made up."""
-        return any(database.is_clock_behind for database in self.databases.open_databases())
+    def degradations(self) -> list[str]:
+        """What somebody should look after, in stable words. `ClockBehind`: the machine's clock is
+        behind what was committed, so that times are made up. `BackupsFailing`: a schedule has no
+        good backup."""
+        found = []
+        if any(database.is_clock_behind for database in self.databases.open_databases()):
+            found.append("ClockBehind")
+        if self.backups.problems:
+            found.append("BackupsFailing")
+        return found

@@ -42,8 +42,10 @@ export interface Schedule {
   keepLast: number;
   keepDaily: number;
   keepWeekly: number;
-  ended: string | null;
-  error: string | null;
+  /** When the last good one was made. */
+  succeeded: string | null;
+  /** The last one failed, or there was none for too long. */
+  problem: string | null;
 }
 
 const enc = encodeURIComponent;
@@ -91,8 +93,8 @@ function decodeSchedule(tree: JsonObject): Schedule {
     keepLast: Number(tree.keep_last),
     keepDaily: Number(tree.keep_daily),
     keepWeekly: Number(tree.keep_weekly),
-    ended: text(tree.ended),
-    error: text(tree.error),
+    succeeded: text(tree.succeeded),
+    problem: text(tree.problem),
   };
 }
 

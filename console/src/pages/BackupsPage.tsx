@@ -182,8 +182,11 @@ function Schedules({
             <span className="grow breaks">
               <strong>{one.project ?? "The whole server"}</strong> {everyText(one.everySeconds)};
               kept: the last {one.keepLast}, {one.keepDaily} daily, {one.keepWeekly} weekly
-              {one.ended !== null && <span className="muted"> · last {shortTime(one.ended)}</span>}
-              {one.error !== null && <p className="error-text">{one.error}</p>}
+              <span className="muted">
+                {" · "}
+                {one.succeeded === null ? "none yet" : `last good one ${shortTime(one.succeeded)}`}
+              </span>
+              {one.problem !== null && <p className="error-text">{one.problem}</p>}
             </span>
             <IconAction
               label={`Remove the schedule of ${one.project ?? "the whole server"}`}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from baas.app import App
+from baas.backups.lines import encode_document
 from baas.backups.schedules import Schedule, not_kept
 from baas.backups.tasks import Task, TaskState
 from baas.buckets.names import BucketName
@@ -23,7 +24,7 @@ from baas.model.paths import DocumentPath
 from baas.model.writes import DeleteWrite, SetWrite
 from baas.services import backup_runner, backups, documents, objects, projects
 from baas.services.caller import ANONYMOUS
-from baas.testing import make_settings, started_app
+from baas.testing import app_client, make_settings, started_app
 from tests.baas.backups.test_drill import chunks, over, present, read, restore
 from tests.baas.services.worlds import OPERATOR, SECRET, user
 
@@ -151,7 +152,7 @@ async def test_a_restore_that_fails_deletes_no_project_of_others(
     task = await back_up(app)
 
     @asynccontextmanager
-    async def fail(identifier: str) -> AsyncIterator[int]:
+    async def fail(identifier: str, task: str) -> AsyncIterator[tuple[int, bool]]:
         await projects.create_project(app.context, OPERATOR, identifier)
         await documents.commit(
             app.context,
@@ -161,7 +162,7 @@ async def test_a_restore_that_fails_deletes_no_project_of_others(
         )
         if identifier == "copy":
             raise DataLoss("it is not certain what became of it", reason="Any")
-        yield 0
+        yield 0, False
 
     monkeypatch.setattr(app.context.projects.restores, "begin", fail)
     started = await backups.start_restore(
@@ -169,6 +170,42 @@ async def test_a_restore_that_fails_deletes_no_project_of_others(
     )
     assert (await over(app, started)).reason == "Any"
     assert len(await present(app, DatabaseName("copy"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "told"),
+    [
+        ("c/a", b'{"b":1,"a":2}', "canonical form"),
+        ("c/a", b'{"a": 1}', "canonical form"),
+        ("c/a", b'{"a":{"$timestamp":"yesterday"}}', "cannot be read"),
+        ("c/a", b'{"a":[[1]]}', "array"),
+        ("c/a", b'{"__a__":1}', "reserved"),
+        ("c/a", b'{"a":' + b'{"a":' * 21 + b"1" + b"}" * 22, "deep"),
+        ("c/a", b'{"a":"' + b"x" * 1_048_500 + b'"}', "longer than"),
+        ("c/a", b'{"a":"' + b"x" * 600_000 + b'","b":"' + b"y" * 600_000 + b'"}', "at most"),
+        ("c/__a__", b'{"a":1}', "reserved"),
+        ("c/a", b"[]", "no JSON object"),
+    ],
+)
+async def test_verification_finds_documents_that_could_not_have_been_stored(
+    app: App, monkeypatch: pytest.MonkeyPatch, path: str, data: bytes, told: str
+) -> None:
+    """Though all checksums are right: whatever wrote the backup wrote this."""
+
+    def encode(document: StoredDocument) -> bytes:
+        if document.name == "c/0123":
+            document = StoredDocument(path, data, document.created, document.version)
+        return encode_document(document)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("baas.backups.writing.encode_document", encode)
+        task = await back_up(app)
+    verified = await backups.start_verification(app.context, OPERATOR, task.backup)
+    done = await over(app, verified)
+    assert done.reason == "BackupDamaged"
+    assert done.error is not None
+    assert told in done.error
+    assert path in done.error
 
 
 async def test_without_a_manifest_there_is_no_backup(app: App) -> None:
@@ -307,6 +344,57 @@ async def test_a_schedule_makes_backups_keeps_some_and_tells_of_failures(
     await until(failed)
     (schedule,) = await backups.list_schedules(app.context, OPERATOR)
     assert "there is no project" in str(schedule.error)
+    async with app_client(app, app.operator_token) as client:
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (
+            200,
+            {"status": "degraded", "reasons": ["BackupsFailing"]},
+        )
+        (told,) = (await client.get("/api/v1/admin/backup-schedules")).json()["schedules"]
+        assert told["problem"] == told["error"] == schedule.error
+        assert told["succeeded"] is None
+        await backups.delete_schedule(app.context, OPERATOR, "demo")
+
+        async def well() -> bool:
+            return bool((await client.get("/readyz")).json() == {"status": "ok"})
+
+        await until(well)
+
+
+async def test_the_last_good_backup_of_a_schedule_is_known(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_runner, "LOOK_SECONDS", 0.02)
+    await backups.set_schedule(app.context, OPERATOR, Schedule(None, 3_600, 2, 0, 0))
+
+    async def schedule() -> Schedule:
+        (one,) = await backups.list_schedules(app.context, OPERATOR)
+        return one
+
+    async def made() -> bool:
+        return (await schedule()).ended > 0
+
+    await until(made)
+    first = await schedule()
+    assert first.started < first.succeeded <= first.ended
+    assert first.problem(first.succeeded) is None
+    # Changing it keeps what is known; a failure does not change when the last good one was.
+    await backups.set_schedule(app.context, OPERATOR, Schedule(None, 60, 2, 0, 0))
+    await app.context.backups.schedules.note(first.name, started=0, error="the disk is gone")
+    changed = await schedule()
+    assert changed.succeeded == first.succeeded
+    assert changed.problem(first.succeeded) == "the disk is gone"
+
+
+def test_a_schedule_without_backups_for_too_long_is_a_problem() -> None:
+    hour = 3_600_000_000
+    late = 2 * hour + 600_000_000
+    never = Schedule(None, 3_600, 1, 1, 1, since=hour)
+    assert never.problem(hour + late) is None
+    assert "since it was made" in str(never.problem(hour + late + 1))
+    once = Schedule(None, 3_600, 1, 1, 1, since=hour, succeeded=5 * hour)
+    assert once.problem(5 * hour + late) is None
+    assert "since 1970-01-01T05:00" in str(once.problem(5 * hour + late + 1))
 
 
 def test_what_a_schedule_keeps() -> None:
