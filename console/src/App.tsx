@@ -16,6 +16,9 @@ import { SettingsPage } from "./pages/SettingsPage";
 import { UsersPage } from "./pages/UsersPage";
 
 const FilesPage = lazy(async () => ({ default: (await import("./pages/FilesPage")).FilesPage }));
+const ExpiryPage = lazy(async () => ({
+  default: (await import("./pages/ExpiryPage")).ExpiryPage,
+}));
 const HistoryPage = lazy(async () => ({
   default: (await import("./pages/HistoryPage")).HistoryPage,
 }));
@@ -89,6 +92,8 @@ function Page({
           route={route}
         />
       );
+    case "expiry":
+      return <ExpiryPage key={`${route.project} ${route.database}`} route={route} />;
     case "indexes":
       return <IndexesPage key={`${route.project} ${route.database}`} route={route} />;
     case "jobs":

@@ -2,6 +2,7 @@
 
 import type { JsonObject } from "../model/json";
 import { call } from "./client";
+import type { Page } from "./pages";
 import type { Session } from "./session";
 
 export interface Project {
@@ -154,11 +155,6 @@ export async function listCollections(
 
 // Users
 
-export interface UserPage {
-  users: User[];
-  nextPageToken: string | null;
-}
-
 function decodeUser(tree: JsonObject): User {
   return {
     uid: String(tree.uid),
@@ -174,10 +170,10 @@ export async function listUsers(
   project: string,
   pageToken: string | null,
   size: number,
-): Promise<UserPage> {
+): Promise<Page<User>> {
   const token = pageToken === null ? "" : `&page_token=${enc(pageToken)}`;
   const tree = await call("GET", `${projectPath(project)}/users?page_size=${size}${token}`);
-  return { users: list(tree.users).map(decodeUser), nextPageToken: text(tree.next_page_token) };
+  return { items: list(tree.users).map(decodeUser), nextPageToken: text(tree.next_page_token) };
 }
 
 export async function createUser(project: string, email: string, password: string): Promise<User> {

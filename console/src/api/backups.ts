@@ -3,6 +3,7 @@
 import type { JsonObject } from "../model/json";
 import { list, text } from "./admin";
 import { call } from "./client";
+import type { Page } from "./pages";
 
 export interface Backup {
   id: string;
@@ -98,17 +99,12 @@ function decodeSchedule(tree: JsonObject): Schedule {
   };
 }
 
-export interface BackupPage {
-  backups: Backup[];
-  nextPageToken: string | null;
-}
-
 /** Newest first. */
-export async function listBackups(pageToken: string | null, size: number): Promise<BackupPage> {
+export async function listBackups(pageToken: string | null, size: number): Promise<Page<Backup>> {
   const token = pageToken === null ? "" : `&page_token=${enc(pageToken)}`;
   const tree = await call("GET", `/admin/backups?page_size=${size}${token}`);
   return {
-    backups: list(tree.backups).map(decodeBackup),
+    items: list(tree.backups).map(decodeBackup),
     nextPageToken: text(tree.next_page_token),
   };
 }

@@ -3,6 +3,7 @@
 import type { DenialFilter } from "../model/routes";
 import { list, projectPath, text } from "./admin";
 import { call } from "./client";
+import type { Page } from "./pages";
 import { decodeExplained, type Explained, objectOf } from "./trials";
 
 export interface Denial {
@@ -20,10 +21,8 @@ export interface Denial {
   text: string;
 }
 
-export interface DenialPage {
-  denials: Denial[];
+export interface DenialPage extends Page<Denial> {
   counts: { denied: number; unexplained: number; dropped: number };
-  nextPageToken: string | null;
 }
 
 export async function listDenials(
@@ -44,7 +43,7 @@ export async function listDenials(
   const tree = await call("GET", `${projectPath(project)}/denials?${parameters}`);
   const counts = objectOf(tree.counts) ?? {};
   return {
-    denials: list(tree.denials).map((item) => ({
+    items: list(tree.denials).map((item) => ({
       requestId: String(item.request_id),
       time: String(item.time),
       service: String(item.service),

@@ -41,9 +41,9 @@ export async function countDocuments(
   project: string,
   database: string,
   query: JsonObject,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<number> {
-  const options = { body: { query }, signal };
+  const options = { body: { query }, ...(signal === undefined ? {} : { signal }) };
   return Number((await call("POST", `${documentsBase(project, database)}:count`, options)).count);
 }
 

@@ -4,6 +4,7 @@ import type { JsonObject } from "../model/json";
 import type { Segments } from "../model/paths";
 import { list, projectPath, text } from "./admin";
 import { call } from "./client";
+import type { Page } from "./pages";
 import { documentsBase } from "./documents";
 import { decodeJob, type Job } from "./jobs";
 import { type Document, decodeDocument } from "./listen";
@@ -13,11 +14,6 @@ export interface Version {
   kind: "created" | "updated" | "deleted";
   bytes: number | null;
   erased: boolean;
-}
-
-export interface VersionPage {
-  versions: Version[];
-  nextPageToken: string | null;
 }
 
 export interface RestorePlan {
@@ -47,12 +43,12 @@ export async function listVersions(
   path: Segments,
   size: number,
   pageToken: string | null,
-): Promise<VersionPage> {
+): Promise<Page<Version>> {
   const query = new URLSearchParams({ path: path.join("/"), page_size: String(size) });
   if (pageToken !== null) query.set("page_token", pageToken);
   const tree = await call("GET", `${base(project, database)}:history?${query}`);
   return {
-    versions: list(tree.versions).map((one) => ({
+    items: list(tree.versions).map((one) => ({
       time: String(one.time),
       kind: VERSION_KINDS.find((known) => known === one.kind) ?? "updated",
       bytes: one.bytes == null ? null : Number(one.bytes),
@@ -95,14 +91,48 @@ export async function restore(project: string, database: string, wish: RestoreWi
   return decodeJob(await call("POST", `${base(project, database)}:restore`, { body: { ...wish } }));
 }
 
+export interface Erasure {
+  id: string;
+  path: string;
+  /** The document itself went, too. */
+  present: boolean;
+  /** How many versions were removed; null: it broke off. */
+  images: number | null;
+  author: string | null;
+  time: string;
+}
+
+function decodeErasure(tree: JsonObject): Erasure {
+  return {
+    id: String(tree.id),
+    path: String(tree.path),
+    present: tree.present === true,
+    images: tree.images == null ? null : Number(tree.images),
+    author: text(tree.author),
+    time: String(tree.time),
+  };
+}
+
+/** What was erased, newest first. */
+export async function listErasures(project: string, database: string): Promise<Erasure[]> {
+  const found = list(
+    (
+      await call(
+        "GET",
+        `${projectPath(project)}/databases/${encodeURIComponent(database)}/erasures`,
+      )
+    ).erasures,
+  );
+  return found.map(decodeErasure).sort((a, b) => (a.time < b.time ? 1 : -1));
+}
+
 /** Removes every kept version of the document, and if `present` the document itself. */
 export async function eraseDocument(
   project: string,
   database: string,
   path: Segments,
   present: boolean,
-): Promise<number | null> {
+): Promise<Erasure> {
   const body = { path: path.join("/"), present };
-  const tree = await call("POST", `${base(project, database)}:erase`, { body });
-  return tree.images == null ? null : Number(tree.images);
+  return decodeErasure(await call("POST", `${base(project, database)}:erase`, { body }));
 }

@@ -54,6 +54,17 @@ export function useLoaded<T>(key: string, load: () => Promise<T>): Loaded<T> {
   };
 }
 
+/** Asks again now and then while the page can be seen; null: never. */
+export function useRefresh(reload: () => void, everyMs: number | null): void {
+  useEffect(() => {
+    if (everyMs === null) return undefined;
+    const timer = setInterval(() => {
+      if (document.visibilityState === "visible") reload();
+    }, everyMs);
+    return () => clearInterval(timer);
+  }, [reload, everyMs]);
+}
+
 export const ConnectionContext = createContext<ListenConnection | null>(null);
 
 /** One connection for a project's database, as long as the caller is mounted. */

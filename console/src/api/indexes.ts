@@ -3,6 +3,7 @@
 import type { JsonObject } from "../model/json";
 import { list, projectPath, text } from "./admin";
 import { call } from "./client";
+import type { Page } from "./pages";
 
 export interface IndexField {
   field: string;
@@ -23,11 +24,6 @@ export interface Index extends Definition {
   pinned: boolean;
   uses: number;
   used: string | null;
-}
-
-export interface IndexPage {
-  indexes: Index[];
-  nextPageToken: string | null;
 }
 
 function base(project: string, database: string): string {
@@ -63,11 +59,11 @@ export async function listIndexes(
   database: string,
   size: number,
   pageToken: string | null,
-): Promise<IndexPage> {
+): Promise<Page<Index>> {
   const token = pageToken === null ? "" : `&page_token=${encodeURIComponent(pageToken)}`;
   const tree = await call("GET", `${base(project, database)}?page_size=${size}${token}`);
   return {
-    indexes: list(tree.indexes).map(decodeIndex),
+    items: list(tree.indexes).map(decodeIndex),
     nextPageToken: text(tree.next_page_token),
   };
 }

@@ -3,6 +3,7 @@
 import type { JsonObject } from "../model/json";
 import { list, projectPath, text } from "./admin";
 import { ApiError, call } from "./client";
+import type { Page } from "./pages";
 
 export interface ReleaseNote {
   id: string;
@@ -102,23 +103,18 @@ export async function deployRules(
 
 // Releases
 
-export interface ReleasePage {
-  releases: Release[];
-  nextPageToken: string | null;
-}
-
 export async function listReleases(
   project: string,
   size: number,
   pageToken: string | null,
-): Promise<ReleasePage> {
+): Promise<Page<Release>> {
   const token = pageToken === null ? "" : `&page_token=${encodeURIComponent(pageToken)}`;
   const tree = await call("GET", `${rulesPath(project)}/releases?page_size=${size}${token}`);
   const releases = list(tree.releases).map((item) => ({
     ...decodeNote(item, item.release),
     inForce: item.in_force === true,
   }));
-  return { releases, nextPageToken: text(tree.next_page_token) };
+  return { items: releases, nextPageToken: text(tree.next_page_token) };
 }
 
 export async function getRelease(project: string, id: string): Promise<Rules> {

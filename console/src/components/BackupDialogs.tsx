@@ -1,65 +1,9 @@
 /** What is asked before a backup is restored, and when backups are to be made by themselves. */
 
-import { Button, Checkbox, NativeSelect, NumberInput, TextInput } from "@mantine/core";
-import { type FormEvent, type ReactNode, useState } from "react";
+import { Checkbox, NativeSelect, NumberInput, TextInput } from "@mantine/core";
+import { type ReactNode, useState } from "react";
 import { type Backup, restoreBackup, type Schedule, setSchedule } from "../api/backups";
-import { messageOf } from "../api/client";
-import { Dialog } from "./Dialog";
-
-interface FormProps {
-  title: string;
-  action: string;
-  disabled?: boolean;
-  children: ReactNode;
-  onSubmit: () => Promise<void>;
-  onClose: () => void;
-}
-
-function FormDialog({
-  title,
-  action,
-  disabled,
-  children,
-  onSubmit,
-  onClose,
-}: FormProps): ReactNode {
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
-
-  async function submit(event: FormEvent): Promise<void> {
-    event.preventDefault();
-    setBusy(true);
-    setError(null);
-    try {
-      await onSubmit();
-      onClose();
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
-  }
-
-  return (
-    <Dialog onClose={onClose} title={title}>
-      <form className="stack" onSubmit={submit}>
-        {children}
-        {error !== null && (
-          <p className="error-text" role="alert">
-            {messageOf(error)}
-          </p>
-        )}
-        <div className="form-actions">
-          <Button variant="default" onClick={onClose}>
-            Cancel
-          </Button>
-          <Button type="submit" loading={busy} disabled={disabled ?? false}>
-            {action}
-          </Button>
-        </div>
-      </form>
-    </Dialog>
-  );
-}
+import { FormDialog } from "./FormDialog";
 
 export function RestoreBackup({
   backup,

@@ -1,7 +1,7 @@
 /** The filters of a query: each with a typed value, in groups of which all or any must match. */
 
-import { Autocomplete, Button, NativeSelect } from "@mantine/core";
-import { IconPlus, IconX } from "@tabler/icons-react";
+import { Autocomplete, NativeSelect } from "@mantine/core";
+import { IconX } from "@tabler/icons-react";
 import type { ReactNode } from "react";
 import {
   type ClauseDraft,
@@ -12,6 +12,7 @@ import {
 } from "../model/builder";
 import { OPERATORS, type Operator, scalarKind, takesList } from "../model/queries";
 import { KINDS } from "../model/values";
+import { AddButton } from "./ClauseList";
 import { IconAction } from "./controls";
 import { KindSelect, ValueInput } from "./ValueInput";
 
@@ -83,28 +84,18 @@ export function GroupEditor({
         ),
       )}
       <div className="row adds">
-        <Button
-          variant="subtle"
-          color="gray"
-          size="compact-xs"
-          leftSection={<IconPlus size={14} />}
+        <AddButton
+          name="Filter"
           onClick={() => set([...items, EMPTY_FILTER])}
-          {...(depth === 0 ? { "data-key": "f" } : {})}
-        >
-          Filter
-        </Button>
+          {...(depth === 0 ? { dataKey: "f" } : {})}
+        />
         {depth < DEPTH_MAX && (
-          <Button
-            variant="subtle"
-            color="gray"
-            size="compact-xs"
-            leftSection={<IconPlus size={14} />}
+          <AddButton
+            name="Group"
             onClick={() =>
               set([...items, { kind: kind === "and" ? "or" : "and", items: [EMPTY_FILTER] }])
             }
-          >
-            Group
-          </Button>
+          />
         )}
       </div>
     </fieldset>

@@ -1,8 +1,8 @@
 import { Button } from "@mantine/core";
 import { IconDatabase, IconFolder, IconPlus, IconRefresh } from "@tabler/icons-react";
-import { type ReactNode, useEffect, useState } from "react";
+import { type ReactNode, useState } from "react";
 import { listCollections } from "../api/admin";
-import { useLoaded } from "../api/hooks";
+import { useLoaded, useRefresh } from "../api/hooks";
 import type { Segments } from "../model/paths";
 import { dataHash } from "../model/routes";
 import { IconAction } from "./controls";
@@ -26,12 +26,7 @@ export function CollectionsPane({
     listCollections(project, database, null),
   );
   const { reload, data } = loaded;
-  useEffect(() => {
-    const timer = setInterval(() => {
-      if (document.visibilityState === "visible") reload();
-    }, REFRESH_MS);
-    return () => clearInterval(timer);
-  }, [reload]);
+  useRefresh(reload, REFRESH_MS);
   // A collection appears with its first document.
   const here = path[0];
   const isMissing = here !== undefined && data !== undefined && !data.includes(here);

@@ -4,6 +4,7 @@ import {
   IconCopy,
   IconCopyPlus,
   IconDotsVertical,
+  IconEraser,
   IconFileOff,
   IconFolder,
   IconHistory,
@@ -29,6 +30,7 @@ import type { DataRoute } from "../pages/DataPage";
 import { Confirm } from "./Confirm";
 import { Copy, IconAction } from "./controls";
 import { DeleteRecursive } from "./DeleteRecursive";
+import { EraseDialog } from "./EraseDialog";
 import {
   type Draft,
   draftOf,
@@ -82,7 +84,7 @@ function Editor({
   const [fresh, setFresh] = useState<ReadonlySet<string>>(new Set());
   const [busy, setBusy] = useState(false);
   const [dialog, setDialog] = useState<
-    "delete" | "recursive" | "duplicate" | "subcollection" | null
+    "delete" | "erase" | "recursive" | "duplicate" | "subcollection" | null
   >(null);
   const [conflicts, setConflicts] = useState<readonly string[]>([]);
   const baseFields = base?.fields ?? NONE;
@@ -218,6 +220,13 @@ function Editor({
             <Menu.Divider />
             <Menu.Item
               color="var(--danger)"
+              leftSection={<IconEraser size={15} />}
+              onClick={() => setDialog("erase")}
+            >
+              Erase its history…
+            </Menu.Item>
+            <Menu.Item
+              color="var(--danger)"
               leftSection={<IconTrash size={15} />}
               disabled={live === null}
               onClick={() => setDialog("delete")}
@@ -304,6 +313,15 @@ function Editor({
             toast(`${path.at(-1)} is deleted`);
             navigate(dataHash(project, database, path.slice(0, -1), view));
           }}
+        />
+      )}
+      {dialog === "erase" && (
+        <EraseDialog
+          project={project}
+          database={database}
+          path={path}
+          onErased={() => undefined}
+          onClose={() => setDialog(null)}
         />
       )}
       {dialog === "recursive" && (

@@ -183,7 +183,7 @@ function Caller({
 }: Part & { isActive: boolean }): ReactNode {
   const wanted = isActive && form.caller === "user";
   const users = useLoaded(`trial users ${project} ${wanted}`, async () =>
-    wanted ? (await listUsers(project, null, USERS_OFFERED)).users : [],
+    wanted ? (await listUsers(project, null, USERS_OFFERED)).items : [],
   );
   return (
     <fieldset className="part">

@@ -1,14 +1,16 @@
 /** What is asked: collection, filters, order, limit, fields, or numbers. */
 
 import { Button, NativeSelect, Switch, TextInput } from "@mantine/core";
-import { IconPlayerPlay, IconPlus, IconX } from "@tabler/icons-react";
+import { IconPlayerPlay } from "@tabler/icons-react";
 import type { FormEvent, ReactNode } from "react";
 import { AGGREGATES, type AggregateDraft, type QueryDraft } from "../model/builder";
 import type { Order } from "../model/queries";
 import { FieldInput, GroupEditor } from "./ClauseEditor";
-import { IconAction } from "./controls";
+import { ClauseList } from "./ClauseList";
 
 const AGGREGATES_MAX = 5;
+const NEW_ORDER: Order = { field: "", direction: "asc" };
+const NEW_NUMBER: AggregateDraft = { op: "sum", field: "" };
 
 export function QueryForm({
   draft,
@@ -149,49 +151,30 @@ function Orders({
   names: readonly string[];
   onChange: (orders: readonly Order[]) => void;
 }): ReactNode {
-  const set = (at: number, order: Order) =>
-    onChange(orders.map((old, index) => (index === at ? order : old)));
   return (
-    <>
-      {orders.map((order, at) => (
-        <fieldset className="clause row" key={at} aria-label={`Order ${at + 1}`}>
+    <ClauseList name="order" items={orders} made={NEW_ORDER} onChange={onChange}>
+      {(order, set) => (
+        <>
           <FieldInput
             label="Field of the order"
             value={order.field}
             names={["__name__", ...names]}
-            onChange={(field) => set(at, { ...order, field })}
+            onChange={(field) => set({ ...order, field })}
           />
           <NativeSelect
             aria-label="Direction"
             value={order.direction}
             onChange={(event) =>
-              set(at, { ...order, direction: event.currentTarget.value as Order["direction"] })
+              set({ ...order, direction: event.currentTarget.value as Order["direction"] })
             }
             data={[
               { value: "asc", label: "↑ asc" },
               { value: "desc", label: "↓ desc" },
             ]}
           />
-          <IconAction
-            label={`Remove order by ${order.field || "a field"}`}
-            onClick={() => onChange(orders.filter((_, index) => index !== at))}
-          >
-            <IconX size={15} />
-          </IconAction>
-        </fieldset>
-      ))}
-      <div className="row adds">
-        <Button
-          variant="subtle"
-          color="gray"
-          size="compact-xs"
-          leftSection={<IconPlus size={14} />}
-          onClick={() => onChange([...orders, { field: "", direction: "asc" }])}
-        >
-          Order
-        </Button>
-      </div>
-    </>
+        </>
+      )}
+    </ClauseList>
   );
 }
 
@@ -204,17 +187,22 @@ function Aggregates({
   names: readonly string[];
   onChange: (aggregates: readonly AggregateDraft[]) => void;
 }): ReactNode {
-  const set = (at: number, item: AggregateDraft) =>
-    onChange(aggregates.map((old, index) => (index === at ? item : old)));
   return (
-    <>
-      {aggregates.map((item, at) => (
-        <fieldset className="clause row" key={at} aria-label={`Number ${at + 1}`}>
+    <ClauseList
+      name="number"
+      items={aggregates}
+      made={NEW_NUMBER}
+      least={1}
+      most={AGGREGATES_MAX}
+      onChange={onChange}
+    >
+      {(item, set) => (
+        <>
           <NativeSelect
             aria-label="Number"
             value={item.op}
             onChange={(event) =>
-              set(at, { ...item, op: event.currentTarget.value as AggregateDraft["op"] })
+              set({ ...item, op: event.currentTarget.value as AggregateDraft["op"] })
             }
             data={[...AGGREGATES]}
           />
@@ -225,32 +213,11 @@ function Aggregates({
               label="Field of the number"
               value={item.field}
               names={names}
-              onChange={(field) => set(at, { ...item, field })}
+              onChange={(field) => set({ ...item, field })}
             />
           )}
-          {aggregates.length > 1 && (
-            <IconAction
-              label={`Remove number ${at + 1}`}
-              onClick={() => onChange(aggregates.filter((_, index) => index !== at))}
-            >
-              <IconX size={15} />
-            </IconAction>
-          )}
-        </fieldset>
-      ))}
-      {aggregates.length < AGGREGATES_MAX && (
-        <div className="row adds">
-          <Button
-            variant="subtle"
-            color="gray"
-            size="compact-xs"
-            leftSection={<IconPlus size={14} />}
-            onClick={() => onChange([...aggregates, { op: "sum", field: "" }])}
-          >
-            Number
-          </Button>
-        </div>
+        </>
       )}
-    </>
+    </ClauseList>
   );
 }

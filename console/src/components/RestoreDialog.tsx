@@ -1,15 +1,14 @@
 /** Restores a document or a collection to an earlier time, after it has told what would change. */
 
-import { Button, Checkbox, TextInput } from "@mantine/core";
-import { type FormEvent, type ReactNode, useState } from "react";
-import { messageOf } from "../api/client";
+import { Checkbox, TextInput } from "@mantine/core";
+import { type ReactNode, useState } from "react";
 import { planRestore, type RestorePlan, type RestoreWish, restore } from "../api/history";
 import type { Segments } from "../model/paths";
 import { isCollection } from "../model/paths";
 import { pageHash } from "../model/routes";
 import { normalTimestamp } from "../model/values";
 import { navigate } from "../navigation";
-import { Dialog } from "./Dialog";
+import { FormDialog } from "./FormDialog";
 import { toast } from "./feedback";
 
 export function RestoreDialog({
@@ -29,98 +28,57 @@ export function RestoreDialog({
   const [time, setTime] = useState(() => at ?? localTime(Date.now() - 3_600_000));
   const [recursive, setRecursive] = useState(false);
   const [planned, setPlanned] = useState<{ wish: RestoreWish; plan: RestorePlan } | null>(null);
-  const [typed, setTyped] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<string | null>(null);
-  const name = path.at(-1) ?? "";
   const plan = planned?.plan ?? null;
   const isNothing = plan !== null && plan.created + plan.updated + plan.deleted === 0;
 
-  async function submit(event: FormEvent): Promise<void> {
-    event.preventDefault();
-    setBusy(true);
-    setError(null);
-    try {
-      if (planned === null) {
-        const wish = { path: path.join("/"), at: at ?? momentOf(time), recursive };
-        setPlanned({ wish, plan: await planRestore(project, database, wish) });
-      } else {
-        await restore(project, database, planned.wish);
-        toast("The restore has begun");
-        onClose();
-        navigate(pageHash(project, "jobs"));
-        return;
-      }
-    } catch (failure) {
-      setError(messageOf(failure));
+  async function submit(): Promise<boolean> {
+    if (planned === null) {
+      const wish = { path: path.join("/"), at: at ?? momentOf(time), recursive };
+      setPlanned({ wish, plan: await planRestore(project, database, wish) });
+      return false;
     }
-    setBusy(false);
+    await restore(project, database, planned.wish);
+    toast("The restore has begun");
+    navigate(pageHash(project, "jobs"));
+    return true;
   }
 
   return (
-    <Dialog
-      onClose={onClose}
+    <FormDialog
       title={`Restore ${isCollection(path) ? "a collection" : "a document"}`}
+      action={plan === null ? "Show what would change" : "Restore"}
+      disabled={isNothing}
+      typed={plan === null || isNothing ? undefined : (path.at(-1) ?? "")}
+      onSubmit={submit}
+      onClose={onClose}
     >
-      <form className="stack" onSubmit={submit}>
-        <p>
-          <code className="breaks">{path.join("/")}</code> gets back what it held then: what was
-          deleted comes back, what was made since goes. New versions are written, so it can be
-          undone in the same way. It is a job, chunk by chunk.
-        </p>
-        {at === null && (
-          <TextInput
-            label="As it was at (your time, or with a zone)"
-            value={time}
-            onChange={(event) => {
-              setTime(event.currentTarget.value);
-              setPlanned(null);
-            }}
-            spellCheck={false}
-            data-autofocus
-          />
-        )}
-        <Checkbox
-          label="With every subcollection below"
-          checked={recursive}
+      <p>
+        <code className="breaks">{path.join("/")}</code> gets back what it held then: what was
+        deleted comes back, what was made since goes. New versions are written, so it can be undone
+        in the same way. It is a job, chunk by chunk.
+      </p>
+      {at === null && (
+        <TextInput
+          label="As it was at (your time, or with a zone)"
+          value={time}
           onChange={(event) => {
-            setRecursive(event.currentTarget.checked);
+            setTime(event.currentTarget.value);
             setPlanned(null);
           }}
+          spellCheck={false}
+          data-autofocus
         />
-        {plan !== null && <PlanText plan={plan} />}
-        {plan !== null && !isNothing && (
-          <TextInput
-            label={
-              <>
-                Type <code>{name}</code> to confirm
-              </>
-            }
-            value={typed}
-            onChange={(event) => setTyped(event.currentTarget.value)}
-            autoComplete="off"
-            spellCheck={false}
-          />
-        )}
-        {error !== null && (
-          <p className="error-text" role="alert">
-            {error}
-          </p>
-        )}
-        <div className="form-actions">
-          <Button variant="default" onClick={onClose}>
-            Cancel
-          </Button>
-          <Button
-            type="submit"
-            loading={busy}
-            disabled={isNothing || (plan !== null && typed !== name)}
-          >
-            {plan === null ? "Show what would change" : "Restore"}
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+      )}
+      <Checkbox
+        label="With every subcollection below"
+        checked={recursive}
+        onChange={(event) => {
+          setRecursive(event.currentTarget.checked);
+          setPlanned(null);
+        }}
+      />
+      {plan !== null && <PlanText plan={plan} />}
+    </FormDialog>
   );
 }
 

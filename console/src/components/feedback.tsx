@@ -5,6 +5,7 @@ import { notifications } from "@mantine/notifications";
 import { IconAlertTriangle, IconCheck } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useState } from "react";
 import { ApiError, messageOf } from "../api/client";
+import type { Loaded } from "../api/hooks";
 
 const LATE_MS = 3_000;
 
@@ -93,5 +94,27 @@ export function Loading({ label, late }: { label: string; late?: string }): Reac
       <Loader size="sm" color="gray" />
       {isLate ? <p>{late ?? label}</p> : <span className="sr-only">{label}</span>}
     </div>
+  );
+}
+
+/** What was loaded, once it is there; until then that it loads, or why it does not. */
+export function Loadable<T>({
+  loaded,
+  what,
+  children,
+}: {
+  loaded: Loaded<T>;
+  /** Such as `indexes`. */
+  what: string;
+  children: (data: T) => ReactNode;
+}): ReactNode {
+  if (loaded.data !== undefined) return children(loaded.data);
+  if (loaded.loading) return <Loading label={`Loading ${what}`} />;
+  return (
+    <Failed
+      title={`${what.charAt(0).toUpperCase()}${what.slice(1)} could not be loaded`}
+      error={loaded.error}
+      onRetry={loaded.reload}
+    />
   );
 }

@@ -20,6 +20,7 @@ export type Route =
   | RulesRoute
   | { page: "query"; project: string; database: string; asked: Asked | null }
   | { page: "indexes"; project: string; database: string }
+  | { page: "expiry"; project: string; database: string }
   | { page: "jobs" | "schemas" | "backups"; project: string }
   | { page: "history"; project: string; database: string; path: Segments; version: string | null }
   | { page: "users"; project: string }
@@ -61,6 +62,7 @@ export type ProjectPage =
   | "data"
   | "query"
   | "indexes"
+  | "expiry"
   | "jobs"
   | "schemas"
   | "backups"
@@ -89,9 +91,10 @@ export function parseHash(hash: string): Route {
   if (project === undefined) return { page: "projects" };
   if (page === "rules") return rulesRoute(project, rest, parameters) ?? unknown;
   const database = parameters.get("database") ?? DEFAULT_DATABASE;
-  if (page === "query" || page === "indexes") {
+  if (page === "query" || page === "indexes" || page === "expiry") {
     if (rest.length > 0) return unknown;
     if (page === "indexes") return { page, project, database };
+    if (page === "expiry") return { page, project, database };
     return { page, project, database, asked: readAsked(parameters.get("q") ?? "") };
   }
   if (page === "history") {

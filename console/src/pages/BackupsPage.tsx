@@ -3,7 +3,7 @@
 import "../data.css";
 import { Button, Menu, Progress } from "@mantine/core";
 import { IconDatabaseExport, IconDotsVertical, IconX } from "@tabler/icons-react";
-import { type ReactNode, useEffect, useState } from "react";
+import { type ReactNode, useState } from "react";
 import {
   type Backup,
   type BackupTask,
@@ -17,7 +17,7 @@ import {
   startBackup,
   verifyBackup,
 } from "../api/backups";
-import { useLoaded } from "../api/hooks";
+import { useLoaded, useRefresh } from "../api/hooks";
 import { everyText, RestoreBackup, ScheduleBackups } from "../components/BackupDialogs";
 import { Confirm } from "../components/Confirm";
 import { IconAction } from "../components/controls";
@@ -44,18 +44,9 @@ export function BackupsPage({ project }: { project: string }): ReactNode {
   });
   const { data, reload } = loaded;
   const isRunning = data?.tasks.some((task) => task.state === "running") ?? false;
-  const isWhole = data === undefined || data.page.backups.length <= PAGE;
-  useEffect(() => {
-    // What was loaded beyond the first page would be gone.
-    if (!isWhole) return undefined;
-    const timer = setInterval(
-      () => {
-        if (document.visibilityState === "visible") reload();
-      },
-      isRunning ? RUNNING_MS : IDLE_MS,
-    );
-    return () => clearInterval(timer);
-  }, [isRunning, isWhole, reload]);
+  const isWhole = data === undefined || data.page.items.length <= PAGE;
+  // What was loaded beyond the first page would be gone.
+  useRefresh(reload, !isWhole ? null : isRunning ? RUNNING_MS : IDLE_MS);
 
   async function act(title: string, work: () => Promise<void>): Promise<void> {
     try {
@@ -72,7 +63,7 @@ export function BackupsPage({ project }: { project: string }): ReactNode {
       const next = await listBackups(data.page.nextPageToken, PAGE);
       loaded.setData({
         ...data,
-        page: { ...next, backups: [...data.page.backups, ...next.backups] },
+        page: { ...next, items: [...data.page.items, ...next.items] },
       });
     });
   }
@@ -111,14 +102,14 @@ export function BackupsPage({ project }: { project: string }): ReactNode {
               tasks={data.tasks}
               onCancel={(task) => void act("Not ended", () => cancelBackupTask(task.id))}
             />
-            {data.page.backups.length === 0 ? (
+            {data.page.items.length === 0 ? (
               <Empty icon={<IconDatabaseExport />} title="No backups yet">
                 Each holds every database at one version, users, rules and objects. The server's
                 secret key is not in it: keep it elsewhere.
               </Empty>
             ) : (
               <BackupTable
-                backups={data.page.backups}
+                backups={data.page.items}
                 isBusy={isRunning}
                 onVerify={(one) => void act("No check was begun", () => verifyBackup(one.id))}
                 onRestore={setRestoring}

@@ -3,15 +3,16 @@
 import "../data.css";
 import { json } from "@codemirror/lang-json";
 import { unifiedMergeView } from "@codemirror/merge";
-import { Button, Checkbox, NativeSelect } from "@mantine/core";
+import { Button, NativeSelect } from "@mantine/core";
 import { IconArrowBackUp, IconArrowLeft, IconEraser, IconHistory } from "@tabler/icons-react";
 import { type ReactNode, useMemo, useState } from "react";
-import { eraseDocument, getDocumentAt, listVersions, type Version } from "../api/history";
+import { getDocumentAt, listVersions, type Version } from "../api/history";
 import { useLoaded } from "../api/hooks";
 import type { Document } from "../api/listen";
 import { CodeEditor } from "../components/CodeEditor";
-import { Confirm } from "../components/Confirm";
-import { Empty, Failed, Loading, toast, toastError } from "../components/feedback";
+import { EraseDialog } from "../components/EraseDialog";
+import { Empty, Failed, Loading } from "../components/feedback";
+import { LoadMore, usePages } from "../components/Listing";
 import { RestoreDialog } from "../components/RestoreDialog";
 import { shortTime } from "../model/inputs";
 import { writeJson } from "../model/json";
@@ -25,27 +26,14 @@ type HistoryRoute = Extract<Route, { page: "history" }>;
 
 export function HistoryPage({ route }: { route: HistoryRoute }): ReactNode {
   const { project, database, path, version } = route;
-  const [busy, setBusy] = useState(false);
   const [dialog, setDialog] = useState<"restore" | "erase" | null>(null);
-  const loaded = useLoaded(`history ${project} ${database} ${path.join("/")}`, () =>
-    listVersions(project, database, path, PAGE, null),
+  const loaded = usePages("versions", `${project} ${database} ${path.join("/")}`, (token) =>
+    listVersions(project, database, path, PAGE, token),
   );
   const page = loaded.data;
-  const versions = page?.versions ?? [];
+  const versions = page?.items ?? [];
   const at = versions.findIndex((one) => one.time === version);
   const chosen = versions[at] ?? null;
-
-  async function more(): Promise<void> {
-    if (page === undefined || page.nextPageToken === null) return;
-    setBusy(true);
-    try {
-      const next = await listVersions(project, database, path, PAGE, page.nextPageToken);
-      loaded.setData({ ...next, versions: [...page.versions, ...next.versions] });
-    } catch (error) {
-      toastError("More versions could not be loaded", error);
-    }
-    setBusy(false);
-  }
 
   return (
     <>
@@ -90,13 +78,7 @@ export function HistoryPage({ route }: { route: HistoryRoute }): ReactNode {
                   </li>
                 ))}
               </ol>
-              {page.nextPageToken !== null && (
-                <div className="row" style={{ padding: 14, justifyContent: "center" }}>
-                  <Button variant="default" loading={busy} onClick={more}>
-                    Load more
-                  </Button>
-                </div>
-              )}
+              <LoadMore pages={loaded} />
             </div>
           </section>
           <section className="pane" aria-label="Version">
@@ -127,7 +109,9 @@ export function HistoryPage({ route }: { route: HistoryRoute }): ReactNode {
       )}
       {dialog === "erase" && (
         <EraseDialog
-          route={route}
+          project={project}
+          database={database}
+          path={path}
           onClose={() => setDialog(null)}
           onErased={() => {
             navigate(historyHash(project, database, path));
@@ -268,44 +252,5 @@ function Diff({
         />
       </div>
     </>
-  );
-}
-
-function EraseDialog({
-  route,
-  onClose,
-  onErased,
-}: {
-  route: HistoryRoute;
-  onClose: () => void;
-  onErased: () => void;
-}): ReactNode {
-  const { project, database, path } = route;
-  const [present, setPresent] = useState(false);
-  return (
-    <Confirm
-      title="Erase what this document was?"
-      action="Erase for ever"
-      danger
-      typed={path.at(-1) ?? ""}
-      onClose={onClose}
-      onConfirm={async () => {
-        const images = await eraseDocument(project, database, path, present);
-        toast(images === null ? "Broken off: erase it again" : `${images} versions are erased`);
-        onErased();
-      }}
-    >
-      <p>
-        Every version that history holds of <code className="breaks">{path.join("/")}</code> is
-        removed from the server's files. Nothing brings it back; backups hold what they held. Who
-        erased it and when stays on record.
-      </p>
-      <Checkbox
-        mt={10}
-        label="Delete the document as it is now, too"
-        checked={present}
-        onChange={(event) => setPresent(event.currentTarget.checked)}
-      />
-    </Confirm>
   );
 }

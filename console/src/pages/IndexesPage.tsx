@@ -8,11 +8,8 @@ import {
   IconPinnedOff,
   IconPlus,
   IconTrash,
-  IconX,
 } from "@tabler/icons-react";
-import { type FormEvent, type ReactNode, useEffect, useState } from "react";
-import { messageOf } from "../api/client";
-import { useLoaded } from "../api/hooks";
+import { type ReactNode, useState } from "react";
 import {
   buildIndex,
   dropIndex,
@@ -22,12 +19,15 @@ import {
   pinIndex,
 } from "../api/indexes";
 import { FieldInput } from "../components/ClauseEditor";
+import { ClauseList } from "../components/ClauseList";
 import { Confirm } from "../components/Confirm";
 import { IconAction } from "../components/controls";
 import { DatabaseMenu } from "../components/DatabaseMenu";
-import { Dialog } from "../components/Dialog";
 import { DefinitionText } from "../components/ExplainPanel";
-import { Empty, Failed, Loading, toast, toastError } from "../components/feedback";
+import { FormDialog } from "../components/FormDialog";
+import { Empty, toast, toastError } from "../components/feedback";
+import { Listing, usePages } from "../components/Listing";
+import { type Column, Table } from "../components/Table";
 import { shortTime } from "../model/inputs";
 import { databaseHash, type Route } from "../model/routes";
 
@@ -38,41 +38,19 @@ export function IndexesPage({ route }: { route: Extract<Route, { page: "indexes"
   const { project, database } = route;
   const [dropping, setDropping] = useState<Index | null>(null);
   const [isMaking, setMaking] = useState(false);
-  const [busy, setBusy] = useState(false);
-  const loaded = useLoaded(`indexes ${project} ${database}`, () =>
-    listIndexes(project, database, PAGE, null),
+  const pages = usePages(
+    "indexes",
+    `${project} ${database}`,
+    (token) => listIndexes(project, database, PAGE, token),
+    REFRESH_MS,
   );
-  const { reload, data } = loaded;
-  // What was loaded beyond the first page would be gone.
-  const isFirstPage = data !== undefined && data.indexes.length <= PAGE;
-  useEffect(() => {
-    if (!isFirstPage) return undefined;
-    const timer = setInterval(() => {
-      if (document.visibilityState === "visible") reload();
-    }, REFRESH_MS);
-    return () => clearInterval(timer);
-  }, [isFirstPage, reload]);
-
-  async function more(): Promise<void> {
-    if (data === undefined || data.nextPageToken === null) return;
-    setBusy(true);
-    try {
-      const next = await listIndexes(project, database, PAGE, data.nextPageToken);
-      loaded.setData({ ...next, indexes: [...data.indexes, ...next.indexes] });
-    } catch (error) {
-      toastError("More indexes could not be loaded", error);
-    }
-    setBusy(false);
-  }
 
   async function pin(index: Index): Promise<void> {
     try {
       const changed = await pinIndex(project, database, index.id, !index.pinned);
-      if (data !== undefined)
-        loaded.setData({
-          ...data,
-          indexes: data.indexes.map((one) => (one.id === index.id ? changed : one)),
-        });
+      if (pages.data === undefined) return;
+      const items = pages.data.items.map((one) => (one.id === index.id ? changed : one));
+      pages.setData({ ...pages.data, items });
     } catch (error) {
       toastError(index.pinned ? "Not unpinned" : "Not pinned", error);
     }
@@ -93,26 +71,25 @@ export function IndexesPage({ route }: { route: Extract<Route, { page: "indexes"
         />
       </header>
       <div className="page">
-        {data === undefined && loaded.loading && <Loading label="Loading indexes" />}
-        {data === undefined && !loaded.loading && (
-          <Failed title="Indexes could not be loaded" error={loaded.error} onRetry={reload} />
-        )}
-        {data?.indexes.length === 0 && (
-          <Empty icon={<IconIndentIncrease />} title="No indexes yet">
-            They are made by themselves, for queries that come again on collections that are large
-            enough, and dropped when nobody uses them for a month. No query needs you to make one.
-          </Empty>
-        )}
-        {data !== undefined && data.indexes.length > 0 && (
-          <IndexTable indexes={data.indexes} onPin={pin} onDrop={setDropping} />
-        )}
-        {data !== undefined && data.nextPageToken !== null && (
-          <div className="row" style={{ padding: 14, justifyContent: "center" }}>
-            <Button variant="default" loading={busy} onClick={more}>
-              Load more
-            </Button>
-          </div>
-        )}
+        <Listing
+          pages={pages}
+          empty={
+            <Empty icon={<IconIndentIncrease />} title="No indexes yet">
+              They are made by themselves, for queries that come again on collections that are large
+              enough, and dropped when nobody uses them for a month. No query needs you to make one.
+            </Empty>
+          }
+        >
+          {({ items }) => (
+            <Table
+              label="Indexes"
+              className="roomy-grid"
+              items={items}
+              keyOf={(index) => index.id}
+              columns={columnsOf((index) => void pin(index), setDropping)}
+            />
+          )}
+        </Listing>
       </div>
       {dropping !== null && (
         <Confirm
@@ -123,7 +100,7 @@ export function IndexesPage({ route }: { route: Extract<Route, { page: "indexes"
           onConfirm={async () => {
             await dropIndex(project, database, dropping.id);
             toast("The index is dropped");
-            reload();
+            pages.reload();
           }}
         >
           <p>
@@ -139,81 +116,78 @@ export function IndexesPage({ route }: { route: Extract<Route, { page: "indexes"
         <NewIndex
           project={project}
           database={database}
-          onClose={(made) => {
-            setMaking(false);
-            if (made) reload();
-          }}
+          onDone={pages.reload}
+          onClose={() => setMaking(false)}
         />
       )}
     </>
   );
 }
 
-function IndexTable({
-  indexes,
-  onPin,
-  onDrop,
-}: {
-  indexes: readonly Index[];
-  onPin: (index: Index) => void;
-  onDrop: (index: Index) => void;
-}): ReactNode {
-  return (
-    <table className="grid still indexes-grid">
-      <caption className="sr-only">Indexes</caption>
-      <thead>
-        <tr>
-          {["Collection and fields", "State", "Uses", "Last used", ""].map((name) => (
-            <th key={name} scope="col">
-              <span>{name === "" ? <span className="sr-only">Actions</span> : name}</span>
-            </th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {indexes.map((index) => (
-          <tr key={index.id}>
-            <td>
-              <code className="muted">#{index.id}</code> <DefinitionText definition={index} />
-            </td>
-            <td>
-              <span
-                className="badge"
-                data-tone={index.state === "ready" ? "good" : "warn"}
-                title={`${index.scanned.toLocaleString("en")} documents were looked at to build it`}
-              >
-                {index.state === "ready"
-                  ? "ready"
-                  : `building, ${index.scanned.toLocaleString("en")} documents`}
-              </span>
-              {index.pinned && <span className="badge">pinned</span>}
-            </td>
-            <td data-name="uses" title="Since the server's start">
-              {index.uses.toLocaleString("en")}
-            </td>
-            <td className="muted" data-name="last" title={index.used ?? undefined}>
-              {index.used === null ? "never" : shortTime(index.used)}
-            </td>
-            <td className="acts">
-              <IconAction
-                label={
-                  index.pinned
-                    ? `Unpin index ${index.id}: drop it when idle`
-                    : `Pin index ${index.id}: keep it however idle`
-                }
-                onClick={() => onPin(index)}
-              >
-                {index.pinned ? <IconPinnedOff size={16} /> : <IconPin size={16} />}
-              </IconAction>
-              <IconAction label={`Drop index ${index.id}`} onClick={() => onDrop(index)}>
-                <IconTrash size={16} />
-              </IconAction>
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  );
+function columnsOf(
+  onPin: (index: Index) => void,
+  onDrop: (index: Index) => void,
+): readonly Column<Index>[] {
+  return [
+    {
+      name: "Collection and fields",
+      cell: (index) => (
+        <>
+          <code className="muted">#{index.id}</code> <DefinitionText definition={index} />
+        </>
+      ),
+    },
+    {
+      name: "State",
+      cell: ({ state, scanned, pinned }) => (
+        <>
+          <span
+            className="badge"
+            data-tone={state === "ready" ? "good" : "warn"}
+            title={`${scanned.toLocaleString("en")} documents were looked at to build it`}
+          >
+            {state === "ready" ? "ready" : `building, ${scanned.toLocaleString("en")} documents`}
+          </span>
+          {pinned && <span className="badge">pinned</span>}
+        </>
+      ),
+    },
+    {
+      name: "Uses",
+      isNamed: true,
+      cell: ({ uses }) => uses.toLocaleString("en"),
+      title: () => "Since the server's start",
+    },
+    {
+      name: "Last used",
+      isNamed: true,
+      className: "muted",
+      cell: ({ used }) => (used === null ? "never" : shortTime(used)),
+      title: ({ used }) => used ?? undefined,
+    },
+    {
+      name: "Actions",
+      isBare: true,
+      className: "acts",
+      cell: (index) => (
+        <>
+          <IconAction
+            label={
+              index.pinned
+                ? `Unpin index ${index.id}: drop it when idle`
+                : `Pin index ${index.id}: keep it however idle`
+            }
+            onClick={() => onPin(index)}
+          >
+            {index.pinned ? <IconPinnedOff size={16} /> : <IconPin size={16} />}
+          </IconAction>
+          <IconAction label={`Drop index ${index.id}`} onClick={() => onDrop(index)}>
+            <IconTrash size={16} />
+          </IconAction>
+        </>
+      ),
+    },
+  ];
 }
 
 const NEW_FIELD: IndexField = { field: "", direction: "asc", array: false };
@@ -221,73 +195,67 @@ const NEW_FIELD: IndexField = { field: "", direction: "asc", array: false };
 function NewIndex({
   project,
   database,
+  onDone,
   onClose,
 }: {
   project: string;
   database: string;
-  onClose: (made: boolean) => void;
+  onDone: () => void;
+  onClose: () => void;
 }): ReactNode {
   const [collection, setCollection] = useState("");
   const [scope, setScope] = useState("collection");
   const [fields, setFields] = useState<readonly IndexField[]>([NEW_FIELD]);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
-  const set = (at: number, field: IndexField) =>
-    setFields(fields.map((old, index) => (index === at ? field : old)));
-
-  async function submit(event: FormEvent): Promise<void> {
-    event.preventDefault();
-    setBusy(true);
-    setError(null);
-    try {
-      const named = fields.map((one) => ({ ...one, field: one.field.trim() }));
-      await buildIndex(project, database, { collection: collection.trim(), scope, fields: named });
-      toast("The index is being built");
-      onClose(true);
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
-  }
-
   return (
-    <Dialog onClose={() => onClose(false)} title="Build an index, and keep it" size="md">
-      <form className="stack" onSubmit={submit}>
-        <TextInput
-          label="Collection id"
-          placeholder="cities"
-          value={collection}
-          onChange={(event) => setCollection(event.currentTarget.value)}
-          spellCheck={false}
-          data-autofocus
-        />
-        <NativeSelect
-          label="Serves"
-          value={scope}
-          onChange={(event) => setScope(event.currentTarget.value)}
-          data={[
-            { value: "collection", label: "each collection of this id" },
-            { value: "group", label: "collection groups: all of them together" },
-            { value: "below", label: "groups below one document" },
-          ]}
-        />
-        <p className="muted small">
-          Fields held equal come first, then the order of the query. The name comes last by itself.
-        </p>
-        {fields.map((field, at) => (
-          <fieldset className="clause row" key={at} aria-label={`Field ${at + 1}`}>
+    <FormDialog
+      title="Build an index, and keep it"
+      action="Build index"
+      disabled={collection.trim() === "" || fields.some((one) => one.field.trim() === "")}
+      onClose={onClose}
+      onSubmit={async () => {
+        const named = fields.map((one) => ({ ...one, field: one.field.trim() }));
+        const wanted = { collection: collection.trim(), scope, fields: named };
+        await buildIndex(project, database, wanted);
+        toast("The index is being built");
+        onDone();
+      }}
+    >
+      <TextInput
+        label="Collection id"
+        placeholder="cities"
+        value={collection}
+        onChange={(event) => setCollection(event.currentTarget.value)}
+        spellCheck={false}
+        data-autofocus
+      />
+      <NativeSelect
+        label="Serves"
+        value={scope}
+        onChange={(event) => setScope(event.currentTarget.value)}
+        data={[
+          { value: "collection", label: "each collection of this id" },
+          { value: "group", label: "collection groups: all of them together" },
+          { value: "below", label: "groups below one document" },
+        ]}
+      />
+      <p className="muted small">
+        Fields held equal come first, then the order of the query. The name comes last by itself.
+      </p>
+      <ClauseList name="field" items={fields} made={NEW_FIELD} least={1} onChange={setFields}>
+        {(field, set) => (
+          <>
             <FieldInput
               label="Field"
               value={field.field}
               names={[]}
-              onChange={(name) => set(at, { ...field, field: name })}
+              onChange={(name) => set({ ...field, field: name })}
             />
             <NativeSelect
               aria-label="Kind"
               value={field.array ? "array" : field.direction}
               onChange={(event) => {
                 const kind = event.currentTarget.value;
-                set(at, {
+                set({
                   ...field,
                   array: kind === "array",
                   direction: kind === "desc" ? "desc" : "asc",
@@ -299,45 +267,9 @@ function NewIndex({
                 { value: "array", label: "elements of an array" },
               ]}
             />
-            {fields.length > 1 && (
-              <IconAction
-                label={`Remove field ${at + 1}`}
-                onClick={() => setFields(fields.filter((_, index) => index !== at))}
-              >
-                <IconX size={15} />
-              </IconAction>
-            )}
-          </fieldset>
-        ))}
-        <div>
-          <Button
-            variant="subtle"
-            color="gray"
-            size="compact-xs"
-            leftSection={<IconPlus size={14} />}
-            onClick={() => setFields([...fields, NEW_FIELD])}
-          >
-            Field
-          </Button>
-        </div>
-        {error !== null && (
-          <p className="error-text" role="alert">
-            {messageOf(error)}
-          </p>
+          </>
         )}
-        <div className="form-actions">
-          <Button variant="default" onClick={() => onClose(false)}>
-            Cancel
-          </Button>
-          <Button
-            type="submit"
-            loading={busy}
-            disabled={collection.trim() === "" || fields.some((one) => one.field.trim() === "")}
-          >
-            Build index
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+      </ClauseList>
+    </FormDialog>
   );
 }

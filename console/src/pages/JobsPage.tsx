@@ -3,11 +3,11 @@
 import "../data.css";
 import { Button, Progress } from "@mantine/core";
 import { IconProgressCheck } from "@tabler/icons-react";
-import { type ReactNode, useEffect, useState } from "react";
-import { useLoaded } from "../api/hooks";
+import { type ReactNode, useState } from "react";
+import { useLoaded, useRefresh } from "../api/hooks";
 import { cancelJob, type Job, listJobs } from "../api/jobs";
 import { Confirm } from "../components/Confirm";
-import { Empty, Failed, Loading } from "../components/feedback";
+import { Empty, Loadable } from "../components/feedback";
 import { shortTime } from "../model/inputs";
 import { writeJson } from "../model/json";
 import { splitPath } from "../model/paths";
@@ -21,15 +21,7 @@ export function JobsPage({ project }: { project: string }): ReactNode {
   const loaded = useLoaded(`jobs ${project}`, () => listJobs(project));
   const { reload, data } = loaded;
   const isRunning = data?.some((job) => job.state === "running") ?? false;
-  useEffect(() => {
-    const timer = setInterval(
-      () => {
-        if (document.visibilityState === "visible") reload();
-      },
-      isRunning ? RUNNING_MS : IDLE_MS,
-    );
-    return () => clearInterval(timer);
-  }, [isRunning, reload]);
+  useRefresh(reload, isRunning ? RUNNING_MS : IDLE_MS);
   return (
     <>
       <header className="bar">
@@ -37,25 +29,24 @@ export function JobsPage({ project }: { project: string }): ReactNode {
         <span className="muted small truncate">Work that goes on in the server</span>
       </header>
       <div className="page">
-        {data === undefined && loaded.loading && <Loading label="Loading jobs" />}
-        {data === undefined && !loaded.loading && (
-          <Failed title="Jobs could not be loaded" error={loaded.error} onRetry={reload} />
-        )}
-        {data?.length === 0 && (
-          <Empty icon={<IconProgressCheck />} title="No jobs">
-            Deleting a collection with everything below, or updating every document of a query,
-            appears here with its progress.
-          </Empty>
-        )}
-        {data !== undefined && data.length > 0 && (
-          <ol className="jobs" aria-label="Jobs">
-            {data.map((job) => (
-              <li key={job.id}>
-                <JobCard project={project} job={job} onCancel={() => setEnding(job)} />
-              </li>
-            ))}
-          </ol>
-        )}
+        <Loadable loaded={loaded} what="jobs">
+          {(jobs) =>
+            jobs.length === 0 ? (
+              <Empty icon={<IconProgressCheck />} title="No jobs">
+                Deleting a collection with everything below, updating every document of a query, or
+                restoring an earlier time appears here with its progress.
+              </Empty>
+            ) : (
+              <ol className="jobs" aria-label="Jobs">
+                {jobs.map((job) => (
+                  <li key={job.id}>
+                    <JobCard project={project} job={job} onCancel={() => setEnding(job)} />
+                  </li>
+                ))}
+              </ol>
+            )
+          }
+        </Loadable>
       </div>
       {ending !== null && (
         <Confirm

@@ -4,10 +4,11 @@ import { Button, NativeSelect, Switch, TextInput } from "@mantine/core";
 import { IconShieldOff } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { type Denial, type DenialPage, listDenials } from "../api/denials";
-import { useLoaded } from "../api/hooks";
 import type { Rules } from "../api/rules";
 import { DenialPane } from "../components/DenialPane";
-import { Empty, Failed, Loading, toastError } from "../components/feedback";
+import { Empty } from "../components/feedback";
+import { Listing, usePages } from "../components/Listing";
+import { type Column, Table } from "../components/Table";
 import { shortTime } from "../model/inputs";
 import { ANY_DENIAL, type DenialFilter, type RulesRoute, rulesHash } from "../model/routes";
 import { METHODS, type TrialForm } from "../model/trials";
@@ -33,34 +34,13 @@ export function RulesDenials({
   const { project, denials: wanted } = route;
   const [isLive, setLive] = useState(true);
   const [chosen, setChosen] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
-  const loaded = useLoaded(`denials ${project} ${JSON.stringify(wanted)}`, () =>
-    listDenials(project, wanted, PAGE, null),
+  const pages = usePages(
+    "denials",
+    `${project} ${JSON.stringify(wanted)}`,
+    (token) => listDenials(project, wanted, PAGE, token),
+    isLive ? REFRESH_MS : null,
   );
-  const { reload } = loaded;
-  const page = loaded.data;
-  const hasMore = page !== undefined && page.denials.length > PAGE;
-  useEffect(() => {
-    // What was loaded beyond the first page would be gone.
-    if (!isLive || hasMore) return undefined;
-    const timer = setInterval(() => {
-      if (document.visibilityState === "visible") reload();
-    }, REFRESH_MS);
-    return () => clearInterval(timer);
-  }, [isLive, hasMore, reload]);
-  const denial = page?.denials.find((one) => keyOf(one) === chosen) ?? null;
-
-  async function more(): Promise<void> {
-    if (page === undefined || page.nextPageToken === null) return;
-    setBusy(true);
-    try {
-      const next = await listDenials(project, wanted, PAGE, page.nextPageToken);
-      loaded.setData({ ...next, denials: [...page.denials, ...next.denials] });
-    } catch (error) {
-      toastError("More denials could not be loaded", error);
-    }
-    setBusy(false);
-  }
+  const denial = pages.data?.items.find((one) => keyOf(one) === chosen) ?? null;
 
   return (
     <>
@@ -73,23 +53,21 @@ export function RulesDenials({
       <div className="split wide-list" data-open={denial !== null || undefined}>
         <section className="pane" aria-label="Denials">
           <div className="pane-body">
-            {page === undefined && loaded.loading && <Loading label="Loading denials" />}
-            {page === undefined && !loaded.loading && (
-              <Failed title="Denials could not be loaded" error={loaded.error} onRetry={reload} />
-            )}
-            {page !== undefined && page.denials.length === 0 && <None wanted={wanted} />}
-            {page !== undefined && page.denials.length > 0 && (
-              <DenialTable denials={page.denials} chosen={chosen} onChoose={setChosen} />
-            )}
-            {page !== undefined && page.nextPageToken !== null && (
-              <div className="row" style={{ padding: 14, justifyContent: "center" }}>
-                <Button variant="default" loading={busy} onClick={more}>
-                  Load more
-                </Button>
-              </div>
-            )}
+            <Listing pages={pages} empty={<None wanted={wanted} />}>
+              {({ items }) => (
+                <Table
+                  label="Denials"
+                  className="denials-grid"
+                  items={items}
+                  keyOf={keyOf}
+                  columns={COLUMNS}
+                  isSelected={(one) => keyOf(one) === chosen}
+                  onChoose={(one) => setChosen(keyOf(one))}
+                />
+              )}
+            </Listing>
           </div>
-          {page !== undefined && <Counts counts={page.counts} error={loaded.error} />}
+          {pages.data !== undefined && <Counts counts={pages.data.counts} error={pages.error} />}
         </section>
         {denial !== null && (
           <DenialPane
@@ -221,58 +199,17 @@ function reasonOf(denial: Denial): string {
   return denial.explained.reasons[0]?.message ?? denial.text.split("\n", 1)[0] ?? "";
 }
 
-function DenialTable({
-  denials,
-  chosen,
-  onChoose,
-}: {
-  denials: readonly Denial[];
-  chosen: string | null;
-  onChoose: (key: string) => void;
-}): ReactNode {
-  return (
-    <table className="grid denials-grid">
-      <thead>
-        <tr>
-          <th scope="col">
-            <span>Path</span>
-          </th>
-          <th scope="col">
-            <span>Method</span>
-          </th>
-          <th scope="col">
-            <span>Caller</span>
-          </th>
-          <th scope="col" className="wide-only">
-            <span>Reason</span>
-          </th>
-          <th scope="col" className="wide-only">
-            <span>Time</span>
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {denials.map((denial) => {
-          const key = keyOf(denial);
-          return (
-            <tr key={key} data-selected={key === chosen || undefined} onClick={() => onChoose(key)}>
-              <td>
-                <button type="button" className="bare truncate" title={denial.path}>
-                  <code>{denial.path === "" ? "/" : denial.path}</code>
-                </button>
-              </td>
-              <td>{denial.method}</td>
-              <td className="mono" title={callerOf(denial)}>
-                {callerOf(denial)}
-              </td>
-              <td className="muted wide-only" title={reasonOf(denial)}>
-                {reasonOf(denial)}
-              </td>
-              <td className="muted wide-only">{shortTime(denial.time)}</td>
-            </tr>
-          );
-        })}
-      </tbody>
-    </table>
-  );
-}
+const COLUMNS: readonly Column<Denial>[] = [
+  {
+    name: "Path",
+    cell: ({ path }) => (
+      <button type="button" className="bare truncate" title={path}>
+        <code>{path === "" ? "/" : path}</code>
+      </button>
+    ),
+  },
+  { name: "Method", cell: ({ method }) => method },
+  { name: "Caller", className: "mono", cell: callerOf, title: callerOf },
+  { name: "Reason", isWide: true, className: "muted", cell: reasonOf, title: reasonOf },
+  { name: "Time", isWide: true, className: "muted", cell: ({ time }) => shortTime(time) },
+];

@@ -15,7 +15,8 @@ import {
 import { CodeEditor } from "../components/CodeEditor";
 import { Copy } from "../components/controls";
 import { DeployDialog, diffLanguage } from "../components/DeployDialog";
-import { Empty, Failed, Loading, toast, toastError } from "../components/feedback";
+import { Empty, Failed, Loading, toast } from "../components/feedback";
+import { LoadMore, usePages } from "../components/Listing";
 import { shortTime } from "../model/inputs";
 import { type RulesRoute, rulesHash } from "../model/routes";
 import { navigate } from "../navigation";
@@ -49,10 +50,9 @@ export function RulesHistory({
   onDeployed,
 }: HistoryProps): ReactNode {
   const { project } = route;
-  const loaded = useLoaded(`releases ${project} ${deployed.id}`, () =>
-    listReleases(project, PAGE, null),
+  const loaded = usePages("releases", `${project} ${deployed.id}`, (token) =>
+    listReleases(project, PAGE, token),
   );
-  const [busy, setBusy] = useState(false);
   const page = loaded.data;
   if (page === undefined)
     return loaded.loading ? (
@@ -64,29 +64,17 @@ export function RulesHistory({
         onRetry={loaded.reload}
       />
     );
-  if (page.releases.length === 0)
+  if (page.items.length === 0)
     return (
       <Empty icon={<IconHistory />} title="Nothing was deployed yet">
         Each deployment appears here, with its author, its message and what it changed.
       </Empty>
     );
   const isWhole = page.nextPageToken === null;
-  const releases = isWhole ? [...page.releases, FIRST] : page.releases;
+  const releases = isWhole ? [...page.items, FIRST] : page.items;
   const chosen = releases.findIndex((one) => one.id === route.release);
   const before = releases[chosen + 1]?.id ?? null;
-  const isUnknown = before === FIRST.id && page.releases.length >= KEPT;
-
-  async function more(): Promise<void> {
-    if (page === undefined || page.nextPageToken === null) return;
-    setBusy(true);
-    try {
-      const next = await listReleases(project, PAGE, page.nextPageToken);
-      loaded.setData({ ...next, releases: [...page.releases, ...next.releases] });
-    } catch (error) {
-      toastError("More releases could not be loaded", error);
-    }
-    setBusy(false);
-  }
+  const isUnknown = before === FIRST.id && page.items.length >= KEPT;
 
   return (
     <div className="split" data-open={route.release !== null || undefined}>
@@ -103,13 +91,7 @@ export function RulesHistory({
               </li>
             ))}
           </ol>
-          {!isWhole && (
-            <div className="row" style={{ padding: 14, justifyContent: "center" }}>
-              <Button variant="default" loading={busy} onClick={more}>
-                Load more
-              </Button>
-            </div>
-          )}
+          <LoadMore pages={loaded} />
         </div>
       </section>
       <section className="pane" aria-label="Release">

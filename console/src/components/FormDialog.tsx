@@ -1,0 +1,100 @@
+/** A dialog with one form: it says that work is going on, and why it did not come to an end. */
+
+import { Button, type ModalProps, TextInput } from "@mantine/core";
+import { type FormEvent, type ReactNode, useState } from "react";
+import { messageOf } from "../api/client";
+import { Dialog } from "./Dialog";
+
+export interface FormDialogProps {
+  title: string;
+  /** What the button that submits says. */
+  action: string;
+  children: ReactNode;
+  /** The dialog closes when this is done; what it throws is shown. `false`: it stays open. */
+  onSubmit: () => Promise<boolean | void> | boolean | void;
+  onClose: () => void;
+  size?: ModalProps["size"];
+  disabled?: boolean;
+  danger?: boolean;
+  /** A text that must be typed first, for what is done to many or cannot be undone. */
+  typed?: string | undefined;
+  /** Where the focus begins: at the action's own inputs, else at Cancel. */
+  hasInputs?: boolean;
+}
+
+export function FormDialog({
+  title,
+  action,
+  children,
+  onSubmit,
+  onClose,
+  size = "md",
+  disabled = false,
+  danger = false,
+  typed,
+  hasInputs = true,
+}: FormDialogProps): ReactNode {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  const [text, setText] = useState("");
+
+  async function submit(event: FormEvent): Promise<void> {
+    event.preventDefault();
+    setBusy(true);
+    setError(null);
+    try {
+      if ((await onSubmit()) !== false) return onClose();
+    } catch (failure) {
+      setError(failure);
+    }
+    setBusy(false);
+  }
+
+  return (
+    <Dialog onClose={onClose} title={title} size={size}>
+      <form className="stack" onSubmit={submit} noValidate>
+        {children}
+        {typed !== undefined && (
+          <TextInput
+            label={
+              <>
+                Type <code className="breaks">{typed}</code> to confirm
+              </>
+            }
+            value={text}
+            onChange={(event) => setText(event.currentTarget.value)}
+            autoComplete="off"
+            spellCheck={false}
+            data-autofocus={!hasInputs || undefined}
+          />
+        )}
+        {error !== null && <FormFailure error={error} />}
+        <div className="form-actions">
+          <Button
+            variant="default"
+            onClick={onClose}
+            data-autofocus={(!hasInputs && typed === undefined) || undefined}
+          >
+            Cancel
+          </Button>
+          <Button
+            type="submit"
+            color={danger ? "red.8" : "petrol"}
+            loading={busy}
+            disabled={disabled || (typed !== undefined && text !== typed)}
+          >
+            {action}
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+export function FormFailure({ error }: { error: unknown }): ReactNode {
+  return (
+    <p className="error-text breaks" role="alert">
+      {messageOf(error)}
+    </p>
+  );
+}

@@ -1,0 +1,374 @@
+/** What goes by itself and what was made to go: policies of expiry, and erasures on record. */
+
+import "../data.css";
+import { Autocomplete, Button, TextInput } from "@mantine/core";
+import { IconEraser, IconHourglass, IconPlus, IconTrash } from "@tabler/icons-react";
+import { type ReactNode, useState } from "react";
+import { listCollections } from "../api/admin";
+import { messageOf } from "../api/client";
+import { type Erasure, listErasures } from "../api/history";
+import { useLoaded, useRefresh } from "../api/hooks";
+import {
+  countReach,
+  deletePolicy,
+  listPolicies,
+  type Policy,
+  type Reach,
+  setPolicy,
+} from "../api/ttl";
+import { Confirm } from "../components/Confirm";
+import { IconAction } from "../components/controls";
+import { DatabaseMenu } from "../components/DatabaseMenu";
+import { FormDialog } from "../components/FormDialog";
+import { Empty, Loadable, toast } from "../components/feedback";
+import { type Column, Table } from "../components/Table";
+import { shortTime } from "../model/inputs";
+import { splitPath } from "../model/paths";
+import { databaseHash, historyHash, queryHash, type Route } from "../model/routes";
+
+const REFRESH_MS = 5_000;
+
+export function ExpiryPage({ route }: { route: Extract<Route, { page: "expiry" }> }): ReactNode {
+  const { project, database } = route;
+  const [isMaking, setMaking] = useState(false);
+  const [removing, setRemoving] = useState<Policy | null>(null);
+  const policies = useLoaded(`policies ${project} ${database}`, () =>
+    listPolicies(project, database),
+  );
+  const erasures = useLoaded(`erasures ${project} ${database}`, () =>
+    listErasures(project, database),
+  );
+  useRefresh(policies.reload, REFRESH_MS);
+  return (
+    <>
+      <header className="bar">
+        <h1>Expiry</h1>
+        <span className="grow" />
+        <Button leftSection={<IconPlus size={15} />} onClick={() => setMaking(true)} data-key="n">
+          New policy
+        </Button>
+        <DatabaseMenu
+          project={project}
+          database={database}
+          hashOf={(id) => databaseHash(project, "expiry", id)}
+        />
+      </header>
+      <div className="page">
+        <div className="sheet wide-sheet">
+          <section className="section" aria-labelledby="policies">
+            <header>
+              <div className="grow">
+                <h2 id="policies">Policies</h2>
+                <p>
+                  Documents of a collection group are deleted once the time in a field has passed,
+                  usually within a minute. Those without a timestamp there stay.
+                </p>
+              </div>
+            </header>
+            <div className="card">
+              <Loadable loaded={policies} what="policies">
+                {(items) =>
+                  items.length === 0 ? (
+                    <Empty icon={<IconHourglass />} title="Nothing expires">
+                      A policy names a collection, such as sessions, and the field that says until
+                      when its documents are wanted, such as expires.
+                    </Empty>
+                  ) : (
+                    <div className="scroll">
+                      <Table
+                        label="Policies"
+                        className="roomy-grid"
+                        items={items}
+                        keyOf={(one) => one.collection}
+                        columns={policyColumns(project, database, setRemoving)}
+                      />
+                    </div>
+                  )
+                }
+              </Loadable>
+            </div>
+          </section>
+          <section className="section" aria-labelledby="erasures">
+            <header>
+              <div className="grow">
+                <h2 id="erasures">Erasures</h2>
+                <p>
+                  What was removed from history for good: from a document's menu, or by{" "}
+                  <code>baas document erase</code>.
+                </p>
+              </div>
+            </header>
+            <div className="card">
+              <Loadable loaded={erasures} what="erasures">
+                {(items) =>
+                  items.length === 0 ? (
+                    <Empty icon={<IconEraser />} title="Nothing was erased">
+                      Deleted documents stay in history for as long as the server keeps it. Erase
+                      one where not even that may be.
+                    </Empty>
+                  ) : (
+                    <div className="scroll">
+                      <Table
+                        label="Erasures"
+                        className="roomy-grid"
+                        items={items}
+                        keyOf={(one) => one.id}
+                        columns={erasureColumns(project, database)}
+                      />
+                    </div>
+                  )
+                }
+              </Loadable>
+            </div>
+          </section>
+        </div>
+      </div>
+      {isMaking && (
+        <NewPolicy
+          project={project}
+          database={database}
+          onDone={policies.reload}
+          onClose={() => setMaking(false)}
+        />
+      )}
+      {removing !== null && (
+        <Confirm
+          title="Remove this policy?"
+          action="Remove policy"
+          danger
+          onClose={() => setRemoving(null)}
+          onConfirm={async () => {
+            await deletePolicy(project, database, removing.collection);
+            toast(`Documents of ${removing.collection} expire no more`);
+            policies.reload();
+          }}
+        >
+          <p>
+            Documents of <code className="breaks">{removing.collection}</code> stay, whatever{" "}
+            <code className="breaks">{removing.field}</code> says. What has expired is gone, and can
+            be restored for as long as history is kept.
+          </p>
+        </Confirm>
+      )}
+    </>
+  );
+}
+
+function policyColumns(
+  project: string,
+  database: string,
+  onRemove: (policy: Policy) => void,
+): readonly Column<Policy>[] {
+  return [
+    {
+      name: "Collection and field",
+      cell: ({ collection, field }) => (
+        <span className="definition">
+          <a
+            className="link"
+            href={queryHash(project, database, {
+              query: { collection, group: true, order_by: [{ field, direction: "asc" }] },
+              aggregates: [],
+            })}
+            title="What expires next"
+          >
+            <code>{collection}</code>
+          </a>
+          <code>{field}</code>
+        </span>
+      ),
+    },
+    {
+      name: "State",
+      cell: ({ error }) =>
+        error === null ? (
+          <span className="badge" data-tone="good">
+            active
+          </span>
+        ) : (
+          <>
+            <span className="badge" data-tone="danger">
+              failing
+            </span>
+            <p className="error-text breaks">{messageOf(new Error(error))}; it is tried again</p>
+          </>
+        ),
+    },
+    { name: "Deleted", isNamed: true, cell: ({ deleted }) => deleted.toLocaleString("en") },
+    {
+      name: "Last",
+      isNamed: true,
+      className: "muted",
+      cell: ({ lastDeletion }) => (lastDeletion === null ? "never" : shortTime(lastDeletion)),
+      title: ({ lastDeletion }) => lastDeletion ?? undefined,
+    },
+    {
+      name: "Since",
+      isNamed: true,
+      className: "muted",
+      cell: ({ created }) => shortTime(created),
+      title: ({ created }) => created,
+    },
+    {
+      name: "Actions",
+      isBare: true,
+      className: "acts",
+      cell: (policy) => (
+        <IconAction
+          label={`Remove the policy of ${policy.collection}`}
+          onClick={() => onRemove(policy)}
+        >
+          <IconTrash size={16} />
+        </IconAction>
+      ),
+    },
+  ];
+}
+
+function erasureColumns(project: string, database: string): readonly Column<Erasure>[] {
+  return [
+    {
+      name: "Document",
+      cell: ({ path }) => (
+        <a className="link" href={historyHash(project, database, splitPath(path))}>
+          <code className="breaks">{path}</code>
+        </a>
+      ),
+    },
+    {
+      name: "Outcome",
+      cell: ({ images, present }) =>
+        images === null ? (
+          <span className="badge" data-tone="danger">
+            broke off: erase it again
+          </span>
+        ) : (
+          `${images.toLocaleString("en")} ${images === 1 ? "version" : "versions"}${present ? " and the document" : ""}`
+        ),
+    },
+    {
+      name: "When",
+      isNamed: true,
+      className: "muted",
+      cell: ({ time }) => shortTime(time),
+      title: ({ time }) => time,
+    },
+    {
+      name: "By",
+      isNamed: true,
+      className: "muted",
+      cell: ({ author }) => author ?? "a command line",
+    },
+  ];
+}
+
+/** Tells what would go before the policy is set: a mistaken field may take a whole collection. */
+function NewPolicy({
+  project,
+  database,
+  onDone,
+  onClose,
+}: {
+  project: string;
+  database: string;
+  onDone: () => void;
+  onClose: () => void;
+}): ReactNode {
+  const [collection, setCollection] = useState("");
+  const [field, setField] = useState("");
+  const [reach, setReach] = useState<Reach | { fault: unknown } | null>(null);
+  const collections = useLoaded(`collections ${project} ${database}`, () =>
+    listCollections(project, database, null),
+  );
+  const named = { collection: collection.trim(), field: field.trim() };
+  const mustType = reach !== null && ("fault" in reach || reach.expired > 0);
+
+  async function submit(): Promise<boolean> {
+    if (reach === null) {
+      const now = new Date().toISOString();
+      const found = countReach(project, database, named.collection, named.field, now);
+      setReach(await found.catch((fault: unknown) => ({ fault })));
+      return false;
+    }
+    await setPolicy(project, database, named.collection, named.field);
+    toast(`Documents of ${named.collection} expire at the time in ${named.field}`);
+    onDone();
+    return true;
+  }
+
+  return (
+    <FormDialog
+      title="Let documents expire"
+      action={reach === null ? "Show what would expire" : "Set the policy"}
+      danger={mustType}
+      disabled={named.collection === "" || named.field === ""}
+      typed={mustType ? named.collection : undefined}
+      onSubmit={submit}
+      onClose={onClose}
+    >
+      <Autocomplete
+        label="Collection id"
+        description="Every collection with this id, at any depth."
+        placeholder="sessions"
+        data={collections.data ?? []}
+        limit={8}
+        value={collection}
+        onChange={(value) => {
+          setCollection(value);
+          setReach(null);
+        }}
+        comboboxProps={{ withinPortal: false }}
+        spellCheck={false}
+        data-autofocus
+      />
+      <TextInput
+        label="Field with the time"
+        description="A timestamp. Documents where it is missing or something else never expire."
+        placeholder="expires"
+        value={field}
+        onChange={(event) => {
+          setField(event.currentTarget.value);
+          setReach(null);
+        }}
+        spellCheck={false}
+        autoComplete="off"
+      />
+      {reach !== null && <ReachText reach={reach} />}
+    </FormDialog>
+  );
+}
+
+function ReachText({ reach }: { reach: Reach | { fault: unknown } }): ReactNode {
+  if ("fault" in reach)
+    return (
+      <p className="error-text breaks" role="alert">
+        What would expire cannot be counted: {messageOf(reach.fault)}. The policy can be set all the
+        same.
+      </p>
+    );
+  const { dated, expired } = reach;
+  const many = (count: number) => count.toLocaleString("en");
+  return (
+    <div role="status" className="stack">
+      {dated === 0 ? (
+        <p>
+          No document holds a timestamp in this field yet. Look at its spelling if there should be
+          some.
+        </p>
+      ) : (
+        <p>
+          {dated === 1 ? "One document holds" : `${many(dated)} documents hold`} a timestamp in this
+          field.
+        </p>
+      )}
+      {expired > 0 && (
+        <p className="error-text">
+          {expired === 1
+            ? "One of them has expired and goes"
+            : `${many(expired)} of them have expired and go`}{" "}
+          within minutes. History keeps them for a while.
+        </p>
+      )}
+    </div>
+  );
+}
