@@ -11,7 +11,7 @@ import {
   writeAsked,
 } from "./builder";
 import { fieldNames } from "./paths";
-import { encodeQuery } from "./queries";
+import { cutValues, encodeQuery } from "./queries";
 import { curlOf, pythonOf } from "./querycode";
 import { parseHash, queryHash } from "./routes";
 import { decodeFields } from "./values";
@@ -155,19 +155,17 @@ describe("a query as code", () => {
   });
 });
 
-test("a window begins behind a document, in the whole order of its query", () => {
+test("a cut is at a document, in the whole order of its query", () => {
   const where = [
     { field: "z", op: ">" as const, value: { kind: "integer" as const, value: 1n } },
     { field: "a.`b c`", op: "!=" as const, value: { kind: "null" as const } },
   ];
   const orderBy = [{ field: "n", direction: "desc" as const }];
   const fields = decodeFields({ n: 5, z: 2, a: { "b c": { $double: 3 } } });
-  const query = encodeQuery("c", { where, orderBy, group: false }, 2, { path: "c/d", fields });
+  const view = { where, orderBy, group: false };
+  const query = encodeQuery("c", view, 2, true);
   expect(query.order_by).toEqual(
     ["n", "a.`b c`", "z", "__name__"].map((field) => ({ field, direction: "desc" })),
   );
-  expect(query.start).toEqual({
-    values: [5, { $double: 3 }, 2, { $ref: "c/d" }],
-    before: false,
-  });
+  expect(cutValues(view, { path: "c/d", fields })).toEqual([5, { $double: 3 }, 2, { $ref: "c/d" }]);
 });

@@ -37,18 +37,17 @@ export interface View {
 }
 
 export const EMPTY_VIEW: View = { where: [], orderBy: [], group: false };
-export const PAGE = 50;
 
 export function takesList(op: Operator): boolean {
   return op === "in" || op === "not-in" || op === "array-contains-any";
 }
 
-/** With `after`, the answer begins behind that document, as it was then. */
+/** With `isFull` the order is spelled out with all that the server adds, as cursors need it. */
 export function encodeQuery(
   collection: string,
   view: View,
   limit: number | null,
-  after: { path: string; fields: Fields } | null = null,
+  isFull = false,
 ): JsonObject {
   const query: JsonObject = { collection };
   if (view.group) query.group = true;
@@ -59,22 +58,23 @@ export function encodeQuery(
   }));
   if (filters.length === 1) query.where = filters[0] as Json;
   if (filters.length > 1) query.where = { and: filters };
-  if (view.orderBy.length > 0)
-    query.order_by = view.orderBy.map(({ field, direction }) => ({ field, direction }));
-  if (after !== null) {
-    const orders = fullOrder(view);
+  const orders = isFull ? fullOrder(view) : view.orderBy;
+  if (orders.length > 0)
     query.order_by = orders.map(({ field, direction }) => ({ field, direction }));
-    query.start = { values: orders.map(({ field }) => cursorValue(field, after)), before: false };
-  }
   if (limit !== null) query.limit = limit;
   return query;
+}
+
+/** The values by which a cursor names the place of a document in the view's full order. */
+export function cutValues(view: View, document: { path: string; fields: Fields }): Json[] {
+  return fullOrder(view).map(({ field }) => cursorValue(field, document));
 }
 
 const NAME = "__name__";
 const INEQUALITIES: readonly Operator[] = ["<", "<=", ">", ">=", "!=", "not-in"];
 
 /** The order with all that the server adds: fields of inequalities by name, then the name. */
-function fullOrder({ where, orderBy }: View): Order[] {
+export function fullOrder({ where, orderBy }: Pick<View, "where" | "orderBy">): Order[] {
   const orders = [...orderBy];
   const direction = orders.at(-1)?.direction ?? "asc";
   const unequal = where.filter(({ op }) => INEQUALITIES.includes(op)).map(({ field }) => field);
@@ -83,7 +83,10 @@ function fullOrder({ where, orderBy }: View): Order[] {
   return orders;
 }
 
-function cursorValue(field: string, { path, fields }: { path: string; fields: Fields }): Json {
+export function cursorValue(
+  field: string,
+  { path, fields }: { path: string; fields: Fields },
+): Json {
   if (field === NAME) return { $ref: path };
   const [first, ...rest] = fieldNames(field);
   let value = fields.get(first ?? "");

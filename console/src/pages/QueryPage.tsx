@@ -17,7 +17,6 @@ import { type Answer, aggregate, runQuery } from "../api/queries";
 import { BulkUpdate } from "../components/BulkUpdate";
 import { IconAction } from "../components/controls";
 import { DatabaseMenu } from "../components/DatabaseMenu";
-import { columnsOf } from "../components/DocumentsPane";
 import { Empty, Failed, Loading, toast, toastError } from "../components/feedback";
 import { QueryForm } from "../components/QueryForm";
 import { DocumentResults, NumberResults, type Shown } from "../components/QueryResults";
@@ -30,6 +29,7 @@ import {
   type QueryDraft,
   writeAsked,
 } from "../model/builder";
+import { columnsOf } from "../model/columns";
 import type { JsonObject } from "../model/json";
 import { fieldSegment } from "../model/paths";
 import { curlOf, pythonOf } from "../model/querycode";
