@@ -37,7 +37,6 @@ from baas.database.optimistic import OpenSnapshot, ReadSnapshot
 from baas.database.requests import RequestKey, replay
 from baas.database.transaction import (
     CommitResult,
-    StagedChange,
     Transaction,
 )
 from baas.database.turns import CommitClock, Turns
@@ -49,6 +48,7 @@ from baas.errors import (
 )
 from baas.settings import Limits
 from baas.storage.engine import (
+    Change,
     CommitGroup,
     EngineConflict,
     EngineUnknown,
@@ -106,6 +106,7 @@ class Committer:
         self._wakeup: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._is_evaluating = False  # a body runs again, in the committer's task
         self._is_behind = False  # others may have committed
         self._must_follow = False  # no group may be begun before it is known what they did
         self._lateness = Lateness(feed.be_late)
@@ -129,31 +130,31 @@ class Committer:
                 reason="CommitQueueFull",
             )
 
-    async def commit(
+    def queue(
         self,
         body: Body,
         transaction: Transaction,
         read_at: int,
-        staged: list[StagedChange],
+        staged: list[Change],
         value: Any,
         request: RequestKey | None,
         *,
         ends_group: bool = False,
-    ) -> CommitResult[Any]:
-        """Queues an evaluated transaction and waits until it is durable or refused.
+    ) -> asyncio.Future[CommitResult[Any]]:
+        """Queues an evaluated transaction. The future has its result when it is durable, or what
+        `body` raised when it was evaluated again, or Unavailable, Aborted or DataLoss.
 
-        If the caller is cancelled, the commit happens or does not, but never in part. Raises what
-        `body` raises when it is evaluated again, and Unavailable, Aborted or DataLoss.
+        If it is cancelled, the commit happens or does not, but never in part.
         """
         self.check_queue()
-        if self._task is not None and asyncio.current_task() is self._task:
+        if self._is_evaluating and asyncio.current_task() is self._task:
             raise Internal("the body of a transaction may not wait for another commit")
         future: asyncio.Future[CommitResult[Any]] = asyncio.get_running_loop().create_future()
         self._queue.append(
             Attempt(body, transaction, read_at, staged, value, request, future, ends_group)
         )
         self._wake()
-        return await future
+        return future
 
     def notice_others(self) -> None:
         """Others may have committed: what they did is published soon. While it is not, subscribers
@@ -252,8 +253,8 @@ class Committer:
 
     def _publish(self, event: CommitEvent) -> None:
         self.version = event.version
-        self._recent.add(event)
         self._feed.publish(event)
+        self._recent.add(event)
 
     async def _skip_to(self, snapshot: Snapshot) -> None:
         """The log tells no more what happened since: whoever follows has to look again."""
@@ -285,8 +286,8 @@ class Committer:
             if attempt.future.done():
                 continue  # cancelled
             group.taken.append(attempt)
-            if attempt.request_id is not None:
-                if attempt.request_id in group.request_ids:
+            if attempt.request is not None:
+                if attempt.request.id in group.request_ids:
                     # The same request again: once the group is durable it has its answer.
                     queue.appendleft(group.taken.pop())
                     return
@@ -312,6 +313,7 @@ class Committer:
         head = await self._open_head(group) if self._is_shared else self._latest
         view = GroupView(head, group)
         transaction = Transaction(view, attempt.transaction.request_time, self._limits)
+        self._is_evaluating = True
         try:
             async with asyncio.timeout(REEVALUATION_SECONDS_MAX) as deadline:
                 attempt.value = await attempt.body(transaction)
@@ -321,6 +323,8 @@ class Committer:
                 raise TouchedByGroup from None
             group.answer(attempt, as_refusal(error, timed_out=deadline.expired()))
             return False
+        finally:
+            self._is_evaluating = False
         if view.met_group:
             raise TouchedByGroup
         attempt.staged = staged
@@ -358,7 +362,7 @@ class Committer:
             if not self._is_behind:
                 self._lateness.end()
             for record in group.records:
-                self._publish(CommitEvent(record.version, record.changes))
+                self._publish(record)
         for attempt, result in group.committed:
             settle(attempt, result)
         for attempt, outcome in group.answered:

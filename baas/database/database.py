@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
@@ -115,6 +116,9 @@ class ReadSnapshot:
             return await self._open.get_documents([keys.document_key(path) for path in paths])
         except StorageError as error:
             raise as_baas_error(error) from error
+
+    def get_documents_nowait(self, paths: Sequence[DocumentPath]) -> None:
+        """Never: a snapshot's reads follow one another, and may have to wait."""
 
     async def run_query(self, query: Query) -> QueryResult:
         """The whole answer. The query is taken as checked."""
@@ -467,6 +471,9 @@ class Database:
             lease_seconds=settings.limits.transaction_lease_seconds,
             wait_seconds=settings.limits.transaction_wait_seconds,
         )
+        self._make_view = partial(
+            OptimisticView, engine, self._read_version, self._open_read_snapshot
+        )
         self._users = 0  # open snapshots and running transactions
         self._is_closed = False
         self._unwatch: Callable[[], None] | None = None
@@ -529,6 +536,15 @@ class Database:
         """The latest committed images of one instant, in the order of `paths`."""
         try:
             return await self._engine.get_documents([keys.document_key(path) for path in paths])
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    def get_documents_nowait(
+        self, paths: Sequence[DocumentPath]
+    ) -> list[StoredDocument | None] | None:
+        """The same where it takes no waiting; else None."""
+        try:
+            return self._engine.get_documents_nowait([keys.document_key(path) for path in paths])
         except StorageError as error:
             raise as_baas_error(error) from error
 
@@ -601,7 +617,7 @@ class Database:
                 found = await self._engine.find_request(request_id)
                 if found is not None:
                     return decode_response(*found, request_digest)
-            view = OptimisticView(self._engine, self._read_version, self._open_read_snapshot)
+            view = self._make_view()
             needs_commit = request_id is not None
             try:
                 ran = await run_first(
@@ -619,7 +635,7 @@ class Database:
             if not staged and not needs_commit:
                 results = transaction.write_results(view.read_at, staged)
                 return CommitResult(view.read_at, results, value)
-            return await committer.commit(
+            return await committer.queue(
                 body,
                 transaction,
                 view.read_at,

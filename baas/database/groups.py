@@ -20,7 +20,6 @@ from baas.database.transaction import (
     CommitResult,
     QueryResult,
     Segments,
-    StagedChange,
     Transaction,
 )
 from baas.encoding import keys
@@ -55,7 +54,7 @@ class Attempt:
     body: Body
     transaction: Transaction
     read_at: int
-    staged: list[StagedChange]
+    staged: list[Change]
     value: Any
     request: RequestKey | None
     future: asyncio.Future[CommitResult[Any]]
@@ -118,16 +117,14 @@ class Group:
     def add(self, attempt: Attempt, indexes: Indexes) -> None:
         """Makes the attempt's commit ready to be written."""
         version = self.next_version
-        request_id = attempt.request_id
+        transaction, request = attempt.transaction, attempt.request
+        memo = transaction.memo
         try:
-            changes = [_finish(change, version, indexes) for change in attempt.staged]
-            results = attempt.transaction.write_results(version, attempt.staged)
-            request = attempt.request
-            response = (
-                b""
-                if request is None
-                else encode_response(results, request.digest, attempt.transaction.memo)
-            )
+            changes = attempt.staged
+            for change in changes:
+                _finish(change, version, indexes)
+            results = transaction.write_results(version, changes)
+            response = b"" if request is None else encode_response(results, request.digest, memo)
         except Exception as error:
             _log.exception("a commit cannot be written")
             self.answer(attempt, as_baas_error(error))
@@ -138,13 +135,13 @@ class Group:
             images[change.path.segments] = change.new
             if change.new is not None:
                 self.bytes += len(change.new.data)
-        if request_id is not None:
+        request_id = None
+        if request is not None:
+            request_id = request.id
             self.request_ids.add(request_id)
         self.changes_made.add(changes)
         self.records.append(CommitRecord(version, changes, request_id, response))
-        self.committed.append(
-            (attempt, CommitResult(version, results, attempt.value, memo=attempt.transaction.memo))
-        )
+        self.committed.append((attempt, CommitResult(version, results, attempt.value, False, memo)))
 
     def refuse(self, error: Exception) -> None:
         """All of it that has no answer yet."""
@@ -177,6 +174,11 @@ class Latest:
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         return await self._engine.get_documents([keys.document_key(path) for path in paths])
 
+    def get_documents_nowait(
+        self, paths: Sequence[DocumentPath]
+    ) -> list[StoredDocument | None] | None:
+        return self._engine.get_documents_nowait([keys.document_key(path) for path in paths])
+
 
 class GroupView:
     """The head with the changes of a group over it."""
@@ -193,6 +195,14 @@ class GroupView:
             return [images[path.segments] for path in paths]
         found = iter(await self._head.get_documents(missing))
         return [images[path.segments] if path.segments in images else next(found) for path in paths]
+
+    def get_documents_nowait(
+        self, paths: Sequence[DocumentPath]
+    ) -> list[StoredDocument | None] | None:
+        images = self._group.images
+        if all(path.segments in images for path in paths):
+            return [images[path.segments] for path in paths]
+        return None
 
     async def run_query(self, query: Query) -> QueryResult:
         if self._group.touches(query):
@@ -241,18 +251,22 @@ def as_refusal(error: BaseException, *, timed_out: bool) -> BaseException:
     return error
 
 
-def _finish(staged: StagedChange, version: int, indexes: Indexes) -> Change:
-    path, old, fields = staged.path, staged.old, staged.fields
-    new: StoredDocument | None = None
-    if fields is not None:
-        created = version if old is None else old.created
-        new = StoredDocument(path, staged.data, created=created, version=version, fields=fields)
-    if not indexes.of_collection(path.segments[-2]):
-        return Change(staged.key, path, old, new)
-    removed, added = indexes.entries_for(
-        path, None if old is None else old.fields, fields, staged.key
-    )
-    return Change(staged.key, path, old, new, removed, added)
+def _finish(change: Change, version: int, indexes: Indexes) -> None:
+    """Gives a staged change what only its turn tells: its version, and the entries of the indexes
+    there are. What was in a group that was lost comes here again."""
+    path, old, new = change.path, change.old, change.new
+    if new is not None:
+        new.version = version
+        if old is None:
+            new.created = version
+    change.removed_entries = change.added_entries = ()
+    if indexes.of_collection(path.segments[-2]):
+        change.removed_entries, change.added_entries = indexes.entries_for(
+            path,
+            None if old is None else old.fields,
+            None if new is None else new.fields,
+            change.key,
+        )
 
 
 def settle(attempt: Attempt, outcome: CommitResult[Any] | BaseException) -> None:

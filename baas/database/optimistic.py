@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from baas.database.transaction import QueryResult, StagedChange, Transaction
+from baas.database.transaction import QueryResult, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.settings import Limits
-from baas.storage.engine import StorageEngine
+from baas.storage.engine import Change, StorageEngine
 
 T = TypeVar("T")
 
@@ -79,6 +79,18 @@ class OptimisticView:
             return found
         return await (await self.settle()).get_documents(paths)
 
+    def get_documents_nowait(
+        self, paths: Sequence[DocumentPath]
+    ) -> list[StoredDocument | None] | None:
+        if self._first is not None or self._snapshot is not None:
+            return None
+        read_at = self._version()
+        found = self._engine.get_documents_nowait([keys.document_key(path) for path in paths])
+        if found is not None:
+            self.read_at = read_at
+            self._first = paths, found
+        return found
+
     async def run_query(self, query: Query) -> QueryResult:
         return await (await self.settle()).run_query(query)
 
@@ -128,7 +140,7 @@ async def run_first(
     limits: Limits,
     *,
     needs_commit: bool,
-) -> tuple[Transaction, list[StagedChange], T]:
+) -> tuple[Transaction, list[Change], T]:
     """Runs a body for the first time. Raises Torn, whatever the body made of it, if it read two
     states."""
     transaction = Transaction(view, request_time, limits)

@@ -17,6 +17,7 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, Value, check_document
 from baas.model.writes import DeleteWrite, SetWrite, VerifyWrite, Write, WriteResult, apply_write
 from baas.settings import Limits
+from baas.storage.engine import Change
 
 _WRITES_PER_TURN = 10
 _WEIGHT_PER_TURN = 256 * 1024  # of many writes: bytes of the documents that they change
@@ -29,6 +30,7 @@ SIZE_PER_BYTE_MAX = 11
 NAME_SIZE_MAX = 7 * 1024
 
 T_co = TypeVar("T_co", covariant=True)
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +74,23 @@ class PendingChange:
     is_plain: bool = field(default=False, repr=False)  # as SetWrite's
 
 
-@dataclass(slots=True)
-class StagedChange:
-    """A change in stored form, except for the versions, which only the committer knows."""
-
-    key: bytes
-    path: DocumentPath
-    old: StoredDocument | None
-    fields: Fields | None
-    data: bytes
-
-
-@dataclass(slots=True)
-class AppliedResult:
-    """What is known of a write's result before the commit version is."""
-
-    segments: Segments
-    is_delete: bool
-    transform_results: tuple[Value, ...]
+# What is known of a write's result before the commit version is: which document, whether it is a
+# delete, and the results of its transforms.
+AppliedResult: TypeAlias = tuple[Segments, bool, tuple[Value, ...]]
+# Holds if the function still gives for its argument the very object that it gave before.
+Condition: TypeAlias = tuple[Callable[[Any], object], Any, object]
 
 
 class View(Protocol):
     """What a transaction reads: one consistent state of the database."""
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]: ...
+
+    def get_documents_nowait(
+        self, paths: Sequence[DocumentPath]
+    ) -> list[StoredDocument | None] | None:
+        """The same where it takes no waiting; None: it takes some, and nothing was read."""
+        ...
 
     async def run_query(self, query: Query) -> QueryResult: ...
 
@@ -131,8 +126,8 @@ class Transaction:
         # By segments: a path's own hash is a Python function, and there are many look-ups.
         self._documents: dict[Segments, StoredDocument | None] = {}
         self._pending: dict[Segments, PendingChange] = {}
-        self._conditions: list[Callable[[], bool]] = []
-        self._staged: list[StagedChange] | None = None
+        self._conditions: list[Condition] = []
+        self._staged: list[Change] | None = None
 
     @property
     def read_set(self) -> Collection[Segments]:
@@ -158,14 +153,17 @@ class Transaction:
         for path in paths:
             self._documents[path.segments] = None
 
-    def rest_on(self, condition: Callable[[], bool]) -> None:
-        """What else has to be as it was when the body ran, asked right before the commit: if it is
-        not, the body runs again."""
-        self._conditions.append(condition)
+    def rest_on(self, find: Callable[[K], object], key: K, found: object) -> None:
+        """What else has to be as it was when the body ran, asked right before the commit: unless
+        `find(key)` still is the object that was found, the body runs again."""
+        self._conditions.append((find, key, found))
 
     @property
     def conditions_hold(self) -> bool:
-        return not self._conditions or all(condition() for condition in self._conditions)
+        for find, key, found in self._conditions:  # noqa: SIM110 (half of a generator's cost)
+            if find(key) is not found:
+                return False
+        return True
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         known = self._documents
@@ -181,23 +179,44 @@ class Transaction:
         self.queries.append(query)
         return result
 
+    def write_nowait(self, writes: Sequence[Write]) -> bool:
+        """As `write`, for one write to a document that can be read without waiting, as most are.
+        False: nothing was done, and `write` has to."""
+        if len(writes) != 1:
+            return False
+        (write,) = writes
+        path = write.path
+        segments = path.segments
+        known = self._documents
+        if segments not in known:
+            found = self._view.get_documents_nowait((path,))
+            if found is None:
+                return False
+            known[segments] = found[0]
+        self._check_room(1)
+        self._apply(write, known[segments])
+        return True
+
     async def write(self, writes: Sequence[Write]) -> None:
         """Applies writes in order; several to one document compose.
 
         Raises what `apply_write` raises, and InvalidArgument (`TooManyWrites`) for more writes than
         a commit may have. What went before a raise stays applied: let it out of the body.
         """
-        if len(self.results) + len(writes) > self._limits.commit_writes_max:
-            raise InvalidArgument(
-                f"a commit has at most {self._limits.commit_writes_max} writes",
-                reason="TooManyWrites",
-            )
+        self._check_room(len(writes))
         olds = await self.get_documents([write.path for write in writes])
         for number, (write, old) in enumerate(zip(writes, olds, strict=True), 1):
             self._apply(write, old)
             if number % _WRITES_PER_TURN == 0:
                 # Many writes to large documents take long; others get their turn.
                 await asyncio.sleep(0)
+
+    def _check_room(self, writes: int) -> None:
+        if len(self.results) + writes > self._limits.commit_writes_max:
+            raise InvalidArgument(
+                f"a commit has at most {self._limits.commit_writes_max} writes",
+                reason="TooManyWrites",
+            )
 
     async def write_each(self, writes: Sequence[Write]) -> dict[int, BaasError]:
         """Applies writes in order, each to another document, and leaves out those that fail: their
@@ -209,7 +228,7 @@ class Transaction:
             try:
                 self._apply(write, old)
             except BaasError as error:
-                self.results.append(AppliedResult(write.path.segments, True, ()))
+                self.results.append((write.path.segments, True, ()))
                 failed[number] = error
             weight += _WEIGHT_LEAST if old is None else len(old.data) + _WEIGHT_LEAST
             if weight > _WEIGHT_PER_TURN:
@@ -238,27 +257,27 @@ class Transaction:
 
     def _apply(self, write: Write, old: StoredDocument | None) -> None:
         path = write.path
-        pending = self._pending.get(path.segments)
+        segments = path.segments
+        pending = self._pending.get(segments)
         if old is None and pending is None and _makes_anew(write):
-            self.results.append(AppliedResult(path.segments, False, ()))
-            self._pending[path.segments] = PendingChange(
-                path, None, write.fields, has_changed=True, is_plain=write.is_plain
+            self.results.append((segments, False, ()))
+            self._pending[segments] = PendingChange(
+                path, None, write.fields, True, True, write.is_plain
             )
             return
         current: DocumentLike | None = old
         if pending is not None:
             current = _as_document(pending, self.request_time)
         applied = apply_write(write, current, self.request_time, self._limits)
-        self.results.append(
-            AppliedResult(path.segments, type(write) is DeleteWrite, applied.transform_results)
-        )
-        if type(write) is VerifyWrite:
+        kind = type(write)
+        self.results.append((segments, kind is DeleteWrite, applied.transform_results))
+        if kind is VerifyWrite:
             return
         if pending is None:
-            pending = PendingChange(path, old, applied.fields, applied.changed)
             # Canonical bytes hold a tag only where they hold `"$`.
-            pending.is_plain = old is None or b'"$' not in old.data
-            self._pending[path.segments] = pending
+            is_plain = old is None or b'"$' not in old.data
+            pending = PendingChange(path, old, applied.fields, applied.changed, True, is_plain)
+            self._pending[segments] = pending
         else:
             pending.fields = applied.fields
             pending.has_changed = pending.has_changed or applied.changed
@@ -272,22 +291,27 @@ class Transaction:
             pending.is_checked &= all(len(path.segments) == 1 for path in write.mask)
             pending.is_plain &= write.is_plain
 
-    def stage(self) -> list[StagedChange]:
-        """The changes in stored form, without those that leave a document as it was. Raises
-        InvalidValue for a document that is too large or too deep."""
+    def stage(self) -> list[Change]:
+        """The changes in stored form, without those that leave a document as it was, and without
+        the versions, which only the committer knows. Raises InvalidValue for a document that is too
+        large or too deep."""
         if self._staged is not None:
             return self._staged
-        staged = [self._stage(pending) for pending in self._pending.values()]
-        return [change for change in staged if change is not None]
+        staged = []
+        for pending in self._pending.values():
+            change = self._stage(pending)
+            if change is not None:
+                staged.append(change)
+        return staged
 
-    def _stage(self, pending: PendingChange) -> StagedChange | None:
+    def _stage(self, pending: PendingChange) -> Change | None:
         if not pending.has_changed:
             return None
         path, old, fields = pending.path, pending.old, pending.fields
+        new: StoredDocument | None = None
         if fields is None:
             if old is None:
                 return None  # created and deleted again
-            data = b""
         else:
             data = encode_plain_fields(fields) if pending.is_plain else encode_fields(fields)
             is_small = (
@@ -297,22 +321,22 @@ class Transaction:
                 check_document(path, fields, self._limits)
             if old is not None and data == old.data:
                 return None  # changed and changed back
-        return StagedChange(keys.document_key(path), path, old, fields, data)
+            new = StoredDocument(path, data, 0 if old is None else old.created, 0, fields)
+        return Change(keys.document_key(path), path, old, new)
 
-    def write_results(self, version: int, staged: Sequence[StagedChange]) -> list[WriteResult]:
+    def write_results(self, version: int, staged: Sequence[Change]) -> list[WriteResult]:
         """One per write, in order. A write that left its document as it was has its old time."""
         time = Timestamp(version)
+        if staged and len(self.results) == 1:  # as most: what is staged is what it wrote
+            ((_, is_delete, transform_results),) = self.results
+            return [WriteResult(None if is_delete else time, transform_results)]
         changed = {change.path.segments for change in staged}
         return [
             WriteResult(
-                None
-                if item.is_delete
-                else time
-                if item.segments in changed
-                else self._time(item.segments),
-                item.transform_results,
+                None if is_delete else time if segments in changed else self._time(segments),
+                transform_results,
             )
-            for item in self.results
+            for segments, is_delete, transform_results in self.results
         ]
 
     def _time(self, segments: Segments) -> Timestamp | None:

@@ -92,6 +92,10 @@ class StoredDocument:
             self._fields = decode_fields(self.data)
         return self._fields
 
+    def forget_fields(self) -> None:
+        """Lets go of what was decoded; to be decoded again if somebody looks."""
+        self._fields = None
+
     @property
     def is_erased(self) -> bool:
         """Whether this is what is left of an image that was erased: its versions."""

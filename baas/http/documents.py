@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
+from baas.database.transaction import CommitResult
 from baas.errors import InvalidArgument, InvalidPath, NotFound
 from baas.http import names, transactions
 from baas.http.answers import Answer, json_answer
@@ -106,14 +108,15 @@ async def create_document(request: Request) -> Answer:
             raise InvalidPath("a document id cannot contain `/`")
         path = DocumentPath.parse(f"{request.document_path}/{document_id}")
     write = decode_create(path, parse_body(body))
-    return await _commit_one(request, write, key, status=201, new_paths=new_paths)
+    return _tell(write, await _commit(request, write, key, new_paths), status=201)
 
 
 async def set_document(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     path = DocumentPath.parse(request.document_path)
     body = await request.read_body()
-    return await _commit_one(request, decode_set(path, parse_body(body)), read_key(request, body))
+    write = decode_set(path, parse_body(body))
+    return _tell(write, await _commit(request, write, read_key(request, body)))
 
 
 async def update_document(request: Request) -> Answer:
@@ -121,7 +124,7 @@ async def update_document(request: Request) -> Answer:
     path = DocumentPath.parse(request.document_path)
     body = await request.read_body()
     write = decode_update(path, parse_body(body))
-    return await _commit_one(request, write, read_key(request, body))
+    return _tell(write, await _commit(request, write, read_key(request, body)))
 
 
 async def delete_document(request: Request) -> Answer:
@@ -134,7 +137,8 @@ async def delete_document(request: Request) -> Answer:
     elif "exists" in query:
         precondition = Precondition(exists=boolean_parameter(query, "exists"))
     path = DocumentPath.parse(request.document_path)
-    return await _commit_one(request, DeleteWrite(path, precondition), read_key(request, b""))
+    write = DeleteWrite(path, precondition)
+    return _tell(write, await _commit(request, write, read_key(request, b"")))
 
 
 async def commit(request: Request) -> Answer:
@@ -261,15 +265,10 @@ def read_commit_key(request: Request, members: dict[str, Any], body: bytes) -> R
     return RequestKey(request_id, digest(request, body))
 
 
-async def _commit_one(
-    request: Request,
-    write: Write,
-    key: RequestKey,
-    *,
-    status: int = 200,
-    new_paths: tuple[DocumentPath, ...] = (),
-) -> Answer:
-    result = await documents.commit(
+def _commit(
+    request: Request, write: Write, key: RequestKey, new_paths: tuple[DocumentPath, ...] = ()
+) -> Awaitable[CommitResult[None]]:
+    return documents.commit(
         request.context,
         request.caller,
         request.database_name,
@@ -278,11 +277,16 @@ async def _commit_one(
         request_digest=key.digest,
         new_paths=new_paths,
     )
-    time = encode_time(result.commit_time.microseconds)
+
+
+def _tell(write: Write, result: CommitResult[None], *, status: int = 200) -> Answer:
+    """What the only write of a commit has done."""
+    time = encode_time(result.version)
     path = orjson.dumps("/".join(write.path.segments))
     (written,) = result.write_results
     if written.update_time is None:
         return Answer(b'{"path":%b,"commit_time":%b}' % (path, time))
+    updated = written.update_time.microseconds
     transforms = b""
     if written.transform_results:
         transforms = b',"transform_results":' + orjson.dumps(
@@ -290,6 +294,6 @@ async def _commit_one(
         )
     return Answer(
         b'{"path":%b,"update_time":%b,"commit_time":%b%b}'
-        % (path, encode_time(written.update_time.microseconds), time, transforms),
+        % (path, time if updated == result.version else encode_time(updated), time, transforms),
         status=status,
     )

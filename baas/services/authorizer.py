@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from baas_rules import (
@@ -76,6 +77,7 @@ class Grant:
 
 
 NOTHING_LOOKED_UP = Grant(frozenset())
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 Documents: TypeAlias = Mapping[Lookup, ResourceDocument | None]
 
 
@@ -123,13 +125,7 @@ class Authorizer:
     def check_get_nowait(self, path: DocumentPath, document: StoredDocument | None) -> bool:
         """True if the caller may and the rules look at no other document; False if it takes reads,
         and so a snapshot, to tell. Raises PermissionDenied."""
-        request = self._request("get", path, document)
-        decision = self._ruleset.decide(request, {})
-        if decision.allowed:
-            return True
-        if decision.missing:
-            return False
-        raise self._denial(request)
+        return self._decide(self._request("get", path, document))
 
     async def check_list(self, query: Query, reader: DocumentReader) -> Grant:
         """Raises PermissionDenied unless every document that the query could return is allowed."""
@@ -162,16 +158,22 @@ class Authorizer:
             proofs.remember(self._ruleset, query, self._name.database, self._auth)
         return decision
 
+    def check_writes_nowait(self, writes: Sequence[Write], transaction: Transaction) -> bool:
+        """As `check_writes`, of one write under rules that look at no other document, as most are.
+        False: it takes more to tell, and `check_writes` has to. Raises PermissionDenied."""
+        changes = transaction.changes
+        if len(changes) != 1 or len(writes) != 1:
+            return False
+        (change,) = changes
+        return self._decide(self._request_for(change))
+
     async def check_writes(self, writes: Sequence[Write], transaction: Transaction) -> None:
         """Raises PermissionDenied unless every document change is allowed, each as the create, the
         update or the delete that it is; a verify counts as a get."""
         for number, change in enumerate(transaction.changes):
             if number % DECISIONS_PER_TURN == DECISIONS_PER_TURN - 1:
                 await asyncio.sleep(0)
-            request = self._request(
-                method_of(change), change.path, change.old, change.fields, is_plain=change.is_plain
-            )
-            await self._check(request, transaction, transaction)
+            await self._check(self._request_for(change), transaction, transaction)
         for write in writes:
             if isinstance(write, VerifyWrite):
                 (document,) = await transaction.get_documents((write.path,))
@@ -189,10 +191,7 @@ class Authorizer:
     async def check_change(self, change: PendingChange, reader: DocumentReader) -> None:
         """Raises PermissionDenied unless this one change is allowed, as if it were alone: what else
         is changed with it, `getAfter` does not see."""
-        request = self._request(
-            method_of(change), change.path, change.old, change.fields, is_plain=change.is_plain
-        )
-        await self._check(request, reader, _Alone((change,)))
+        await self._check(self._request_for(change), reader, _Alone((change,)))
 
     @property
     def looked_up(self) -> set[tuple[str, ...]]:
@@ -211,6 +210,11 @@ class Authorizer:
         request = self._request(method, path, old, fields)
         await self._check(request, transaction, transaction)
 
+    def _request_for(self, change: PendingChange) -> Request:
+        return self._request(
+            method_of(change), change.path, change.old, change.fields, is_plain=change.is_plain
+        )
+
     def _request(
         self,
         method: str,
@@ -227,16 +231,27 @@ class Authorizer:
             self._time,
             None if old is None else stored_resource(old, self._root, path),
             None if fields is None else new_resource(path, fields, self._root, is_plain=is_plain),
-            database=self._name.database,
+            DOCUMENT_SERVICE,
+            self._name.database,
+            _NO_PARAMS,
         )
+
+    def _decide(self, request: Request) -> bool:
+        """True if it is allowed and the rules look at no other document; False if it takes more to
+        tell. Raises PermissionDenied."""
+        decision = self._ruleset.decide(request, self._documents)
+        if decision.allowed:
+            return not decision.lookups
+        if decision.missing:
+            return False
+        raise self._denial(request)
 
     async def _check(
         self, request: Request, reader: DocumentReader, transaction: Changes | None = None
     ) -> Grant:
+        if self._decide(request):
+            return NOTHING_LOOKED_UP
         ruleset = self._ruleset
-        decision = ruleset.decide(request, self._documents)
-        if decision.allowed and not decision.lookups:
-            return NOTHING_LOOKED_UP  # as most: the rules look at no other document
         return await self._settle(
             lambda found: ruleset.decide(request, found),
             request,

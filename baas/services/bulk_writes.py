@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from baas.database.names import DatabaseName
@@ -17,7 +18,7 @@ from baas.database.transaction import CommitResult, Transaction
 from baas.errors import BaasError, PermissionDenied, error_of
 from baas.model.timestamps import Timestamp
 from baas.model.writes import VerifyWrite, Write, WriteResult
-from baas.services.authorizer import DECISIONS_PER_TURN
+from baas.services.authorizer import DECISIONS_PER_TURN, Authorizer
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import (
@@ -26,7 +27,7 @@ from baas.services.documents import (
     find_database,
     open_database,
     request_time,
-    under_rules,
+    rules_of,
 )
 from baas.services.schema_guard import check_schemas_each, prepare
 
@@ -187,7 +188,9 @@ class _Wave:
             }
 
     async def _check_rules(self, transaction: Transaction) -> None:
-        make = await under_rules(self._context, self._caller, self._name, transaction, self._time)
+        context, caller, name = self._context, self._caller, self._name
+        ruleset = await rules_of(context, caller, name, transaction)
+        make = partial(Authorizer, context, caller, name, ruleset, self._time)
         authorizer = make()
         for number, change in enumerate(transaction.changes, 1):
             if number % DECISIONS_PER_TURN == 0:

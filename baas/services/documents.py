@@ -7,7 +7,10 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import TypeAlias
+
+from baas_rules import Ruleset
 
 from baas.clock import (
     AUTOMATIC_ID_LENGTH,
@@ -33,7 +36,12 @@ from baas.model.writes import NO_PRECONDITION, VerifyWrite, Write, apply_write
 from baas.services.authorizer import Authorizer, DocumentReader
 from baas.services.caller import Caller
 from baas.services.context import Context
-from baas.services.schema_guard import check_schemas, prepare
+from baas.services.schema_guard import (
+    check_schemas,
+    has_no_schemas,
+    prepare,
+    rest_on_no_schemas,
+)
 
 _READ_PATHS = 100
 Documents: TypeAlias = Sequence[StoredDocument | None]
@@ -53,7 +61,12 @@ class DocumentsAtTime:
 
 def request_time(context: Context) -> Timestamp:
     """The time of a request, fixed once: whole milliseconds, for rules and server timestamps."""
-    return Timestamp(milliseconds_only(context.clock.now_microseconds()))
+    return _time(milliseconds_only(context.clock.now_microseconds()))
+
+
+@lru_cache(maxsize=16)  # many requests have the same
+def _time(microseconds: int) -> Timestamp:
+    return Timestamp(microseconds)
 
 
 def new_document_path(context: Context, collection: CollectionPath) -> DocumentPath:
@@ -99,7 +112,8 @@ async def get_document(
     Raises PermissionDenied, whether the document exists or not, unless the rules allow `get`.
     """
     database = find_database(context, name) or await open_database(context, name)
-    (document,) = await database.get_documents((path,))
+    found = database.get_documents_nowait((path,))
+    (document,) = await database.get_documents((path,)) if found is None else found
     if caller.bypasses_rules:
         return document
     ruleset = context.projects.find_ruleset(name) or await context.projects.ruleset(name)
@@ -158,27 +172,33 @@ async def commit(
     """
     database = find_database(context, name) or await open_database(context, name)
     time = request_time(context)
-    await prepare(context, database)
+    if not has_no_schemas(context, name.project):
+        await prepare(context, database)
 
     async def write(transaction: Transaction) -> None:
         transaction.assume_missing(new_paths)
         if caller.bypasses_rules:
             if first is not None:
                 await first(transaction, _no_authorizer)
-            await transaction.write(writes)
+            if not transaction.write_nowait(writes):
+                await transaction.write(writes)
+        else:
+            ruleset = find_rules(context, caller, name, transaction)
+            if ruleset is None:
+                ruleset = await rules_of(context, caller, name, transaction)
+            authorizer = Authorizer(context, caller, name, ruleset, time)
+            if first is not None:
+                await first(transaction, partial(Authorizer, context, caller, name, ruleset, time))
+            try:
+                if not transaction.write_nowait(writes):
+                    await transaction.write(writes)
+            except (NotFound, AlreadyExists, FailedPrecondition, InvalidValue):
+                await _check_may_know(context, authorizer, writes, transaction)
+                raise
+            if not authorizer.check_writes_nowait(writes, transaction):
+                await authorizer.check_writes(writes, transaction)
+        if not rest_on_no_schemas(context, name.project, transaction):
             await check_schemas(context, name.project, transaction)
-            return
-        make = await under_rules(context, caller, name, transaction, time)
-        authorizer = make()
-        if first is not None:
-            await first(transaction, make)
-        try:
-            await transaction.write(writes)
-        except (NotFound, AlreadyExists, FailedPrecondition, InvalidValue):
-            await _check_may_know(context, authorizer, writes, transaction)
-            raise
-        await authorizer.check_writes(writes, transaction)
-        await check_schemas(context, name.project, transaction)
 
     return await database.run_transaction(
         write,
@@ -188,25 +208,48 @@ async def commit(
     )
 
 
-async def under_rules(
-    context: Context,
-    caller: Caller,
-    name: DatabaseName,
-    transaction: Transaction,
-    time: Timestamp,
-) -> Callable[[], Authorizer]:
-    """What makes an authorizer for each question of a transaction, which then rests on the rules in
-    force and on the user's rights. Raises TokenInvalid if the user's session has ended."""
-    ruleset = context.projects.find_ruleset(name) or await context.projects.ruleset(name)
+def find_rules(
+    context: Context, caller: Caller, name: DatabaseName, transaction: Transaction
+) -> Ruleset | None:
+    """The rules in force, on which the transaction then rests, and so it does on the user's rights.
+    None: it takes reads to tell, and `rules_of` has to."""
+    ruleset = context.projects.find_ruleset(name)
+    revocations = context.accounts.revocations
+    if ruleset is None or (revocations != caller.revocations and caller.uid and caller.session):
+        return None
+    _rest_on(transaction, context, name, ruleset, revocations if caller.session else None)
+    return ruleset
+
+
+async def rules_of(
+    context: Context, caller: Caller, name: DatabaseName, transaction: Transaction
+) -> Ruleset:
+    """As `find_rules`, whatever it takes. Raises TokenInvalid if the user's session has ended."""
     projects, accounts = context.projects, context.accounts
+    ruleset = projects.find_ruleset(name) or await projects.ruleset(name)
     revocations = accounts.revocations
     if revocations != caller.revocations and caller.uid and caller.session:
         await accounts.check_session(name.project, caller.uid, caller.session)
-    # Either may end while the commit waits for its turn.
-    transaction.rest_on(
-        lambda: projects.find_ruleset(name) is ruleset and accounts.revocations == revocations
-    )
-    return lambda: Authorizer(context, caller, name, ruleset, time)
+    _rest_on(transaction, context, name, ruleset, revocations if caller.session else None)
+    return ruleset
+
+
+def _rest_on(
+    transaction: Transaction,
+    context: Context,
+    name: DatabaseName,
+    ruleset: Ruleset,
+    revocations: int | None,
+) -> None:
+    """Either may end while the commit waits for its turn."""
+    transaction.rest_on(context.projects.find_ruleset, name, ruleset)
+    if revocations is not None:
+        # A number in an attribute is the same object until another one takes its place.
+        transaction.rest_on(_count_revocations, context, revocations)
+
+
+def _count_revocations(context: Context) -> int:
+    return context.accounts.revocations
 
 
 async def read_documents(

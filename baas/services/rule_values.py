@@ -4,6 +4,7 @@ are handed over as they are; only the tagged types are converted, and only when 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias, assert_never
 
 from baas_rules.decision import (
@@ -90,8 +91,13 @@ def rule_root(name: DatabaseName) -> Root:
     return ("databases", name.database, "documents")
 
 
+@lru_cache(maxsize=64)  # requests of one millisecond have the same
+def _rule_time(microseconds: int) -> RuleTimestamp:
+    return RuleTimestamp(microseconds)
+
+
 def rule_time(time: Timestamp) -> RuleTimestamp:
-    return RuleTimestamp(time.microseconds)
+    return _rule_time(time.microseconds)
 
 
 def rule_map(fields: Fields, root: Root) -> dict[str, Any]:

@@ -9,7 +9,7 @@ of any number of writers one gets them, on whichever node.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from baas.errors import AlreadyExists, BaasError, InvalidArgument, QuotaExceeded
 from baas.model.order import SortKey
 from baas.model.paths import DocumentPath
 from baas.model.values import Fields
-from baas.projects.schemas import Schema, SchemaSet, UniqueFields, Violation
+from baas.projects.schemas import EMPTY, Schema, SchemaSet, UniqueFields, Violation
 from baas.services.context import Context
 
 _CHECKS_PER_TURN = 20
@@ -39,6 +39,20 @@ async def check_schemas(context: Context, project: str, transaction: Transaction
             raise error
         if number % _CHECKS_PER_TURN == 0:
             await asyncio.sleep(0)
+
+
+def has_no_schemas(context: Context, project: str) -> bool:
+    """Whether it is known that there is nothing to check nor to prepare."""
+    return context.projects.schemas.find(project) is EMPTY
+
+
+def rest_on_no_schemas(context: Context, project: str, transaction: Transaction) -> bool:
+    """As `check_schemas` where there are none, which then has to stay so. False: nothing was done,
+    and `check_schemas` has to."""
+    if not has_no_schemas(context, project):
+        return False
+    transaction.rest_on(context.projects.schemas.find, project, EMPTY)
+    return True
 
 
 async def check_schemas_each(
@@ -116,14 +130,8 @@ async def _in_force(context: Context, project: str, transaction: Transaction) ->
     schemas = releases.find(project)
     if schemas is None:
         schemas = await releases.get(project)
-    transaction.rest_on(_same(releases.find, project, schemas))
+    transaction.rest_on(releases.find, project, schemas)
     return schemas
-
-
-def _same(
-    find: Callable[[str], SchemaSet | None], project: str, schemas: SchemaSet
-) -> Callable[[], bool]:
-    return lambda: find(project) is schemas
 
 
 class _Guard:

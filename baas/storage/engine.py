@@ -237,6 +237,10 @@ class StorageEngine(Protocol):
         """The latest committed images, read as of one instant, in the order of `keys`."""
         ...
 
+    def get_documents_nowait(self, keys: Sequence[bytes]) -> list[StoredDocument | None] | None:
+        """As `get_documents`, of few keys and where that takes no waiting; else None."""
+        ...
+
     def read_page_nowait(self, scan: FirstScan) -> Page | None:
         """The latest committed documents of a small scan, where that takes no waiting; else None,
         and for no documents at all: a snapshot has to tell."""

@@ -132,6 +132,9 @@ class MongoEngine:
         found, _ = await self._shared.documents.get(ids)
         return [found.get(row_id) for row_id in ids]
 
+    def get_documents_nowait(self, keys: Sequence[bytes]) -> list[StoredDocument | None] | None:
+        return None
+
     def read_page_nowait(self, scan: FirstScan) -> Page | None:
         return None  # every read is a round trip
 

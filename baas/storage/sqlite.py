@@ -132,17 +132,23 @@ class SqliteEngine:
         return int(row[0])
 
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
+        found = self.get_documents_nowait(keys)
+        if found is not None:
+            return found
+        snapshot = await self.open_snapshot()
+        try:
+            return await snapshot.get_documents(keys)
+        finally:
+            await snapshot.close()
+
+    def get_documents_nowait(self, keys: Sequence[bytes]) -> list[StoredDocument | None] | None:
         if len(keys) == 1:
             try:
                 return [read_document(self._reader, keys[0])]
             except apsw.Error as error:
                 raise as_storage_error(error) from error
         if len(keys) > INLINE_ROWS_MAX:
-            snapshot = await self.open_snapshot()
-            try:
-                return await snapshot.get_documents(keys)
-            finally:
-                await snapshot.close()
+            return None
         return self._read(lambda connection: _read_at_once(connection, keys))
 
     def read_page_nowait(self, scan: FirstScan) -> Page | None:

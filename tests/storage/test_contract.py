@@ -480,6 +480,22 @@ async def test_a_page_at_once_is_what_a_snapshot_would_give(engine: StorageEngin
     assert engine.read_page_nowait(FirstScan(None, ALL, 1_000_000, False)) is None
 
 
+async def test_documents_at_once_are_what_waiting_for_them_would_give(
+    engine: StorageEngine,
+) -> None:
+    """An engine that would have to wait gives none; so does SQLite, of many."""
+    await Writer(engine).write(1, {"a": "1", "b": "2"})
+    for wanted in ([key("a")], [key("b"), key("x"), key("a")], [key("x")], []):
+        found = engine.get_documents_nowait(wanted)
+        if engine.is_shared:
+            assert found is None
+        else:
+            assert found is not None
+            waited = await engine.get_documents(wanted)
+            assert [one and one.data for one in found] == [one and one.data for one in waited]
+    assert engine.get_documents_nowait([key("a")] * 1_000) is None
+
+
 def page_of(documents: list[StoredDocument]) -> list[tuple[object, ...]]:
     return [(one.name, one.data, one.created, one.version) for one in documents]
 

@@ -78,6 +78,9 @@ class SteeredEngine:
     async def read_history_bytes(self) -> int:
         return await self.engine.read_history_bytes()
 
+    def get_documents_nowait(self, keys: Sequence[bytes]) -> list[StoredDocument | None] | None:
+        return self.engine.get_documents_nowait(keys)
+
     def read_page_nowait(self, scan: FirstScan) -> Page | None:
         return self.engine.read_page_nowait(scan)
 

@@ -174,6 +174,9 @@ class SharedEngine:
         await self._reach()
         return [self.state.image(key, self.state.version) for key in keys]
 
+    def get_documents_nowait(self, keys: Sequence[bytes]) -> list[StoredDocument | None] | None:
+        return None
+
     def read_page_nowait(self, scan: FirstScan) -> Page | None:
         return None
 

@@ -134,7 +134,12 @@ class Store:
     async def run_alone(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         transaction = Transaction(_View(self), Timestamp(self.version), Limits())
         value = await body(transaction)
-        await self.commit({staged.path: staged.fields for staged in transaction.stage()})
+        await self.commit(
+            {
+                change.path: None if change.new is None else change.new.fields
+                for change in transaction.stage()
+            }
+        )
         return value
 
 
@@ -146,6 +151,11 @@ class _View:
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         return [self._store.documents.get(path) for path in paths]
+
+    def get_documents_nowait(
+        self, paths: Sequence[DocumentPath]
+    ) -> list[StoredDocument | None] | None:
+        return None
 
     async def run_query(self, query: Query) -> QueryResult:
         raise NotImplementedError

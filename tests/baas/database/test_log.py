@@ -191,3 +191,11 @@ def test_after_forgetting_everything_nothing_is_known() -> None:
         [],
         0,
     )
+
+
+def test_what_is_kept_of_commits_is_decoded_no_more_unless_somebody_looks() -> None:
+    recent = RecentCommits(0)
+    made = StoredDocument(doc("c/a"), b'{"n":1}', created=1, version=1, fields={"n": 1})
+    recent.add(CommitEvent(1, [Change(keys.document_key(doc("c/a")), doc("c/a"), None, made)]))
+    assert made._fields is None
+    assert made.fields == {"n": 1}

@@ -153,14 +153,14 @@ async def test_a_commit_that_waits_is_checked_anew(world: World) -> None:
         commit(context, OPERATOR, NAME, [put("people/late", name=5)], first=hold)
     )
     await first_ran.wait()
-    original = database._committer.commit
+    original = database._committer.queue
 
-    async def commit_later(*args: Any, **more: Any) -> Any:
-        database._committer.commit = original  # type: ignore[method-assign]
+    async def queue_later(*args: Any, **more: Any) -> Any:
+        database._committer.queue = original  # type: ignore[method-assign]
         await deploy(context, {"x-collection": "people", "properties": {"name": {"type": "null"}}})
         return await original(*args, **more)
 
-    database._committer.commit = commit_later  # type: ignore[method-assign]
+    database._committer.queue = queue_later  # type: ignore[method-assign, assignment]
     may_go_on.set()
     with pytest.raises(InvalidArgument) as caught:
         await late
