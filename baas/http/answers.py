@@ -71,10 +71,13 @@ class Answer:
         if exchange.method == "HEAD":
             return False
         if self._headers is None:
-            head = b"%bcontent-length: %d\r\n" % (_USUAL_LINES, len(self.body))
+            head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (
+                _USUAL_LINES,
+                len(self.body),
+                request_id.encode(),
+            )
         else:
-            head = encode_headers(self._headers)
-        head = b"%bx-request-id: %b\r\n" % (head, request_id.encode())
+            head = b"%bx-request-id: %b\r\n" % (encode_headers(self._headers), request_id.encode())
         if more:
             head += encode_headers(more)
         return exchange.send_whole(self.status, head, self.body)

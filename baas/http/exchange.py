@@ -8,12 +8,13 @@ them in one piece, and knows ASGI only where an answer is a stream. Other server
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
-Header: TypeAlias = tuple[bytes, bytes]
+from baas.http.heads import Head
+from baas.http.heads import Header as Header
+
 Asgi: TypeAlias = tuple[Scope, Receive, Send]
 
 
@@ -35,8 +36,8 @@ class Exchange(Protocol):
     def query_string(self) -> bytes: ...
 
     @property
-    def headers(self) -> Sequence[Header]:
-        """Names in lower case."""
+    def head(self) -> Head:
+        """The header lines."""
         ...
 
     @property
@@ -76,7 +77,7 @@ class AsgiExchange:
         "_receive",
         "_scope",
         "_send",
-        "headers",
+        "head",
         "method",
         "path",
         "query_string",
@@ -91,7 +92,7 @@ class AsgiExchange:
         self.path: str = scope["path"]
         self.raw_path: bytes | None = scope.get("raw_path")
         self.query_string: bytes = scope.get("query_string", b"")
-        self.headers: Sequence[Header] = scope["headers"]
+        self.head = Head(scope["headers"])
 
     @property
     def address(self) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
@@ -214,7 +215,7 @@ def _modified(stored: StoredObject) -> int:
     return stored.updated.microseconds // 1_000_000
 
 
-def _date(headers: dict[bytes, bytes], name: bytes) -> int | None:
+def _date(headers: Mapping[bytes, bytes], name: bytes) -> int | None:
     text = _text(headers, name)
     return None if text is None else _parse_date(text)
 
@@ -238,6 +239,6 @@ def _tags(text: str, header: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
     value = headers.get(name)
     return None if value is None else value.decode("latin-1")

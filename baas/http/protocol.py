@@ -30,7 +30,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from baas.http.exchange import Asgi, Exchange, Header
+from baas.http.exchange import Asgi, Exchange
+from baas.http.heads import REQUEST_BYTES_MAX, Head, Header, KnownHeads, KnownRequest
 
 HEAD_BYTES_MAX = 32 * 1024  # request line and headers; the largest token is 8 KiB
 HEAD_SECONDS = 20.0
@@ -93,6 +94,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _stall_timer: asyncio.TimerHandle | None = None
     _idle_since = 0.0
     address: str | None = None
+    _known = KnownHeads()  # of all connections
+    _ended = 0  # requests, of the bytes that were received last
     _prompt_requests = 0  # begun at once, of the bytes that were received last
 
     def __init__(
@@ -136,11 +139,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._is_refused or self._upgrade_waits:
             self.flow.pause_reading()
             return
+        is_between = self._receiving is None and not self._is_in_head
+        is_small = len(data) <= REQUEST_BYTES_MAX
+        if is_between and is_small and (self.cycle is None or self.cycle.response_complete):
+            known = self._known.split(data)
+            if known is not None:
+                self._begin_known(known)
+                return
         self._chunk_bytes = len(data)
-        self._prompt_requests = 0
+        self._prompt_requests = self._ended = 0
         self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
+            is_one = self._ended == 1 and not self._is_in_head and self._receiving is None
+            if is_between and is_small and is_one:
+                self._known.learn(data, self.headers)
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
             self._refuse(_MALFORMED)
@@ -175,6 +188,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._stop_stall_timer()
         self.handle_websocket_upgrade()
 
+    def _begin_known(self, known: KnownRequest) -> None:
+        """What the parser's news would come to, of a request that it need not see."""
+        if self._head_timer is not None:
+            self._stop_timer()
+        if self.transport.is_closing():
+            return
+        method, url, head, body = known
+        exchange = self.cycle = HttpExchange(self, method, url, head)
+        exchange.body = body
+        exchange.more_body = False
+        self._begin(exchange)
+
     # The parser's news ----------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -208,7 +233,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         if self.transport.is_closing():
             return  # what follows a `Connection: close`, or a request that was refused
-        exchange = HttpExchange(self, method)
+        http_version: str = parser.get_http_version()
+        exchange = HttpExchange(self, method, self.url, Head(self.headers))
+        if http_version == "1.0" or not parser.should_keep_alive():
+            exchange.keep_alive = False
+        exchange.http_version = http_version
+        exchange.waiting_for_100_continue = self.expect_100_continue
         self._receiving = exchange
         if self.cycle is None or self.cycle.response_complete:
             self.cycle = exchange
@@ -225,6 +255,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._head_timer is not None:
             self._stop_timer()
+        self._ended += 1
         exchange, self._receiving = self._receiving, None
         if exchange is None or exchange.response_complete:
             return
@@ -424,22 +455,22 @@ class HttpExchange(RequestResponseCycle):
     waits_for: asyncio.Future[Any] | None = None  # the task that answers, or what to wait for first
     is_given_up = False
     _ends_with_client = False
+
+    http_version = "1.1"
+    keep_alive = True
+    waiting_for_100_continue = False
     _protocol: BoundedHttpProtocol | None
     _encoded_defaults: ClassVar[tuple[list[Header], bytes]] = ([], b"")
 
-    def __init__(self, protocol: BoundedHttpProtocol, method: str) -> None:
+    def __init__(self, protocol: BoundedHttpProtocol, method: str, url: bytes, head: Head) -> None:
         self.method = method
-        self.raw_path, self.query_string = _split_url(protocol.url)
+        self.raw_path, self.query_string = _split_url(url)
         path = self.raw_path.decode("ascii")
         self.path = unquote(path) if "%" in path else path
-        self.headers = protocol.headers
+        self.head = head
         self.transport = protocol.transport
         self.flow = protocol.flow
-        self.waiting_for_100_continue = protocol.expect_100_continue
         self.default_headers = protocol.server_state.default_headers
-        parser = protocol.parser
-        self.http_version: str = parser.get_http_version()
-        self.keep_alive = self.http_version != "1.0" and parser.should_keep_alive()
         self.address = protocol.address
         self._protocol = protocol
 
@@ -522,7 +553,7 @@ class HttpExchange(RequestResponseCycle):
             "path": self.path,
             "raw_path": self.raw_path,
             "query_string": self.query_string,
-            "headers": self.headers,
+            "headers": list(self.head.lines),
             "state": {},
         }
 

@@ -41,7 +41,6 @@ class Request:
         "database",
         "document_path",
         "exchange",
-        "has_repeated_headers",
         "headers",
         "id",
         "method",
@@ -58,8 +57,7 @@ class Request:
         self.id = request_id
         self.method = exchange.method
         self.path = exchange.path
-        self.headers: dict[bytes, bytes] = dict(exchange.headers)
-        self.has_repeated_headers = len(self.headers) != len(exchange.headers)
+        self.headers = exchange.head.fields
         self.origin = self.headers.get(b"origin")
         self.params: Mapping[str, str] = _NO_PARAMS
         self.project: str | None = None
@@ -83,8 +81,8 @@ class Request:
     def check_headers(self) -> None:
         """Raises InvalidArgument for a header that is given twice and may not be: of two
         credentials or origins, a proxy in front might have looked at the other one."""
-        if self.has_repeated_headers:
-            names = [name for name, _ in self.exchange.headers]
+        if self.exchange.head.has_repeats:
+            names = [name for name, _ in self.exchange.head.lines]
             for name in _SINGLE_HEADERS:
                 if names.count(name) > 1:
                     raise InvalidArgument(
@@ -95,14 +93,14 @@ class Request:
         """The whole body. Raises QuotaExceeded (413) past the limit, declared or not."""
         maximum = self.context.settings.limits.request_bytes_max
         self._check_encoding()
-        declared = self.headers.get(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared[:18]) > maximum:
-            raise _too_large(maximum)
         taken = self.exchange.take_body()
         if taken is not None:
             if len(taken) > maximum:
                 raise _too_large(maximum)
             return taken
+        declared = self.headers.get(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared[:18]) > maximum:
+            raise _too_large(maximum)
         await in_task()
         message = await self._receive()
         body: bytes = message.get("body", b"")
