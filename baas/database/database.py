@@ -32,7 +32,7 @@ from baas.database.log import (
     read_touched,
 )
 from baas.database.names import DatabaseName
-from baas.database.optimistic import OptimisticView, Torn, run_first
+from baas.database.optimistic import OptimisticView, run_first
 from baas.database.optimistic import ReadSnapshot as AnySnapshot
 from baas.database.pages import FirstPages
 from baas.database.planner import CollectionScan
@@ -407,6 +407,10 @@ class Database:
     An acknowledged commit is durable, and every read that starts after it sees it.
     """
 
+    is_removed = False  # from the store, by another node: it is of no more use
+    _users = 0  # open snapshots and running transactions
+    _is_closed = False
+
     def __init__(
         self,
         name: DatabaseName,
@@ -474,10 +478,7 @@ class Database:
         self._make_view = partial(
             OptimisticView, engine, self._read_version, self._open_read_snapshot
         )
-        self._users = 0  # open snapshots and running transactions
-        self._is_closed = False
         self._unwatch: Callable[[], None] | None = None
-        self.is_removed = False  # from the store, by another node: it is of no more use
         self.on_removed: Callable[[], None] = lambda: None
 
     @classmethod
@@ -619,19 +620,9 @@ class Database:
                     return decode_response(*found, request_digest)
             view = self._make_view()
             needs_commit = request_id is not None
-            try:
-                ran = await run_first(
-                    body, view, request_time, self._limits, needs_commit=needs_commit
-                )
-            except Torn:
-                view.reset()
-                ran = await run_first(
-                    body, view, request_time, self._limits, needs_commit=needs_commit
-                )
-            finally:
-                if view.is_open:
-                    await view.close()
-            transaction, staged, value = ran
+            transaction, staged, value = await run_first(
+                body, view, request_time, self._limits, needs_commit=needs_commit
+            )
             if not staged and not needs_commit:
                 results = transaction.write_results(view.read_at, staged)
                 return CommitResult(view.read_at, results, value)

@@ -141,19 +141,23 @@ async def run_first(
     *,
     needs_commit: bool,
 ) -> tuple[Transaction, list[Change], T]:
-    """Runs a body for the first time. Raises Torn, whatever the body made of it, if it read two
-    states."""
-    transaction = Transaction(view, request_time, limits)
+    """Runs a body for the first time, and once more if it read two states, whatever it made of
+    them. Closes the view."""
     try:
-        value = await body(transaction)
-        staged = transaction.stage()
-        if not staged and not needs_commit:
-            # Nobody looks at the read set any more: it has to be true at one version.
-            await view.settle()
-    except Exception:
-        if view.is_torn:
-            raise Torn from None
-        raise
-    if view.is_torn:
-        raise Torn
-    return transaction, staged, value
+        while True:
+            transaction = Transaction(view, request_time, limits)
+            try:
+                value = await body(transaction)
+                staged = transaction.stage()
+                if not staged and not needs_commit:
+                    # Nobody looks at the read set any more: it has to be true at one version.
+                    await view.settle()
+            except Exception:
+                if not view.is_torn:
+                    raise
+            if not view.is_torn:
+                return transaction, staged, value
+            view.reset()  # what is read from now on is of one snapshot
+    finally:
+        if view.is_open:
+            await view.close()
