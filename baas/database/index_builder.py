@@ -149,7 +149,9 @@ class IndexBuilder:
         if index is None:
             index = Index(number, record.definition)
             self.indexes.add(index)
-            if not record.is_ready:
+            if record.is_restored and not record.is_ready:
+                self._unfinished.append(index)  # who else opens it fills it too, which is no harm
+            elif not record.is_ready:
                 self._begun_elsewhere[index] = self.clock.monotonic_seconds()
         index.is_pinned = record.is_pinned
         index.told_at = record.used

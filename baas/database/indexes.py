@@ -324,13 +324,15 @@ def _get(fields: Fields, segments: tuple[str, ...]) -> Any:
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
     """What is kept of an index. `used`: microseconds since 1970, to the day or so. Of a dropped one
-    entries may be left; nobody maintains or uses them."""
+    entries may be left; nobody maintains or uses them. A restored one is nobody's to fill until
+    some node opens the database."""
 
     definition: IndexDefinition
     is_ready: bool = False
     is_pinned: bool = False
     is_dropped: bool = False
     used: int = 0
+    is_restored: bool = False
 
 
 def definition_path(number: int) -> DocumentPath:
@@ -354,6 +356,7 @@ def encode_record(record: IndexRecord) -> Fields:
         "pinned": record.is_pinned,
         "dropped": record.is_dropped,
         "used": record.used,
+        "restored": record.is_restored,
     }
 
 
@@ -373,6 +376,7 @@ def decode_record(fields: Mapping[str, Any], *, written: int = 0) -> IndexRecord
             is_pinned=bool(fields.get("pinned", False)),
             is_dropped=bool(fields.get("dropped", False)),
             used=int(fields.get("used", written)),
+            is_restored=bool(fields.get("restored", False)),
         )
     except (KeyError, TypeError) as error:
         raise DataLoss(f"an index definition is damaged: {error!r}") from error

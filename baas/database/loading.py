@@ -77,7 +77,9 @@ class Loader:
                 record = decode_record(one.fields, written=one.version)
                 if record.is_dropped:
                     continue
-                data = encode_fields(encode_record(replace(record, is_ready=False)))
+                data = encode_fields(
+                    encode_record(replace(record, is_ready=False, is_restored=True))
+                )
             documents.append(StoredDocument(one.path, data, one.created, one.version))
         await self.add(documents)
 

@@ -19,14 +19,20 @@ from baas.backups.manifest import Manifest, SectionKind
 from baas.backups.tasks import Task, TaskState
 from baas.buckets.names import BucketName
 from baas.buckets.objects import Declared
+from baas.database.database import Database
+from baas.database.indexes import IndexDefinition, IndexField
 from baas.database.listeners import QueryTarget
 from baas.database.names import DatabaseName
-from baas.errors import FailedPrecondition
-from baas.model.paths import CollectionPath, DocumentPath
+from baas.errors import BaasError, FailedPrecondition
+from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import Query
+from baas.model.timestamps import Timestamp
+from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite, Write
-from baas.services import backups, documents, objects, projects
+from baas.projects.schema_releases import SchemaDeployment
+from baas.services import backups, documents, indexes, objects, projects, ttl
 from baas.services.listen import ListenHub, TargetUpdated
+from baas.services.schema_deployments import deploy_schemas
 from baas.testing import make_settings, started_app
 from tests.baas.services.test_objects import MEMBER, RULES
 from tests.baas.services.test_transfer import EVERYTHING
@@ -35,6 +41,14 @@ from tests.baas.services.worlds import OPERATOR
 MAIN, ARCHIVE = DatabaseName("demo"), DatabaseName("demo", "archive")
 FILES = BucketName("demo", "files")
 ALL = QueryTarget(Query(CollectionPath(("counters",))))
+OF_A_SERVER = ("incarnation", "restore", "node", "claimed_until", "looked")
+SCHEMA = {
+    "x-collection": "c",
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "name": {"type": "string"}},
+    "x-unique": [["name"]],
+}
+PINNED = IndexDefinition("c", False, (IndexField(FieldPath.parse("n")),))
 BYTES = {"empty": b"", "a/photo.png": secrets.token_bytes(300_000), "note.txt": b"hello"}
 
 
@@ -61,10 +75,36 @@ async def fill(app: App) -> dict[str, Any]:
     await context.accounts.admins.set_up(app.setup_token, "root@example.com", "correct horse")
     _, key = await projects.create_key(context, OPERATOR, "demo", kind="secret", name="server")
     signed_in = await context.accounts.sign_up("demo", "ada@example.com", "correct horse")
+    await deploy_schemas(
+        context, OPERATOR, "demo", [SCHEMA], SchemaDeployment(), allow_existing=False
+    )
+    await ttl.set_policy(context, OPERATOR, MAIN, "passing", FieldPath.parse("until"))
+    await indexes.build_index(context, OPERATOR, ARCHIVE, PINNED)
     await objects.create_bucket(context, OPERATOR, "demo", "files")
     for file, data in BYTES.items():
         await objects.put_object(context, OPERATOR, FILES, file, chunks(data), Declared())
     return {"key": key, "refresh": signed_in.refresh_token}
+
+
+async def everything_else(app: App) -> dict[str, Any]:
+    """Whatever belongs to the project and its server beside the apps' documents: users, sessions,
+    keys, buckets, metadata of objects, rules, schemas, policies of expiry, administrators; so that
+    a new kind of it is compared, too."""
+    found: dict[str, Any] = {}
+    for one in await _all(await app.context.databases.system("demo")):
+        found[f"system/{one.name}"] = one.fields
+    for one in await _all(await app.context.databases.system(None)):
+        segments = one.path.segments
+        of_project = segments[0] == "projects" and segments[1] == "demo"
+        if of_project and len(segments) > 2 and segments[2] in ("jobs", "schema_drafts"):
+            continue  # what was done here
+        if of_project or segments[0] in ("admins", "admin_emails", "api_keys"):
+            told = {name: one.fields[name] for name in one.fields if name not in OF_A_SERVER}
+            found[f"server/{one.name}"] = told
+    for name in (MAIN, ARCHIVE):
+        for index in (await app.context.databases.open(name)).indexes:
+            found[f"index {name} {index.definition}"] = index.is_pinned
+    return found
 
 
 async def chunks(data: bytes) -> AsyncIterator[bytes]:
@@ -165,6 +205,7 @@ async def test_restore_drill(
             one.name: await images(app, DatabaseName("demo", one.name), one.version)
             for one in manifest.of_project("demo", SectionKind.DATABASE)
         }
+        others = await everything_else(app)
         verified = await backups.start_verification(app.context, OPERATOR, task.backup)
         assert (await over(app, verified)).error is None
         assert await present(app, MAIN) != expected["(default)"], "nothing was written meanwhile"
@@ -174,6 +215,7 @@ async def test_restore_drill(
     async with started_app(make_settings(tmp_path / "second", **second)) as app:
         task = await restore(app, manifest.id)
         assert task.restored == ("demo", "empty")
+        assert await everything_else(app) == others
         for name, documents_then in expected.items():
             assert await present(app, DatabaseName("demo", name)) == documents_then
             assert len(documents_then) > 300
@@ -214,6 +256,7 @@ async def check_all_else(app: App, told: dict[str, Any], token: str) -> None:
     assert (await context.projects.rulesets.get_release("demo")).source == RULES % MEMBER
     page = await context.projects.rulesets.list_releases("demo", size=9, token=None)
     assert len(page.notes) == 2
+    await check_in_force(app)
     for name, data in BYTES.items():
         assert await read(app, FILES, name) == data
     assert (await resume_token(app, token)).update.reset
@@ -223,6 +266,35 @@ async def check_all_else(app: App, told: dict[str, Any], token: str) -> None:
     )
     database = await context.databases.open(MAIN)
     assert (await database.run_query(Query(CollectionPath(("counters",))))).documents
+
+
+async def check_in_force(app: App) -> None:
+    """Schemas and policies of expiry do what they say; indexes are filled."""
+    context = app.context
+    cases: list[tuple[Fields, str]] = [
+        ({"n": "text"}, "SchemaViolation"),
+        ({"name": "a"}, "UniqueViolation"),
+    ]
+    for fields, reason in cases:
+        writes = [SetWrite(DocumentPath.parse(f"c/{name}"), fields) for name in ("new", "newer")]
+        with pytest.raises(BaasError) as refused:
+            await documents.commit(context, OPERATOR, MAIN, writes)
+        assert refused.value.reason == reason
+    (policy,) = await ttl.list_policies(context, OPERATOR, MAIN)
+    assert (policy.collection, str(policy.field)) == ("passing", "until")
+    passing = DocumentPath.parse("passing/a")
+    await documents.commit(
+        context, OPERATOR, MAIN, [SetWrite(passing, {"until": Timestamp(1_000_000)})]
+    )
+    for name in (MAIN, ARCHIVE):
+        await until_indexed(await context.databases.open(name))
+
+
+async def until_indexed(database: Database) -> None:
+    """On every node that opens it indexes are filled, though no query asks for them."""
+    assert len(list(database.indexes)) > 0
+    while any(index.ready_at is None for index in database.indexes):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
 
 async def read(app: App, bucket: BucketName, name: str) -> bytes:
