@@ -48,8 +48,8 @@ class Process(Protocol):
 class Nursery:
     """Forks servers, one at a time; see `tests.nursery`."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.nursery"]
+    def __init__(self, module: str = "tests.nursery") -> None:
+        command = [sys.executable, "-m", module]
         self._parent = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
         )
