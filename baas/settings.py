@@ -36,6 +36,9 @@ class Limits:
     document_bytes_max: int = _setting(1_048_576 - 4, "largest document, in Firestore's own count")
     value_depth_max: int = _setting(20, "deepest nesting of maps and arrays in a document")
     commit_writes_max: int = _setting(500, "most writes in one commit")
+    commit_replaced_bytes_max: int = _setting(
+        32 * 1024 * 1024, "most bytes of documents that one commit replaces or deletes"
+    )
     transaction_seconds_max: int = _setting(270, "longest a transaction may be open")
     transaction_idle_seconds_max: int = _setting(60, "longest pause between steps of a transaction")
     transaction_documents_max: int = _setting(5_000, "most documents that a transaction may read")

@@ -59,7 +59,7 @@ from baas.storage.engine import (
 )
 from baas.storage.store import StoreMissing
 
-GROUP_BYTES_MAX = 16 * 1024 * 1024  # of new images; a single commit may be larger
+GROUP_BYTES_MAX = 16 * 1024 * 1024  # of images, old and new; a single commit may be larger
 REEVALUATION_SECONDS_MAX = 10.0  # all other commits wait meanwhile
 _log = structlog.get_logger("baas.committer")
 

@@ -10,6 +10,7 @@ from baas.storage.engine import (
     EngineConflict,
     EngineCorrupt,
     EngineFull,
+    EngineOverloaded,
     EngineUnknown,
     StorageError,
 )
@@ -33,6 +34,12 @@ def as_baas_error(error: Exception) -> BaasError:
         told = Unavailable("the database was removed", reason="DatabaseClosed")
     elif isinstance(error, EngineFull):
         told = Unavailable("the server's disk is full; nothing was written", reason="StorageFull")
+    elif isinstance(error, EngineOverloaded):
+        told = Unavailable(
+            "the store has no memory for so much at once; nothing was written. Make smaller"
+            " commits, or give it a larger cache",
+            reason="StorageOverloaded",
+        )
     elif isinstance(error, StorageError):
         told = Unavailable("the database cannot be reached now", reason="StorageUnavailable")
     else:

@@ -135,6 +135,8 @@ class Group:
             images[change.path.segments] = change.new
             if change.new is not None:
                 self.bytes += len(change.new.data)
+            if change.old is not None:
+                self.bytes += len(change.old.data)
         request_id = None
         if request is not None:
             request_id = request.id

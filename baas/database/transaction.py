@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeGuard, TypeVar
 
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields, encode_plain_fields
-from baas.errors import BaasError, InvalidArgument
+from baas.errors import Aborted, BaasError, InvalidArgument
 from baas.model.documents import Document, DocumentLike
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
@@ -245,14 +245,25 @@ class Transaction:
         last: nothing can be written after it."""
         failed: dict[Segments, BaasError] = {}
         self._staged = []
+        replaced = 0
         for pending in self._pending.values():
             try:
                 staged = self._stage(pending)
             except BaasError as error:
                 failed[pending.path.segments] = error
                 continue
-            if staged is not None:
-                self._staged.append(staged)
+            if staged is None:
+                continue
+            size = 0 if staged.old is None else len(staged.old.data)
+            if replaced + size > self._limits.commit_replaced_bytes_max:
+                failed[pending.path.segments] = Aborted(
+                    "other writes of this request replace documents that fill a commit; send it"
+                    " again",
+                    reason="CommitFull",
+                )
+                continue
+            replaced += size
+            self._staged.append(staged)
         return failed
 
     def _apply(self, write: Write, old: StoredDocument | None) -> None:
@@ -294,14 +305,24 @@ class Transaction:
     def stage(self) -> list[Change]:
         """The changes in stored form, without those that leave a document as it was, and without
         the versions, which only the committer knows. Raises InvalidValue for a document that is too
-        large or too deep."""
+        large or too deep, InvalidArgument (`CommitTooLarge`)."""
         if self._staged is not None:
             return self._staged
         staged = []
+        replaced = 0
         for pending in self._pending.values():
             change = self._stage(pending)
             if change is not None:
                 staged.append(change)
+                if change.old is not None:
+                    replaced += len(change.old.data)
+        most = self._limits.commit_replaced_bytes_max
+        if replaced > most:
+            raise InvalidArgument(
+                f"the documents that the commit replaces or deletes hold {replaced:,} bytes; at"
+                f" most {most:,} (`commit_replaced_bytes_max`): make several commits of it",
+                reason="CommitTooLarge",
+            )
         return staged
 
     def _stage(self, pending: PendingChange) -> Change | None:

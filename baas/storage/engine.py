@@ -29,6 +29,10 @@ class EngineFull(EngineUnavailable):
     """There is no room for more: nothing can be written until somebody makes some."""
 
 
+class EngineOverloaded(EngineUnavailable):
+    """What is written at once is more than the store has memory for now; nothing was written."""
+
+
 class EngineConflict(StorageError):
     """Nothing was written: another owner of the database committed first, or is about to."""
 

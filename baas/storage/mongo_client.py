@@ -41,6 +41,7 @@ MAJORITY = WriteConcern("majority", j=True)
 
 _WRITE_CONFLICT = 112
 _DUPLICATE_KEY = 11000
+_NO_ROOM = {365, 388}  # TemporarilyUnavailable, TransactionTooLargeForCache
 _TOO_OLD = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
 # What passes by itself when a primary steps down, shuts down, or was changed.
 _PASSING = {6, 7, 24, 50, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
@@ -50,6 +51,14 @@ _PASSING |= {133, 43, 237}
 def is_conflict(error: PyMongoError) -> bool:
     """Another transaction holds or has changed what this one wrote."""
     return isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT
+
+
+def is_without_room(error: PyMongoError) -> bool:
+    """What a transaction has written does not fit into the server's cache, from which it can go
+    only when it is committed. MongoDB 6.0 calls that a conflict, too."""
+    if not isinstance(error, OperationFailure):
+        return False
+    return error.code in _NO_ROOM or (is_conflict(error) and "cache full" in str(error).lower())
 
 
 def is_duplicate(error: PyMongoError) -> bool:

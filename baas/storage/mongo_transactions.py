@@ -11,7 +11,11 @@ from typing import TypeVar
 import structlog
 from pymongo.errors import PyMongoError, WriteConcernError
 
-from baas.storage.engine import EngineConflict, EngineUnavailable, EngineUnknown
+from baas.storage.engine import (
+    EngineOverloaded,
+    EngineUnavailable,
+    EngineUnknown,
+)
 from baas.storage.mongo_client import (
     ANSWER_SECONDS,
     SLOW_SECONDS,
@@ -19,6 +23,7 @@ from baas.storage.mongo_client import (
     MongoConnection,
     is_conflict,
     is_passing,
+    is_without_room,
 )
 from baas.storage.mongo_wire import Session
 
@@ -29,6 +34,7 @@ _ABORT_SECONDS = 1.0
 # Whose server was killed in the middle of a transaction: its locks would stay for a minute.
 _ORPHAN_SECONDS = 2.0
 _ORPHAN_LOOK_SECONDS = 1.0
+_NO_ROOM_SECONDS = 4.0  # what others have in the cache may be gone by then
 _BYTES_PER_SECOND = 1_000_000  # slower servers are taken for dead
 _TRANSIENT = "TransientTransactionError"
 _RETRYABLE = "RetryableWriteError"
@@ -57,8 +63,8 @@ class Transactions:
 
     async def run_once(self, body: Body[None], was_written: Body[bool], *, size: int) -> None:
         """Returns when the transaction is durable on a majority. `was_written` is asked, within a
-        transaction that changes the head too, if that is in doubt. Raises HeadMoved, EngineConflict
-        or EngineUnavailable with nothing written for good, or EngineUnknown."""
+        transaction that changes the head too, if that is in doubt. Raises HeadMoved or
+        EngineUnavailable (EngineOverloaded) with nothing written for good, or EngineUnknown."""
         seconds = ANSWER_SECONDS + size / _BYTES_PER_SECOND
         deadline = Deadline(self._connection.timeout_seconds)
         async with self._connection.operation(), self._connection.session() as session:
@@ -152,10 +158,13 @@ class Transactions:
 
     async def _weigh(self, error: PyMongoError, deadline: Deadline) -> None:
         """Returns if another attempt makes sense. Nothing was written."""
-        if is_conflict(error):
+        if is_without_room(error):
+            if deadline.elapsed_seconds > min(_NO_ROOM_SECONDS, self._connection.timeout_seconds):
+                raise EngineOverloaded("the primary's cache is too small for it") from error
+        elif is_conflict(error):
             # Another server is in the middle of a commit. It moves the head, or gives up.
             if deadline.is_over:
-                raise EngineConflict("another server holds the head") from error
+                raise EngineUnavailable("another server holds the head") from error
             await self._end_orphans(deadline)
         elif deadline.is_over or not (error.has_error_label(_TRANSIENT) or is_passing(error)):
             raise error

@@ -12,12 +12,13 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from baas.clock import SystemClock
-from baas.storage import mongo_batches, mongo_watch
+from baas.storage import mongo_batches, mongo_transactions, mongo_watch
 from baas.storage.engine import (
     BackfillRow,
     CommitGroup,
     CommitRecord,
     EngineConflict,
+    EngineOverloaded,
     EngineUnavailable,
     EngineUnknown,
     Entry,
@@ -80,6 +81,25 @@ def group(version: int, name: str, *, after: int = 0) -> CommitGroup:
 
 async def version_of(engine: MongoEngine) -> int:
     return (await engine.read_head()).version
+
+
+async def test_commit_that_the_cache_has_no_room_for_is_refused(
+    engine: MongoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MongoDB calls it a conflict, which was repeated as if another server held the head."""
+    names = [f"n{number}" for number in range(80)]
+    olds = {name: document(name, "x" * 900_000, version=1) for name in names}
+    for version in range(1, 9):
+        changes = [change(name, None, olds[name]) for name in names[version - 1 :: 8]]
+        await engine.commit(CommitGroup(version - 1, [CommitRecord(version, changes)]))
+    monkeypatch.setattr(mongo_transactions, "_NO_ROOM_SECONDS", 0.5)
+    gone = [change(name, olds[name], None) for name in names]
+    with pytest.raises(EngineOverloaded):
+        await engine.commit(CommitGroup(8, [CommitRecord(9, gone)]))
+    assert (await engine.read_head()).version == 8
+    monkeypatch.undo()
+    await engine.commit(CommitGroup(8, [CommitRecord(9, gone[:20])]))
+    assert await texts(engine, *names[:20]) == [None] * 20
 
 
 # Several owners -----------------------------------------------------------------------------------

@@ -13,7 +13,15 @@ from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.transaction import NAME_SIZE_MAX, SIZE_PER_BYTE_MAX, Transaction
 from baas.encoding.documents import StoredDocument, encode_fields
-from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument, InvalidValue, NotFound
+from baas.errors import (
+    Aborted,
+    AlreadyExists,
+    BaasError,
+    FailedPrecondition,
+    InvalidArgument,
+    InvalidValue,
+    NotFound,
+)
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
@@ -257,6 +265,39 @@ async def test_documents_are_measured_once_they_are_whole(tmp_path: Path, limit:
             await write(database, *writes)
         assert caught.value.reason == "DocumentTooLarge"
     assert await fields(database, "c/a") == [{"first": half, "second": rest}]
+    await database.close()
+
+
+async def test_bytes_that_one_commit_replaces_are_limited(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    """The store keeps each old image, and writes all of a commit in one transaction."""
+    size = len(encode_fields({"text": "x" * 100}))
+    settings = replace(Settings(), limits=replace(Limits(), commit_replaced_bytes_max=3 * size))
+    database = await Database.open(
+        DatabaseName("demo"),
+        SqliteEngine.open(tmp_path / "d.sqlite", clock=clock),
+        clock=clock,
+        settings=settings,
+    )
+    names = [f"c/{number}" for number in range(7)]
+    await write(database, *[put(name, {"text": "x" * 100}) for name in names])
+    await write(database, *[delete(name) for name in names[:3]])
+    with pytest.raises(InvalidArgument) as caught:
+        await write(database, *[delete(name) for name in names[3:]])
+    assert caught.value.reason == "CommitTooLarge"
+    assert None not in await fields(database, *names[3:])
+
+    async def bulk(transaction: Transaction) -> dict[tuple[str, ...], BaasError]:
+        await transaction.write_each([delete(name) for name in names[3:]])
+        return transaction.stage_each()
+
+    failed = (await run(database, bulk)).value
+    assert [(key, type(error), error.reason) for key, error in failed.items()] == [
+        (("c", "6"), Aborted, "CommitFull")  # may be sent again
+    ]
+    assert (await run(database, bulk)).value == {}
+    assert await fields(database, *names) == [None] * 7
     await database.close()
 
 
