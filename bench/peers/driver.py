@@ -19,7 +19,19 @@ import uvloop
 from pymongo import AsyncMongoClient, MongoClient
 
 from bench import processes
-from bench.peers.loads import DOCUMENT_ID, PAGE, ROWS, Row, Seed, author_of, seeded
+from bench.peers.loads import (
+    AUTHOR,
+    AUTHORS,
+    BOUND_MAX,
+    BOUND_MIN,
+    DOCUMENT_ID,
+    PAGE,
+    ROWS,
+    Row,
+    Seed,
+    author_of,
+    seeded,
+)
 from bench.peers.measure import Figure, expect
 
 DATABASE = "driver"
@@ -54,6 +66,9 @@ class Driver:
                         ]
                     )
             mongo[DATABASE]["owned"].create_index("author")
+            for name in ("asked", "vast"):
+                mongo[DATABASE][name].create_index([("author", 1), ("score", 1)])
+                mongo[DATABASE][name].create_index("score")
 
     def measure(self, row: Row, seconds: float) -> Figure:
         """Raises RuntimeError with what the child said."""
@@ -99,8 +114,15 @@ def _question(row: Row, collection: Documents) -> Callable[[], Awaitable[None]]:
         expect(found["title"] == f"title {number}", "another document")
 
     async def page() -> None:
-        where = {"author": ME} if row.name == "list-mine" else {}
-        found = await collection.find(where).limit(PAGE).to_list()
+        where: dict[str, Any] = {"author": ME} if row.name == "list-mine" else {}
+        if row.name.startswith("query"):
+            where = {"author": AUTHOR % random.randrange(1, AUTHORS)}
+        elif row.name.startswith("range"):
+            where = {"score": {"$lt": random.randint(BOUND_MIN, BOUND_MAX)}}
+        cursor = collection.find(where).limit(PAGE)
+        if row.name.startswith(("query", "range")):
+            cursor = cursor.sort("score")
+        found = await cursor.to_list()
         expect(len(found) == PAGE, f"{len(found)} documents")
         if row.total is not None:
             expect(await collection.count_documents({}) == row.total, "another total")

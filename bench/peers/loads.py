@@ -8,20 +8,24 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 DOCUMENT_ID = "seed%011d"  # 15 characters: what PocketBase asks for
-NUMBER, BY_NUMBER, ANY = "{n}", "{id}", "{any}"
+AUTHOR = "author%09d"  # as long as the ids that peers give
 PAGE = 20
 SMALL, LARGE, OWNED = 10_000, 100_000, 10_000
-AUTHORS = 100  # of `owned`; the caller is one of them
+AUTHORS = 100  # of the collections that many write to; the caller is one of them
+VAST = 1_000_000
+OF_MANY = frozenset({"owned", "asked", "vast"})
+BOUND_MIN, BOUND_MAX = 100_000, 999_999  # of scores, below which there are enough documents
 UPDATED_FROM = 2_000_000  # scores from here on were written by the update load
 ACCOUNT = {"email": "bench@example.com", "password": "a-long-password"}
 
-Check = Literal["created", "document", "page", "updated", "deleted"]
+Check = Literal["created", "document", "page", "updated", "deleted", "increased"]
 
 
 @dataclass(frozen=True)
 class Call:
     """One HTTP request. In the path and the body `{n}` stands for the request's number, `{id}` for
-    the document of that number, `{any}` for a document at random."""
+    the document of that number, `{any}` for a document at random, `{author}` for one of 99 authors
+    and `{bound}` for a score at random: nobody could answer those from what was asked before."""
 
     method: str
     path: str
@@ -42,8 +46,15 @@ class Row:
     count: int = 1  # documents that requests choose from
     total: int | None = None  # what the answer has to say how many there are
     beside: int = 0
+    is_large: bool = False  # only where the million documents are wanted
 
 
+def _read(name: str, title: str, collection: str, **more: Any) -> Row:
+    return Row(name, title, False, 100, collection, "page", **more)
+
+
+_BY_AUTHOR = "query: `author == …`, by score, 20 of"
+_RANGE = "query: `score < …`, by score, 20 of"
 ROWS = (
     Row("create", "create, no rule", True, 500, "free", "created"),
     Row("create-rule", "create, rule `author == me`", True, 500, "ruled", "created"),
@@ -63,8 +74,28 @@ ROWS = (
         count=SMALL,
         beside=300,
     ),
+    _read(
+        "list-100k-total-updates",
+        "list 20 of 100k, with total, during 300 updates/s",
+        "large",
+        count=LARGE,
+        total=LARGE,
+        beside=300,
+    ),
+    _read("query-10k", f"{_BY_AUTHOR} 10k", "asked"),
+    _read("range-10k", f"{_RANGE} 10k", "asked"),
+    _read(
+        "query-updates",
+        f"{_BY_AUTHOR} 10k during 300 updates/s",
+        "asked",
+        count=OWNED,
+        beside=300,
+    ),
+    _read("query-1m", f"{_BY_AUTHOR} 1m", "vast", is_large=True),
+    _read("range-1m", f"{_RANGE} 1m", "vast", is_large=True),
     Row("update", "update one field", True, 100, "small", "updated", count=SMALL),
     Row("delete", "delete", True, 100, "doomed", "deleted", count=10**9),
+    Row("increment", "add 1 to one counter", True, 100, "counter", "increased"),
 )
 
 
@@ -94,13 +125,15 @@ class Seed:
     delete in all rounds together; `free` and `ruled` start empty."""
 
     doomed: int
+    is_large: bool = False
 
     def sizes(self) -> dict[str, int]:
-        return {"small": SMALL, "large": LARGE, "owned": OWNED, "doomed": self.doomed}
+        sizes = {"small": SMALL, "large": LARGE, "owned": OWNED, "asked": OWNED, "counter": 1}
+        return sizes | {"doomed": self.doomed, "vast": VAST if self.is_large else 0}
 
 
 def author_of(collection: str, number: int, me: str) -> str:
-    """Who wrote a seeded document: of `owned`, the caller one in a hundred."""
-    if collection != "owned" or number % AUTHORS == 0:
+    """Who wrote a seeded document: where many do, the caller one in a hundred."""
+    if collection not in OF_MANY or number % AUTHORS == 0:
         return me
-    return f"author{number % AUTHORS:09d}"  # as long as the ids that peers give
+    return AUTHOR % (number % AUTHORS)

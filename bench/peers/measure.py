@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import httpx
 
 from bench import processes
-from bench.peers.loads import PAGE, UPDATED_FROM, Call, Row, seeded
+from bench.peers.loads import AUTHOR, BOUND_MAX, PAGE, UPDATED_FROM, Call, Row, seeded
 from bench.peers.wrk import Said, Wrk, fill
 
 WARM_UP_REQUESTS = 500
@@ -20,6 +20,7 @@ TURNS_MIN = 5  # a load lasts until each connection has had about so many answer
 SECONDS_MAX = 12
 UPDATERS = 300  # connections of the client that updates beside a load
 SAMPLES = 20
+PROBED = 7  # the number of the request that is looked at
 DELETES_A_SECOND = 12_000  # documents kept ready for the delete load, for each second of it
 
 
@@ -65,8 +66,8 @@ class Target(Protocol):
     def calls(self, row: Row) -> Sequence[Call]:
         """The requests that together make one answer of the row."""
 
-    def update(self) -> Call:
-        """One request that sets `score` of a document of `small` to its number."""
+    def update(self, collection: str) -> Call:
+        """One request that sets `score` of a document of a collection to its number."""
 
     def read_page(self, bodies: Sequence[Any]) -> Page:
         """What the answers to `calls` of a list say."""
@@ -89,7 +90,7 @@ def measure(target: Target, row: Row, *, seconds: float, turn: int) -> Figure:
         first, last = _numbers(row, seconds, turn)
         if row.check != "deleted":
             seconds = max(seconds, _warm_up(target, row, first))
-        before = target.count(client, row.collection) if row.is_write else 0
+        before = _before(target, row, client)
         if row.check == "updated":
             first += WARM_UP_REQUESTS
         processes.reset_peaks(target.pid)
@@ -109,6 +110,12 @@ def measure(target: Target, row: Row, *, seconds: float, turn: int) -> Figure:
         failed=said.refused + said.broken + (beside.refused + beside.broken if beside else 0),
         beside_rate=beside.good / beside.seconds if beside else 0.0,
     )
+
+
+def _before(target: Target, row: Row, client: httpx.Client) -> int:
+    if row.check == "increased":
+        return int(target.find(client, row.collection, 0)["score"])
+    return target.count(client, row.collection) if row.is_write else 0
 
 
 def _numbers(row: Row, seconds: float, turn: int) -> tuple[int, int]:
@@ -165,7 +172,7 @@ def _run(
         return said, None, processes.cpu_seconds(target.pid) - cpu
     beside = Wrk(
         target.url,
-        [target.update()],
+        [target.update(row.collection)],
         connections=UPDATERS,
         seconds=seconds,
         count=row.count,
@@ -181,11 +188,11 @@ def _probe(target: Target, row: Row, client: httpx.Client) -> float:
     """Asks once and looks at the answer; its mean size in bytes. Writes are looked at later."""
     if row.is_write:
         return 0.0
-    answers = [_send(client, call, number=7, count=row.count) for call in target.calls(row)]
+    answers = [_send(client, call, number=PROBED, count=row.count) for call in target.calls(row)]
     bodies = [answer.json() for answer in answers]
     if row.check == "document":
         found = target.read_document(bodies[0])
-        expect(found["title"] == "title 7", f"{row.title}: another document: {found}")
+        expect(found["title"] == f"title {PROBED}", f"{row.title}: another document: {found}")
     else:
         _check_page(target, row, target.read_page(bodies))
     return sum(len(answer.content) for answer in answers) / len(answers)
@@ -199,6 +206,13 @@ def _check_page(target: Target, row: Row, page: Page) -> None:
     if row.name == "list-mine":
         authors = {document["author"] for document in page.documents}
         expect(authors == {target.user}, f"{row.title}: documents of {authors}")
+    elif row.name.startswith(("query", "range")):
+        scores = [document["score"] for document in page.documents]
+        expect(scores == sorted(scores), f"{row.title}: not in order: {scores}")
+        authors = {document["author"] for document in page.documents}
+        is_range = row.name.startswith("range")
+        expect(is_range or authors == {AUTHOR % PROBED}, f"{row.title}: documents of {authors}")
+        expect(not is_range or scores[-1] < BOUND_MAX // 2, f"{row.title}: scores of {scores}")
     else:
         whole = set(seeded(0, "")) <= set(page.documents[0])
         expect(whole, f"{row.title}: fields are missing")
@@ -221,6 +235,12 @@ def _check(
         expect(
             said.good <= made <= said.good + open_requests,
             f"{row.title}: {said.good} acknowledged, {made} made",
+        )
+    elif row.check == "increased":
+        added = _before(target, row, client) - before
+        expect(
+            said.good <= added <= said.good + open_requests,
+            f"{row.title}: {said.good} acknowledged, {added} added",
         )
     elif row.check == "deleted":
         gone = before - target.count(client, row.collection)

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,10 @@ _PERMISSIONS: dict[str, dict[str, Any]] = {
         "count": _EVERYBODY,
         "update": _EVERYBODY,
     },
-    "large": {"find": _EVERYBODY, "count": _EVERYBODY},
+    "large": {"find": _EVERYBODY, "count": _EVERYBODY, "update": _EVERYBODY},
+    "asked": {"find": _EVERYBODY, "update": _EVERYBODY},
+    "vast": {"find": _EVERYBODY},
+    "counter": {"update": _EVERYBODY},
     "owned": {"readUserFields": ["author"]},
     "doomed": {"delete": _EVERYBODY},
 }
@@ -100,6 +104,9 @@ class Parse:
                     database[name].count_documents({}) == size, f"the seed of `{name}` is not whole"
                 )
             database["owned"].create_index("_p_author")
+            for name in ("asked", "vast"):
+                database[name].create_index([("author", 1), ("score", 1)])
+                database[name].create_index("score")
 
     @contextlib.contextmanager
     def serve(self) -> Iterator[ParseTarget]:
@@ -159,13 +166,21 @@ class ParseTarget:
             case "list-mine":
                 return [Call("GET", page, signed_in)]
             case "update":
-                return [self.update()]
+                return [self.update(row.collection)]
             case "delete":
                 return [Call("DELETE", path + "/{id}", _APP)]
+            case "increment":
+                body = '{"score":{"__op":"Increment","amount":1}}'
+                return [Call("PUT", path + "/{id}", _JSON | _APP, body)]
+        if row.name.startswith(("query", "range")):
+            is_range = row.name.startswith("range")
+            where = '{"score":{"$lt":{bound}}}' if is_range else '{"author":"{author}"}'
+            return [Call("GET", f"{page}&order=score&where={_quoted(where)}", _APP)]
         return [Call("GET", page + ("" if row.total is None else "&count=1"), _APP)]
 
-    def update(self) -> Call:
-        return Call("PUT", "/parse/classes/small/{id}", _JSON | _APP, '{"score":{n}}')
+    def update(self, collection: str) -> Call:
+        path = f"/parse/classes/{collection}/{{id}}"
+        return Call("PUT", path, _JSON | _APP, '{"score":{n}}')
 
     def read_page(self, bodies: Sequence[Any]) -> Page:
         documents = [
@@ -206,6 +221,15 @@ def _stored(collection: str, number: int, user: str) -> dict[str, Any]:
     if collection == "owned":
         fields["_p_author"] = f"_User${fields.pop('author')}"
     return {"_id": DOCUMENT_ID % number, **fields, "_created_at": now, "_updated_at": now}
+
+
+def _quoted(template: str) -> str:
+    """For a query string; what is to be filled in stays."""
+    return re.sub(r"\{(?!bound|author)|(?<!bound)(?<!author)\}|[\"$:]", _as_percent, template)
+
+
+def _as_percent(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"
 
 
 def _with_database(uri: str) -> str:

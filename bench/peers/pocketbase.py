@@ -48,9 +48,17 @@ _RULES: dict[str, dict[str, str]] = {
     "free": {"createRule": ""},
     "ruled": {"createRule": f"@request.auth.id != '' && {_MINE}"},
     "small": {"viewRule": "", "listRule": "", "updateRule": ""},
-    "large": {"listRule": ""},
+    "large": {"listRule": "", "updateRule": ""},
+    "asked": {"listRule": "", "updateRule": ""},
+    "vast": {"listRule": ""},
+    "counter": {"updateRule": ""},
     "owned": {"listRule": _MINE},
     "doomed": {"deleteRule": ""},
+}
+_INDEXES = {
+    "owned": ("author",),
+    "asked": ("author, score", "score"),
+    "vast": ("author, score", "score"),
 }
 
 
@@ -75,8 +83,10 @@ class PocketBase:
             made = ask(client, "POST", "/api/collections/users/records", json=account).json()
             for name, rules in _RULES.items():
                 wanted: dict[str, Any] = {"name": name, "type": "base", "fields": _FIELDS} | rules
-                if name == "owned":
-                    wanted["indexes"] = ["CREATE INDEX idx_owned_author ON owned (author)"]
+                wanted["indexes"] = [
+                    f"CREATE INDEX idx_{name}_{number} ON {name} ({columns})"
+                    for number, columns in enumerate(_INDEXES.get(name, ()))
+                ]
                 ask(client, "POST", "/api/collections", json=wanted)
         # Row by row over HTTP it would take minutes; a record is a plain row.
         for name, size in seed.sizes().items():
@@ -133,13 +143,20 @@ class PocketBaseTarget:
             case "list-mine":
                 return [Call("GET", page + "&skipTotal=true", signed_in)]
             case "update":
-                return [self.update()]
+                return [self.update(row.collection)]
             case "delete":
                 return [Call("DELETE", path + "/{id}", {})]
+            case "increment":
+                return [Call("PATCH", path + "/{id}", _JSON, '{"score+":1}')]
+        if row.name.startswith(("query", "range")):
+            is_range = row.name.startswith("range")
+            where = "score%3C{bound}" if is_range else "author%3D'{author}'"
+            return [Call("GET", f"{page}&skipTotal=true&sort=score&filter=({where})", {})]
         return [Call("GET", page + ("&skipTotal=true" if row.total is None else ""), {})]
 
-    def update(self) -> Call:
-        return Call("PATCH", "/api/collections/small/records/{id}", _JSON, '{"score":{n}}')
+    def update(self, collection: str) -> Call:
+        path = f"/api/collections/{collection}/records/{{id}}"
+        return Call("PATCH", path, _JSON, '{"score":{n}}')
 
     def read_page(self, bodies: Sequence[Any]) -> Page:
         total = bodies[0]["totalItems"]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from bench.peers.loads import DOCUMENT_ID, Call
+from bench.peers.loads import AUTHOR, BOUND_MAX, BOUND_MIN, DOCUMENT_ID, Call
 
 SCRIPT = Path(__file__).parent / "wrk" / "load.lua"
-_TOKEN = re.compile(r"\{(n|id|any)\}")
+_TOKEN = re.compile(r"\{(n|id|any|author|bound)\}")
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,16 @@ class Wrk(AbstractContextManager["Wrk"]):
 def fill(template: str, number: int, count: int) -> str:
     """A template as the script would send it."""
     document = DOCUMENT_ID % (number % count)
-    return _TOKEN.sub(lambda match: str(number) if match[1] == "n" else document, template)
+    values = {"n": str(number), "author": AUTHOR % number, "bound": str(BOUND_MAX // 2)}
+    return _TOKEN.sub(lambda match: values.get(match[1], document), template)
 
 
 def _describe(calls: Sequence[Call], *, count: int, first: int, last: int, rate: float) -> str:
     requests = ",\n".join(_request(call) for call in calls)
     return (
         f"return {{id={_quoted(DOCUMENT_ID)}, count={count}, first={first}, last={last},"
-        f" rate={rate}, seed={time.time_ns() % 2**31}, requests={{\n{requests}}}}}\n"
+        f" rate={rate}, seed={time.time_ns() % 2**31}, author={_quoted(AUTHOR)},"
+        f" bounds={{{BOUND_MIN}, {BOUND_MAX}}}, requests={{\n{requests}}}}}\n"
     )
 
 

@@ -2,7 +2,7 @@
 -- written by bench/peers/wrk.py.
 --
 -- Pieces of a path or body: a string as it is; "n" the request's number; "id" the document whose
--- number that is, modulo `count`; "any" a document at random.
+-- number that is, modulo `count`; "any" a document at random, "author" an author, "bound" a score.
 local ffi = require("ffi")
 ffi.cdef([[
   typedef struct { long s; long us; } baas_time;
@@ -31,6 +31,10 @@ local function fill(pieces)
       out[index] = string.format(spec.id, number % spec.count)
     elseif piece[1] == "any" then
       out[index] = string.format(spec.id, math.random(0, spec.count - 1))
+    elseif piece[1] == "author" then
+      out[index] = string.format(spec.author, math.random(1, 99))
+    elseif piece[1] == "bound" then
+      out[index] = tostring(math.random(spec.bounds[1], spec.bounds[2]))
     else
       out[index] = piece[2]
     end
