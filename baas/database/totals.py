@@ -16,6 +16,7 @@ from baas.model.queries import NAME, Query
 
 TOTALS_MAX = 1_000  # collections whose totals are kept, the last ones asked for
 CHANGES_MAX = 256  # that are remembered of each, for readers who are at an earlier version
+AHEAD_SECONDS_MAX = 1.0  # that a reader waits to be told of a commit that it sees already
 
 
 def is_whole_collection(query: Query) -> bool:
@@ -65,6 +66,7 @@ class Totals:
     def __init__(self, read_version: Callable[[], int]) -> None:
         self._read_version = read_version
         self._totals: OrderedDict[tuple[str, ...], _Total] = OrderedDict()
+        self._told: asyncio.Future[None] | None = None  # done with the next commit
 
     def known(self, collection: CollectionPath, version: int) -> int | None:
         """The total as of `version`, if it can be told without counting."""
@@ -81,6 +83,7 @@ class Totals:
     ) -> int:
         """The total as of `version`; `count` counts it in a snapshot of that version, if nobody has
         done so. Raises what `count` raises."""
+        await self._wait_told(version)
         while True:
             known = self.known(collection, version)
             if known is not None:
@@ -93,6 +96,16 @@ class Totals:
         if version != self._read_version() or (total is not None and not total.is_counted):
             return await count()  # of an instant that what is kept could not start from
         return await self._count(collection, version, count)
+
+    async def _wait_told(self, version: int) -> None:
+        """Commits are seen by readers a moment before they are told of. All who read meanwhile
+        would count for themselves."""
+        while version > self._read_version():
+            if self._told is None:
+                self._told = asyncio.get_running_loop().create_future()
+            done, _ = await asyncio.wait([self._told], timeout=AHEAD_SECONDS_MAX)
+            if not done:
+                return
 
     async def _count(
         self, collection: CollectionPath, version: int, count: Callable[[], Awaitable[int]]
@@ -112,6 +125,9 @@ class Totals:
             total.counted.set_result(None)
 
     def on_commit(self, event: CommitEvent) -> None:
+        if self._told is not None:
+            self._told.set_result(None)
+            self._told = None
         if not self._totals:
             return
         for change in event.changes:
@@ -123,3 +139,6 @@ class Totals:
     def lose(self) -> None:
         """Commits happened that are not told of: nothing that is kept counts any more."""
         self._totals.clear()
+        if self._told is not None:
+            self._told.set_result(None)
+            self._told = None

@@ -98,7 +98,11 @@ def measure(target: Target, row: Row, *, seconds: float, turn: int) -> Figure:
         peak = processes.peak_memory_mib(target.pid)
         _check(target, row, client, said, before=before, first=first, last=last)
         if not row.is_write and said.bytes < 0.95 * probe_bytes * said.answers:
-            raise Wrong(f"{row.title}: answers were smaller than the one that was looked at")
+            raise Wrong(
+                f"{row.title}: answers were smaller than the one that was looked at:"
+                f" {said.bytes / max(1, said.answers):.0f} bytes, not {probe_bytes:.0f};"
+                f" {said.refused} of {said.answers} were refused"
+            )
     parts = len(target.calls(row))
     good = max(1, said.good // parts)
     return Figure(

@@ -10,11 +10,14 @@ from dataclasses import replace
 import pytest
 
 from baas.database.database import Database, ReadSnapshot
+from baas.database.log import CommitEvent
 from baas.database.totals import CHANGES_MAX, TOTALS_MAX, Totals, is_whole_collection
+from baas.encoding.documents import StoredDocument
 from baas.errors import Unavailable
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import NAME, Cursor, Order, Query
 from baas.model.values import Reference
+from baas.storage.engine import Change
 from tests.baas.database.acts import delete, doc, put, where, write
 
 POSTS = CollectionPath(("posts",))
@@ -144,7 +147,23 @@ async def test_when_the_counting_fails_the_next_one_counts() -> None:
     assert calls == [9]
 
 
-async def test_a_version_that_is_not_published_yet_is_counted() -> None:
+async def test_readers_ahead_of_what_is_told_wait_for_it_and_need_not_count() -> None:
+    version = 5
+    totals, calls = Totals(lambda: version), list[int]()
+    assert await totals.count(POSTS, 5, counting(9, calls)) == 9
+    readers = [asyncio.create_task(totals.count(POSTS, 6, counting(0, calls))) for _ in range(5)]
+    await asyncio.sleep(0)
+    version = 6
+    made = StoredDocument(doc("posts/new"), b"{}", 6, 6)
+    totals.on_commit(CommitEvent(6, [Change(b"posts//new", made.path, None, made)]))
+    assert await asyncio.gather(*readers) == [10] * 5
+    assert calls == [9]
+
+
+async def test_a_version_that_is_not_published_in_time_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("baas.database.totals.AHEAD_SECONDS_MAX", 0.01)
     totals, calls = Totals(lambda: 5), list[int]()
     assert await totals.count(POSTS, 6, counting(9, calls)) == 9
     assert totals.known(POSTS, 6) is None
