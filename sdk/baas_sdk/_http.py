@@ -8,14 +8,12 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, asynccontextmanager, closing
 from typing import Any, TypeVar
-
-import httpx
+from urllib.parse import urlencode
 
 from baas_sdk import _requests
 from baas_sdk._flow import (
-    NEVER_SENT,
     Attempt,
     Authorize,
     Flow,
@@ -27,27 +25,32 @@ from baas_sdk._flow import (
 from baas_sdk._options import CONNECT_SECONDS_MAX, USER_AGENT, Options
 from baas_sdk._requests import Answer, Call, Head, QueryLine, Request, StreamCall
 from baas_sdk._session import Session, Tokens
-from baas_sdk.errors import DeadlineExceeded, FailedPrecondition, Internal, SdkError, Unavailable
+from baas_sdk._transport import (
+    AsyncPooledTransport,
+    AsyncResponse,
+    AsyncTransport,
+    Outgoing,
+    PooledTransport,
+    Response,
+    Transport,
+)
+from baas_sdk.errors import DeadlineExceeded, FailedPrecondition, SdkError, Unavailable
 
 T = TypeVar("T")
-CONNECTIONS_MAX = 100
-PIECE_BYTES = 64 * 1024
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class SyncHttp:
     """Calls from any thread; each blocks its own."""
 
-    def __init__(
-        self, options: Options, session: Session, transport: httpx.BaseTransport | None
-    ) -> None:
+    def __init__(self, options: Options, session: Session, transport: Transport | None) -> None:
         self._options = options
         self._session = session
         self._refresh_lock = threading.Lock()
-        self._http = httpx.Client(
-            **_http_settings(options),
-            transport=transport
-            or httpx.HTTPTransport(limits=_LIMITS, trust_env=not options.is_loopback),
+        self._transport: Transport = transport or PooledTransport(
+            options.base_url, trust_env=not options.is_loopback
         )
+        self._is_closed = False
 
     def run(self, call: Call[T], timeout: float | None = None) -> T:
         """One call, with its retries."""
@@ -80,16 +83,15 @@ class SyncHttp:
         opened: list[SyncBody] = []
 
         def begin(attempt: Attempt) -> Answer | SdkError:
-            asked = self._http.build_request(**_http_request(self._options, attempt, _pieces))
             try:
-                response = self._http.send(asked, stream=True)
-                if not response.is_success:
+                response = self._transport.send(_outgoing(self._options, attempt, is_raw=True))
+                if not _is_success(response):
                     with closing(response):
-                        return _answer(response, response.read())
-            except httpx.HTTPError as error:
-                return _connection_error(error, attempt)
-            opened.append(SyncBody(response, attempt))
-            return Answer(response.status_code, b"")
+                        return _answer(response, _read(response))
+            except SdkError as error:
+                return error
+            opened.append(SyncBody(response))
+            return Answer(response.status, b"")
 
         self._drive(self._flow(request, timeout), begin)
         return opened[-1]
@@ -104,7 +106,8 @@ class SyncHttp:
         return self._session.id_token or self._options.bearer
 
     def close(self) -> None:
-        self._http.close()
+        self._is_closed = True
+        self._transport.close()
 
     def _refresh(self, used: Tokens, stale: str | None) -> None:
         call = _requests.refresh(self._options.home, used.refresh_token, time.monotonic())
@@ -115,7 +118,8 @@ class SyncHttp:
                 raise
 
     def _flow(self, request: Request, timeout: float | None) -> Flow:
-        _check_open(self._http)
+        if self._is_closed:
+            raise _closed()
         return _attempts(self._options, request, timeout)
 
     def _drive(self, flow: Flow, send: Callable[[Attempt], Answer | SdkError]) -> Answer:
@@ -138,15 +142,15 @@ class SyncHttp:
     def _send(self, attempt: Attempt) -> Answer | SdkError:
         deadline = time.monotonic() + attempt.timeout_seconds
         try:
-            with self._http.stream(**_http_request(self._options, attempt, _pieces)) as response:
+            with closing(self._transport.send(_outgoing(self._options, attempt))) as response:
                 parts = []
-                for part in response.iter_bytes():
+                while part := response.read_piece():
                     parts.append(part)
                     if time.monotonic() > deadline:
                         return timed_out(attempt.timeout_seconds)
                 return _answer(response, b"".join(parts))
-        except httpx.HTTPError as error:
-            return _connection_error(error, attempt)
+        except SdkError as error:
+            return error
 
     def _open(
         self, attempt: Attempt, call: StreamCall[Any], opened: list[Iterator[QueryLine]]
@@ -154,22 +158,20 @@ class SyncHttp:
         lines = self._lines(attempt, call)
         try:
             first = next(lines)
-        except httpx.HTTPError as error:
-            return _connection_error(error, attempt)
         except SdkError as error:
             return error
         if isinstance(first, Answer):
             return first
-        opened.append(_followed(first, lines, attempt))
+        opened.append(_followed(first, lines))
         return Answer(200, b"")
 
     def _lines(self, attempt: Attempt, call: StreamCall[Any]) -> Iterator[QueryLine | Answer]:
-        with self._http.stream(**_http_request(self._options, attempt, _pieces)) as response:
-            if not response.is_success:
-                yield _answer(response, response.read())
+        with closing(self._transport.send(_outgoing(self._options, attempt))) as response:
+            if not _is_success(response):
+                yield _answer(response, _read(response))
                 return
             rest = b""
-            for part in response.iter_bytes():
+            while part := response.read_piece():
                 *whole, rest = (rest + part).split(b"\n")
                 for line in whole:
                     read = call.parse_line(line)
@@ -181,34 +183,28 @@ class SyncHttp:
             yield call.parse_line(rest)
 
 
-def _followed(
-    first: QueryLine, rest: Iterator[QueryLine | Answer], attempt: Attempt
-) -> Iterator[QueryLine]:
+def _followed(first: QueryLine, rest: Iterator[QueryLine | Answer]) -> Iterator[QueryLine]:
     with closing(rest):  # type: ignore[type-var]  # a generator
         yield first
-        try:
-            for line in rest:
-                assert isinstance(line, QueryLine)
-                yield line
-        except httpx.HTTPError as error:
-            raise _connection_error(error, attempt) from error
+        for line in rest:
+            assert isinstance(line, QueryLine)
+            yield line
 
 
 class SyncBody:
     """The body of an answer, to be read piece by piece."""
 
-    def __init__(self, response: httpx.Response, attempt: Attempt) -> None:
+    def __init__(self, response: Response) -> None:
         self._response = response
-        self._attempt = attempt
-        self._pieces = response.iter_raw()  # as it arrives: nothing is lost with the connection
-        self.head = Head(response.status_code, response.headers)
+        self.head = Head(response.status, response.headers)
 
     def read(self) -> bytes:
-        """The next piece, empty at the end. Raises Unavailable when the connection is lost."""
+        """The next piece as it arrives, empty at the end: nothing is lost with the connection.
+        Raises Unavailable when the connection is lost."""
         try:
-            return next(self._pieces, b"")
-        except httpx.HTTPError as error:
-            raise _piece_error(error, self._attempt) from error
+            return self._response.read_piece()
+        except SdkError as error:
+            raise _piece_error(error) from error
 
     def close(self) -> None:
         self._response.close()
@@ -217,21 +213,20 @@ class SyncBody:
 class AsyncBody:
     """The body of an answer, to be read piece by piece."""
 
-    def __init__(self, response: httpx.Response, attempt: Attempt) -> None:
+    def __init__(self, response: AsyncResponse) -> None:
         self._response = response
-        self._attempt = attempt
-        self._pieces = response.aiter_raw()
-        self.head = Head(response.status_code, response.headers)
+        self.head = Head(response.status, response.headers)
 
     async def read(self) -> bytes:
-        """The next piece, empty at the end. Raises Unavailable when the connection is lost."""
+        """The next piece as it arrives, empty at the end: nothing is lost with the connection.
+        Raises Unavailable when the connection is lost."""
         try:
-            return await anext(self._pieces, b"")
-        except httpx.HTTPError as error:
-            raise _piece_error(error, self._attempt) from error
+            return await self._response.read_piece()
+        except SdkError as error:
+            raise _piece_error(error) from error
 
     async def close(self) -> None:
-        await self._response.aclose()
+        await self._response.close()
 
 
 class AsyncHttp:
@@ -239,16 +234,15 @@ class AsyncHttp:
     on, because its answer must not be lost."""
 
     def __init__(
-        self, options: Options, session: Session, transport: httpx.AsyncBaseTransport | None
+        self, options: Options, session: Session, transport: AsyncTransport | None
     ) -> None:
         self._options = options
         self._session = session
         self._refreshing: asyncio.Task[None] | None = None
-        self._http = httpx.AsyncClient(
-            **_http_settings(options),
-            transport=transport
-            or httpx.AsyncHTTPTransport(limits=_LIMITS, trust_env=not options.is_loopback),
+        self._transport: AsyncTransport = transport or AsyncPooledTransport(
+            trust_env=not options.is_loopback
         )
+        self._is_closed = False
 
     async def run(self, call: Call[T], timeout: float | None = None) -> T:
         """One call, with its retries."""
@@ -281,16 +275,16 @@ class AsyncHttp:
         opened: list[AsyncBody] = []
 
         async def begin(attempt: Attempt) -> Answer | SdkError:
-            asked = self._http.build_request(**_http_request(self._options, attempt, _pieces_async))
+            asked = _outgoing(self._options, attempt, is_raw=True)
             try:
-                response = await self._http.send(asked, stream=True)
-                if not response.is_success:
-                    async with aclosing(response):
-                        return _answer(response, await response.aread())
-            except httpx.HTTPError as error:
-                return _connection_error(error, attempt)
-            opened.append(AsyncBody(response, attempt))
-            return Answer(response.status_code, b"")
+                response = await self._transport.send(asked)
+                if not _is_success(response):
+                    async with _closing(response):
+                        return _answer(response, await response.read())
+            except SdkError as error:
+                return error
+            opened.append(AsyncBody(response))
+            return Answer(response.status, b"")
 
         await self._drive(self._flow(request, timeout), begin)
         return opened[-1]
@@ -308,7 +302,8 @@ class AsyncHttp:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
-        await self._http.aclose()
+        self._is_closed = True
+        await self._transport.close()
 
     async def _refresh(self, used: Tokens, stale: str | None) -> None:
         call = _requests.refresh(self._options.home, used.refresh_token, time.monotonic())
@@ -319,7 +314,8 @@ class AsyncHttp:
                 raise
 
     def _flow(self, request: Request, timeout: float | None) -> Flow:
-        _check_open(self._http)
+        if self._is_closed:
+            raise _closed()
         return _attempts(self._options, request, timeout)
 
     async def _drive(self, flow: Flow, send: Callable[[Attempt], Any]) -> Answer:
@@ -342,14 +338,13 @@ class AsyncHttp:
     async def _send(self, attempt: Attempt) -> Answer | SdkError:
         try:
             async with asyncio.timeout(attempt.timeout_seconds):
-                async with self._http.stream(
-                    **_http_request(self._options, attempt, _pieces_async)
-                ) as response:
-                    return _answer(response, await response.aread())
+                response = await self._transport.send(_outgoing(self._options, attempt))
+                async with _closing(response):
+                    return _answer(response, await response.read())
         except TimeoutError:
             return timed_out(attempt.timeout_seconds)
-        except httpx.HTTPError as error:
-            return _connection_error(error, attempt)
+        except SdkError as error:
+            return error
 
     async def _open(
         self, attempt: Attempt, call: StreamCall[Any], opened: list[AsyncIterator[QueryLine]]
@@ -357,26 +352,23 @@ class AsyncHttp:
         lines = self._lines(attempt, call)
         try:
             first = await anext(lines)
-        except httpx.HTTPError as error:
-            return _connection_error(error, attempt)
         except SdkError as error:
             return error
         if isinstance(first, Answer):
             return first
-        opened.append(_followed_async(first, lines, attempt))
+        opened.append(_followed_async(first, lines))
         return Answer(200, b"")
 
     async def _lines(
         self, attempt: Attempt, call: StreamCall[Any]
     ) -> AsyncIterator[QueryLine | Answer]:
-        async with self._http.stream(
-            **_http_request(self._options, attempt, _pieces_async)
-        ) as response:
-            if not response.is_success:
-                yield _answer(response, await response.aread())
+        response = await self._transport.send(_outgoing(self._options, attempt))
+        async with _closing(response):
+            if not _is_success(response):
+                yield _answer(response, await response.read())
                 return
             rest = b""
-            async for part in response.aiter_bytes():
+            while part := await response.read_piece():
                 *whole, rest = (rest + part).split(b"\n")
                 for line in whole:
                     read = call.parse_line(line)
@@ -389,34 +381,24 @@ class AsyncHttp:
 
 
 async def _followed_async(
-    first: QueryLine, rest: AsyncIterator[QueryLine | Answer], attempt: Attempt
+    first: QueryLine, rest: AsyncIterator[QueryLine | Answer]
 ) -> AsyncIterator[QueryLine]:
     async with aclosing(rest):  # type: ignore[type-var]  # a generator
         yield first
-        try:
-            async for line in rest:
-                assert isinstance(line, QueryLine)
-                yield line
-        except httpx.HTTPError as error:
-            raise _connection_error(error, attempt) from error
+        async for line in rest:
+            assert isinstance(line, QueryLine)
+            yield line
+
+
+@asynccontextmanager
+async def _closing(response: AsyncResponse) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await response.close()
 
 
 # --- both -----------------------------------------------------------------------------------------
-
-_LIMITS = httpx.Limits(
-    max_connections=CONNECTIONS_MAX,
-    max_keepalive_connections=CONNECTIONS_MAX,
-    keepalive_expiry=30.0,
-)
-
-
-def _http_settings(options: Options) -> dict[str, Any]:
-    return {
-        "base_url": options.base_url,
-        "headers": {"User-Agent": USER_AGENT},
-        "follow_redirects": False,  # a redirect could carry credentials to another place
-        "trust_env": not options.is_loopback,
-    }
 
 
 def _attempts(options: Options, request: Request, timeout: float | None) -> Flow:
@@ -429,86 +411,68 @@ def _attempts(options: Options, request: Request, timeout: float | None) -> Flow
     )
 
 
-def _pieces(body: bytes) -> Iterator[bytes]:
-    """A large body. Given whole, it would live as long as httpx's answer to it, which refers to
-    itself: until the garbage is collected, which may be never."""
-    for start in range(0, len(body), PIECE_BYTES):
-        yield body[start : start + PIECE_BYTES]
-
-
-async def _pieces_async(body: bytes) -> AsyncIterator[bytes]:
-    """The same for asyncio."""
-    for piece in _pieces(body):
-        yield piece
-
-
-def _http_request(
-    options: Options, attempt: Attempt, pieces: Callable[[bytes], Any]
-) -> dict[str, Any]:
+def _outgoing(options: Options, attempt: Attempt, *, is_raw: bool = False) -> Outgoing:
     request = attempt.request
-    headers = {"Accept": request.accept, **options.headers(attempt.token), **dict(request.headers)}
-    if request.body is not None and request.content_type:
-        headers["Content-Type"] = request.content_type
-    content: Any = request.body
-    if content is not None and len(content) > PIECE_BYTES:
-        headers["Content-Length"] = str(len(content))
-        content = pieces(content)
-    return {
-        "method": request.method,
-        "url": request.path,
-        "params": request.params or None,
-        "content": content,
-        "headers": headers,
-        "timeout": httpx.Timeout(
-            attempt.timeout_seconds, connect=min(CONNECT_SECONDS_MAX, attempt.timeout_seconds)
-        ),
+    headers = {
+        "User-Agent": USER_AGENT,
+        "Accept": request.accept,
+        "Accept-Encoding": "identity" if is_raw else "gzip, deflate",
+        **options.headers(attempt.token),
     }
+    if request.body is not None:
+        headers["Content-Length"] = str(len(request.body))
+        if request.content_type:
+            headers["Content-Type"] = request.content_type
+    elif request.method in _WITH_BODY:
+        headers["Content-Length"] = "0"
+    headers.update(request.headers)
+    query = f"?{urlencode(request.params)}" if request.params else ""
+    return Outgoing(
+        request.method,
+        f"{options.base_url}{request.path}{query}",
+        headers,
+        request.body,
+        timeout_seconds=attempt.timeout_seconds,
+        connect_seconds=min(CONNECT_SECONDS_MAX, attempt.timeout_seconds),
+        is_raw=is_raw,
+    )
 
 
-def _answer(response: httpx.Response, body: bytes) -> Answer:
+def _is_success(response: Response | AsyncResponse) -> bool:
+    return 200 <= response.status < 300
+
+
+def _read(response: Response) -> bytes:
+    parts = []
+    while part := response.read_piece():
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _answer(response: Response | AsyncResponse, body: bytes) -> Answer:
     retry_after = response.headers.get("Retry-After", "")
     return Answer(
-        status=response.status_code,
+        status=response.status,
         body=body,
         request_id=response.headers.get("X-Request-Id"),
         retry_after_seconds=float(retry_after) if retry_after.isdecimal() else None,
     )
 
 
-def _connection_error(error: httpx.HTTPError, attempt: Attempt) -> SdkError:
-    found: SdkError
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-        found = Unavailable(f"the server cannot be reached: {_words(error)}", reason=NEVER_SENT)
-    elif isinstance(error, httpx.TimeoutException):
-        found = timed_out(attempt.timeout_seconds)
-    elif isinstance(error, httpx.DecodingError | httpx.TooManyRedirects):
-        found = Internal(f"the server's answer cannot be read: {_words(error)}")
-    else:
-        found = Unavailable(f"the connection was lost: {_words(error)}", reason="ConnectionLost")
-    found.__cause__ = error
-    return found
-
-
-def _piece_error(error: httpx.HTTPError, attempt: Attempt) -> SdkError:
+def _piece_error(error: SdkError) -> SdkError:
     """A pause that is too long between two pieces of a body is a lost connection: the rest can be
     asked for."""
-    found = _connection_error(error, attempt)
-    if isinstance(found, DeadlineExceeded):
-        return Unavailable(found.message, reason="ConnectionLost")
-    return found
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    if isinstance(error, DeadlineExceeded):
+        return Unavailable(error.message, reason="ConnectionLost")
+    return error
 
 
 def _broken_off() -> Unavailable:
     return Unavailable("the answer broke off before its end", reason="ConnectionLost")
 
 
-def _check_open(http: httpx.Client | httpx.AsyncClient) -> None:
-    if http.is_closed:
-        raise FailedPrecondition("the client is closed", reason="ClientClosed")
+def _closed() -> FailedPrecondition:
+    return FailedPrecondition("the client is closed", reason="ClientClosed")
 
 
 def _may_go_on(session: Session, used: Tokens, stale: str | None, error: SdkError) -> bool:

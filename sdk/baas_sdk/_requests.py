@@ -85,7 +85,7 @@ class Head:
     """The beginning of an answer."""
 
     status: int
-    headers: Mapping[str, str]  # names in any case, as httpx has them
+    headers: Mapping[str, str]  # names in any case
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-import httpx
-
 from baas_sdk import _paths, _requests
 from baas_sdk._aggregations import (
     Aggregation,
@@ -45,6 +43,7 @@ from baas_sdk._snapshots import (
     QuerySnapshot,
 )
 from baas_sdk._transactions import ATTEMPTS_MAX
+from baas_sdk._transport import AsyncTransport
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.async_bulk_writer import AsyncBulkWriter
@@ -494,7 +493,7 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
     - `timeout`: seconds for a call, retries included; connecting takes at most 10 of them.
     - `retry`: when calls are tried again. Reads and commits are, since a commit carries an id by
       which the server applies it once.
-    - `transport`: how httpx sends, for tests.
+    - `transport`: how requests are sent instead of over HTTP, for tests.
 
     To be used within one event loop, by any number of tasks. Cancelling a call gives it up; of a
     write it is then not known whether it happened. Close it, or use it in an `async with`.
@@ -510,7 +509,7 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
         token: str | None = None,
         timeout: float = TIMEOUT_SECONDS,
         retry: RetryPolicy | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: AsyncTransport | None = None,
     ) -> None:
         options = make_options(
             base_url,

@@ -9,8 +9,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-import httpx
-
 from baas_sdk import _paths, _requests
 from baas_sdk._aggregations import (
     Aggregation,
@@ -43,6 +41,7 @@ from baas_sdk._snapshots import (
     QuerySnapshot,
 )
 from baas_sdk._transactions import ATTEMPTS_MAX
+from baas_sdk._transport import Transport
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.bulk_writer import BulkWriter
@@ -476,7 +475,7 @@ class Client(BaseClient[DocumentReference]):
     - `timeout`: seconds for a call, retries included; connecting takes at most 10 of them.
     - `retry`: when calls are tried again. Reads and commits are, since a commit carries an id by
       which the server applies it once.
-    - `transport`: how httpx sends, for tests.
+    - `transport`: how requests are sent instead of over HTTP, for tests.
 
     May be used from several threads at once. Close it, or use it in a `with`.
     """
@@ -491,7 +490,7 @@ class Client(BaseClient[DocumentReference]):
         token: str | None = None,
         timeout: float = TIMEOUT_SECONDS,
         retry: RetryPolicy | None = None,
-        transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         options = make_options(
             base_url,

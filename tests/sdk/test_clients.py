@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
+import orjson
 import pytest
 from baas_sdk import (
     DELETE_FIELD,
@@ -470,6 +472,41 @@ async def test_a_page_of_a_proxy_is_an_error(peer: Peer, face: Face) -> None:
 
     with pytest.raises(errors.PermissionDenied, match="go away"):
         await face.call(face.client.document("c/a").get)
+
+
+async def test_a_packed_answer_is_read(peer: Peer, face: Face) -> None:
+    packed = gzip.compress(orjson.dumps(document("c/a", city="Zürich" * 50_000)))
+    halves = [packed[: len(packed) // 2], packed[len(packed) // 2 :]]
+    peer.reply(Reply(chunks=halves, headers={"content-encoding": "gzip"}))
+
+    snapshot = await face.call(face.client.document("c/a").get)
+
+    assert snapshot.get("city") == "Zürich" * 50_000
+    assert "gzip" in peer.requests[-1].headers["accept-encoding"]
+
+
+async def test_an_answer_that_is_packed_badly_is_internal(peer: Peer, face: Face) -> None:
+    peer.reply(Reply(chunks=[b"no gzip at all"], headers={"content-encoding": "gzip"}))
+
+    with pytest.raises(errors.Internal):
+        await face.call(face.client.document("c/a").get)
+
+
+async def test_calls_go_through_the_proxy_of_the_environment(
+    peer: Peer, is_async: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", peer.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    peer.reply(Reply(json=document("c/a", size=1)))
+    face = Face("http://baas.example", is_async=is_async)
+    try:
+        snapshot = await face.call(face.client.document("c/a").get)
+    finally:
+        await face.close()
+
+    assert snapshot.get("size") == 1
+    assert peer.requests[-1].headers["host"] == "baas.example"
 
 
 async def test_redirects_are_not_followed(peer: Peer, face: Face) -> None:

@@ -40,7 +40,7 @@ SPECIAL = {
 }
 WORDS = {
     "Iterator": "AsyncIterator",
-    "BaseTransport": "AsyncBaseTransport",
+    "Transport": "AsyncTransport",
     "BlobReader": "AsyncBlobReader",
     "BlobWriter": "AsyncBlobWriter",
     "Work": "AsyncWork",

@@ -1,0 +1,299 @@
+"""How requests reach the server: the seam between the clients and the HTTP libraries below them.
+
+`PooledTransport` sends with urllib3, `AsyncPooledTransport` with aiohttp; both keep connections
+open. Whatever goes wrong below comes out of here as an SdkError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import urllib3
+import yarl
+
+from baas_sdk._flow import NEVER_SENT, timed_out
+from baas_sdk.errors import Internal, SdkError, Unavailable
+
+CONNECTIONS_MAX = 100
+IDLE_SECONDS_MAX = 30.0
+PIECE_BYTES = 64 * 1024
+HEAD_BYTES_MAX = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request, addressed and signed. `timeout_seconds` bounds the wait for the answer's
+    beginning and for each piece of it. `is_raw`: pieces of the answer are wanted as they are sent,
+    not unpacked."""
+
+    method: str
+    url: str  # percent-encoded
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    timeout_seconds: float
+    connect_seconds: float
+    is_raw: bool = False
+
+
+class Response(Protocol):
+    """An answer whose body is still to be read. Reading raises Unavailable (`ConnectionLost`),
+    DeadlineExceeded and Internal."""
+
+    status: int
+    headers: Mapping[str, str]  # names in any case
+
+    def read_piece(self) -> bytes:
+        """What has arrived, at least a byte; nothing at the end."""
+        ...
+
+    def close(self) -> None:
+        """Keeps the connection for the next request, if all of the body was read."""
+        ...
+
+
+class Transport(Protocol):
+    """Sends requests from any thread."""
+
+    def send(self, request: Outgoing) -> Response:
+        """Raises Unavailable (`ConnectionFailed` if the server cannot have seen it) and
+        DeadlineExceeded."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class AsyncResponse(Protocol):
+    """An answer whose body is still to be read. Reading raises Unavailable (`ConnectionLost`),
+    DeadlineExceeded and Internal."""
+
+    status: int
+    headers: Mapping[str, str]  # names in any case
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        ...
+
+    async def read_piece(self) -> bytes:
+        """What has arrived, at least a byte; nothing at the end."""
+        ...
+
+    async def close(self) -> None:
+        """Keeps the connection for the next request, if all of the body was read."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """Sends requests within one event loop. Cancelling gives up the request."""
+
+    async def send(self, request: Outgoing) -> AsyncResponse:
+        """Raises Unavailable (`ConnectionFailed` if the server cannot have seen it) and
+        DeadlineExceeded."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# urllib3 ------------------------------------------------------------------------------------------
+
+
+class PooledTransport:
+    """A Transport. `trust_env`: the proxies of the environment are asked."""
+
+    def __init__(self, base_url: str, *, trust_env: bool) -> None:
+        proxy = _proxy_of(base_url) if trust_env else None
+        self._pools: urllib3.PoolManager
+        if proxy is None:
+            self._pools = urllib3.PoolManager(maxsize=CONNECTIONS_MAX, block=True)
+        else:
+            self._pools = urllib3.ProxyManager(proxy, maxsize=CONNECTIONS_MAX, block=True)
+
+    def send(self, request: Outgoing) -> PooledResponse:
+        with _blocking_errors(request.timeout_seconds):
+            answer = self._pools.urlopen(
+                request.method,
+                request.url,
+                body=request.body,
+                headers=request.headers,
+                redirect=False,  # one could carry credentials to another place
+                retries=False,
+                preload_content=False,
+                pool_timeout=request.timeout_seconds,
+                timeout=urllib3.Timeout(
+                    connect=request.connect_seconds, read=request.timeout_seconds
+                ),
+            )
+        return PooledResponse(answer, request)
+
+    def close(self) -> None:
+        self._pools.clear()
+
+
+class PooledResponse:
+    """A Response."""
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse, request: Outgoing) -> None:
+        self.status = answer.status
+        self.headers: Mapping[str, str] = answer.headers
+        self._answer = answer
+        self._timeout_seconds = request.timeout_seconds
+        self._is_raw = request.is_raw
+
+    def read_piece(self) -> bytes:
+        with _blocking_errors(self._timeout_seconds):
+            while True:
+                piece = self._answer.read1(PIECE_BYTES, decode_content=not self._is_raw)
+                # A packed piece may give nothing yet.
+                if piece or self._answer.closed or not self._answer.length_remaining:
+                    return piece
+
+    def close(self) -> None:
+        if not self._answer.closed:
+            self._answer.close()
+        self._answer.release_conn()
+
+
+@contextmanager
+def _blocking_errors(timeout_seconds: float) -> Iterator[None]:
+    try:
+        yield
+    except (
+        urllib3.exceptions.NewConnectionError,
+        urllib3.exceptions.ConnectTimeoutError,
+        urllib3.exceptions.ProxyError,
+        urllib3.exceptions.SSLError,
+    ) as error:
+        raise _unreachable(error) from error
+    except (urllib3.exceptions.TimeoutError, urllib3.exceptions.EmptyPoolError) as error:
+        raise timed_out(timeout_seconds) from error
+    except urllib3.exceptions.DecodeError as error:
+        raise _unreadable(error) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise _lost(error) from error
+
+
+def _proxy_of(base_url: str) -> str | None:
+    parts = urlsplit(base_url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+# aiohttp ------------------------------------------------------------------------------------------
+
+
+class AsyncPooledTransport:
+    """An AsyncTransport. `trust_env`: the proxies of the environment are asked."""
+
+    def __init__(self, *, trust_env: bool) -> None:
+        self._trust_env = trust_env
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, request: Outgoing) -> AsyncPooledResponse:
+        session = self._session or self._open()
+        body = request.body
+        try:
+            answer = await session.request(
+                request.method,
+                yarl.URL(request.url, encoded=True),
+                data=_pieces(body) if body is not None and len(body) > PIECE_BYTES else body,
+                headers=request.headers,
+                allow_redirects=False,  # one could carry credentials to another place
+                auto_decompress=not request.is_raw,
+                timeout=aiohttp.ClientTimeout(
+                    total=None,
+                    connect=request.timeout_seconds,
+                    sock_connect=request.connect_seconds,
+                    sock_read=request.timeout_seconds,
+                ),
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise _async_error(error, request.timeout_seconds) from error
+        return AsyncPooledResponse(answer, request.timeout_seconds)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        """With the first request: it belongs to the event loop that runs."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_SECONDS_MAX
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=self._trust_env,
+            max_line_size=HEAD_BYTES_MAX,
+            max_field_size=HEAD_BYTES_MAX,
+        )
+        return self._session
+
+
+class AsyncPooledResponse:
+    """An AsyncResponse."""
+
+    def __init__(self, answer: aiohttp.ClientResponse, timeout_seconds: float) -> None:
+        self.status = answer.status
+        self.headers: Mapping[str, str] = answer.headers
+        self._answer = answer
+        self._timeout_seconds = timeout_seconds
+
+    async def read(self) -> bytes:
+        try:
+            return await self._answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _async_error(error, self._timeout_seconds) from error
+
+    async def read_piece(self) -> bytes:
+        try:
+            return await self._answer.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _async_error(error, self._timeout_seconds) from error
+
+    async def close(self) -> None:
+        self._answer.close()
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """A large body, which else would be written in one go, however slowly it is taken."""
+    for start in range(0, len(body), PIECE_BYTES):
+        yield body[start : start + PIECE_BYTES]
+
+
+def _async_error(error: Exception, timeout_seconds: float) -> SdkError:
+    connecting = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+    if isinstance(error, connecting):
+        return _unreachable(error)
+    if isinstance(error, asyncio.TimeoutError):
+        return timed_out(timeout_seconds)
+    if isinstance(error, aiohttp.ClientPayloadError) and isinstance(
+        error.__cause__, aiohttp.http_exceptions.ContentEncodingError
+    ):
+        return _unreadable(error)
+    return _lost(error)
+
+
+# Both ---------------------------------------------------------------------------------------------
+
+
+def _unreachable(error: Exception) -> Unavailable:
+    return Unavailable(f"the server cannot be reached: {_words(error)}", reason=NEVER_SENT)
+
+
+def _lost(error: Exception) -> Unavailable:
+    return Unavailable(f"the connection was lost: {_words(error)}", reason="ConnectionLost")
+
+
+def _unreadable(error: Exception) -> Internal:
+    return Internal(f"the server's answer cannot be read: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
