@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,10 +19,11 @@ import click
 import orjson
 
 from baas.cli.client import Client, path_of, run
+from baas.cli.export_files import ExportFile, Origin, growing
 from baas.cli.failures import UNREACHABLE, CommandFailed, Refused
 from baas.cli.options import Target, database_option, project_option, with_target
 from baas.cli.output import note
-from baas.cli.progress import Bar, appearing
+from baas.cli.progress import Bar
 from baas.services.transfer import END_LINE, is_end_of
 
 BATCH_BYTES = 4 * 1024 * 1024
@@ -32,17 +33,26 @@ _ERROR_LINE = b'{"error":'
 _FINAL = ("TooFarBack", "ResumeTokenExpired")
 
 
-class _Export:
-    """An export under way: what has been written, whole lines only."""
+class CannotGoOn(CommandFailed):
+    """What has been exported so far is of an instant that the server cannot show any more."""
 
-    def __init__(self, out: BinaryIO, bar: Bar) -> None:
+
+class _Export:
+    """An export under way: what has been written, whole lines only. `file`: what an earlier try
+    has left, which is gone on with."""
+
+    def __init__(self, out: BinaryIO, bar: Bar, file: ExportFile | None = None) -> None:
         self.documents = 0
-        self.version: str | None = None
+        self.origin: Origin | None = None
         self._out = out
         self._bar = bar
+        self._file = file
         self._digest = hashlib.sha256()
         self._last = b""
         self._is_ended = False
+        if file is not None:
+            self.documents, self._digest, self._last = file.documents, file.digest, file.last
+            self.origin = file.origin
 
     async def run(self, client: Client, path: str, parameters: dict[str, str]) -> None:
         """Raises CommandFailed once it cannot go on."""
@@ -53,21 +63,21 @@ class _Export:
                 await self._take(client, path, {**parameters, "end": "true", **self._place()})
             except Refused as refused:
                 if self._last:
-                    raise CommandFailed(
+                    raise CannotGoOn(
                         f"the export broke off and cannot go on as of the same instant: {refused}"
                     ) from refused
                 raise
             except CommandFailed as failed:
                 failures = failures + 1 if self.documents == before else 1
-                if failed.exit_code != UNREACHABLE or failures >= TRIES or self.version is None:
+                if failed.exit_code != UNREACHABLE or failures >= TRIES or self.origin is None:
                     raise
                 note(f"{failed}; going on behind {self.documents} documents")
                 await asyncio.sleep(min(0.2 * 2**failures, _PAUSE_SECONDS_MAX))
 
     def _place(self) -> dict[str, str]:
-        if self.version is None:
+        if self.origin is None:
             return {}
-        place = {"version": self.version}
+        place = {"version": self.origin.version}
         if self._last:
             place["after"] = str(orjson.loads(self._last)["path"])
         return place
@@ -77,7 +87,7 @@ class _Export:
         first = self.documents
         digest = hashlib.sha256()
         async with client.open(path, params=parameters) as answer:
-            self.version = answer.headers.get("x-baas-version", self.version)
+            self._note_origin(path, answer.headers)
             async for chunk in answer.aiter_bytes():
                 whole, found, rest = (rest + chunk).rpartition(b"\n")
                 whole = self._strip_end(whole + found, first, digest)
@@ -88,6 +98,16 @@ class _Export:
             raise _broken_off(rest)
         if not self._is_ended:
             raise CommandFailed("the answer was cut off", exit_code=UNREACHABLE)
+
+    def _note_origin(self, path: str, headers: Mapping[str, str]) -> None:
+        what = path if self._file is None else self._file.what
+        told = Origin(what, headers.get("x-baas-incarnation", ""), headers["x-baas-version"])
+        if self.origin is None:
+            self.origin = told
+            if self._file is not None:
+                self._file.note(told)
+        elif told != self.origin:
+            raise CannotGoOn("the export cannot go on: the database is another one now")
 
     def _strip_end(self, whole: bytes, first: int, digest: Any) -> bytes:
         """The lines without one that ends the answer, which is held against what has come."""
@@ -118,7 +138,7 @@ class _Export:
         end = {
             "documents": self.documents,
             "sha256": self._digest.hexdigest(),
-            "version": int(self.version or 0),
+            "version": 0 if self.origin is None else int(self.origin.version),
         }
         self._out.write(orjson.dumps({"end": end}) + b"\n")
 
@@ -127,7 +147,9 @@ def _broken_off(line: bytes) -> CommandFailed:
     """What the last line of an answer says that began well."""
     error = orjson.loads(line)["error"]
     text = f"the server could not finish the export: {error['message']}"
-    return CommandFailed(text, exit_code=UNREACHABLE if error["reason"] not in _FINAL else 1)
+    if error["reason"] in _FINAL:
+        return CannotGoOn(text)
+    return CommandFailed(text, exit_code=UNREACHABLE)
 
 
 @click.command("export")
@@ -136,20 +158,30 @@ def _broken_off(line: bytes) -> CommandFailed:
 @database_option
 @click.option("--collection", help="Only this collection, with what is below its documents.")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--anew", is_flag=True, help="Whatever an earlier try has left, begin anew.")
 @with_target
 def export_command(
-    file: Path, project: str, database: str, collection: str | None, force: bool, target: Target
+    file: Path,
+    project: str,
+    database: str,
+    collection: str | None,
+    force: bool,
+    anew: bool,
+    target: Target,
 ) -> None:
     """Write every document of a database to FILE (`-`: stdout), one JSON object per line.
 
     All are of one instant, also where the connection is lost meanwhile. The last line tells count
-    and checksum. FILE appears only when it is complete.
+    and checksum. FILE appears only when it is complete; if this command is cut off, the same one
+    goes on as of the same instant, within an hour.
     """
     path = path_of("projects", project, "databases", database) + "/documents:export"
     parameters = {"collection": collection} if collection else {}
 
-    async def work(client: Client, out: BinaryIO, bar: Bar) -> int:
-        export = _Export(out, bar)
+    async def work(
+        client: Client, out: BinaryIO, bar: Bar, growing_file: ExportFile | None = None
+    ) -> int:
+        export = _Export(out, bar, growing_file)
         await export.run(client, path, parameters)
         export.finish()
         return export.documents
@@ -162,8 +194,20 @@ def export_command(
         return
     if file.exists() and not force:
         raise CommandFailed(f"`{file}` exists; replace it with --force")
-    with Bar("export", None) as bar, appearing(file) as out:
-        count = run(target, lambda client: work(client, out, bar))
+    what = f"{target.url or ''} {path} {collection or ''}"
+    with Bar("export", None) as bar, growing(file, what) as part:
+        if anew:
+            part.clear()
+        try:
+            if goes_on := part.origin is not None:
+                note(f"going on behind {part.documents} documents of an earlier try")
+            count = run(target, lambda client: work(client, part.out, bar, part))
+        except CannotGoOn as failed:
+            if not goes_on:
+                raise
+            note(f"{failed}; beginning anew")
+            part.clear()
+            count = run(target, lambda client: work(client, part.out, bar, part))
     click.echo(f"exported {count} documents to {file}")
 
 

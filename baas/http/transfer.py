@@ -30,6 +30,7 @@ async def export_documents(request: Request) -> StreamAnswer:
     )
     answer = StreamAnswer(_generator(export.chunks))
     answer.headers.append((b"x-baas-version", b"%d" % export.version))
+    answer.headers.append((b"x-baas-incarnation", export.incarnation.encode()))
     return answer
 
 

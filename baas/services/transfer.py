@@ -80,14 +80,15 @@ async def export_documents(
     oldest = await database.read_oldest_version()
     check_resumable(asked, oldest)
     batches = scan_documents(database, collection, version=asked, after=after)
-    return Export(asked, _export(batches, asked if has_end else None))
+    return Export(asked, database.incarnation, _export(batches, asked if has_end else None))
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is exported, and as of which version."""
+    """What is exported, and as of which version of which incarnation."""
 
     version: int
+    incarnation: str
     chunks: AsyncIterator[bytes]
 
 

@@ -57,6 +57,27 @@ def test_backups_and_restores_survive_kills(
     )
 
 
+@pytest.mark.timeout(60)
+def test_a_project_that_is_served_in_part_is_caught(tmp_path: Path) -> None:
+    with Nursery("tests.faults.leaky_backup_nursery") as nursery:
+        server = ServerProcess(tmp_path / "data", nursery=nursery).start()
+        fill(server)
+        expected = export(server, "crash")
+        with server.admin() as admin:
+            made = checked(admin.post("/backups", json={"project": "crash"}))
+            _wait(admin, made["id"])
+            body = {"project": "crash", "as": "copy"}
+            checked(admin.post(f"/backups/{made['backup']}:restore", json=body))
+        with pytest.raises(AssertionError):
+            _look_until_whole(server, expected)
+        assert server.stop() == 0
+
+
+def _look_until_whole(server: ServerProcess, expected: dict[str, Any]) -> None:
+    while not check_whole_or_absent(server, "copy", expected):
+        pass
+
+
 def fill(server: ServerProcess) -> None:
     server.create_project("crash", RULES, allow_open=True)
     lines = [

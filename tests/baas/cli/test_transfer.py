@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,83 @@ def test_an_export_goes_on_as_of_the_same_version(
     assert target.read_bytes() == whole.read_bytes()
     assert len(asked) == 4
     assert {one.get("version") for one in asked[1:]} == {asked[1]["version"]}
+
+
+def _cut_off(baas: Command, file: Path, *, size: int) -> None:
+    """An export that ends as if the command had been killed after so many bytes."""
+    real = Client.open
+
+    @contextlib.asynccontextmanager
+    async def open_and_lose(self: Client, path: str, **request: Any) -> AsyncIterator[Any]:
+        async with real(self, path, **request) as answer:
+            yield _Cut(answer, size)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Client, "open", open_and_lose)
+        patched.setattr(transfer, "TRIES", 1)
+        assert baas("export", str(file), "-p", "chat").code == UNREACHABLE
+    assert not file.exists()
+
+
+def _numbers(file: Path) -> list[int]:
+    *found, end = [json.loads(line) for line in file.read_bytes().splitlines()]
+    assert end["end"]["documents"] == len(found)
+    whole = b"".join(file.read_bytes().splitlines(keepends=True)[:-1])
+    assert end["end"]["sha256"] == hashlib.sha256(whole).hexdigest()
+    return [one["fields"]["n"] for one in found]
+
+
+@pytest.mark.parametrize("damage", ["", "half a line", "the end"])
+def test_an_export_that_was_killed_goes_on(baas: Command, tmp_path: Path, damage: str) -> None:
+    """As of the same instant, in spite of what was changed since."""
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(lines(1_234))
+    baas("import", str(source), "-p", "chat")
+    _cut_off(baas, target, size=20_000)
+    partial, notes = tmp_path / ".out.part", tmp_path / ".out.exported"
+    assert notes.exists()
+    behind = partial.read_bytes().count(b"\n")
+    with partial.open("ab") as file:
+        file.write({"": b"", "half a line": b'{"path":"a/00', "the end": b'{"end":{}}\n'}[damage])
+    baas("import", "-", "-p", "chat", stdin=lines(40, 1_200))
+    outcome = baas("export", str(target), "-p", "chat")
+    assert f"going on behind {behind} documents" in outcome.err
+    assert behind > 100
+    assert _numbers(target) == list(range(1_234))
+    assert not partial.exists()
+    assert not notes.exists()
+
+
+@pytest.mark.parametrize("how", ["asked", "for another", "too old", "history is gone"])
+def test_an_export_that_cannot_go_on_begins_anew(
+    baas: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(lines(1_234))
+    baas("import", str(source), "-p", "chat")
+    _cut_off(baas, target, size=20_000)
+    baas("import", "-", "-p", "chat", stdin=lines(40, 1_200))
+    options: list[str] = []
+    if how == "asked":
+        options = ["--anew"]
+    elif how == "for another":
+        options = ["--collection", "a"]
+    elif how == "too old":
+        os.utime(tmp_path / ".out.part", (0, 0))
+    else:
+        monkeypatch.setattr("baas.database.scan.SCAN_CHANGES_MAX", 5)
+    outcome = baas("export", str(target), "-p", "chat", *options)
+    assert outcome.code == 0
+    assert ("beginning anew" in outcome.err) == (how == "history is gone")
+    assert _numbers(target) == list(range(1_240))
+
+
+def test_two_exports_to_one_file_are_refused(baas: Command, tmp_path: Path) -> None:
+    with (tmp_path / ".out.part").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        outcome = baas("export", str(tmp_path / "out"), "-p", "chat")
+    assert outcome.code == 1
+    assert "another export" in outcome.err
 
 
 class _Cut:
