@@ -42,6 +42,8 @@ DEPTH_MAX = 20  # nested maps and arrays, as in a document
 
 _NUMBERS = frozenset({int, float})
 _PLAIN_ENOUGH = 340  # characters: no text of this length can pass a limit of 1,500 bytes
+_REMEMBERED_MAX, _REMEMBERED_CHARACTERS_MAX = 5_000, 40
+_plain_keys: set[str] = set()  # field names that were found usual: documents repeat theirs
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 
 
@@ -239,8 +241,13 @@ def _decode_map(tree: dict[str, Any], depth: int) -> Fields:
     key = ""
     try:
         for key, value in tree.items():
-            if not key or key[0] in "$_" or len(key) > _PLAIN_ENOUGH or not key.isascii():
-                escaped |= _check_key(key)
+            if key not in _plain_keys:
+                if not key or key[0] in "$_" or len(key) > _PLAIN_ENOUGH or not key.isascii():
+                    escaped |= _check_key(key)
+                elif len(key) <= _REMEMBERED_CHARACTERS_MAX:
+                    if len(_plain_keys) >= _REMEMBERED_MAX:
+                        _plain_keys.clear()
+                    _plain_keys.add(key)
             kind = type(value)
             if kind is str:
                 if len(value) > _PLAIN_ENOUGH or not value.isascii():

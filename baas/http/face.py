@@ -39,6 +39,7 @@ from baas.wire.errors import encode_error
 
 _log = structlog.get_logger("baas.http")
 _PROJECTS = "/api/v1/projects/"
+_PLACES_MAX, _PLACE_CHARACTERS_MAX = 1_000, 300
 
 
 class HttpFace:
@@ -61,6 +62,9 @@ class HttpFace:
         self._objects = {
             path: by_path.pop(path) for path in list(by_path) if path.startswith((OBJECTS, UPLOADS))
         }
+        # What the path of a document, or of a collection, says up to its last slash: it is the same
+        # for many of them. Project, database, the path above, routes.
+        self._places: dict[str, tuple[str, str, str, Mapping[str, Route]]] = {}
         self._router = Router(
             routes=[
                 StarletteRoute(path, endpoint=_Endpoint(routes)) for path, routes in by_path.items()
@@ -144,6 +148,12 @@ class HttpFace:
         if not path.startswith(_PROJECTS):
             return None
         raw_path = request.exchange.raw_path
+        end = path.rfind("/") + 1
+        place = self._places.get(path[:end])
+        if place is not None and raw_path is not None and b"%" not in raw_path:
+            request.project, request.database, above, routes = place
+            request.document_path = above + path[end:]
+            return routes
         found = split_documents_path(path, raw_path)
         if found is None:
             objects = split_objects_path(path, raw_path)
@@ -152,7 +162,13 @@ class HttpFace:
         if tail[:1] == "/":
             request.document_path = tail[1:]
             # An odd number of slashes leads to a document, an even one to a collection.
-            return self._collections if tail.count("/") & 1 else self._documents
+            routes = self._collections if tail.count("/") & 1 else self._documents
+            if raw_path is not None and b"%" not in raw_path and end <= _PLACE_CHARACTERS_MAX:
+                if len(self._places) >= _PLACES_MAX:
+                    self._places.clear()
+                above = tail[1 : tail.rfind("/") + 1]
+                self._places[path[:end]] = request.project, request.database, above, routes
+            return routes
         verb = self._verbs.get(tail[1:])
         if verb is None:
             raise _unknown_route(request)

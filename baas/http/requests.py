@@ -34,22 +34,14 @@ class ClientGone(Exception):
 class Request:
     """What a handler sees of one request. `params` are the path's parts that the route names."""
 
-    __slots__ = (
-        "allowed_origin",
-        "caller",
-        "context",
-        "database",
-        "document_path",
-        "exchange",
-        "headers",
-        "id",
-        "method",
-        "origin",
-        "params",
-        "path",
-        "project",
-        "routes",
-    )
+    # As most requests have them, so that they need not be set.
+    params: Mapping[str, str] = _NO_PARAMS
+    project: str | None = None
+    database = ""
+    document_path = ""
+    routes: Mapping[str, Any] = _NO_ROUTES
+    allowed_origin: bytes | None = None
+    caller: Caller = ANONYMOUS
 
     def __init__(self, context: Context, exchange: Exchange, request_id: str) -> None:
         self.context = context
@@ -59,13 +51,6 @@ class Request:
         self.path = exchange.path
         self.headers = exchange.head.fields
         self.origin = self.headers.get(b"origin")
-        self.params: Mapping[str, str] = _NO_PARAMS
-        self.project: str | None = None
-        self.database = ""
-        self.document_path = ""
-        self.routes: Mapping[str, Any] = _NO_ROUTES
-        self.allowed_origin: bytes | None = None
-        self.caller: Caller = ANONYMOUS
 
     @property
     def database_name(self) -> DatabaseName:

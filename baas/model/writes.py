@@ -87,13 +87,13 @@ class SetWrite:
     is_plain: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeleteWrite:
     path: DocumentPath
     precondition: Precondition = NO_PRECONDITION
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VerifyWrite:
     """Changes nothing; the commit holds only if the precondition does."""
 
@@ -134,18 +134,23 @@ def apply_write(
     InvalidValue for a field path deeper than a document may be. Whether the new document as a
     whole is too large or too deep is for `check_document` to say, once, after its last write.
     """
-    check_precondition(write.path, write.precondition, current)
+    if write.precondition is not NO_PRECONDITION:
+        check_precondition(write.path, write.precondition, current)
     if isinstance(write, DeleteWrite):
         return AppliedWrite(None, (), current is not None)
     old = None if current is None else current.fields
     if isinstance(write, VerifyWrite):
         return AppliedWrite(old, (), False)
-    if write.mask is None:
+    mask = write.mask
+    if mask is None:
         fields = write.fields
     else:
-        _check_depth(write.mask, limits)
+        merged = None if old is None or write.transforms else _merge_top(mask, write.fields, old)
+        if merged is not None:
+            return merged
+        _check_depth(mask, limits)
         draft = _Draft({} if old is None else old)
-        for path in write.mask:
+        for path in mask:
             _apply_mask(path, draft, write.fields)
         fields = draft.fields
     results: tuple[Value, ...] = ()
@@ -153,6 +158,26 @@ def apply_write(
         _check_depth([item.field for item in write.transforms], limits)
         fields, results = _apply_transforms(write.transforms, fields, request_time)
     return AppliedWrite(fields, results, old is None or not is_identical(fields, old))
+
+
+def _merge_top(mask: Sequence[FieldPath], given: Fields, old: Fields) -> AppliedWrite | None:
+    """What most updates are: some fields at the top of a document that is there, and only these can
+    differ. None for a mask that reaches further down."""
+    fields = old.copy()
+    changed = False
+    for path in mask:
+        if len(path.segments) != 1:
+            return None
+        _check_writable(path)
+        (name,) = path.segments
+        if name in given:
+            value = given[name]
+            changed = changed or name not in old or not is_identical(value, old[name])
+            fields[name] = value
+        elif name in fields:
+            changed = True
+            del fields[name]
+    return AppliedWrite(fields, (), changed)
 
 
 def _check_depth(paths: Sequence[FieldPath], limits: Limits) -> None:

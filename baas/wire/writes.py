@@ -226,14 +226,18 @@ def _update(path: DocumentPath, members: dict[str, Any], at: str) -> SetWrite:
             reason="TooMany",
         )
     mask = [decode_field_path(name, place) for name in tree]
-    is_flat = all(field.segments == (name,) for field, name in zip(mask, tree, strict=True))
+    is_flat = True
+    for field, name in zip(mask, tree, strict=True):
+        if field.segments != (name,):
+            is_flat = False
     if is_flat:
         fields = json_values.decode_fields_tree(tree, place)
     else:
         fields = {}
         for field, (name, value) in zip(mask, tree.items(), strict=True):
             _put(fields, field, json_values.decode_value(value, join(place, name)))
-    mask.extend(decode_field_paths(members.get("delete", []), join(at, "delete")))
+    if "delete" in members:
+        mask.extend(decode_field_paths(members["delete"], join(at, "delete")))
     transforms = _transforms(members, at)
     if not mask and not transforms:
         raise invalid(at, "changes nothing; give `fields`, `delete` or `transforms`")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote
 
 import orjson
 import pytest
@@ -13,9 +14,12 @@ from starlette.types import Message, Scope
 
 from baas.database.database import ReadSnapshot
 from baas.encoding.documents import StoredDocument
-from baas.errors import Unavailable
+from baas.errors import BaasError, Unavailable
+from baas.http import face as face_module
 from baas.http.answers import StreamAnswer
+from baas.http.exchange import AsgiExchange
 from baas.http.face import HttpFace
+from baas.http.requests import Request
 from baas.model.queries import Query
 from baas.testing import app_client, make_settings, started_app
 from tests.baas.http.conftest import BASE, World, open_world
@@ -167,3 +171,69 @@ async def test_only_in_development_mode_is_a_denial_explained(
     explained = check_error(await dev_world.user.get(path), 403)
     assert "^" in explained["details"]["explanation"]
     assert explained["message"] == plain["message"]
+
+
+_PLACES = [
+    "/documents/a",
+    "/documents/a/b",
+    "/documents/a/c",
+    "/documents/a/b/c",
+    "/documents/a/b/c/d",
+    "/documents/a/",
+    "/documents//",
+    "/documents/",
+    "/documents/a/b:commit",
+    "/documents:commit",
+    "/documents:none",
+    "/databases/other/documents/a/b",
+    "/databases/other/documents/a",
+    "/databases/other/else/a/b",
+    "/documents/a%2Fb/c",
+    "/documents/a/b%2Fc",
+    "/documents/a/%62",
+    "/documents/a/%zz",
+    "/buckets/x/objects/a/b",
+    "/documentsx/a",
+]
+
+
+def _request(raw_path: bytes) -> Request:
+    path = unquote(raw_path.decode())
+    scope = {"method": "GET", "path": path, "raw_path": raw_path, "headers": []}
+    nothing = cast(Any, None)
+    return Request(nothing, AsgiExchange(scope, nothing, nothing), "1")
+
+
+def test_what_is_known_of_a_path_is_what_taking_it_apart_tells() -> None:
+    """Twice each, whatever else was asked before: the second time places are known."""
+
+    def find(face: HttpFace, path: str) -> tuple[Any, ...]:
+        raw = f"/api/v1/projects/p{path}".encode()
+        scope = {"method": "GET", "path": unquote(raw.decode()), "raw_path": raw, "headers": []}
+        request = Request(
+            cast(Any, None), AsgiExchange(scope, cast(Any, None), cast(Any, None)), "1"
+        )
+        try:
+            routes = face._find_by_hand(request)
+        except BaasError as error:
+            return error.reason, error.message
+        return sorted(routes or ()), request.project, request.database, request.document_path
+
+    warm = HttpFace(None, instance="w")
+    for path in [*_PLACES, *_PLACES[::-1]]:
+        assert find(warm, path) == find(HttpFace(None, instance="c"), path), path
+    assert 3 <= len(warm._places) <= 8
+
+
+def test_known_places_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face_module, "_PLACES_MAX", 3)
+    face = HttpFace(None, instance="b")
+    for number in range(10):
+        raw = f"/api/v1/projects/p{number}/documents/a/b".encode()
+        scope = {"method": "GET", "path": raw.decode(), "raw_path": raw, "headers": []}
+        request = Request(
+            cast(Any, None), AsgiExchange(scope, cast(Any, None), cast(Any, None)), "1"
+        )
+        face._find_by_hand(request)
+        assert request.project == f"p{number}"
+        assert len(face._places) <= 3
