@@ -19,7 +19,7 @@ from baas.storage.engine import EngineUnavailable, Snapshot, StorageEngine, Stor
 from baas.storage.store import StoreMissing
 
 FOLLOW_RETRY_SECONDS = 0.5
-LATE_SECONDS = 1.5  # from hearing that others may have committed to knowing what
+LATE_SECONDS = 1.25  # from hearing that others may have committed to knowing what
 STALE_SECONDS_MAX = 60.0  # a tenth of the grace of dropped indexes
 PAGE_RECORDS = 200  # each with two images
 

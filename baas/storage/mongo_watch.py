@@ -16,8 +16,11 @@ POLL_SECONDS = 1.0
 # However well the stream does: it leaves out what this server wrote, and a commit of it whose
 # outcome stayed unknown may become visible later.
 LOOK_SECONDS = 10.0
-_SILENCE_SECONDS = 2.5  # of the stream, which answers every second even if nothing happened
-_AWAIT_MILLISECONDS = 1_000
+# The stream answers five times a second even if nothing happened: who hears nothing of it for so
+# long is to find out in time whether it can still read what others do.
+SILENCE_SECONDS = 0.4
+_LISTEN_SECONDS = 0.1
+_AWAIT_MILLISECONDS = 200
 
 _log = structlog.get_logger("baas.mongo")
 Notify = Callable[[], None]
@@ -25,8 +28,9 @@ Notify = Callable[[], None]
 
 class HeadWatcher:
     """Follows the heads while anybody watches. What the stream tells is only that there is
-    something to read, so one that was lost is begun anew, and everybody is woken. Until it is back,
-    the heads are read every second, and now and then in any case."""
+    something to read, so one that was lost is begun anew, and everybody is woken. So they are when
+    it falls silent; until it is back, the heads are read every second, and now and then in any
+    case."""
 
     def __init__(self, connection: MongoConnection, node: str) -> None:
         self._connection = connection
@@ -104,11 +108,15 @@ class HeadWatcher:
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
         looked_at = loop.time()
+        is_silent = True
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(_LISTEN_SECONDS)
             now = loop.time()
-            is_due = now - self._heard_at >= _SILENCE_SECONDS or now - looked_at >= LOOK_SECONDS
-            if not is_due or not self._watches:
+            was_silent, is_silent = is_silent, now - self._heard_at >= SILENCE_SECONDS
+            if is_silent and not was_silent:
+                self._notify_all()
+            due_at = looked_at + (POLL_SECONDS if is_silent else LOOK_SECONDS)
+            if now < due_at or not self._watches:
                 continue
             looked_at = now
             try:
