@@ -99,6 +99,7 @@ def test_backups_are_made_scheduled_verified_and_restored(
     dialog.get_by_role("button", name="Save").click()
     schedules = page.get_by_role("region", name="Schedules")
     expect(schedules).to_contain_text("every week")
+    expect(schedules).to_contain_text("last good one")  # the first begins at once
     (made,) = checked(operator.get("/admin/backup-schedules"))["schedules"]
     assert (made["project"], made["every_seconds"], made["keep_last"]) == ("kept", 604_800, 3)
     schedules.get_by_role("button", name="Remove the schedule").click()
