@@ -20,9 +20,9 @@ from typing import Protocol, TypeVar
 import httpx
 
 from bench.peers import install, report
-from bench.peers.driver import READS, Driver
+from bench.peers.driver import DRIVEN, Driver
 from bench.peers.loads import LARGE, ROWS, Row, Seed
-from bench.peers.measure import Figure, Target, Wrong, deletes, measure
+from bench.peers.measure import Cannot, Figure, Target, Wrong, deletes, measure
 from bench.peers.mongod import Mongod
 from bench.peers.ours import Product
 from bench.peers.parse import Parse
@@ -176,7 +176,7 @@ class Bench:
                 self._note(f"{peer.name}, round {turn + 1}: FAILED: {error}")
         if self._driver is not None:
             for row in self._rows:
-                if row.name in READS:
+                if row.name in DRIVEN:
                     self._keep("driver", row, partial(self._driver.measure, row, self._seconds))
 
     def _measure_all(self, peer: Peer, turn: int) -> None:
@@ -197,6 +197,11 @@ class Bench:
             figure = take()
         except (RuntimeError, Wrong, httpx.HTTPError) as error:
             self._note(f"{name}, {row.title}: FAILED: {error}")
+            return
+        except Cannot as error:
+            text = f"{name}, {row.title}: cannot: {error}"
+            if text not in self.notes:
+                self._note(text)
             return
         beside = f", {figure.beside_rate:.0f} updates/s" if row.beside else ""
         failed = f", {figure.failed} FAILED" if figure.failed else ""
@@ -259,7 +264,8 @@ def _text(
     bench: Bench, rows: Sequence[Row], fsync: float, options: argparse.Namespace, took: float
 ) -> str:
     writes = [row for row in rows if row.is_write]
-    reads = [row for row in rows if not row.is_write]
+    reads = [row for row in rows if not row.is_write and row.check != "file"]
+    driven = [row for row in rows if row.name in DRIVEN]
     parts = [
         "# Beside peers",
         f"{platform.machine()}, CPython {platform.python_version()}; {options.rounds} rounds of"
@@ -272,7 +278,7 @@ def _text(
         ("baas", "pocketbase", rows, {row.name: _pocketbase_wanted(row) for row in rows}),
         ("baas-granian", "pocketbase", rows, {}),
         ("baas-mongodb", "parse", rows, {row.name: PARSE_WRITES_WANTED for row in writes}),
-        ("baas-mongodb", "driver", reads, {row.name: DRIVER_READS_WANTED for row in reads}),
+        ("baas-mongodb", "driver", driven, {row.name: DRIVER_READS_WANTED for row in reads}),
     ]
     for ours, theirs, chosen, wanted in pairs:
         if ours in bench.results and theirs in bench.results:

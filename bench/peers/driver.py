@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 import uvloop
-from pymongo import AsyncMongoClient, MongoClient
+from pymongo import AsyncMongoClient, MongoClient, WriteConcern
 
 from bench import processes
 from bench.peers.loads import (
@@ -36,7 +36,9 @@ from bench.peers.measure import Figure, expect
 
 DATABASE = "driver"
 ME = "author000000000"
-READS = frozenset(row.name for row in ROWS if not row.is_write)
+DRIVEN = frozenset(
+    row.name for row in ROWS if row.check == "in turns" or not (row.is_write or row.check == "file")
+)
 SEED_BATCH = 5_000
 Documents: TypeAlias = Any  # pymongo's collections are generic in what a document is
 
@@ -84,7 +86,7 @@ async def measure(uri: str, row: Row, seconds: float) -> Figure:
     """As many tasks as the row has connections, each asking again and again."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, maxPoolSize=row.connections)
     collection: Documents = client[DATABASE][row.collection]
-    ask = _question(row, collection)
+    ask = _turn(client, collection) if row.check == "in turns" else _question(row, collection)
     beside = asyncio.create_task(_update(collection, row))
     await _repeat(ask, row.connections, 0.5)  # connects, and warms up
     processes.reset_peaks(processes.own_pid())
@@ -128,6 +130,20 @@ def _question(row: Row, collection: Documents) -> Callable[[], Awaitable[None]]:
             expect(await collection.count_documents({}) == row.total, "another total")
 
     return get if row.check == "document" else page
+
+
+def _turn(client: Documents, collection: Documents) -> Callable[[], Awaitable[None]]:
+    where = {"_id": DOCUMENT_ID % 0}
+
+    async def add(session: Any) -> None:
+        found = await collection.find_one(where, session=session)
+        await collection.update_one(where, {"$set": {"score": found["score"] + 1}}, session=session)
+
+    async def take() -> None:
+        async with client.start_session() as session:
+            await session.with_transaction(add, write_concern=WriteConcern("majority"))
+
+    return take
 
 
 async def _repeat(ask: Callable[[], Awaitable[None]], tasks: int, seconds: float) -> list[float]:

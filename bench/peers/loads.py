@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +16,21 @@ AUTHORS = 100  # of the collections that many write to; the caller is one of the
 VAST = 1_000_000
 OF_MANY = frozenset({"owned", "asked", "vast"})
 BOUND_MIN, BOUND_MAX = 100_000, 999_999  # of scores, below which there are enough documents
+FILE_SMALL, FILE_LARGE = 10_000, 10_000_000  # bytes
 UPDATED_FROM = 2_000_000  # scores from here on were written by the update load
 ACCOUNT = {"email": "bench@example.com", "password": "a-long-password"}
 
-Check = Literal["created", "document", "page", "updated", "deleted", "increased"]
+Check = Literal[
+    "created",
+    "document",
+    "page",
+    "updated",
+    "deleted",
+    "increased",
+    "in turns",
+    "file",
+    "uploaded",
+]
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Row:
     connections: int
     collection: str
     check: Check
-    count: int = 1  # documents that requests choose from
+    count: int = 1  # documents that requests choose from; of files, their bytes
     total: int | None = None  # what the answer has to say how many there are
     beside: int = 0
     is_large: bool = False  # only where the million documents are wanted
@@ -96,6 +108,11 @@ ROWS = (
     Row("update", "update one field", True, 100, "small", "updated", count=SMALL),
     Row("delete", "delete", True, 100, "doomed", "deleted", count=10**9),
     Row("increment", "add 1 to one counter", True, 100, "counter", "increased"),
+    Row("transactions", "one counter, read and written in turns", True, 20, "counter", "in turns"),
+    Row("file-get-10k", "download of 10 KB", False, 100, "files", "file", count=FILE_SMALL),
+    Row("file-get-10m", "download of 10 MB", False, 8, "files", "file", count=FILE_LARGE),
+    Row("file-put-10k", "upload of 10 KB", True, 50, "files", "uploaded", count=FILE_SMALL),
+    Row("file-put-10m", "upload of 10 MB", True, 4, "files", "uploaded", count=FILE_LARGE),
 )
 
 
@@ -111,6 +128,11 @@ def seeded(number: int, author: str) -> dict[str, Any]:
         "place": {"city": "Zürich", "zip": "8001"},
         "public": True,
     }
+
+
+def file_bytes(size: int) -> bytes:
+    """A file of so many bytes, which no compression could spare."""
+    return hashlib.shake_128(b"file").hexdigest((size + 1) // 2)[:size].encode()
 
 
 def created(author: Any) -> str:

@@ -28,6 +28,10 @@ class Wrong(Exception):
     """A peer answered, or did, something else than it was asked."""
 
 
+class Cannot(Exception):
+    """A peer does not offer what the row asks for."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """What one load gave: answers that were good a second, what a good answer took, the server's
@@ -79,20 +83,25 @@ class Target(Protocol):
         """The fields of a seeded document. Raises Wrong if it is not there."""
 
     def count(self, client: httpx.Client, collection: str) -> int:
-        """How many documents the collection holds now."""
+        """How many documents (or files) the collection holds now."""
+
+    def take_turns(self, row: Row, seconds: float) -> Figure:
+        """Clients read and write one counter in transactions. Raises Cannot."""
 
 
 def measure(target: Target, row: Row, *, seconds: float, turn: int) -> Figure:
     """Warms up, runs the load for `seconds`, checks what came of it. `turn` counts from 0 and tells
     the documents of one turn's deletes from the next one's. Raises Wrong."""
+    if row.check == "in turns":
+        return target.take_turns(row, seconds)
     with httpx.Client(base_url=target.url, timeout=60) as client:
         probe_bytes = _probe(target, row, client)
         first, last = _numbers(row, seconds, turn)
         if row.check != "deleted":
             seconds = max(seconds, _warm_up(target, row, first))
         before = _before(target, row, client)
-        if row.check == "updated":
-            first += WARM_UP_REQUESTS
+        if row.check in ("updated", "uploaded"):
+            first += WARM_UP_REQUESTS + 1
         processes.reset_peaks(target.pid)
         said, beside, cpu = _run(target, row, seconds, first, last)
         peak = processes.peak_memory_mib(target.pid)
@@ -126,6 +135,8 @@ def _numbers(row: Row, seconds: float, turn: int) -> tuple[int, int]:
     """The first request's number, and the last one's where there is a last one."""
     if row.check == "updated":
         return UPDATED_FROM + 1_000_000 * turn, 0
+    if row.check == "uploaded":
+        return 1_000_000 * (turn + 1), 0
     if row.check == "deleted":
         each = deletes(seconds)
         return turn * each, (turn + 1) * each - 1
@@ -193,6 +204,9 @@ def _probe(target: Target, row: Row, client: httpx.Client) -> float:
     if row.is_write:
         return 0.0
     answers = [_send(client, call, number=PROBED, count=row.count) for call in target.calls(row)]
+    if row.check == "file":
+        expect(len(answers[0].content) == row.count, f"{row.title}: another size")
+        return float(row.count)
     bodies = [answer.json() for answer in answers]
     if row.check == "document":
         found = target.read_document(bodies[0])
@@ -234,7 +248,7 @@ def _check(
 ) -> None:
     """What was acknowledged is there. Requests on their way when wrk stopped may be, too."""
     open_requests = row.connections + said.refused + said.broken
-    if row.check == "created":
+    if row.check in ("created", "uploaded"):
         made = target.count(client, row.collection) - before
         expect(
             said.good <= made <= said.good + open_requests,

@@ -18,15 +18,19 @@ import httpx
 from bench.peers.loads import (
     ACCOUNT,
     DOCUMENT_ID,
+    FILE_LARGE,
+    FILE_SMALL,
     PAGE,
     Call,
     Row,
     Seed,
     author_of,
     created,
+    file_bytes,
     seeded,
 )
-from bench.peers.measure import Page, ask, expect
+from bench.peers.measure import Figure, Page, ask, expect
+from bench.peers.turns import take_turns
 from bench.peers.wrk import fill
 from bench.processes import free_port, running
 
@@ -45,14 +49,18 @@ service cloud.firestore {
     match /large/{document} { allow list, update: if true; }
     match /asked/{document} { allow list, update: if true; }
     match /vast/{document} { allow list: if true; }
-    match /counter/{document} { allow update: if true; }
+    match /counter/{document} { allow get, update: if true; }
     match /owned/{document} { allow list: if resource.data.author == request.auth.uid; }
     match /doomed/{document} { allow delete: if true; }
   }
 }
+service firebase.storage {
+  match /b/{bucket}/o { match /files/{file} { allow get, create: if true; } }
+}
 """
 _JSON = {"Content-Type": "application/json"}
 _DOCUMENTS = f"/api/v1/projects/{PROJECT}/documents"
+_OBJECTS = f"/api/v1/projects/{PROJECT}/buckets/bench/objects"
 
 
 class Product:
@@ -90,6 +98,8 @@ class Product:
             with httpx.Client(base_url=url, headers=headers, timeout=120) as client:
                 for collection, size in seed.sizes().items():
                     _fill(client, collection, size, user)
+                for size in (FILE_SMALL, FILE_LARGE):
+                    ask(client, "PUT", f"{_OBJECTS}/files/{size}", content=file_bytes(size))
                 # Each has its index made.
                 _query_indexed(client, _mine(user))
                 for name in ("query", "range"):
@@ -154,6 +164,12 @@ class ProductTarget:
             case "increment":
                 body = '{"transforms":[{"field":"score","increment":1}]}'
                 return [Call("PATCH", path + "/{id}", _JSON, body)]
+        if row.check == "file":
+            return [Call("GET", f"{_OBJECTS}/files/{row.count}", {})]
+        if row.check == "uploaded":
+            body = file_bytes(row.count).decode()
+            path = f"{_OBJECTS}/files/up{row.count}-{{n}}"
+            return [Call("PUT", path, {"Content-Type": "text/plain"}, body)]
         if (query := _query(row.name, row.collection)) is not None:
             return [Call("POST", f"{_DOCUMENTS}:query", _JSON, f'{{"query":{query}}}')]
         total = "" if row.total is None else "&total=true"
@@ -175,11 +191,33 @@ class ProductTarget:
         path = f"{_DOCUMENTS}/{collection}/{DOCUMENT_ID % number}"
         return self.read_document(ask(client, "GET", path, headers=self._as_operator).json())
 
+    def take_turns(self, row: Row, seconds: float) -> Figure:
+        with httpx.Client(base_url=self.url) as client:
+            before = self.find(client, row.collection, 0)["score"]
+            figure, done = take_turns(
+                self.url, PROJECT, self.token, self.pid, tasks=row.connections, seconds=seconds
+            )
+            added = self.find(client, row.collection, 0)["score"] - before
+            expect(added == done, f"{row.title}: {done} acknowledged, {added} added")
+        return figure
+
     def count(self, client: httpx.Client, collection: str) -> int:
+        if collection == "files":
+            return self._count_files(client)
         query = {"query": {"collection": collection}}
         path = f"{_DOCUMENTS}:count"
         answer = ask(client, "POST", path, json=query, headers=self._as_operator)
         return int(answer.json()["count"])
+
+    def _count_files(self, client: httpx.Client) -> int:
+        found, more = 0, ""
+        while True:
+            path = f"{_OBJECTS}?prefix=files/up&page_size=1000{more}"
+            page = ask(client, "GET", path, headers=self._as_operator).json()
+            found += len(page["objects"])
+            if "next_page_token" not in page:
+                return found
+            more = f"&page_token={page['next_page_token']}"
 
     @property
     def _as_operator(self) -> dict[str, str]:
@@ -198,6 +236,7 @@ def _prepare(url: str, operator: str) -> tuple[str, str]:
     with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
         ask(client, "POST", "/api/v1/admin/projects", json={"id": PROJECT, "name": PROJECT})
         ask(client, "PUT", f"{admin}/rules", json={"source": RULES, "allow_open": True})
+        ask(client, "POST", f"{admin}/buckets", json={"id": "bench"})
         wanted = {"kind": "publishable", "name": PROJECT}
         key = str(ask(client, "POST", f"{admin}/keys", json=wanted).json()["key"])
     with httpx.Client(base_url=url, headers={"X-Api-Key": key}, timeout=60) as client:

@@ -27,7 +27,7 @@ from bench.peers.loads import (
     created,
     seeded,
 )
-from bench.peers.measure import Page, ask, expect
+from bench.peers.measure import Cannot, Figure, Page, ask, expect
 from bench.processes import free_port, running
 
 DATABASE = "parse"
@@ -172,6 +172,8 @@ class ParseTarget:
             case "increment":
                 body = '{"score":{"__op":"Increment","amount":1}}'
                 return [Call("PUT", path + "/{id}", _JSON | _APP, body)]
+        if row.check in ("file", "uploaded"):
+            raise Cannot("not measured: its files are in MongoDB unless an adapter is added")
         if row.name.startswith(("query", "range")):
             is_range = row.name.startswith("range")
             where = '{"score":{"$lt":{bound}}}' if is_range else '{"author":"{author}"}'
@@ -198,6 +200,9 @@ class ParseTarget:
     def find(self, client: httpx.Client, collection: str, number: int) -> Mapping[str, Any]:
         path = f"/parse/classes/{collection}/{DOCUMENT_ID % number}"
         return self.read_document(ask(client, "GET", path, headers=_MASTER).json())
+
+    def take_turns(self, row: Row, seconds: float) -> Figure:
+        raise Cannot("clients have batches, but none that may read")
 
     def count(self, client: httpx.Client, collection: str) -> int:
         path = f"/parse/classes/{collection}?count=1&limit=0"

@@ -17,15 +17,18 @@ import httpx
 from bench.peers.loads import (
     ACCOUNT,
     DOCUMENT_ID,
+    FILE_LARGE,
+    FILE_SMALL,
     PAGE,
     Call,
     Row,
     Seed,
     author_of,
     created,
+    file_bytes,
     seeded,
 )
-from bench.peers.measure import Page, ask, expect
+from bench.peers.measure import Cannot, Figure, Page, ask, expect
 from bench.processes import free_port, running
 
 _ADMIN = {"identity": "admin@example.com", "password": "a-long-password"}
@@ -54,7 +57,10 @@ _RULES: dict[str, dict[str, str]] = {
     "counter": {"updateRule": ""},
     "owned": {"listRule": _MINE},
     "doomed": {"deleteRule": ""},
+    "files": {"createRule": "", "viewRule": ""},
 }
+_FILE: dict[str, Any] = {"name": "file", "type": "file", "maxSelect": 1, "maxSize": 2 * FILE_LARGE}
+_BOUNDARY = "a-long-boundary"
 _INDEXES = {
     "owned": ("author",),
     "asked": ("author, score", "score"),
@@ -72,6 +78,7 @@ class PocketBase:
         self._program = program
         self._folder = folder
         self._data = folder / "data"
+        self._files: dict[int, str] = {}
 
     def seed(self, seed: Seed) -> None:
         self._folder.mkdir(parents=True)
@@ -83,11 +90,18 @@ class PocketBase:
             made = ask(client, "POST", "/api/collections/users/records", json=account).json()
             for name, rules in _RULES.items():
                 wanted: dict[str, Any] = {"name": name, "type": "base", "fields": _FIELDS} | rules
+                if name == "files":
+                    wanted["fields"] = (*_FIELDS, _FILE)
                 wanted["indexes"] = [
                     f"CREATE INDEX idx_{name}_{number} ON {name} ({columns})"
                     for number, columns in enumerate(_INDEXES.get(name, ()))
                 ]
                 ask(client, "POST", "/api/collections", json=wanted)
+            for size in (FILE_SMALL, FILE_LARGE):
+                given = {"file": (f"{size}.txt", file_bytes(size), "text/plain")}
+                path = "/api/collections/files/records"
+                record = ask(client, "POST", path, files=given).json()
+                self._files[size] = f"/api/files/files/{record['id']}/{record['file']}"
         # Row by row over HTTP it would take minutes; a record is a plain row.
         for name, size in seed.sizes().items():
             _insert(self._data / "data.db", name, size, made["id"])
@@ -99,7 +113,7 @@ class PocketBase:
                 user = {"identity": ACCOUNT["email"], "password": ACCOUNT["password"]}
                 token, uid = _sign_in(client, "users", user)
                 admin, _ = _sign_in(client, "_superusers", _ADMIN)
-            yield PocketBaseTarget(url, pid, uid, token, admin)
+            yield PocketBaseTarget(url, pid, uid, token, admin, self._files)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[tuple[str, int]]:
@@ -128,6 +142,7 @@ class PocketBaseTarget:
     user: str
     token: str
     admin: str
+    files: Mapping[int, str]
 
     def calls(self, row: Row) -> Sequence[Call]:
         signed_in = {"Authorization": self.token}
@@ -148,6 +163,11 @@ class PocketBaseTarget:
                 return [Call("DELETE", path + "/{id}", {})]
             case "increment":
                 return [Call("PATCH", path + "/{id}", _JSON, '{"score+":1}')]
+        if row.check == "file":
+            return [Call("GET", self.files[row.count], {})]
+        if row.check == "uploaded":
+            multipart = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+            return [Call("POST", path, multipart, _multipart(file_bytes(row.count)))]
         if row.name.startswith(("query", "range")):
             is_range = row.name.startswith("range")
             where = "score%3C{bound}" if is_range else "author%3D'{author}'"
@@ -170,6 +190,9 @@ class PocketBaseTarget:
         path = f"/api/collections/{collection}/records/{DOCUMENT_ID % number}"
         return self.read_document(ask(client, "GET", path, headers=self._as_admin).json())
 
+    def take_turns(self, row: Row, seconds: float) -> Figure:
+        raise Cannot("it has no transactions for clients")
+
     def count(self, client: httpx.Client, collection: str) -> int:
         path = f"/api/collections/{collection}/records?perPage=1"
         return int(ask(client, "GET", path, headers=self._as_admin).json()["totalItems"])
@@ -177,6 +200,12 @@ class PocketBaseTarget:
     @property
     def _as_admin(self) -> dict[str, str]:
         return {"Authorization": self.admin}
+
+
+def _multipart(body: bytes) -> str:
+    head = 'Content-Disposition: form-data; name="file"; filename="a.txt"'
+    kind = "Content-Type: text/plain"
+    return f"--{_BOUNDARY}\r\n{head}\r\n{kind}\r\n\r\n{body.decode()}\r\n--{_BOUNDARY}--\r\n"
 
 
 def _sign_in(client: httpx.Client, collection: str, who: Mapping[str, str]) -> tuple[str, str]:
