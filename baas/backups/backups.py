@@ -13,7 +13,7 @@ from baas import __version__
 from baas.accounts.accounts import Accounts
 from baas.accounts.sealing import ServerSecret
 from baas.backups.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
-from baas.backups.manifest import Manifest, SectionKind
+from baas.backups.manifest import Manifest, Section, SectionKind
 from baas.backups.place import BackupPlace
 from baas.backups.positions import decode_position
 from baas.backups.reading import ReadingWatch, Restorer, content_ids, verify
@@ -291,9 +291,19 @@ def names_of(manifest: Manifest, project: str | None, target: str | None) -> dic
 
 
 def total_of(manifest: Manifest, project: str | None) -> Progress:
-    """How much there is to read, for progress."""
+    """How much there is to restore, of one project or of all, for progress."""
+    small = (SectionKind.PROJECT, SectionKind.SERVER)
     sections = [one for one in manifest.sections if project in (None, one.project)]
-    counted = [one for one in sections if one.kind not in (SectionKind.PROJECT, SectionKind.SERVER)]
+    return _total([one for one in sections if one.kind not in small])
+
+
+def whole_of(manifest: Manifest) -> Progress:
+    """How much there is to verify."""
+    return _total(manifest.sections)
+
+
+def _total(sections: Sequence[Section]) -> Progress:
     return Progress(
-        total_lines=sum(one.count for one in counted), total_bytes=sum(one.bytes for one in counted)
+        total_lines=sum(one.count for one in sections),
+        total_bytes=sum(one.bytes for one in sections),
     )

@@ -3,7 +3,7 @@ names a place; and nothing of a backup leaves through the API."""
 
 from __future__ import annotations
 
-from baas.backups.backups import FoundBackup, names_of, total_of
+from baas.backups.backups import FoundBackup, names_of, total_of, whole_of
 from baas.backups.schedules import Schedule
 from baas.backups.tasks import Task, TaskKind
 from baas.database.names import check_project_id
@@ -37,7 +37,7 @@ async def start_verification(context: Context, caller: Caller, backup: str) -> T
     check_is_admin(caller)
     manifest = await context.backups.place.read_manifest(backup)
     task = await context.backups.tasks.create(
-        TaskKind.VERIFY, backup, author=caller.uid, total=total_of(manifest, None)
+        TaskKind.VERIFY, backup, author=caller.uid, total=whole_of(manifest)
     )
     context.backups.wake()
     return task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from baas.backups import checkpoints
 from baas.backups.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
 from baas.backups.manifest import Manifest
 from baas.backups.place import BackupPlace
-from baas.backups.tasks import Task, TaskState
+from baas.backups.tasks import TASKS, Task, Tasks, TaskState
 from baas.backups.writing import BackupWriter
 from baas.buckets.names import BucketName
 from baas.database.database import Database
@@ -244,6 +245,57 @@ async def test_a_writer_that_was_thought_dead_damages_nothing(app: App) -> None:
     await check_restored(app, task.backup, version)
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_another_node_goes_on_with_is_left_alone(
+    app: App, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    """A node that slept for a minute finds that its task is another's, and deletes nothing."""
+    usual, reached = BackupPlace.write_part, asyncio.Event()
+
+    async def write_part(self: BackupPlace, backup: str, identifier: str, lines: Any) -> Any:
+        if identifier.endswith("20"):
+            reached.set()
+            await asyncio.Event().wait()
+        return await usual(self, backup, identifier, lines)
+
+    monkeypatch.setattr(BackupPlace, "write_part", write_part)
+    claim, claims = Tasks.claim, 0
+
+    async def count_claims(self: Tasks) -> Task | None:
+        nonlocal claims
+        claims += 1
+        return await claim(self)
+
+    monkeypatch.setattr(Tasks, "claim", count_claims)
+    context = app.context
+    task = await backups.start_backup(context, OPERATOR, "demo")
+    await reached.wait()
+    if cancelled:
+        await backups.cancel_task(context, OPERATOR, task.id)
+    else:
+        taken = replace(task, node="other", claimed_until=2**62, attempts=2)
+        path = TASKS.document(task.id)
+        await context.backups.tasks.store.run(
+            None, lambda transaction: transaction.write([SetWrite(path, taken.to_fields())])
+        )
+
+    async def let_go() -> bool:
+        return claims > 1  # it looks for what is next
+
+    await until(let_go)
+
+    async def left() -> list[str]:
+        return [one.key async for some in context.backups.place.store.list("sets/") for one in some]
+
+    async def is_tidy() -> bool:
+        return not await left()
+
+    if cancelled:
+        await until(is_tidy)
+    else:
+        assert len(await left()) == 20  # and a checkpoint
+
+
 @ENGINES
 @pytest.mark.parametrize(
     ("how", "chunks"),
@@ -388,7 +440,8 @@ async def test_a_verification_goes_on_where_it_was(
         app.context.backups.wake()
         done = await over(app, verifying)
     assert (done.state, done.error) == (TaskState.DONE, None)
-    assert done.progress.lines == total
+    assert done.progress.lines == done.progress.total_lines == total
+    assert done.progress.bytes == done.progress.total_bytes
 
 
 async def test_it_is_given_up_at_last(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
