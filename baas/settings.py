@@ -49,6 +49,12 @@ class Limits:
     transaction_wait_seconds: int = _setting(
         30, "longest an aborted transaction waits for its turn before it goes on without"
     )
+    caller_turns_waiting_max: int = _setting(
+        100, "most aborted transactions of one caller that wait for their turns in a database"
+    )
+    caller_slow_turns_max: int = _setting(
+        5, "turns a minute of half a second or more that a caller may take while others wait"
+    )
     batch_get_documents_max: int = _setting(1_000, "most documents in one batch get")
     query_page_documents_max: int = _setting(5_000, "most documents in one JSON answer of a query")
     answer_bytes_max: int = _setting(

@@ -7,6 +7,10 @@ has a lease until it has committed, or some seconds have passed; others that hav
 aborted as long as anybody is in the line, and get into it. Writes outside of transactions are never
 held up.
 
+Callers take turns: who comes with many transactions is served in between with one of each other
+caller. And who lets others wait pays for it: after some turns that took long, a caller has none for
+a while. So nobody keeps a document from the others by begging for it again and again.
+
 Of one node, and in memory only: who wins is a matter of fairness; that nobody overwrites what he
 has not seen is the committer's.
 """
@@ -14,14 +18,17 @@ has not seen is the committer's.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable, Iterable
 from typing import TypeAlias
 
 from baas.errors import TransactionConflict
+from baas.settings import Limits
 
 LINE_MAX = 1_000  # who finds so many before it does not wait
-REMEMBERED_MAX = 10_000  # aborted transactions of which is known over what
+REMEMBERED_MAX = 10_000  # aborted transactions of which is known over what; callers that were slow
+SLOW_SECONDS = 0.5  # a turn that takes longer, while other callers wait, counts as a slow one
+SLOW_WINDOW_SECONDS = 60.0
 
 Key: TypeAlias = Hashable
 """A document's segments, or what stands for a query's collection."""
@@ -30,12 +37,29 @@ Key: TypeAlias = Hashable
 class Contention:
     """The lines of one database. To be used from one event loop."""
 
-    def __init__(self, *, lease_seconds: float, wait_seconds: float) -> None:
+    def __init__(
+        self, *, lease_seconds: float, wait_seconds: float, waiting_max: int, slow_max: int
+    ) -> None:
+        """The last two are for each caller: transactions in lines, and slow turns in
+        SLOW_WINDOW_SECONDS."""
         self._lease_seconds = lease_seconds
         self._wait_seconds = wait_seconds
+        self._waiting_max = waiting_max
+        self._slow_max = slow_max
+        self._waiting: Counter[Hashable] = Counter()  # places by caller
+        self._slow: OrderedDict[Hashable, deque[float]] = OrderedDict()  # when, by caller
         self._lines: dict[Key, deque[_Place]] = {}
         self._leases: dict[str, _Place] = {}
         self._aborted: OrderedDict[str, frozenset[Key]] = OrderedDict()
+
+    @classmethod
+    def within(cls, limits: Limits) -> Contention:
+        return cls(
+            lease_seconds=limits.transaction_lease_seconds,
+            wait_seconds=limits.transaction_wait_seconds,
+            waiting_max=limits.caller_turns_waiting_max,
+            slow_max=limits.caller_slow_turns_max,
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -51,14 +75,18 @@ class Contention:
             self._aborted.popitem(last=False)
         self.release(transaction)
 
-    async def wait(self, aborted: str, transaction: str) -> bool:
+    async def wait(self, aborted: str, transaction: str, caller: Hashable = None) -> bool:
         """Waits until it is the turn of `transaction`, which tries again what `aborted` tried, and
         gives it the lease. False: it has none, because nothing is known of `aborted`, or too many
-        wait, or it has waited for too long; it may go on all the same."""
+        wait, of its caller or in all, or the caller has had too many slow turns, or it has waited
+        for too long; it may go on all the same."""
         keys = self._aborted.pop(aborted, frozenset())
         if not keys or any(len(self._lines.get(key, ())) >= LINE_MAX for key in keys):
             return False
-        place = _Place(keys)
+        if self._waiting[caller] >= self._waiting_max or self._is_slow(caller):
+            return False
+        place = _Place(keys, caller)
+        self._waiting[caller] += 1
         try:
             async with asyncio.timeout(self._wait_seconds):
                 # Everybody in the same order, so that no two wait for each other.
@@ -72,6 +100,7 @@ class Contention:
             raise
         self._leases[transaction] = place
         loop = asyncio.get_running_loop()
+        place.granted_at = loop.time()
         place.timer = loop.call_later(self._lease_seconds, self.release, transaction)
         return True
 
@@ -89,11 +118,33 @@ class Contention:
         """The transaction is over, or its time is: the next ones' turn."""
         place = self._leases.pop(transaction, None)
         if place is not None:
+            self._note_slow(place)
             self._leave(place)
+
+    def _is_slow(self, caller: Hashable) -> bool:
+        times = self._slow.get(caller)
+        if times is None:
+            return False
+        since = asyncio.get_running_loop().time() - SLOW_WINDOW_SECONDS
+        while times and times[0] < since:
+            times.popleft()
+        return len(times) >= self._slow_max
+
+    def _note_slow(self, place: _Place) -> None:
+        """Whether it committed or not: what counts is that others had to wait."""
+        now = asyncio.get_running_loop().time()
+        if now - place.granted_at < SLOW_SECONDS:
+            return
+        waiting = (one for key in place.keys for one in self._lines.get(key, ()))
+        if any(one.caller != place.caller for one in waiting):
+            self._slow.setdefault(place.caller, deque(maxlen=self._slow_max)).append(now)
+            self._slow.move_to_end(place.caller)
+            while len(self._slow) > REMEMBERED_MAX:
+                self._slow.popitem(last=False)
 
     async def _line_up(self, key: Key, place: _Place) -> None:
         line = self._lines.setdefault(key, deque())
-        line.append(place)
+        _insert(line, key, place)
         if line[0] is not place:
             place.turn = asyncio.get_running_loop().create_future()
             await place.turn
@@ -101,6 +152,9 @@ class Contention:
     def _leave(self, place: _Place) -> None:
         if place.timer is not None:
             place.timer.cancel()
+        self._waiting[place.caller] -= 1
+        if not self._waiting[place.caller]:
+            del self._waiting[place.caller]
         for key in place.keys:
             line = self._lines.get(key)
             if line is None or place not in line:
@@ -113,13 +167,28 @@ class Contention:
                 line[0].call()
 
 
+def _insert(line: deque[_Place], key: Key, place: _Place) -> None:
+    """Behind all of its round: a caller's first place in a line is of the round that is being
+    served, each further one of the next."""
+    mine = [one.rounds[key] for one in line if one.caller == place.caller]
+    number = mine[-1] + 1 if mine else line[0].rounds[key] if line else 0
+    at = len(line)
+    while at > 1 and line[at - 1].rounds[key] > number:
+        at -= 1
+    place.rounds[key] = number
+    line.insert(at, place)
+
+
 class _Place:
     """One transaction in its lines."""
 
-    __slots__ = ("keys", "timer", "turn")
+    __slots__ = ("caller", "granted_at", "keys", "rounds", "timer", "turn")
 
-    def __init__(self, keys: frozenset[Key]) -> None:
+    def __init__(self, keys: frozenset[Key], caller: Hashable) -> None:
         self.keys = keys
+        self.caller = caller
+        self.rounds: dict[Key, int] = {}
+        self.granted_at = 0.0
         self.timer: asyncio.TimerHandle | None = None
         self.turn: asyncio.Future[None] | None = None
 

@@ -471,10 +471,7 @@ class Database:
         self._feed.subscribe(self.totals.on_commit, keep_open=False, on_lost=self.totals.lose)
         self.retention = Retention(engine, settings, clock)
         self.signals = Signals(self.run_transaction, self._feed, clock)
-        self.contention = Contention(
-            lease_seconds=settings.limits.transaction_lease_seconds,
-            wait_seconds=settings.limits.transaction_wait_seconds,
-        )
+        self.contention = Contention.within(settings.limits)
         self._make_view = partial(
             OptimisticView, engine, self._read_version, self._open_read_snapshot
         )

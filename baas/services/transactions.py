@@ -120,7 +120,8 @@ async def begin(
     identifier = context.clock.random_bytes(ID_BYTES)
     if retry is not None:
         aborted = _tokens(context, database, caller).read(retry)
-        await database.contention.wait(aborted.id.hex(), identifier.hex())
+        who = (caller.kind, caller.uid)
+        await database.contention.wait(aborted.id.hex(), identifier.hex(), who)
     # A snapshot knows what other nodes have committed; nothing is read of it.
     async with database.snapshot() as snapshot:
         version = snapshot.version

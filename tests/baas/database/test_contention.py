@@ -13,8 +13,10 @@ from baas.errors import TransactionConflict
 A, B = ("c", "a"), ("c", "b")
 
 
-def make(*, lease: float = 60.0, wait: float = 60.0) -> Contention:
-    return Contention(lease_seconds=lease, wait_seconds=wait)
+def make(
+    *, lease: float = 60.0, wait: float = 60.0, waiting: int = 100, slow: int = 5
+) -> Contention:
+    return Contention(lease_seconds=lease, wait_seconds=wait, waiting_max=waiting, slow_max=slow)
 
 
 async def test_nobody_waits_who_was_not_aborted_here() -> None:
@@ -132,3 +134,108 @@ async def test_lines_and_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert not await lines.wait("4", "c")
     lines.release("a")
     assert await task
+
+
+async def test_callers_take_turns_however_many_transactions_one_has() -> None:
+    lines = make()
+    served: list[str] = []
+
+    async def take(caller: str, number: int) -> None:
+        name = f"{caller}{number}"
+        lines.note(f"old {name}", {A})
+        assert await lines.wait(f"old {name}", name, caller)
+        served.append(name)
+        await asyncio.sleep(0)
+        lines.release(name)
+
+    many = [asyncio.create_task(take("many", number)) for number in range(6)]
+    await asyncio.sleep(0)
+    few = [asyncio.create_task(take(caller, 0)) for caller in ("ada", "bob")]
+    await asyncio.sleep(0)
+    few.append(asyncio.create_task(take("ada", 1)))
+    async with asyncio.timeout(5):
+        await asyncio.gather(*many, *few)
+    assert served[:5] == ["many0", "many1", "ada0", "bob0", "many2"]
+    assert served.index("ada1") == 5  # of the next round, behind the one who was there
+    assert [name for name in served if name.startswith("many")] == [f"many{n}" for n in range(6)]
+    assert lines.is_idle
+
+
+async def test_places_of_one_caller_are_bounded_and_leave_room_for_others() -> None:
+    lines = make(waiting=3)
+    for number in range(5):
+        lines.note(str(number), {A})
+    assert await lines.wait("0", "a", "greedy")
+    waiting = [asyncio.create_task(lines.wait(str(n), f"b{n}", "greedy")) for n in (1, 2)]
+    await asyncio.sleep(0)
+    assert not await lines.wait("3", "c", "greedy")
+    honest = asyncio.create_task(lines.wait("4", "d", "honest"))
+    await asyncio.sleep(0)
+    lines.release("a")
+    assert await honest
+    lines.release("d")
+    for number, task in zip((1, 2), waiting, strict=True):
+        assert await task
+        lines.release(f"b{number}")
+    lines.note("6", {A})
+    assert await lines.wait("6", "e", "greedy")  # there is room again
+
+
+async def test_who_keeps_others_waiting_has_no_turns_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A caller that begs for turn after turn and uses none; the other one gets on."""
+    monkeypatch.setattr(contention, "SLOW_SECONDS", 0.01)
+    lines = make(lease=0.02, slow=3)
+    is_over = False
+    taken = 0
+
+    async def beg(number: int) -> None:
+        nonlocal taken
+        aborted = f"beg {number}"
+        lines.note(aborted, {A})
+        while not is_over:
+            name = f"{aborted}."
+            if await lines.wait(aborted, name, "hostile"):
+                taken += 1
+            await asyncio.sleep(0.001)
+            lines.note(name, {A})
+            aborted = name
+
+    beggars = [asyncio.create_task(beg(number)) for number in range(20)]
+    async with asyncio.timeout(10):
+        for number in range(50):
+            lines.note(f"old {number}", {A})
+            assert await lines.wait(f"old {number}", f"new {number}", "honest")
+            lines.check(f"new {number}", [A])
+            await asyncio.sleep(0.002)  # long enough for the hostile one to get in line
+            lines.release(f"new {number}")
+    is_over = True
+    await asyncio.gather(*beggars)
+    assert taken >= 3
+
+
+async def test_slow_turns_count_only_while_others_wait_and_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contention, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(contention, "SLOW_WINDOW_SECONDS", 0.05)
+    lines = make(slow=1)
+
+    async def take(caller: str) -> bool:
+        lines.note("old", {A})
+        return await lines.wait("old", "new", caller)
+
+    for _ in range(3):  # nobody waits
+        assert await take("slow")
+        lines.release("new")
+    assert await take("slow")
+    lines.note("other", {A})
+    other = asyncio.create_task(lines.wait("other", "theirs", "other"))
+    await asyncio.sleep(0)
+    lines.release("new")
+    assert await other
+    lines.release("theirs")
+    assert not await take("slow")
+    await asyncio.sleep(0.06)
+    assert await take("slow")

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from baas.app import App
+from baas.database import contention
 from baas.database.names import DatabaseName
 from baas.errors import TransactionConflict
 from baas.model.paths import DocumentPath
@@ -281,44 +282,77 @@ async def test_a_commit_that_is_repeated_happens_once(shared: World, room: str) 
 # Fairness -----------------------------------------------------------------------------------------
 
 
+async def count_up(world: World, path: DocumentPath) -> int:
+    """Adds one in a transaction, as the SDK does it; how many attempts it took."""
+    context, caller, name = world.app.context, SECRET, DatabaseName("demo")
+    aborted: str | None = None
+    for attempt in range(1, 6):
+        begun = await transactions.begin(context, caller, name, retry=aborted)
+        read = await transactions.get_documents(context, caller, name, [path], begun.token)
+        (found,) = read.documents
+        assert found is not None
+        n = found.fields["n"]
+        assert isinstance(n, int)
+        seen = ReadsSeen([DocumentSeen(path, found.update_time)])
+        write = SetWrite(path, {"n": n + 1})
+        try:
+            await transactions.commit(context, caller, name, [write], seen, read.token)
+        except TransactionConflict:
+            aborted = read.token
+            continue
+        return attempt
+    raise AssertionError("starved")
+
+
 async def test_fifty_clients_count_to_a_thousand(shared: World, room: str) -> None:
     """As the SDK does it: five attempts at most, each after the first with its turn. (Below HTTP,
     whose client would take most of the time; the SDK's own test goes over sockets.)"""
-    context, caller, name = shared.app.context, SECRET, DatabaseName("demo")
     path = DocumentPath.parse(f"{room}/n")
     await put(shared, f"{room}/n", n=0)
     attempts: list[int] = []
-
-    async def count_up() -> None:
-        aborted: str | None = None
-        for attempt in range(1, 6):
-            begun = await transactions.begin(context, caller, name, retry=aborted)
-            read = await transactions.get_documents(context, caller, name, [path], begun.token)
-            (found,) = read.documents
-            assert found is not None
-            n = found.fields["n"]
-            assert isinstance(n, int)
-            seen = ReadsSeen([DocumentSeen(path, found.update_time)])
-            write = SetWrite(path, {"n": n + 1})
-            try:
-                await transactions.commit(context, caller, name, [write], seen, read.token)
-            except TransactionConflict:
-                aborted = read.token
-                continue
-            attempts.append(attempt)
-            return
-        raise AssertionError("starved")
-
     # On MongoDB a commit takes milliseconds: `make fuzz` makes them all.
-    times = 20 if context.settings.engine == "sqlite" else min(20, examples(4))
+    engine = shared.app.context.settings.engine
+    times = 20 if engine == "sqlite" else min(20, examples(4))
 
     async def client() -> None:
-        for _ in range(times):
-            await count_up()
+        attempts.extend([await count_up(shared, path) for _ in range(times)])
 
     await asyncio.gather(*[client() for _ in range(50)])
     assert await fields_of(shared, f"{room}/n") == {"n": 50 * times}
     assert max(attempts) <= 3
+
+
+async def test_who_begs_for_turns_and_uses_none_starves_nobody(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, name = shared.app.context, DatabaseName("demo")
+    hostile = Caller(CallerKind.ADMIN, uid="hostile")
+    path = DocumentPath.parse(f"{room}/n")
+    await put(shared, f"{room}/n", n=0)
+    database = await context.databases.open(name)
+    monkeypatch.setattr(database.contention, "_lease_seconds", 0.1)
+    monkeypatch.setattr(contention, "SLOW_SECONDS", 0.03)
+    wrong = ReadsSeen([DocumentSeen(path, None)])  # never so: always aborted, over this document
+    is_over = False
+
+    async def beg() -> None:
+        token = (await transactions.begin(context, hostile, name)).token
+        while not is_over:
+            with pytest.raises(TransactionConflict):
+                await transactions.commit(context, hostile, name, [], wrong, token)
+            token = (await transactions.begin(context, hostile, name, retry=token)).token
+            await asyncio.sleep(0.2)  # for as long as it may
+
+    beggars = [asyncio.create_task(beg()) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    try:
+        async with asyncio.timeout(15):  # it would take forty if each beggar had its turn first
+            attempts = [await count_up(shared, path) for _ in range(20)]
+    finally:
+        is_over = True
+        await asyncio.gather(*beggars)
+    assert max(attempts) <= 5
+    assert await fields_of(shared, f"{room}/n") == {"n": 20}
 
 
 async def test_plain_writes_are_not_held_up_by_a_turn(shared: World, room: str) -> None:
