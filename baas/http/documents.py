@@ -21,7 +21,13 @@ from baas.services import documents, past, queries
 from baas.services.bulk_writes import Outcome
 from baas.services.bulk_writes import bulk_write as write_in_bulk
 from baas.services.transactions import DocumentsRead
-from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
+from baas.wire.documents import (
+    encode_document,
+    encode_documents,
+    encode_new_time,
+    encode_time,
+    time_text,
+)
 from baas.wire.errors import encode_error
 from baas.wire.objects import check_array, check_object, check_string, invalid
 from baas.wire.writes import (
@@ -281,7 +287,7 @@ def _commit(
 
 def _tell(write: Write, result: CommitResult[None], *, status: int = 200) -> Answer:
     """What the only write of a commit has done."""
-    time = encode_time(result.version)
+    time = encode_new_time(result.version)
     path = orjson.dumps("/".join(write.path.segments))
     (written,) = result.write_results
     if written.update_time is None:

@@ -51,7 +51,7 @@ from baas.storage.worker import Worker
 
 T = TypeVar("T")
 
-WAL_CHECKPOINT_PAGES = 1_000  # a background thread tidies up from here on
+WAL_CHECKPOINT_PAGES = 4_000  # 16 MiB: after so many a background thread tidies up
 WAL_FORCED_PAGES = 16_384  # 64 MiB: the writer itself does, and commits wait for it
 # A snapshot keeps the WAL from starting again at its beginning: 512 MiB written meanwhile end it.
 WAL_SNAPSHOT_PAGES = 131_072
@@ -79,6 +79,7 @@ class SqliteEngine:
         self._synchronous = synchronous
         self._is_closed = False
         self._wal_pages = 0
+        self._checkpoint_from = WAL_CHECKPOINT_PAGES
         self._forced_from = WAL_FORCED_PAGES
         self._must_truncate = False  # what was erased is in the WAL still
         self._checkpoint: asyncio.Future[None] | None = None
@@ -345,21 +346,27 @@ class SqliteEngine:
 
     def _tidy_wal(self) -> None:
         pages = self._wal_pages
-        if self._is_closed or (pages < WAL_CHECKPOINT_PAGES and not self._must_truncate):
+        # Not back to back: each writes what has changed once, however often, and syncs. Where the
+        # WAL began anew, so does the count.
+        self._checkpoint_from = min(self._checkpoint_from, pages + WAL_CHECKPOINT_PAGES)
+        if pages >= WAL_SNAPSHOT_PAGES:
+            for snapshot, opened_at in list(self._snapshots.items()):
+                if pages - opened_at >= WAL_SNAPSHOT_PAGES:
+                    snapshot.revoke()
+        wanted_from = 0 if self._must_truncate else min(self._checkpoint_from, self._forced_from)
+        if self._is_closed or pages < wanted_from:
             return
-        for snapshot, opened_at in list(self._snapshots.items()):
-            if pages - opened_at >= WAL_SNAPSHOT_PAGES:
-                snapshot.revoke()
         if pages >= self._forced_from or (self._must_truncate and not self._snapshots):
             self._forced_from = pages + WAL_FORCED_PAGES
             self._worker.submit(self._force_checkpoint)
         elif self._checkpoint is None or self._checkpoint.done():
+            self._checkpoint_from = pages + WAL_CHECKPOINT_PAGES
             self._checkpoint = asyncio.get_running_loop().run_in_executor(
                 self.threads, self._run_checkpoint
             )
 
     def _run_checkpoint(self) -> None:
-        with suppress(apsw.Error):  # the next commit asks again
+        with suppress(apsw.Error):  # a later commit asks again
             if self._checkpointer is None:
                 self._checkpointer = connect(
                     self._path, synchronous=self._synchronous, read_only=False, vfs=self._vfs

@@ -63,7 +63,7 @@ def _run_rows(
 def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
     """Writes everything but the transaction around it. Several commits of a group may change one
     document: each image reaches history, the last one documents."""
-    last: dict[bytes, Change] = {}
+    last: dict[bytes, tuple[Change, str]] = {}
     entries: dict[tuple[int, bytes], bytes | None] = {}
     history: list[Any] = []
     log: list[Any] = []
@@ -74,13 +74,13 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
         if commit.request_id is not None:
             requests += (commit.request_id, version, commit.response)
         for ordinal, change in enumerate(commit.changes):
-            path = str(change.path)
+            path = "/".join(change.path.segments)
             old = change.old
             if old is not None:
                 history += (change.key, path, old.created, old.version, version, old.data)
                 history_bytes += len(old.data)
             log += (version, ordinal, path, int(change.new is None))
-            last[change.key] = change
+            last[change.key] = change, path
             for entry in change.removed_entries:
                 entries[entry.index, entry.key] = None
             for entry in change.added_entries:
@@ -96,15 +96,15 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
     )
 
 
-def _write_documents(connection: apsw.Connection, last: dict[bytes, Change]) -> None:
+def _write_documents(connection: apsw.Connection, last: dict[bytes, tuple[Change, str]]) -> None:
     written: list[Any] = []
     deleted: list[Any] = []
-    for key, change in last.items():
+    for key, (change, path) in last.items():
         new = change.new
         if new is None:
             deleted.append(key)
         else:
-            written += (key, str(change.path), new.created, new.version, new.data)
+            written += (key, path, new.created, new.version, new.data)
     _run_rows(connection, _UPSERT_DOCUMENT, 5, written)
     _run_rows(connection, _DELETE_DOCUMENT, 1, deleted)
 
