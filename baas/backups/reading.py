@@ -217,25 +217,28 @@ class Restorer:
             sources.projects.restores.begin(identifier, self._task) as (made, goes_on),
             sources.objects.holds.hold(identifier),
         ):
+            begin = Position(identifier)
+            if goes_on and self._begin.project == identifier:
+                begin = self._begin
             with sources.databases.reserve(identifier):
-                await self._load_databases(project, identifier, goes_on=goes_on)
-                await self._load_objects(project, identifier, goes_on=goes_on)
+                await self._load_databases(project, begin, goes_on=goes_on)
+                await self._load_objects(project, begin, goes_on=goes_on)
             notes = await self._finish(project, identifier, made)
         self._accounts.forget_project(identifier)
         await self._accounts.open_project(identifier)
         return notes
 
-    async def _load_databases(self, project: str, identifier: str, *, goes_on: bool) -> None:
-        begin = Position(identifier)
-        if not goes_on:
-            await self._sources.databases.delete_project(identifier)
-        elif self._begin.project == identifier:
-            begin = self._begin
-        sections = [
+    def _databases_of(self, project: str) -> list[Section]:
+        return [
             *self._manifest.of_project(project, SectionKind.DATABASE),
             *self._manifest.of_project(project, SectionKind.SYSTEM),
         ]
-        for number, section in enumerate(sections):
+
+    async def _load_databases(self, project: str, begin: Position, *, goes_on: bool) -> None:
+        identifier = begin.project
+        if not goes_on:
+            await self._sources.databases.delete_project(identifier)
+        for number, section in enumerate(self._databases_of(project)):
             if number >= begin.sections:
                 change: Change = _unchanged
                 name = DatabaseName(identifier, section.name)
@@ -306,11 +309,15 @@ class Restorer:
                 reason="RestoreFailed",
             )
 
-    async def _load_objects(self, project: str, identifier: str, *, goes_on: bool) -> None:
-        for section in self._manifest.of_project(project, SectionKind.OBJECTS):
-            digest = LinesDigest()
+    async def _load_objects(self, project: str, begin: Position, *, goes_on: bool) -> None:
+        before, identifier = len(self._databases_of(project)), begin.project
+        for number, section in enumerate(self._manifest.of_project(project, SectionKind.OBJECTS)):
+            here = begin.of_section(before + number)
+            digest = here.taken.digest()
             done: set[str] = set()
-            async with aclosing(_read(self._place, self._manifest, section, digest)) as parts:
+            async with aclosing(
+                _read(self._place, self._manifest, section, digest, here.parts)
+            ) as parts:
                 async for lines in parts:
                     contents = {one.id: one for one in map(_Content.decode, lines)}
                     fresh = [one for one in contents.values() if one.id not in done]
@@ -319,6 +326,8 @@ class Restorer:
                     ]
                     await run_some(copies)
                     done.update(contents)
+                    here = replace(here, parts=here.parts + 1, taken=Count.of(digest))
+                    self._watch.reach(here)
 
     async def _copy(self, content: _Content, identifier: str, *, goes_on: bool) -> None:
         source, target = self._place.store, self._sources.objects.store

@@ -22,7 +22,7 @@ from tests.processes import ROOT, Nursery, ServerProcess, checked
 
 ROUNDS = rounds(2, 40)
 KILLS = 4  # of one task at most
-DOCUMENTS = 1_000
+DOCUMENTS = 600
 PAIRS = 40
 OBJECTS = {"a.txt": b"some bytes", "b/c.bin": bytes(range(256)) * 400}
 COMMIT = "/api/v1/projects/crash/documents:commit"

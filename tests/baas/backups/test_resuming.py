@@ -456,9 +456,11 @@ async def test_it_is_given_up_at_last(app: App, monkeypatch: pytest.MonkeyPatch)
     assert left == []
 
 
+@pytest.mark.parametrize("is_noted", [True, False])
 async def test_objects_that_are_there_are_not_copied_again(
-    app: App, monkeypatch: pytest.MonkeyPatch
+    app: App, monkeypatch: pytest.MonkeyPatch, is_noted: bool
 ) -> None:
+    """Where it was not noted that they are, they are read, and copied if they are others."""
     await put_object(app, "b", b"other bytes")
     backup = (await back_up(app)).backup
     options: dict[str, Any] = {"project": "demo", "target": "copy", "new_keys": False}
@@ -466,16 +468,19 @@ async def test_objects_that_are_there_are_not_copied_again(
     broken = Unavailable("the database fails", reason="StorageUnavailable")
     with monkeypatch.context() as patched:
         fail_after(patched, type(restores), "finish", 0, broken)
+        if not is_noted:
+            patched.setattr(backup_runner._Watching, "reach", lambda self, position: None)
         task = await backups.start_restore(app.context, OPERATOR, backup, **options)
         await waiting(app, task)
     store = app.context.objects.store
     stored = await app.context.objects.find(FILES, "a")
     assert stored is not None
     damaged = f"copy/{stored.content}/{stored.parts[0].id}"
-    await store.delete([damaged])
-    writer = await store.open_writer(damaged)
-    await writer.write(b"same bytes")  # as long, and others
-    await writer.finish()
+    if not is_noted:
+        await store.delete([damaged])
+        writer = await store.open_writer(damaged)
+        await writer.write(b"same bytes")  # as long, and others
+        await writer.finish()
     copied: list[str] = []
     usual = type(store).open_writer
 
@@ -486,6 +491,6 @@ async def test_objects_that_are_there_are_not_copied_again(
     monkeypatch.setattr(type(store), "open_writer", open_writer)
     app.context.backups.wake()
     assert (await over(app, task)).state is TaskState.DONE
-    assert copied == [damaged]
+    assert copied == ([] if is_noted else [damaged])
     for name, data in (("a", b"some bytes"), ("b", b"other bytes")):
         assert await read(app, BucketName("copy", "files"), name) == data
