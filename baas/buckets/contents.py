@@ -18,6 +18,7 @@ from baas.clock import Clock, new_document_id
 from baas.errors import BaasError, DataLoss, QuotaExceeded
 
 HEAD_BYTES = 4_096  # kept for sniffing
+HASHED_AT_ONCE_BYTES = 32 * 1024  # which takes no longer than a thread would
 _log = structlog.get_logger("baas.buckets")
 
 
@@ -91,7 +92,10 @@ class ContentWriter:
             self._part = new_document_id(self._clock)
             self._writer = await self._store.open_writer(self._place + self._part)
         if self._digests is not None:
-            await asyncio.to_thread(self._digests.update, chunk)
+            if len(chunk) <= HASHED_AT_ONCE_BYTES:
+                self._digests.update(chunk)
+            else:
+                await asyncio.to_thread(self._digests.update, chunk)
         self._written += len(chunk)
         await self._writer.write(chunk)
         if self._written >= self._store.part_bytes_max - CHUNK_BYTES:
@@ -198,7 +202,10 @@ async def read_verified(
             if held:
                 yield held
             held = chunk
-            await asyncio.to_thread(digest.update, chunk)
+            if len(chunk) <= HASHED_AT_ONCE_BYTES:
+                digest.update(chunk)
+            else:
+                await asyncio.to_thread(digest.update, chunk)
     if digest.hexdigest() != stored.sha256:
         _log.error(
             "stored bytes are damaged",
