@@ -20,7 +20,7 @@ from baas.backups.tasks import Task, TaskState
 from baas.buckets.names import BucketName
 from baas.buckets.objects import Declared
 from baas.database.database import Database
-from baas.database.indexes import IndexDefinition, IndexField
+from baas.database.indexes import IndexDefinition, IndexField, is_reserved
 from baas.database.listeners import QueryTarget
 from baas.database.names import DatabaseName
 from baas.errors import BaasError, FailedPrecondition
@@ -142,7 +142,11 @@ async def images(app: App, name: DatabaseName, version: int) -> dict[str, tuple[
     async with database.snapshot() as snapshot:
         touched = await snapshot.read_touched(version, limit=1_000_000)
         now = [d for batch in [await _all(database)] for d in batch]
-        paths = list({one.path: None for one in now} | dict.fromkeys(touched))
+        paths = [
+            one
+            for one in {one.path: None for one in now} | dict.fromkeys(touched)
+            if not is_reserved(one)  # records of indexes, which may get ready meanwhile
+        ]
         found = await snapshot.get_documents_at(paths, version)
     return {one.name: (one.created, one.version, one.data) for one in found if one is not None}
 
