@@ -17,6 +17,7 @@ import httpx
 import orjson
 import pytest
 
+from baas.cli.failures import UNREACHABLE
 from tests.faults.seeds import RULES, new_seed, rounds
 from tests.processes import ROOT, Nursery, ServerProcess, checked
 
@@ -215,6 +216,28 @@ def check_killed_command(server: ServerProcess, backup: str, expected: dict[str,
     with server.admin() as admin:
         _wait(admin, task)
     assert check_whole_or_absent(server, "other", expected)
+
+
+@pytest.mark.timeout(60)
+def test_a_command_whose_server_is_killed_tells_how_to_wait_on(tmp_path: Path) -> None:
+    with Nursery("tests.faults.backup_nursery") as nursery:
+        server = ServerProcess(tmp_path / "data", nursery=nursery).start()
+        fill(server)
+        command = [sys.executable, "-m", "baas", "backup", "--data", str(server.data)]
+        status = 0
+        while status == 0:  # a backup that was made before the kill came
+            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+                assert process.stderr is not None
+                task = process.stderr.readline().split()[-1]
+                server.kill()
+                told = process.stderr.read()
+            status = process.returncode
+            server.start()
+        assert status == UNREACHABLE
+        assert f"baas backup wait {task}" in told
+        with server.admin() as admin:
+            _wait(admin, task)
+        assert server.stop() == 0
 
 
 def _wait(admin: httpx.Client, task: str) -> None:
