@@ -301,10 +301,10 @@ async def test_snapshot_that_makes_the_wal_too_large_is_ended(
     await young.close()
     # With the old one gone the WAL starts again from its beginning.
     await wait_checkpoint(engine)
+    pages = engine._wal_pages
     # Enough for the next one, after which all of the WAL is in the file.
     await writer.write(40, {"b": "x" * 60_000})
     await wait_checkpoint(engine)
-    pages = engine._wal_pages
     await writer.write(41, {"b": "small"})
     assert engine._wal_pages < pages
 
