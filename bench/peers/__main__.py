@@ -21,6 +21,7 @@ import httpx
 
 from bench.peers import install, report
 from bench.peers.driver import DRIVEN, Driver
+from bench.peers.kept import seed_or_copy
 from bench.peers.loads import LARGE, ROWS, Row, Seed
 from bench.peers.measure import Cannot, Figure, Target, Wrong, deletes, measure
 from bench.peers.mongod import Mongod
@@ -95,7 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--large",
         action="store_true",
-        help="also queries of a million documents, which take minutes to seed",
+        help="also queries of a million documents, which take minutes to seed the first time",
     )
     parser.add_argument("--folder", help="where the servers keep their data (default: /tmp)")
     parser.add_argument(
@@ -158,7 +159,12 @@ class Bench:
                     self._driver.seed(self._seed)
                 else:
                     peer = makers[name]()
-                    peer.seed(self._seed)
+                    if isinstance(peer, PocketBase) or (
+                        isinstance(peer, Product) and peer.is_in_a_folder
+                    ):
+                        seed_or_copy(peer, self._seed)
+                    else:
+                        peer.seed(self._seed)
                     self._peers.append(peer)
             except (install.NotRun, RuntimeError, Wrong, httpx.HTTPError) as error:
                 self._note(f"{name}: NOT RUN: {error}")

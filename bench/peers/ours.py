@@ -108,6 +108,22 @@ class Product:
                         assert text is not None
                         _query_indexed(client, json.loads(fill(text, 7, 1)))
 
+    @property
+    def data(self) -> Path:
+        return self._data
+
+    @property
+    def is_in_a_folder(self) -> bool:
+        """Whether the folder is all there is of its seed."""
+        return self._mongodb is None
+
+    @property
+    def state(self) -> str:
+        return self._api_key
+
+    def restore(self, state: str) -> None:
+        self._api_key = state
+
     @contextlib.contextmanager
     def serve(self) -> Iterator[ProductTarget]:
         with self._running() as (url, pid, operator):

@@ -106,6 +106,17 @@ class PocketBase:
         for name, size in seed.sizes().items():
             _insert(self._data / "data.db", name, size, made["id"])
 
+    @property
+    def data(self) -> Path:
+        return self._data
+
+    @property
+    def state(self) -> dict[str, str]:
+        return {str(size): path for size, path in self._files.items()}
+
+    def restore(self, state: Mapping[str, str]) -> None:
+        self._files = {int(size): path for size, path in state.items()}
+
     @contextlib.contextmanager
     def serve(self) -> Iterator[PocketBaseTarget]:
         with self._running() as (url, pid):
