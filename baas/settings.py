@@ -167,6 +167,10 @@ class Settings:
     retention_bytes: int = _setting(
         1024 * 1024 * 1024, "how large history and log may grow per database"
     )
+    request_answers_bytes: int = _setting(
+        256 * 1024 * 1024,
+        "how large the answers kept for repeated requests may grow per database; else for a day",
+    )
     limits: Limits = field(
         default_factory=Limits, metadata={"help": "bounds on request size and work"}
     )

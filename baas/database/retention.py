@@ -1,9 +1,10 @@
 """How far back history and log reach: by age and by size, whichever is shorter; and answers to
-requests, which are kept for a day in any case."""
+requests, which are kept for a day, or until they are too large in all."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from baas.clock import Clock
 from baas.database.failures import baas_errors
@@ -14,6 +15,28 @@ REQUEST_SECONDS_MIN = 86_400  # a request that is repeated within a day gets its
 SLICE_ROWS = 500  # commits of others get their turn after each
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How long history and log are kept, and how large they may grow."""
+
+    seconds: int
+    bytes: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Reach:
+        return cls(settings.retention_seconds, settings.retention_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a database keeps beside its documents. `oldest`: nothing below that version is known any
+    more; 0: all is."""
+
+    oldest: int
+    history_bytes: int
+    request_bytes: int
+
+
 class Retention:
     """Of one database."""
 
@@ -22,16 +45,32 @@ class Retention:
         self._settings = settings
         self._clock = clock
 
-    async def trim(self) -> int:
-        """Forgets what is no longer covered; the count of rows forgotten."""
+    async def trim(self, reach: Reach | None = None) -> int:
+        """Forgets what is no longer covered, by the server's settings unless told; the count of
+        rows forgotten. Several may do it at once, in as many processes."""
         with baas_errors():
-            return await trim(self._engine, self._settings, self._clock.now_microseconds())
+            return await trim(
+                self._engine,
+                reach or Reach.of(self._settings),
+                self._clock.now_microseconds(),
+                self._settings.request_answers_bytes,
+            )
+
+    async def read_kept(self) -> Kept:
+        with baas_errors():
+            return Kept(
+                await self._engine.read_oldest_version(),
+                await self._engine.read_history_bytes(),
+                await self._engine.read_request_bytes(),
+            )
 
 
-async def trim(engine: StorageEngine, settings: Settings, now_microseconds: int) -> int:
+async def trim(
+    engine: StorageEngine, reach: Reach, now_microseconds: int, request_bytes_max: int
+) -> int:
     """Forgets what retention no longer covers, in slices; the count of rows forgotten. Costs a
     read where nothing is due."""
-    before = now_microseconds - settings.retention_seconds * 1_000_000
+    before = now_microseconds - reach.seconds * 1_000_000
     requests_before = now_microseconds - REQUEST_SECONDS_MIN * 1_000_000
     forgotten = 0
     oldest = await _read_oldest_logged(engine, 1)
@@ -39,11 +78,17 @@ async def trim(engine: StorageEngine, settings: Settings, now_microseconds: int)
         while count := await engine.trim(before, limit=SLICE_ROWS, requests_before=requests_before):
             forgotten += count
             await asyncio.sleep(0)
-    while await engine.read_history_bytes() > settings.retention_bytes:
+    while await engine.read_history_bytes() > reach.bytes:
         oldest = await _read_oldest_logged(engine, SLICE_ROWS)
         if oldest is None:
             break
         count = await engine.trim(oldest + 1, limit=4 * SLICE_ROWS, requests_before=requests_before)
+        forgotten += count
+        await asyncio.sleep(0)
+    while await engine.read_request_bytes() > request_bytes_max:
+        count = await engine.forget_requests(limit=SLICE_ROWS)
+        if not count:
+            break
         forgotten += count
         await asyncio.sleep(0)
     return forgotten

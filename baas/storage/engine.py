@@ -16,6 +16,8 @@ from typing import Protocol
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
 
+REQUEST_ROW_BYTES = 64  # what an answer takes beside its request's id and its response
+
 
 class StorageError(Exception):
     """Internal to the server: `database` turns it into Unavailable, Aborted or DataLoss."""
@@ -237,6 +239,11 @@ class StorageEngine(Protocol):
         """How many bytes of images history holds."""
         ...
 
+    async def read_request_bytes(self) -> int:
+        """How many bytes the answers take that are kept for repeated requests, with
+        `REQUEST_ROW_BYTES` for each beside its id and response."""
+        ...
+
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         """The latest committed images, read as of one instant, in the order of `keys`."""
         ...
@@ -306,6 +313,11 @@ class StorageEngine(Protocol):
         """Forgets up to `limit` rows of history, log and requests older than version `before`;
         requests only if they are older than `requests_before`, too.
         Several may do it at once. What `read_oldest_version` gives has been raised before."""
+        ...
+
+    async def forget_requests(self, *, limit: int) -> int:
+        """Forgets the oldest answers to requests, however young, about `limit` of them; how many
+        rows (0: none are left). Several may do it at once."""
         ...
 
     async def close(self) -> None: ...

@@ -33,7 +33,8 @@ from baas.storage.mongo_wire import Document, Session
 from baas.storage.mongo_writes import (
     GroupCommands,
     empty_history,
-    entry_inserts,
+    fill_entries,
+    forget_requests,
     keep_requests,
     run_group,
 )
@@ -43,6 +44,7 @@ T = TypeVar("T")
 
 _MAJORITY_READ = {"level": "majority"}
 _ALL = KeyRange(b"", None)
+_FORGOTTEN_ROWS_MAX = 100  # at a time; each may hold as many answers as a group has commits
 # Nobody has claimed the next commit (what is missing is least), or not any more.
 _UNCLAIMED: Document = {"$expr": {"$lte": ["$claim.until", "$$NOW"]}}
 
@@ -123,6 +125,9 @@ class MongoEngine:
 
     async def read_history_bytes(self) -> int:
         return int((await self._read_head())["history_bytes"])
+
+    async def read_request_bytes(self) -> int:
+        return int((await self._read_head()).get("request_bytes", 0))
 
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         self._check_open()
@@ -223,6 +228,21 @@ class MongoEngine:
 
         return await self._write(trim)
 
+    async def forget_requests(self, *, limit: int) -> int:
+        """A row holds the answers of a group of commits."""
+
+        async def forget(session: Session) -> int:
+            await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+            most = min(limit, _FORGOTTEN_ROWS_MAX)
+            count, change = await forget_requests(
+                self._connection, self._rows, session, self._head_id, most
+            )
+            if count:
+                await self._change_head(session, change)
+            return count
+
+        return await self._write(lambda: self._transact(forget))
+
     async def close(self) -> None:
         """Waits for what is being written."""
         self._is_closed = True
@@ -257,7 +277,10 @@ class MongoEngine:
         version = group.commits[-1].version
         update = {
             "$set": {"version": version, "touched": self._touch(commit_id)},
-            "$inc": {"history_bytes": commands.history_bytes},
+            "$inc": {
+                "history_bytes": commands.history_bytes,
+                "request_bytes": commands.request_bytes,
+            },
             "$unset": {"claim": ""},
         }
         written = list(commands)
@@ -317,44 +340,16 @@ class MongoEngine:
 
     async def _fill(self, session: Session, rows: Sequence[BackfillRow]) -> int:
         await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
-        wanted = {self._rows.document(row.key): row for row in rows}
-        entries: dict[str, Document] = {}
-        taken = 0
-        for found in await self._find_in(session, "documents", list(wanted), {"version": 1}):
-            row = wanted[found["_id"]]
-            if found["version"] != row.version:
-                continue
-            taken += 1
-            for entry in row.entries:
-                row_id = self._rows.entry(entry.index, entry.key)
-                entries[row_id] = {"_id": row_id, "document": found["_id"]}
-        for found in await self._find_in(session, "entries", list(entries), {"_id": 1}):
-            del entries[found["_id"]]
-        for command in entry_inserts(list(entries.values())):
-            await self._connection.write_in(session, command)
-        return taken
-
-    async def _find_in(
-        self, session: Session, collection: str, ids: list[str], projection: dict[str, int]
-    ) -> list[Document]:
-        where = {"_id": {"$in": ids}}
-        command = {"find": collection, "filter": where, "projection": projection}
-        return await self._connection.read_in(session, command)
+        return await fill_entries(self._connection, self._rows, session, rows)
 
     async def _is_trimmed(self, before: int, requests_before: int) -> bool:
         """Whether there is nothing to forget, at the price of a few small reads."""
         if (await self._read_head())["oldest"] < before:
             return False
-        for collection, span in self._old_spans(before, requests_before):
+        for collection, span in self._rows.old_spans(before, requests_before):
             if await self._find_old(collection, span, 1):
                 return False
         return True
-
-    def _old_spans(self, before: int, requests_before: int) -> list[tuple[str, dict[str, str]]]:
-        rows = self._rows
-        old = {"$gte": rows.all()["$gte"], "$lt": rows.log(before)}
-        kept = {"$gte": rows.kept(0), "$lt": rows.kept(requests_before)}
-        return [("history", old), ("log", old), ("log", kept)]
 
     async def _find_old(
         self, collection: str, span: dict[str, str], limit: int, session: Session | None = None
@@ -362,7 +357,7 @@ class MongoEngine:
         command: Document = {
             "find": collection,
             "filter": {"_id": span},
-            "projection": {"bytes": 1},
+            "projection": {"bytes": 1, "answers": 1},
             "sort": {"_id": 1},
             "limit": limit,
         }
@@ -377,9 +372,9 @@ class MongoEngine:
             "$set": {"touched": self._touch(self._fresh_id())},
         }
         await self._change_head(session, raised)
-        freed = 0
+        freed = answers = 0
         deleted = 0
-        for collection, where in self._old_spans(before, requests_before):
+        for collection, where in self._rows.old_spans(before, requests_before):
             if deleted >= limit:
                 break
             rows = await self._find_old(collection, where, limit - deleted, session)
@@ -389,11 +384,15 @@ class MongoEngine:
             freed += sum(row.get("bytes", 0) for row in rows)
             span = {"$gte": rows[0]["_id"], "$lte": rows[-1]["_id"]}
             if collection == "log":
-                await keep_requests(self._connection, self._rows, session, span, requests_before)
+                answers += sum(row.get("answers", 0) for row in rows)
+                answers -= await keep_requests(
+                    self._connection, self._rows, session, span, requests_before
+                )
             deletion = {"q": {"_id": span}, "limit": 0}
             await self._connection.write_in(session, {"delete": collection, "deletes": [deletion]})
-        if freed:
-            await self._change_head(session, {"$inc": {"history_bytes": -freed}})
+        if freed or answers:
+            change = {"history_bytes": -freed, "request_bytes": -answers}
+            await self._change_head(session, {"$inc": change})
         return deleted
 
     async def _erase(self, session: Session, row_id: str) -> int:

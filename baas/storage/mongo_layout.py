@@ -4,12 +4,13 @@ A database has a short **number**, as text, never used twice; the `_id` of each 
 with it. So a thousand projects are a thousand heads, and no more collections or indexes than one.
 
     heads      project/database   number, incarnation, version, oldest, history_bytes,
+                                  request_bytes, requests_from: none is kept below,
                                   touched: {by, id}, claim: {by, until}
     documents  1f/<key>           path, created, version, data
     entries    1f/7/<key>         document: the `_id` of the document that it leads to
     history    1f/<superseded>/…  key, path, created, version, superseded, data, bytes
     log        1f/<version>       commit, commits: [{version, paths, deleted, request, response}],
-                                  requests: [1f/<request id>]
+                                  requests: [1f/<request id>], answers: their bytes
                1f/~<version>      the same without paths: trimmed, and kept for its requests
     doomed     1f                 a deleted database of which rows may be left
     store      format, numbers    the format of all this, and the last number given
@@ -134,6 +135,12 @@ class Rows:
             collection, prefix = "entries", f"{self.number}/{asked.index}/"
         span = _span(prefix, asked.span)
         return RowScan(collection, prefix, span["$gte"], span["$lt"], asked.limit, asked.descending)
+
+    def old_spans(self, before: int, requests_before: int) -> list[tuple[str, dict[str, str]]]:
+        """What is to be trimmed, by collection, in that order."""
+        old = {"$gte": self.all()["$gte"], "$lt": self.log(before)}
+        kept = {"$gte": self.kept(0), "$lt": self.kept(requests_before)}
+        return [("history", old), ("log", old), ("log", kept)]
 
     def all(self) -> dict[str, str]:
         """Every row of the database in a collection."""

@@ -124,6 +124,7 @@ class MongoStore:
             "version": 0,
             "oldest": 0,
             "history_bytes": 0,
+            "request_bytes": 0,
         }
         update = {"q": {"_id": head_id(name)}, "u": {"$setOnInsert": head}, "upsert": True}
         await shared.connection.write({"update": "heads", "updates": [update]})

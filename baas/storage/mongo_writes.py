@@ -8,9 +8,16 @@ from typing import Any
 from bson.binary import Binary
 
 from baas.encoding.documents import StoredDocument
-from baas.storage.engine import Change, CommitGroup, CommitRecord, EngineCorrupt
+from baas.storage.engine import (
+    REQUEST_ROW_BYTES,
+    BackfillRow,
+    Change,
+    CommitGroup,
+    CommitRecord,
+    EngineCorrupt,
+)
 from baas.storage.mongo_client import MongoConnection
-from baas.storage.mongo_layout import Rows
+from baas.storage.mongo_layout import Row, Rows
 from baas.storage.mongo_wire import Document, Session
 
 # A command is one BSON document of at most 16 MiB; a document's text is below 7 MiB.
@@ -51,6 +58,7 @@ class GroupCommands:
         # itself, entries are replaced, which takes several times as long.
         self.replaces_entries = False
         self.history_bytes = 0
+        self.request_bytes = 0
         self.bytes = 0  # of images and responses, roughly
         self._rows = rows
         self._first: dict[bytes, Change] = {}
@@ -127,6 +135,9 @@ class GroupCommands:
         row["commits"].append(told)
         if "request" in told:
             row.setdefault("requests", []).append(self._rows.request(told["request"]))
+            answer = len(told["request"].encode()) + len(told["response"]) + REQUEST_ROW_BYTES
+            row["answers"] = row.get("answers", 0) + answer
+            self.request_bytes += answer
         self._log_bytes += size
 
     def _document_commands(self) -> Iterator[Document]:
@@ -182,6 +193,40 @@ def entry_inserts(rows: Sequence[Document]) -> Iterator[Document]:
     yield from _inserts("entries", batches)
 
 
+async def fill_entries(
+    connection: MongoConnection, rows: Rows, session: Session, filled: Sequence[BackfillRow]
+) -> int:
+    """Adds the entries of documents that still are at their version; how many."""
+    wanted = {rows.document(row.key): row for row in filled}
+    entries: dict[str, Document] = {}
+    taken = 0
+    for found in await _find(connection, session, "documents", list(wanted), {"version": 1}):
+        row = wanted[found["_id"]]
+        if found["version"] != row.version:
+            continue
+        taken += 1
+        for entry in row.entries:
+            row_id = rows.entry(entry.index, entry.key)
+            entries[row_id] = {"_id": row_id, "document": found["_id"]}
+    for found in await _find(connection, session, "entries", list(entries), {"_id": 1}):
+        del entries[found["_id"]]
+    for command in entry_inserts(list(entries.values())):
+        await connection.write_in(session, command)
+    return taken
+
+
+async def _find(
+    connection: MongoConnection,
+    session: Session,
+    collection: str,
+    ids: list[str],
+    projection: dict[str, int],
+) -> list[Document]:
+    where = {"_id": {"$in": ids}}
+    command = {"find": collection, "filter": where, "projection": projection}
+    return await connection.read_in(session, command)
+
+
 async def run_group(
     connection: MongoConnection, commands: Iterable[Document], session: Session
 ) -> None:
@@ -213,8 +258,9 @@ async def keep_requests(
     session: Session,
     span: dict[str, str],
     requests_before: int,
-) -> None:
-    """Of rows of log that are about to go, what their younger requests were answered."""
+) -> int:
+    """Of rows of log that are about to go, what their younger requests were answered; the bytes of
+    that."""
     wanted = {"_id": span | {"$gte": max(span["$gte"], rows.log(requests_before))}}
     command = {
         "find": "log",
@@ -226,12 +272,62 @@ async def keep_requests(
             "_id": rows.kept(row["commits"][-1]["version"]),
             "commits": [commit for commit in row["commits"] if "request" in commit],
             "requests": row["requests"],
+            "answers": row.get("answers", 0),
         }
         for row in await connection.read_in(session, command)
         if row["_id"] < rows.kept(0)
     ]
     if kept:
         await connection.write_in(session, {"insert": "log", "documents": kept})
+    return _answers(kept)
+
+
+async def forget_requests(
+    connection: MongoConnection, rows: Rows, session: Session, head_id: str, limit: int
+) -> tuple[int, Document]:
+    """Forgets the oldest answers: those of rows of log that were trimmed, then those of others,
+    from where the head says that there are some. How many rows, and what becomes of the head."""
+    kept = {"$gte": rows.kept(0), "$lt": rows.all()["$lt"]}
+    found = await _find_answers(connection, session, {"_id": kept}, limit)
+    if found:
+        deletion = {"q": {"_id": {"$in": [row["_id"] for row in found]}}, "limit": 0}
+        await connection.write_in(session, {"delete": "log", "deletes": [deletion]})
+        return len(found), {"$inc": {"request_bytes": -_answers(found)}}
+    command: Document = {"find": "heads", "filter": {"_id": head_id}}
+    (head,) = await connection.read_in(session, command)
+    span = {"$gte": rows.log(head.get("requests_from", 0)), "$lt": rows.kept(0)}
+    query = {"_id": span, "requests": {"$exists": True}}
+    found = await _find_answers(connection, session, query, limit)
+    if not found:
+        return 0, {}
+    gone = ("requests", "answers", "commits.$[].request", "commits.$[].response")
+    update = {
+        "q": {"_id": {"$in": [row["_id"] for row in found]}},
+        "u": {"$unset": dict.fromkeys(gone, "")},
+        "multi": True,
+    }
+    await connection.write_in(session, {"update": "log", "updates": [update]})
+    return len(found), {
+        "$inc": {"request_bytes": -_answers(found)},
+        "$set": {"requests_from": found[-1]["commits"][-1]["version"] + 1},
+    }
+
+
+async def _find_answers(
+    connection: MongoConnection, session: Session, query: Document, limit: int
+) -> list[Document]:
+    command: Document = {
+        "find": "log",
+        "filter": query,
+        "projection": {"answers": 1, "commits.version": 1},
+        "sort": {"_id": 1},
+        "limit": limit,
+    }
+    return await connection.read_in(session, command)
+
+
+def _answers(rows: Iterable[Row]) -> int:
+    return sum(row.get("answers", 0) for row in rows)
 
 
 def _inserts(collection: str, rows: _Batches) -> Iterator[Document]:

@@ -43,6 +43,7 @@ from baas.storage.sqlite_schema import (
 from baas.storage.sqlite_writes import (
     delete_before,
     delete_entries,
+    delete_requests,
     empty_history,
     write_backfill,
     write_group,
@@ -51,6 +52,7 @@ from baas.storage.worker import Worker
 
 T = TypeVar("T")
 
+VERSION_MAX = 2**63 - 1
 WAL_CHECKPOINT_PAGES = 4_000  # 16 MiB: after so many a background thread tidies up
 WAL_FORCED_PAGES = 16_384  # 64 MiB: the writer itself does, and commits wait for it
 # A snapshot keeps the WAL from starting again at its beginning: 512 MiB written meanwhile end it.
@@ -130,6 +132,10 @@ class SqliteEngine:
 
     async def read_history_bytes(self) -> int:
         row = self._read(lambda connection: fetch_one(connection, "SELECT history_bytes FROM head"))
+        return int(row[0])
+
+    async def read_request_bytes(self) -> int:
+        row = self._read(lambda connection: fetch_one(connection, "SELECT request_bytes FROM head"))
         return int(row[0])
 
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
@@ -226,6 +232,9 @@ class SqliteEngine:
         return await self._write_tidily(
             lambda: delete_before(self._writer, before, requests, limit)
         )
+
+    async def forget_requests(self, *, limit: int) -> int:
+        return await self._write_tidily(lambda: delete_requests(self._writer, VERSION_MAX, limit))
 
     async def close(self) -> None:
         """Waits for what is queued; the last connection moves the WAL into the file."""

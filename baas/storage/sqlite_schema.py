@@ -8,12 +8,18 @@ from typing import Any
 
 import apsw
 
-from baas.storage.engine import EngineCorrupt, EngineFull, EngineUnavailable
+from baas.storage.engine import (
+    REQUEST_ROW_BYTES,
+    EngineCorrupt,
+    EngineFull,
+    EngineUnavailable,
+)
 
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
-FORMAT = 1  # kept as user_version; a file of a newer format is refused, of an older one migrated
+FORMAT = 2  # kept as user_version; a file of a newer format is refused, of an older one migrated
 CACHE_KIB = 8 * 1024  # pages of the file that one connection keeps
+REQUEST_BYTES = f"octet_length(id) + octet_length(response) + {REQUEST_ROW_BYTES}"
 APPLICATION_ID = 0x62616173  # "baas", for file(1)
 
 # `key` columns hold ordered bytes. Paths and data are text, so that the sqlite3 tool shows them.
@@ -24,7 +30,8 @@ CREATE TABLE head(
     incarnation TEXT NOT NULL,
     version INTEGER NOT NULL,
     oldest INTEGER NOT NULL,
-    history_bytes INTEGER NOT NULL
+    history_bytes INTEGER NOT NULL,
+    request_bytes INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE documents(
     id INTEGER PRIMARY KEY,
@@ -66,8 +73,16 @@ CREATE INDEX requests_by_version ON requests(version);
 """
 
 
+def _count_requests(connection: apsw.Connection) -> None:
+    """From format 2 on the head knows how many bytes the answers to requests take."""
+    connection.execute("ALTER TABLE head ADD COLUMN request_bytes INTEGER NOT NULL DEFAULT 0")
+    connection.execute(
+        f"UPDATE head SET request_bytes = (SELECT coalesce(sum({REQUEST_BYTES}), 0) FROM requests)"
+    )
+
+
 # By the format that each one leads away from, to the next one. All of one is one transaction.
-MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {}
+MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {1: _count_requests}
 
 
 def check_sqlite_version(version: str) -> None:
@@ -174,7 +189,7 @@ def prepare_file(
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute(TABLES)
-        connection.execute("INSERT INTO head VALUES (1, ?, 0, 0, 0)", (incarnation,))
+        connection.execute("INSERT INTO head VALUES (1, ?, 0, 0, 0, 0)", (incarnation,))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")

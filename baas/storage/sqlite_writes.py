@@ -12,8 +12,8 @@ from typing import Any
 
 import apsw
 
-from baas.storage.engine import BackfillRow, Change, CommitGroup, Entry
-from baas.storage.sqlite_schema import fetch_one
+from baas.storage.engine import REQUEST_ROW_BYTES, BackfillRow, Change, CommitGroup, Entry
+from baas.storage.sqlite_schema import REQUEST_BYTES, fetch_one
 
 _ROWS_PER_STATEMENT = (64, 16, 4, 1)
 
@@ -68,11 +68,13 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
     history: list[Any] = []
     log: list[Any] = []
     requests: list[Any] = []
-    history_bytes = 0
+    history_bytes = request_bytes = 0
     for commit in group.commits:
         version = commit.version
         if commit.request_id is not None:
             requests += (commit.request_id, version, commit.response)
+            request_bytes += len(commit.request_id.encode()) + len(commit.response)
+            request_bytes += REQUEST_ROW_BYTES
         for ordinal, change in enumerate(commit.changes):
             path = "/".join(change.path.segments)
             old = change.old
@@ -91,8 +93,9 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
     _run_rows(connection, _ADD_LOG, 4, log)
     _run_rows(connection, _ADD_REQUEST, 3, requests)
     connection.execute(
-        "UPDATE head SET version = ?, history_bytes = history_bytes + ?",
-        (group.commits[-1].version, history_bytes),
+        "UPDATE head SET version = ?, history_bytes = history_bytes + ?,"
+        " request_bytes = request_bytes + ?",
+        (group.commits[-1].version, history_bytes, request_bytes),
     )
 
 
@@ -162,6 +165,7 @@ _TRIM_LOG = (
 _TRIM_REQUESTS = (
     "DELETE FROM requests WHERE id IN"
     " (SELECT id FROM requests WHERE version < ? ORDER BY version LIMIT ?)"
+    f" RETURNING {REQUEST_BYTES}"
 )
 
 
@@ -195,8 +199,17 @@ def delete_before(
         deleted += 1
     if freed:
         connection.execute("UPDATE head SET history_bytes = history_bytes - ?", (freed,))
-    for sql, bound in ((_TRIM_LOG, before), (_TRIM_REQUESTS, requests_before)):
-        if deleted < limit:
-            connection.execute(sql, (bound, limit - deleted))
-            deleted += connection.changes()
+    if deleted < limit:
+        connection.execute(_TRIM_LOG, (before, limit - deleted))
+        deleted += connection.changes()
+    if deleted < limit:
+        deleted += delete_requests(connection, requests_before, limit - deleted)
     return deleted
+
+
+def delete_requests(connection: apsw.Connection, before: int, limit: int) -> int:
+    """Deletes the oldest answers to requests below a version; how many."""
+    freed = [size for (size,) in connection.execute(_TRIM_REQUESTS, (before, limit))]
+    if freed:
+        connection.execute("UPDATE head SET request_bytes = request_bytes - ?", (sum(freed),))
+    return len(freed)

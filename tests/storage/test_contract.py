@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
+    REQUEST_ROW_BYTES,
     BackfillRow,
     CommitGroup,
     CommitRecord,
@@ -689,6 +690,44 @@ async def test_history_of_one_document_newest_first(engine: StorageEngine) -> No
         assert len(await snapshot.read_history(key("a"), below=100, limit=1)) == 1
         assert await snapshot.read_history(key("a"), below=100, limit=0) == []
         assert await snapshot.read_history(key("b"), below=100, limit=10) == []
+
+
+async def test_answers_to_requests_are_counted_and_forgotten_the_oldest_first(
+    engine: StorageEngine,
+) -> None:
+    assert await engine.read_request_bytes() == 0
+    assert await engine.forget_requests(limit=10) == 0
+    version = 0
+    for number in range(6):
+        commit = CommitRecord(
+            number + 1,
+            [change(f"d{number}", None, document(f"d{number}", "x", version=number + 1))],
+            f"r{number}",
+            b"12",
+        )
+        await engine.commit(CommitGroup(version, [commit]))
+        version = number + 1
+    row = REQUEST_ROW_BYTES + 4
+    assert await engine.read_request_bytes() == 6 * row
+    # Of rows that were trimmed, younger answers stay.
+    while await engine.trim(4, limit=100, requests_before=2):
+        pass
+    assert await engine.read_request_bytes() == 5 * row
+    for forgotten in range(1, 6):
+        assert await engine.forget_requests(limit=1) == 1
+        assert await engine.read_request_bytes() == (5 - forgotten) * row
+        known = [await engine.find_request(f"r{number}") is not None for number in range(6)]
+        assert known == [False] * (1 + forgotten) + [True] * (5 - forgotten)
+    assert await engine.forget_requests(limit=10) == 0
+    # The log and history are where they were, and new answers are found.
+    async with snapshot_of(engine) as snapshot:
+        assert [one.version for one in await snapshot.read_log(3, limit=9)] == [4, 5, 6]
+    await engine.commit(CommitGroup(6, [CommitRecord(7, [], "r7", b"7")]))
+    assert await engine.find_request("r7") == (7, b"7")
+    assert await engine.forget_requests(limit=10) == 1
+    while await engine.trim(8, limit=100):
+        pass
+    assert await engine.read_request_bytes() == 0
 
 
 async def test_erasing_empties_the_images_and_keeps_their_versions(engine: StorageEngine) -> None:

@@ -17,7 +17,15 @@ import pytest
 from baas.clock import SystemClock, VirtualClock
 from baas.storage import sqlite as engine_module
 from baas.storage import sqlite_schema
-from baas.storage.engine import BackfillRow, EngineCorrupt, EngineUnavailable, Entry
+from baas.storage.engine import (
+    REQUEST_ROW_BYTES,
+    BackfillRow,
+    CommitGroup,
+    CommitRecord,
+    EngineCorrupt,
+    EngineUnavailable,
+    Entry,
+)
 from baas.storage.sqlite import SqliteEngine
 from baas.storage.sqlite_schema import check_sqlite_version
 from tests.storage.commits import ALL, Writer, texts
@@ -83,6 +91,19 @@ async def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         SqliteEngine.open(file, clock=VirtualClock())
 
 
+async def test_format_2_counts_the_answers_of_format_1(engine: SqliteEngine, file: Path) -> None:
+    commits = [CommitRecord(5 + n, [], f"r{n}é", b"x" * n) for n in range(3)]
+    await engine.commit(CommitGroup(0, commits))
+    counted = await engine.read_request_bytes()
+    assert counted == 3 * (REQUEST_ROW_BYTES + 4) + 3
+    await engine.close()
+    read(file, "ALTER TABLE head DROP COLUMN request_bytes")
+    read(file, "PRAGMA user_version = 1")
+    again = SqliteEngine.open(file, clock=VirtualClock())
+    assert await again.read_request_bytes() == counted
+    await again.close()
+
+
 async def test_newer_format_is_refused(engine: SqliteEngine, file: Path) -> None:
     await engine.close()
     read(file, "PRAGMA user_version = 99")
@@ -105,20 +126,21 @@ async def test_an_older_format_is_brought_forward_step_by_step(
         if breaks:
             raise apsw.FullError
 
-    monkeypatch.setattr(sqlite_schema, "FORMAT", 3)
-    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", {1: first, 2: second})
+    now = sqlite_schema.FORMAT
+    monkeypatch.setattr(sqlite_schema, "FORMAT", now + 2)
+    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", {now: first, now + 1: second})
     with pytest.raises(EngineUnavailable):
         SqliteEngine.open(file, clock=VirtualClock())
-    assert read(file, "PRAGMA user_version") == [(2,)]
+    assert read(file, "PRAGMA user_version") == [(now + 1,)]
     assert read(file, "SELECT colour FROM documents") == [(None,)]
     breaks.clear()
     again = SqliteEngine.open(file, clock=VirtualClock())
     assert await texts(again, "a") == ["one"]
     await again.close()
-    assert read(file, "PRAGMA user_version") == [(3,)]
+    assert read(file, "PRAGMA user_version") == [(now + 2,)]
     assert read(file, "SELECT colour FROM documents") == [("blue",)]
     monkeypatch.undo()
-    with pytest.raises(EngineUnavailable, match="reads formats up to 1"):
+    with pytest.raises(EngineUnavailable, match=f"reads formats up to {now}"):
         SqliteEngine.open(file, clock=VirtualClock())
 
 

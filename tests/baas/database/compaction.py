@@ -37,6 +37,7 @@ class Load:
     per_second: int
     trim_every: int
     retention_bytes: int
+    answers: int  # bytes of answers to requests, of which each update is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Sizes:
     file: int
     wal: int
     history: int
+    answers: int
 
 
 async def run(
@@ -54,7 +56,7 @@ async def run(
 ) -> list[Sizes]:
     """The sizes right before each trim."""
     file = folder / "database.sqlite"
-    settings = Settings(retention_bytes=load.retention_bytes)
+    settings = Settings(retention_bytes=load.retention_bytes, request_answers_bytes=load.answers)
     engine = SqliteEngine.open(file, clock=clock, synchronous="normal")
     database = await Database.open(DatabaseName("demo"), engine, clock=clock, settings=settings)
     found: list[Sizes] = []
@@ -72,7 +74,9 @@ async def run(
                 trimmed = done
                 wal = file.with_name(file.name + "-wal")
                 history = await engine.read_history_bytes()
-                found.append(Sizes(done, file.stat().st_size, wal.stat().st_size, history))
+                answers = await engine.read_request_bytes()
+                sizes = (file.stat().st_size, wal.stat().st_size, history, answers)
+                found.append(Sizes(done, *sizes))
                 told(found[-1])
                 await database.retention.trim()
     finally:
@@ -86,7 +90,8 @@ async def _update(database: Database, number: int, clock: Clock) -> None:
     async def body(transaction: Transaction) -> None:
         await transaction.write([SetWrite(path, {"n": number, "text": TEXT})])
 
-    await database.run_transaction(body, request_time=Timestamp(clock.now_microseconds()))
+    now = Timestamp(clock.now_microseconds())
+    await database.run_transaction(body, request_time=now, request_id=f"caller/{number:020}")
 
 
 def main(minutes: float) -> None:
@@ -96,6 +101,7 @@ def main(minutes: float) -> None:
         per_second=1_000,
         trim_every=15_000,
         retention_bytes=16 * 1024 * 1024,
+        answers=8 * 1024 * 1024,
     )
     started = time.monotonic()
 
@@ -104,7 +110,7 @@ def main(minutes: float) -> None:
         print(  # noqa: T201 - a command
             f"{time.monotonic() - started:6.0f} s {sizes.updates:8} updates"
             f"  file {sizes.file / mebi:6.1f}  WAL {sizes.wal / mebi:5.1f}"
-            f"  history {sizes.history / mebi:6.1f} MiB",
+            f"  history {sizes.history / mebi:6.1f}  answers {sizes.answers / mebi:5.1f} MiB",
             flush=True,
         )
 

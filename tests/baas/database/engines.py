@@ -81,6 +81,12 @@ class SteeredEngine:
     def get_documents_nowait(self, keys: Sequence[bytes]) -> list[StoredDocument | None] | None:
         return self.engine.get_documents_nowait(keys)
 
+    async def read_request_bytes(self) -> int:
+        return await self.engine.read_request_bytes()
+
+    async def forget_requests(self, *, limit: int) -> int:
+        return await self.engine.forget_requests(limit=limit)
+
     def read_page_nowait(self, scan: FirstScan) -> Page | None:
         return self.engine.read_page_nowait(scan)
 

@@ -170,6 +170,12 @@ class SharedEngine:
     async def read_history_bytes(self) -> int:
         return 0
 
+    async def read_request_bytes(self) -> int:
+        return 0
+
+    async def forget_requests(self, *, limit: int) -> int:
+        return 0
+
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         await self._reach()
         return [self.state.image(key, self.state.version) for key in keys]

@@ -10,7 +10,8 @@ import pytest
 from baas.clock import SystemClock, VirtualClock
 from baas.database import retention
 from baas.database.database import Database
-from baas.database.retention import trim
+from baas.database.retention import Reach
+from baas.database.retention import trim as trim_all
 from baas.errors import ResumeTokenExpired
 from baas.settings import Settings
 from tests.baas.database.acts import fields, increment, put, write
@@ -18,6 +19,12 @@ from tests.baas.database.compaction import Load, run
 from tests.baas.database.engines import SteeredEngine
 
 DAY = 86_400
+
+
+async def trim(
+    engine: SteeredEngine, settings: Settings, now: int, answers: int = 1_000_000_000
+) -> int:
+    return await trim_all(engine, Reach.of(settings), now, answers)
 
 
 async def test_by_age(database: Database, engine: SteeredEngine, clock: VirtualClock) -> None:
@@ -91,9 +98,34 @@ async def test_answers_are_kept_for_a_day_whatever_history_keeps(
     assert not (await write(database, increment("c/a"), request_id="r")).replayed
 
 
+async def test_answers_go_before_their_day_where_they_are_too_many(
+    database: Database,
+    engine: SteeredEngine,
+    clock: VirtualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(10):
+        await write(database, increment("c/a"), request_id=f"r{number}")
+    one = await engine.read_request_bytes() // 10
+    await trim(engine, Settings(), clock.now_microseconds(), 11 * one)
+    assert (await write(database, increment("c/a"), request_id="r0")).replayed
+    monkeypatch.setattr(retention, "SLICE_ROWS", 1)
+    await trim(engine, Settings(), clock.now_microseconds(), 3 * one + 5)
+    assert one * 3 <= await engine.read_request_bytes() <= one * 3 + 5
+    replayed = [
+        (await write(database, increment("c/b"), request_id=f"r{number}")).replayed
+        for number in (7, 8, 9, 6)
+    ]
+    assert replayed == [True, True, True, False]
+    assert await engine.read_oldest_version() == 0  # history is not concerned
+
+
 async def test_the_file_does_not_grow_once_retention_is_full(tmp_path: Path) -> None:
-    load = Load(updates=16_000, per_second=0, trim_every=1_000, retention_bytes=200_000)
+    load = Load(
+        updates=16_000, per_second=0, trim_every=1_000, retention_bytes=200_000, answers=200_000
+    )
     found = await run(tmp_path, load, SystemClock())
     full = found[8:]
     assert max(one.file for one in full) <= 1.1 * full[0].file
+    assert max(one.answers for one in full) <= 1.6 * 200_000  # a thousand more before each trim
     assert max(one.history for one in full) <= 1.1 * full[0].history
