@@ -110,7 +110,7 @@ class Committer:
         self._is_behind = False  # others may have committed
         self._must_follow = False  # no group may be begun before it is known what they did
         self._lateness = Lateness(feed.be_late)
-        self._turns = Turns(engine, clock)
+        self.turns = Turns(engine, clock)
 
     @property
     def is_busy(self) -> bool:
@@ -220,7 +220,7 @@ class Committer:
         except Outrun:
             self._must_follow = True
             group.put_back(self._queue)
-            await self._turns.claim()
+            await self.turns.claim()
         except Exception as error:
             if not isinstance(error, BaasError):
                 _log.exception("a group of commits failed")
@@ -249,7 +249,7 @@ class Committer:
             if self._is_shared and not self._is_closed:
                 self._follower.repeat(error, self.notice_others)
         if self.version != before:
-            self._turns.note_others()
+            self.turns.note_others()
 
     def _publish(self, event: CommitEvent) -> None:
         self.version = event.version
@@ -368,7 +368,7 @@ class Committer:
         for attempt, outcome in group.answered:
             settle(attempt, outcome)
         if group.records and self._is_shared:
-            await self._turns.leave_gap(self._clock.monotonic_seconds() - started)
+            await self.turns.leave_gap(self._clock.monotonic_seconds() - started)
 
     async def _has_committed(self, group: Group) -> bool:
         """Whether a commit that raised has happened all the same: here nobody else commits."""

@@ -11,24 +11,33 @@ Callers take turns: who comes with many transactions is served in between with o
 caller. And who lets others wait pays for it: after some turns that took long, a caller has none for
 a while. So nobody keeps a document from the others by begging for it again and again.
 
-Of one node, and in memory only: who wins is a matter of fairness; that nobody overwrites what he
-has not seen is the committer's.
+The lines are of one node, and in memory. While other nodes commit to the same database, whoever is
+first here gets in line with the first ones there, in the store (`Lines`). Who wins is a matter of
+fairness; that nobody overwrites what he has not seen is the committer's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter, OrderedDict, deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TypeAlias
 
+import structlog
+
+from baas.database.turns import Turns
 from baas.errors import TransactionConflict
 from baas.settings import Limits
+from baas.storage.engine import Lines, StorageError
 
 LINE_MAX = 1_000  # who finds so many before it does not wait
 REMEMBERED_MAX = 10_000  # aborted transactions of which is known over what; callers that were slow
 SLOW_SECONDS = 0.5  # a turn that takes longer, while other callers wait, counts as a slow one
 SLOW_WINDOW_SECONDS = 60.0
+_log = structlog.get_logger("baas.contention")
 
 Key: TypeAlias = Hashable
 """A document's segments, or what stands for a query's collection."""
@@ -38,10 +47,17 @@ class Contention:
     """The lines of one database. To be used from one event loop."""
 
     def __init__(
-        self, *, lease_seconds: float, wait_seconds: float, waiting_max: int, slow_max: int
+        self,
+        *,
+        lease_seconds: float,
+        wait_seconds: float,
+        waiting_max: int,
+        slow_max: int,
+        shared: SharedLines | None = None,
     ) -> None:
-        """The last two are for each caller: transactions in lines, and slow turns in
-        SLOW_WINDOW_SECONDS."""
+        """`waiting_max` and `slow_max` are for each caller: transactions in lines, and slow turns
+        in SLOW_WINDOW_SECONDS."""
+        self._shared = shared
         self._lease_seconds = lease_seconds
         self._wait_seconds = wait_seconds
         self._waiting_max = waiting_max
@@ -53,13 +69,19 @@ class Contention:
         self._aborted: OrderedDict[str, frozenset[Key]] = OrderedDict()
 
     @classmethod
-    def within(cls, limits: Limits) -> Contention:
+    def within(cls, limits: Limits, lines: Lines | None, turns: Turns) -> Contention:
         return cls(
+            shared=None if lines is None else SharedLines(lines, lambda: turns.others_are_near),
             lease_seconds=limits.transaction_lease_seconds,
             wait_seconds=limits.transaction_wait_seconds,
             waiting_max=limits.caller_turns_waiting_max,
             slow_max=limits.caller_slow_turns_max,
         )
+
+    async def close(self) -> None:
+        """Leaves nothing behind in the store."""
+        if self._shared is not None:
+            await self._shared.close()
 
     @property
     def is_idle(self) -> bool:
@@ -85,13 +107,16 @@ class Contention:
             return False
         if self._waiting[caller] >= self._waiting_max or self._is_slow(caller):
             return False
-        place = _Place(keys, caller)
+        place = _Place(keys, caller, transaction)
         self._waiting[caller] += 1
         try:
             async with asyncio.timeout(self._wait_seconds):
                 # Everybody in the same order, so that no two wait for each other.
-                for key in sorted(keys, key=repr):
+                ordered = sorted(keys, key=repr)
+                for key in ordered:
                     await self._line_up(key, place)
+                if self._shared is not None:
+                    await self._shared.enter(ordered, transaction, self._lease_seconds + 1.0)
         except TimeoutError:
             self._leave(place)
             return False
@@ -155,6 +180,8 @@ class Contention:
         self._waiting[place.caller] -= 1
         if not self._waiting[place.caller]:
             del self._waiting[place.caller]
+        if self._shared is not None:
+            self._shared.leave(place.transaction)
         for key in place.keys:
             line = self._lines.get(key)
             if line is None or place not in line:
@@ -165,6 +192,50 @@ class Contention:
                 del self._lines[key]
             elif was_first:
                 line[0].call()
+
+
+class SharedLines:
+    """Who is first on this node, in line with those who are first on others."""
+
+    def __init__(self, lines: Lines, are_others_near: Callable[[], bool]) -> None:
+        self._lines = lines
+        self._are_others_near = are_others_near
+        self._entered: dict[str, list[str]] = {}  # lines by transaction
+        self._leaving: dict[str, asyncio.Task[None]] = {}  # by line
+
+    async def enter(self, keys: Sequence[Key], transaction: str, seconds: float) -> None:
+        """Returns when the transaction is first in all of these lines. Does not wait while no other
+        node commits, nor if the store cannot be asked."""
+        if not self._are_others_near():
+            return
+        entered = self._entered[transaction] = []
+        try:
+            for key in keys:
+                line = hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()
+                if (leaving := self._leaving.get(line)) is not None:
+                    await asyncio.wait([leaving])  # else this node would wait for itself
+                entered.append(line)
+                await self._lines.enter(line, transaction, seconds)
+        except StorageError as error:
+            _log.warning("no turns between nodes", error=str(error))
+
+    def leave(self, transaction: str) -> None:
+        for line in self._entered.pop(transaction, ()):
+            task = asyncio.ensure_future(self._leave(line, transaction))
+            self._leaving[line] = task
+            task.add_done_callback(partial(self._note_left, line))
+
+    async def close(self) -> None:
+        if self._leaving:
+            await asyncio.wait(list(self._leaving.values()))
+
+    async def _leave(self, line: str, transaction: str) -> None:
+        with suppress(StorageError):  # it is taken for gone after a while
+            await self._lines.leave(line, transaction)
+
+    def _note_left(self, line: str, task: asyncio.Task[None]) -> None:
+        if self._leaving.get(line) is task:
+            del self._leaving[line]
 
 
 def _insert(line: deque[_Place], key: Key, place: _Place) -> None:
@@ -182,11 +253,12 @@ def _insert(line: deque[_Place], key: Key, place: _Place) -> None:
 class _Place:
     """One transaction in its lines."""
 
-    __slots__ = ("caller", "granted_at", "keys", "rounds", "timer", "turn")
+    __slots__ = ("caller", "granted_at", "keys", "rounds", "timer", "transaction", "turn")
 
-    def __init__(self, keys: frozenset[Key], caller: Hashable) -> None:
+    def __init__(self, keys: frozenset[Key], caller: Hashable, transaction: str) -> None:
         self.keys = keys
         self.caller = caller
+        self.transaction = transaction
         self.rounds: dict[Key, int] = {}
         self.granted_at = 0.0
         self.timer: asyncio.TimerHandle | None = None

@@ -471,7 +471,7 @@ class Database:
         self._feed.subscribe(self.totals.on_commit, keep_open=False, on_lost=self.totals.lose)
         self.retention = Retention(engine, settings, clock)
         self.signals = Signals(self.run_transaction, self._feed, clock)
-        self.contention = Contention.within(settings.limits)
+        self.contention = Contention.within(settings.limits, engine.lines, self._committer.turns)
         self._make_view = partial(
             OptimisticView, engine, self._read_version, self._open_read_snapshot
         )
@@ -689,6 +689,7 @@ class Database:
         self.listeners.close(Unavailable("the database is closed", reason="DatabaseClosed"))
         await self._builder.close()
         await self._committer.close()
+        await self.contention.close()
         await self._engine.close()
 
     # For ReadSnapshot -----------------------------------------------------------------------------

@@ -52,6 +52,11 @@ class Turns:
         self._outrun = 0  # times in succession
         self._others_seen_at = -COURTESY_SECONDS
 
+    @property
+    def others_are_near(self) -> bool:
+        """Whether another node has committed a moment ago."""
+        return self._clock.monotonic_seconds() - self._others_seen_at < COURTESY_SECONDS
+
     def note_others(self) -> None:
         """Another node has committed."""
         self._others_seen_at = self._clock.monotonic_seconds()
@@ -69,7 +74,7 @@ class Turns:
         """Who commits without a break is always the first to know the head. Where others commit too
         it leaves them about as much time as its own commit took: `seconds`."""
         self._outrun = 0
-        if self._clock.monotonic_seconds() - self._others_seen_at < COURTESY_SECONDS:
+        if self.others_are_near:
             seconds = min(seconds, COURTESY_PAUSE_SECONDS_MAX)
             await asyncio.sleep(0.5 * seconds + self._draw(seconds))
 

@@ -210,6 +210,21 @@ class Snapshot(Protocol):
     async def close(self) -> None: ...
 
 
+class Lines(Protocol):
+    """Lines that all who have a database open share, whichever machine they are on. Nothing that is
+    right rests on them."""
+
+    async def enter(self, line: str, place: str, seconds: float) -> None:
+        """Returns when `place` is first in the line, at the end of which it is put if it is not in
+        it. `seconds` after the return, or after it stopped waiting, it is taken for gone. Raises
+        StorageError."""
+        ...
+
+    async def leave(self, line: str, place: str) -> None:
+        """Does nothing where it is not in the line. Raises StorageError."""
+        ...
+
+
 class StorageEngine(Protocol):
     """One open database. Every method may raise StorageError, StoreMissing among them if another
     owner removed the database. Safe to use from one event loop.
@@ -221,6 +236,11 @@ class StorageEngine(Protocol):
     def is_shared(self) -> bool:
         """Whether others than this object may commit to the database. If not, the last version
         that was committed here is the head."""
+        ...
+
+    @property
+    def lines(self) -> Lines | None:
+        """None where nobody else commits."""
         ...
 
     def watch(self, notify: Callable[[], None]) -> Callable[[], None]:

@@ -26,6 +26,7 @@ from baas.storage.engine import (
 from baas.storage.mongo_batches import Lookups, Openings
 from baas.storage.mongo_client import MongoConnection, is_duplicate
 from baas.storage.mongo_layout import JOINED_ROWS_MAX, Row, Rows, as_document
+from baas.storage.mongo_lines import MongoLines
 from baas.storage.mongo_reads import MongoSnapshot
 from baas.storage.mongo_transactions import HeadMoved, Repeat, Transactions
 from baas.storage.mongo_watch import HeadWatcher
@@ -94,6 +95,7 @@ class MongoEngine:
         self._incarnation: str = head["incarnation"]
         self._number: str = head["number"]
         self._rows = Rows(self._number)
+        self.lines = MongoLines(self._connection, self._number)
         self._id: str = shared.clock.random_bytes(8).hex()
         self._is_closed = False
         self._turn = asyncio.Lock()

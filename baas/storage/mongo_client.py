@@ -257,12 +257,19 @@ class MongoConnection:
             rows += cursor["nextBatch"]
         return rows, time
 
-    async def write(self, command: Document, *, is_slow: bool = False) -> Document:
+    async def write(
+        self, command: Document, *, is_slow: bool = False, concern: Document = MAJORITY.document
+    ) -> Document:
         """A write outside of transactions that may be repeated without harm; it is, until the time
         is over, while there is no primary."""
-        command = command | {"writeConcern": MAJORITY.document}
         seconds = SLOW_SECONDS if is_slow else ANSWER_SECONDS
-        return await self.repeat(lambda: self._send(command, seconds))
+        return await self.repeat(lambda: self.write_once(command, seconds, concern=concern))
+
+    async def write_once(
+        self, command: Document, seconds: float = ANSWER_SECONDS, *, concern: Document
+    ) -> Document:
+        """As `write`, for who repeats it by himself."""
+        return await self._send(command | {"writeConcern": concern}, seconds)
 
     async def write_in(self, session: Session, command: Document) -> Document:
         """One write, once, as a part of a transaction."""

@@ -13,6 +13,7 @@ with it. So a thousand projects are a thousand heads, and no more collections or
                                   requests: [1f/<request id>], answers: their bytes
                1f/~<version>      the same without paths: trimmed, and kept for its requests
     doomed     1f                 a deleted database of which rows may be left
+    turns      1f/<line>          at, line: [{place, until}]; gone a minute after the last one
     store      format, numbers    the format of all this, and the last number given
 
 MongoDB compares binary data by length first, so keys are text: each byte is the character of that
@@ -32,7 +33,7 @@ from baas.storage.engine import EngineCorrupt, EntryRow, FirstScan, KeyRange, Lo
 from baas.storage.store import StoreName
 
 FORMAT = 1  # of a newer format data is refused, of an older one migrated
-COLLECTIONS = ("heads", "documents", "entries", "history", "log", "doomed")
+COLLECTIONS = ("heads", "documents", "entries", "history", "log", "doomed", "turns")
 INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("heads", {"key": {"project": 1}, "name": "project"}),
     (
@@ -40,6 +41,7 @@ INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (
         {"key": {"key": 1, "superseded": 1, "version": 1}, "name": "key_superseded_version"},
     ),
     ("log", {"key": {"requests": 1}, "name": "requests", "sparse": True}),
+    ("turns", {"key": {"at": 1}, "name": "at", "expireAfterSeconds": 60}),
 )
 JOINED_ROWS_MAX = 200  # of entries; for more, MongoDB joins slower than two finds do
 IMAGE = {"path": 1, "created": 1, "version": 1, "data": 1}

@@ -119,6 +119,10 @@ class SqliteEngine:
     def is_shared(self) -> bool:
         return False  # the lock of the data folder sees to it
 
+    @property
+    def lines(self) -> None:
+        return None
+
     def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
         return lambda: None
 

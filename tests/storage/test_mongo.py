@@ -140,6 +140,30 @@ async def test_claimed_turn_keeps_the_others_out_until_the_commit(open_node: Ope
     await one.commit(group(4, "c", after=3))
 
 
+async def test_lines_are_in_order_for_all_servers(open_node: OpenAgain) -> None:
+    one, two = await open_node(), await open_node()
+    await one.lines.enter("x", "a", 60)
+    await one.lines.enter("x", "a", 60)  # it is there
+    waiting = [asyncio.create_task(two.lines.enter("x", place, 60)) for place in ("b", "c")]
+    await two.lines.enter("y", "c", 60)  # another line
+    await asyncio.sleep(0.1)
+    assert not any(task.done() for task in waiting)
+    await one.lines.leave("x", "a")
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.done() for task in waiting].count(True) == 1
+    first = "b" if waiting[0].done() else "c"
+    await two.lines.leave("x", first)
+    await asyncio.wait_for(asyncio.gather(*waiting), 10)
+
+
+async def test_who_is_not_seen_any_more_is_out_of_the_line(open_node: OpenAgain) -> None:
+    one, two = await open_node(), await open_node()
+    await one.lines.enter("x", "dead", 0.2)
+    await asyncio.wait_for(two.lines.enter("x", "b", 60), 10)
+    await one.lines.leave("x", "dead")
+    await one.lines.leave("nobody", "was here")
+
+
 async def test_commits_of_others_are_told_and_own_ones_are_not(open_node: OpenAgain) -> None:
     one, two = await open_node(), await open_node()
     told = asyncio.Event()

@@ -12,6 +12,7 @@ from baas.storage.engine import (
     EngineUnavailable,
     FirstScan,
     Head,
+    Lines,
     Page,
     Snapshot,
     StorageEngine,
@@ -49,6 +50,10 @@ class SteeredEngine:
     @property
     def is_shared(self) -> bool:
         return self.engine.is_shared
+
+    @property
+    def lines(self) -> Lines | None:
+        return self.engine.lines
 
     def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
         return self.engine.watch(notify)

@@ -150,6 +150,10 @@ class SharedEngine:
         self.is_cut_off = False
         self.wake()
 
+    @property
+    def lines(self) -> None:
+        return None
+
     def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
         self.watchers.append(notify)
         return lambda: self.watchers.clear()

@@ -7,16 +7,44 @@ import asyncio
 import pytest
 
 from baas.database import contention
-from baas.database.contention import Contention
+from baas.database.contention import Contention, SharedLines
 from baas.errors import TransactionConflict
+from baas.storage.engine import EngineUnavailable
 
 A, B = ("c", "a"), ("c", "b")
 
 
+class Lines:
+    """As a store keeps them, and says what was asked of it."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.is_reachable = True
+
+    async def enter(self, line: str, place: str, seconds: float) -> None:
+        self.told.append(("enter", place))
+        await asyncio.sleep(0)
+        if not self.is_reachable:
+            raise EngineUnavailable("away")
+
+    async def leave(self, line: str, place: str) -> None:
+        await asyncio.sleep(0)
+        self.told.append(("leave", place))
+        if not self.is_reachable:
+            raise EngineUnavailable("away")
+
+
 def make(
-    *, lease: float = 60.0, wait: float = 60.0, waiting: int = 100, slow: int = 5
+    *,
+    lease: float = 60.0,
+    wait: float = 60.0,
+    waiting: int = 100,
+    slow: int = 5,
+    shared: SharedLines | None = None,
 ) -> Contention:
-    return Contention(lease_seconds=lease, wait_seconds=wait, waiting_max=waiting, slow_max=slow)
+    return Contention(
+        lease_seconds=lease, wait_seconds=wait, waiting_max=waiting, slow_max=slow, shared=shared
+    )
 
 
 async def test_nobody_waits_who_was_not_aborted_here() -> None:
@@ -185,8 +213,8 @@ async def test_who_keeps_others_waiting_has_no_turns_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A caller that begs for turn after turn and uses none; the other one gets on."""
-    monkeypatch.setattr(contention, "SLOW_SECONDS", 0.01)
-    lines = make(lease=0.02, slow=3)
+    monkeypatch.setattr(contention, "SLOW_SECONDS", 0.1)
+    lines = make(lease=0.15, slow=3)
     is_over = False
     taken = 0
 
@@ -239,3 +267,28 @@ async def test_slow_turns_count_only_while_others_wait_and_are_forgotten(
     assert not await take("slow")
     await asyncio.sleep(0.06)
     assert await take("slow")
+
+
+async def test_turns_between_nodes_are_asked_for_while_others_are_near() -> None:
+    lines, near = Lines(), False
+    contention = make(shared=SharedLines(lines, lambda: near))
+    for name in ("1", "2", "3", "4"):
+        contention.note(name, {A})
+    assert await contention.wait("1", "alone")
+    contention.release("alone")
+    assert lines.told == []
+    near = True
+    assert await contention.wait("2", "two")
+    following = asyncio.create_task(contention.wait("3", "three"))
+    await asyncio.sleep(0)
+    contention.release("two")
+    assert await following
+    # This node has left before it enters again, else it would wait for itself.
+    assert lines.told == [("enter", "two"), ("leave", "two"), ("enter", "three")]
+    lines.is_reachable = False
+    contention.release("three")
+    assert await contention.wait("4", "four")  # without the store each node has its own lines
+    contention.release("four")
+    await contention.close()
+    assert lines.told[-1] == ("leave", "four")
+    assert contention.is_idle

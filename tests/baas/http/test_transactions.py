@@ -20,7 +20,6 @@ from baas.database import contention
 from baas.database.names import DatabaseName
 from baas.errors import TransactionConflict
 from baas.model.paths import DocumentPath
-from baas.model.writes import SetWrite
 from baas.services import transactions
 from baas.services.caller import Caller, CallerKind
 from baas.services.transaction_tokens import ID_BYTES, TransactionState, TransactionTokens
@@ -28,6 +27,7 @@ from baas.services.transactions import DocumentSeen, ReadsSeen
 from baas.testing import app_client, make_settings, started_app
 from tests.baas.http.conftest import BASE, World, open_world
 from tests.baas.http.test_connection import Connection
+from tests.baas.services.counting import count_up
 from tests.effort import examples
 
 SECRET = Caller(CallerKind.SECRET_KEY, project="demo")
@@ -282,28 +282,6 @@ async def test_a_commit_that_is_repeated_happens_once(shared: World, room: str) 
 # Fairness -----------------------------------------------------------------------------------------
 
 
-async def count_up(world: World, path: DocumentPath) -> int:
-    """Adds one in a transaction, as the SDK does it; how many attempts it took."""
-    context, caller, name = world.app.context, SECRET, DatabaseName("demo")
-    aborted: str | None = None
-    for attempt in range(1, 6):
-        begun = await transactions.begin(context, caller, name, retry=aborted)
-        read = await transactions.get_documents(context, caller, name, [path], begun.token)
-        (found,) = read.documents
-        assert found is not None
-        n = found.fields["n"]
-        assert isinstance(n, int)
-        seen = ReadsSeen([DocumentSeen(path, found.update_time)])
-        write = SetWrite(path, {"n": n + 1})
-        try:
-            await transactions.commit(context, caller, name, [write], seen, read.token)
-        except TransactionConflict:
-            aborted = read.token
-            continue
-        return attempt
-    raise AssertionError("starved")
-
-
 async def test_fifty_clients_count_to_a_thousand(shared: World, room: str) -> None:
     """As the SDK does it: five attempts at most, each after the first with its turn. (Below HTTP,
     whose client would take most of the time; the SDK's own test goes over sockets.)"""
@@ -315,7 +293,7 @@ async def test_fifty_clients_count_to_a_thousand(shared: World, room: str) -> No
     times = 20 if engine == "sqlite" else min(20, examples(4))
 
     async def client() -> None:
-        attempts.extend([await count_up(shared, path) for _ in range(times)])
+        attempts.extend([await count_up(shared.app.context, SECRET, path) for _ in range(times)])
 
     await asyncio.gather(*[client() for _ in range(50)])
     assert await fields_of(shared, f"{room}/n") == {"n": 50 * times}
@@ -330,8 +308,9 @@ async def test_who_begs_for_turns_and_uses_none_starves_nobody(
     path = DocumentPath.parse(f"{room}/n")
     await put(shared, f"{room}/n", n=0)
     database = await context.databases.open(name)
-    monkeypatch.setattr(database.contention, "_lease_seconds", 0.1)
-    monkeypatch.setattr(contention, "SLOW_SECONDS", 0.03)
+    monkeypatch.setattr(database.contention, "_lease_seconds", 0.5)
+    monkeypatch.setattr(database.contention, "_slow_max", 2)
+    monkeypatch.setattr(contention, "SLOW_SECONDS", 0.3)
     wrong = ReadsSeen([DocumentSeen(path, None)])  # never so: always aborted, over this document
     is_over = False
 
@@ -341,13 +320,13 @@ async def test_who_begs_for_turns_and_uses_none_starves_nobody(
             with pytest.raises(TransactionConflict):
                 await transactions.commit(context, hostile, name, [], wrong, token)
             token = (await transactions.begin(context, hostile, name, retry=token)).token
-            await asyncio.sleep(0.2)  # for as long as it may
+            await asyncio.sleep(0.6)  # for as long as it may
 
     beggars = [asyncio.create_task(beg()) for _ in range(20)]
     await asyncio.sleep(0.05)
     try:
-        async with asyncio.timeout(15):  # it would take forty if each beggar had its turn first
-            attempts = [await count_up(shared, path) for _ in range(20)]
+        async with asyncio.timeout(30):  # it would take minutes if each beggar had its turn first
+            attempts = [await count_up(shared.app.context, SECRET, path) for _ in range(20)]
     finally:
         is_over = True
         await asyncio.gather(*beggars)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from baas.accounts.sealing import SECRET_VARIABLE
+from baas.services.context import Context
+from baas.testing import make_settings, started_app
 from tests.baas.services.worlds import World, open_world
 
 
@@ -57,3 +61,25 @@ async def shared(
 def room() -> str:
     """The id of a collection that nobody else uses."""
     return f"r{secrets.token_hex(5)}"
+
+
+@pytest_asyncio.fixture
+async def nodes(
+    tmp_path: Path, mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[list[Context]]:
+    """Two servers of one MongoDB."""
+    monkeypatch.setenv(SECRET_VARIABLE, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+    name = f"t{secrets.token_hex(6)}"
+    async with AsyncExitStack() as stack:
+        contexts = []
+        for number in range(2):
+            settings = make_settings(
+                tmp_path / f"node{number}",
+                engine="mongodb",
+                mongodb_uri=mongodb_uri,
+                mongodb_database=name,
+            )
+            app = await stack.enter_async_context(started_app(settings))
+            contexts.append(app.context)
+        await contexts[0].projects.create_project("demo")
+        yield contexts

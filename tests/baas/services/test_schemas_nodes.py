@@ -4,15 +4,10 @@ deployment; and what becomes of commits that wait while schemas change."""
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from baas.accounts.sealing import SECRET_VARIABLE
 from baas.database.transaction import Transaction
 from baas.errors import AlreadyExists, BaasError, FailedPrecondition, InvalidArgument
 from baas.model.paths import CollectionPath, DocumentPath
@@ -24,29 +19,7 @@ from baas.services.bulk_writes import bulk_write
 from baas.services.context import Context
 from baas.services.documents import commit
 from baas.services.schema_deployments import deploy_schemas
-from baas.testing import make_settings, started_app
 from tests.baas.services.worlds import NAME, OPERATOR, World
-
-
-@pytest.fixture
-async def nodes(
-    tmp_path: Path, mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[list[Context]]:
-    monkeypatch.setenv(SECRET_VARIABLE, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
-    name = f"t{secrets.token_hex(6)}"
-    async with AsyncExitStack() as stack:
-        contexts = []
-        for number in range(2):
-            settings = make_settings(
-                tmp_path / f"node{number}",
-                engine="mongodb",
-                mongodb_uri=mongodb_uri,
-                mongodb_database=name,
-            )
-            app = await stack.enter_async_context(started_app(settings))
-            contexts.append(app.context)
-        await contexts[0].projects.create_project("demo")
-        yield contexts
 
 
 async def deploy(context: Context, *sources: dict[str, Any], allow: bool = False) -> None:
