@@ -109,6 +109,33 @@ def test_a_query_with_groups_is_built_run_by_pages_explained_and_taken_along(
     assert len(json.loads(ran.stdout)["documents"]) == 103
 
 
+def test_cursors_are_typed_or_taken_from_a_document(open_console: NewPage, project: str) -> None:
+    page = open_console(f"#/projects/{project}/query")
+    form = page.get_by_role("form", name="Query")
+    form.get_by_label("Collection", exact=True).fill("items")
+    form.get_by_role("button", name="Order", exact=True).click()
+    form.get_by_role("combobox", name="Field of the order").fill("n")
+    form.get_by_role("button", name="Start", exact=True).click()
+    form.get_by_label("Start, which documents").select_option("start after")
+    form.get_by_label("Start value 1").press_sequentially("600")
+    form.get_by_role("button", name="End", exact=True).click()
+    form.get_by_label("End at a document").fill("items/i00603")
+    page.keyboard.press("Enter")
+    expect(form.get_by_label("End value 2")).to_have_value("items/i00603")
+    form.get_by_role("button", name="Run").click()
+    expect(rows_of(page)).to_have_count(3)
+    expect(rows_of(page).first).to_contain_text("i00601")
+    page.get_by_text("Explain", exact=True).click()
+    bounds = page.get_by_role("list", name="Bounds")
+    expect(bounds).to_contain_text("Starts aftern = 600")
+    expect(bounds).to_contain_text("n = 603, __name__ = items/i00603")
+    assert ".start_after([600])" in copied(page, "Copy as Python")
+
+    other = open_console(page.url.partition("/console/")[2])
+    expect(rows_of(other)).to_have_count(3)
+    expect(other.get_by_label("Start, which documents")).to_have_value("apart")
+
+
 def test_numbers_and_what_is_missing(open_console: NewPage, project: str) -> None:
     page = open_console(f"#/projects/{project}/query")
     form = page.get_by_role("form", name="Query")

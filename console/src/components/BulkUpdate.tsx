@@ -50,7 +50,7 @@ export function BulkUpdate({
       <p>
         {count === null ? "All documents" : `${count.toLocaleString("en")} documents`} of{" "}
         <code>{collection}</code> that match the filters are updated, chunk by chunk; not all at
-        once, and past the rules. Order, limit and fields play no part.
+        once, and past the rules. Order, start, end, limit and fields play no part.
       </p>
       <pre className="snippet" tabIndex={0}>
         {query.where === undefined ? "no filters" : writeJson(query.where, 2)}

@@ -3,6 +3,8 @@
 import type { ReactNode } from "react";
 import type { Definition } from "../api/indexes";
 import type { Explained, Scan } from "../api/queries";
+import { type CursorDraft, cursorNames, decodeDraft } from "../model/builder";
+import type { JsonObject } from "../model/json";
 import { databaseHash } from "../model/routes";
 
 const KINDS: Readonly<Record<string, string>> = {
@@ -14,10 +16,13 @@ const KINDS: Readonly<Record<string, string>> = {
 
 export function ExplainPanel({
   explained,
+  asked,
   project,
   database,
 }: {
   explained: Explained;
+  /** The query that was asked. */
+  asked: JsonObject;
   project: string;
   database: string;
 }): ReactNode {
@@ -35,6 +40,7 @@ export function ExplainPanel({
           {`${wasted.toLocaleString("en")} entries were looked at and not returned.`}
         </p>
       )}
+      <Bounds asked={asked} />
       <h3>Plan</h3>
       <ol className="scans">
         {explained.scans.map((scan, at) => (
@@ -64,6 +70,36 @@ export function ExplainPanel({
         </a>
       </p>
     </div>
+  );
+}
+
+/** Where the answer starts and ends, if that was asked. */
+function Bounds({ asked }: { asked: JsonObject }): ReactNode {
+  const { orders, start, end, where } = decodeDraft({ query: asked, aggregates: [] });
+  if (start === null && end === null) return null;
+  const names = cursorNames({ orders, where });
+  const text = (cursor: CursorDraft) =>
+    cursor.values
+      .map(({ type, text }, at) => `${names[at] ?? "?"} = ${type === "null" ? "null" : text}`)
+      .join(", ");
+  return (
+    <>
+      <h3>Bounds</h3>
+      <ul className="scans" aria-label="Bounds">
+        {start !== null && (
+          <li>
+            <strong>{start.isIncluded ? "Starts at" : "Starts after"}</strong>
+            <code className="breaks">{text(start)}</code>
+          </li>
+        )}
+        {end !== null && (
+          <li>
+            <strong>{end.isIncluded ? "Ends at" : "Ends before"}</strong>
+            <code className="breaks">{text(end)}</code>
+          </li>
+        )}
+      </ul>
+    </>
   );
 }
 

@@ -182,9 +182,9 @@ function Row(props: FieldsTreeProps & { place: Place; value: Value }): ReactNode
           type="button"
           className={`bare value v v-${value.kind}`}
           data-place={placeKey(place)}
-          aria-label={`Edit ${label}`}
           onClick={() => onEdit(rowEdit(place, value))}
         >
+          <span className="sr-only">Edit {label}: </span>
           <ValueLine value={value} />
         </button>
         <span className="tail">

@@ -167,6 +167,7 @@ function Drop({
       trapFocus
       returnFocus
       withinPortal
+      withRoles={false}
       transitionProps={{ duration: 80 }}
     >
       <Popover.Target>

@@ -7,12 +7,15 @@ import { AGGREGATES, type AggregateDraft, type QueryDraft } from "../model/build
 import type { Order } from "../model/queries";
 import { FieldInput, GroupEditor } from "./ClauseEditor";
 import { ClauseList } from "./ClauseList";
+import { CursorEditor } from "./CursorEditor";
 
 const AGGREGATES_MAX = 5;
 const NEW_ORDER: Order = { field: "", direction: "asc" };
 const NEW_NUMBER: AggregateDraft = { op: "sum", field: "" };
 
 export function QueryForm({
+  project,
+  database,
   draft,
   names,
   busy,
@@ -21,6 +24,8 @@ export function QueryForm({
   onRun,
   onStop,
 }: {
+  project: string;
+  database: string;
   draft: QueryDraft;
   names: readonly string[];
   busy: boolean;
@@ -101,12 +106,13 @@ export function QueryForm({
           )}
         </section>
         <section>
-          <h2>Order and limit</h2>
+          <h2>Order, start, end and limit</h2>
           <Orders
             orders={draft.orders}
             names={names}
             onChange={(orders) => onChange({ ...draft, orders })}
           />
+          <CursorEditor project={project} database={database} draft={draft} onChange={onChange} />
           <TextInput
             aria-label="Limit"
             placeholder="no limit"

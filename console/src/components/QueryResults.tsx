@@ -8,7 +8,7 @@ import type { Answer } from "../api/queries";
 import type { AggregateDraft } from "../model/builder";
 import { columnsOf } from "../model/columns";
 import { textOfValue } from "../model/inputs";
-import { writeJson } from "../model/json";
+import { type JsonObject, writeJson } from "../model/json";
 import { splitPath } from "../model/paths";
 import { dataHash } from "../model/routes";
 import { encodeFields, type Fields } from "../model/values";
@@ -24,6 +24,7 @@ export function DocumentResults({
   project,
   database,
   answer,
+  asked,
   isGroup,
   page,
   first,
@@ -35,6 +36,8 @@ export function DocumentResults({
   project: string;
   database: string;
   answer: Answer;
+  /** The query that was asked. */
+  asked: JsonObject;
   isGroup: boolean;
   /** Which page it is, from 0. */
   page: number;
@@ -69,7 +72,7 @@ export function DocumentResults({
       </div>
       <div className="pane-body" data-stale={busy || undefined}>
         {shown === "explain" && explained !== null && (
-          <ExplainPanel explained={explained} project={project} database={database} />
+          <ExplainPanel explained={explained} asked={asked} project={project} database={database} />
         )}
         {shown === "json" && <JsonResults documents={documents} />}
         {shown === "table" &&

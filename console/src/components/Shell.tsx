@@ -177,7 +177,8 @@ function Switcher({
   return (
     <Menu width={220} position="bottom-start">
       <Menu.Target>
-        <button type="button" className="bare switcher" aria-label={`Project ${name}, switch`}>
+        <button type="button" className="bare switcher">
+          <span className="sr-only">Switch from project </span>
           <span className="grow">
             <span className="name truncate" style={{ display: "block" }}>
               {name}

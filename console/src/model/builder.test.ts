@@ -1,10 +1,13 @@
 import { describe, expect, test } from "vitest";
 import {
   type Asked,
+  cursorAt,
   decodeDraft,
+  EMPTY_CURSOR,
   EMPTY_FILTER,
   EMPTY_QUERY,
   encodeDraft,
+  type QueryDraft,
   readAsked,
   splitFields,
   withOperator,
@@ -168,4 +171,83 @@ test("a cut is at a document, in the whole order of its query", () => {
     ["n", "a.`b c`", "z", "__name__"].map((field) => ({ field, direction: "desc" })),
   );
   expect(cutValues(view, { path: "c/d", fields })).toEqual([5, { $double: 3 }, 2, { $ref: "c/d" }]);
+});
+
+describe("cursors", () => {
+  const value = (type: "integer" | "string" | "reference", text: string) => ({
+    type,
+    text,
+    chosen: true,
+  });
+  const draft: QueryDraft = {
+    ...EMPTY_QUERY,
+    collection: "cities",
+    orders: [{ field: "population", direction: "desc" }],
+    start: { values: [value("integer", "1000")], isIncluded: false },
+    end: { values: [value("integer", "10"), value("reference", "cities/oslo")], isIncluded: true },
+  };
+
+  test("are written with the orders that their values belong to, and read again", () => {
+    const asked = encodeDraft(draft);
+    expect(asked.query).toEqual({
+      collection: "cities",
+      order_by: [
+        { field: "population", direction: "desc" },
+        { field: "__name__", direction: "desc" },
+      ],
+      start: { values: [1000], before: false },
+      end: { values: [10, { $ref: "cities/oslo" }], before: false },
+    });
+    const again = readAsked(writeAsked(asked));
+    expect(again === null ? null : encodeDraft(decodeDraft(again))).toEqual(asked);
+    expect(
+      encodeDraft({ ...draft, start: { ...EMPTY_CURSOR, values: [value("integer", "5")] } }).query
+        .start,
+    ).toEqual({
+      values: [5],
+      before: true,
+    });
+    expect(
+      encodeDraft({ ...draft, end: { values: [value("integer", "5")], isIncluded: false } }).query
+        .end,
+    ).toEqual({
+      values: [5],
+      before: true,
+    });
+  });
+
+  test("with more values than orders, or a wrong one, are told", () => {
+    const values = [value("integer", "1"), value("string", "a"), value("string", "b")];
+    expect(() => encodeDraft({ ...draft, start: { values, isIncluded: true } })).toThrow(
+      "at most 2",
+    );
+    const wrong = { values: [value("integer", "many")], isIncluded: true };
+    expect(() => encodeDraft({ ...draft, end: wrong })).toThrow("population at the end");
+  });
+
+  test("are taken from a document, in the whole order", () => {
+    const document = { path: "cities/oslo", fields: decodeFields({ population: 7, area: 3 }) };
+    const filter = {
+      ...EMPTY_FILTER,
+      field: "area",
+      op: ">" as const,
+      type: "integer" as const,
+      text: "1",
+    };
+    const where = { kind: "and" as const, items: [filter] };
+    const { orders, values } = cursorAt({ ...draft, where }, document);
+    expect(orders.map(({ field }) => field)).toEqual(["population", "area", "__name__"]);
+    expect(values.map(({ type, text }) => [type, text])).toEqual([
+      ["integer", "7"],
+      ["integer", "3"],
+      ["reference", "cities/oslo"],
+    ]);
+  });
+
+  test("are in the code to take along", () => {
+    const code = pythonOf(encodeDraft(draft), PLACE);
+    expect(code).toContain(".start_after([1000])");
+    expect(code).toContain('.end_at([10, client.document("cities/oslo")])');
+    expect(curlOf(encodeDraft(draft), PLACE)).toContain('"start":{"values":[1000],"before":false}');
+  });
 });

@@ -3,8 +3,16 @@
 import { KIND_HINTS, textOfValue, valueOfText } from "./inputs";
 import type { Json, JsonObject } from "./json";
 import { writeJson } from "./json";
-import { OPERATORS, type Operator, type Order, takesList } from "./queries";
-import { decodeValue, encodeValue, InvalidValue, type Kind } from "./values";
+import {
+  cursorValue,
+  type Filter,
+  fullOrder,
+  OPERATORS,
+  type Operator,
+  type Order,
+  takesList,
+} from "./queries";
+import { decodeValue, encodeValue, type Fields, InvalidValue, type Kind } from "./values";
 
 export interface FilterDraft {
   kind: "filter";
@@ -30,11 +38,28 @@ export interface AggregateDraft {
   field: string;
 }
 
+/** One value of a cursor. */
+export interface CursorValue {
+  type: Kind;
+  text: string;
+  /** The type was chosen; else it is guessed from the text. */
+  chosen: boolean;
+}
+
+/** Where the answer starts or ends: at these values of the orders, or just beside them. */
+export interface CursorDraft {
+  values: readonly CursorValue[];
+  /** Whether documents of just these values are in the answer. */
+  isIncluded: boolean;
+}
+
 export interface QueryDraft {
   collection: string;
   group: boolean;
   where: GroupDraft;
   orders: readonly Order[];
+  start: CursorDraft | null;
+  end: CursorDraft | null;
   limit: string;
   /** Field paths between commas; empty: whole documents. */
   select: string;
@@ -51,11 +76,16 @@ export const EMPTY_FILTER: FilterDraft = {
   chosen: false,
 };
 
+export const EMPTY_VALUE: CursorValue = { type: "string", text: "", chosen: false };
+export const EMPTY_CURSOR: CursorDraft = { values: [EMPTY_VALUE], isIncluded: true };
+
 export const EMPTY_QUERY: QueryDraft = {
   collection: "",
   group: false,
   where: { kind: "and", items: [] },
   orders: [],
+  start: null,
+  end: null,
   limit: "",
   select: "",
   aggregates: [],
@@ -79,7 +109,15 @@ export function encodeDraft(draft: QueryDraft): Asked {
     if (field.trim() === "") throw new Error("Name the field of each order, or remove the order");
     return { field: field.trim(), direction };
   });
-  if (orders.length > 0) query.order_by = orders;
+  // Values of a cursor belong to orders that are written out, as SDKs want them.
+  const bounded = Math.max(draft.start?.values.length ?? 0, draft.end?.values.length ?? 0);
+  const written = fullOrder({ where: plainFilters(draft.where), orderBy: orders });
+  const all = written.slice(0, Math.max(orders.length, bounded));
+  if (all.length > 0) query.order_by = all.map(({ field, direction }) => ({ field, direction }));
+  for (const side of ["start", "end"] as const) {
+    const cursor = draft[side];
+    if (cursor !== null) query[side] = encodeCursor(draft, side, cursor);
+  }
   const limit = draft.limit.trim();
   if (limit !== "") {
     if (!/^[1-9]\d{0,8}$/.test(limit)) throw new Error("The limit must be a number from 1 on");
@@ -88,6 +126,44 @@ export function encodeDraft(draft: QueryDraft): Asked {
   const select = splitFields(draft.select);
   if (select.length > 0 && draft.aggregates.length === 0) query.select = select;
   return { query, aggregates: draft.aggregates.map(encodeAggregate) };
+}
+
+function encodeCursor(draft: QueryDraft, side: "start" | "end", cursor: CursorDraft): JsonObject {
+  const names = cursorNames(draft);
+  if (cursor.values.length === 0 || cursor.values.length > names.length)
+    throw new Error(
+      `The ${side} has ${cursor.values.length} values: it takes one for each order, at most ${names.length}`,
+    );
+  const values = cursor.values.map((value, at) =>
+    encodeTyped(`${names[at]} at the ${side}`, value),
+  );
+  // A start before what has the values includes it, an end does not.
+  return { values, before: cursor.isIncluded === (side === "start") };
+}
+
+/** What the values of a cursor belong to, in turn: the orders, with those that come by themselves. */
+export function cursorNames({ where, orders }: Pick<QueryDraft, "where" | "orders">): string[] {
+  const filters = plainFilters(where);
+  return fullOrder({ where: filters, orderBy: orders }).map(({ field }) => field);
+}
+
+/** A cursor at a document, and the orders by which it has a place of its own. */
+export function cursorAt(
+  draft: QueryDraft,
+  document: { path: string; fields: Fields },
+): { orders: Order[]; values: CursorValue[] } {
+  const orders = fullOrder({ where: plainFilters(draft.where), orderBy: draft.orders });
+  const values = orders.map(({ field }) => {
+    const value = decodeValue(cursorValue(field, document));
+    return { type: value.kind, text: textOfValue(value), chosen: true };
+  });
+  return { orders, values };
+}
+
+function plainFilters(clause: ClauseDraft): Filter[] {
+  if (clause.kind !== "filter") return clause.items.flatMap(plainFilters);
+  const field = clause.field.trim();
+  return field === "" ? [] : [{ field, op: clause.op, value: { kind: "null" } }];
 }
 
 function encodeAggregate({ op, field }: AggregateDraft): JsonObject {
@@ -106,8 +182,12 @@ function encodeClause(clause: ClauseDraft): JsonObject | null {
 function encodeFilter({ field, op, type, text }: FilterDraft): JsonObject {
   const name = field.trim();
   if (name === "") throw new Error("Name the field of each filter, or remove the filter");
+  return { field: name, op, value: encodeTyped(name, { type, text }) };
+}
+
+function encodeTyped(name: string, { type, text }: { type: Kind; text: string }): Json {
   try {
-    return { field: name, op, value: encodeValue(valueOfText(type, text)) };
+    return encodeValue(valueOfText(type, text));
   } catch (error) {
     if (!(error instanceof InvalidValue)) throw error;
     const hint = KIND_HINTS[type];
@@ -141,6 +221,8 @@ export function decodeDraft({ query, aggregates }: Asked): QueryDraft {
       field: String(order.field ?? ""),
       direction: order.direction === "desc" ? "desc" : "asc",
     })),
+    start: decodeCursor(query.start, "start"),
+    end: decodeCursor(query.end, "end"),
     limit: typeof query.limit === "number" ? String(query.limit) : "",
     select: Array.isArray(query.select) ? query.select.map(String).join(", ") : "",
     aggregates: aggregates.flatMap((item) => {
@@ -148,6 +230,19 @@ export function decodeDraft({ query, aggregates }: Asked): QueryDraft {
       return op === undefined ? [] : [{ op, field: String(item.field ?? "") }];
     }),
   };
+}
+
+function decodeCursor(tree: Json | undefined, side: "start" | "end"): CursorDraft | null {
+  if (!isObject(tree) || !Array.isArray(tree.values)) return null;
+  try {
+    const values = tree.values.map((item) => {
+      const value = decodeValue(item as Json);
+      return { type: value.kind, text: textOfValue(value), chosen: true };
+    });
+    return { values, isIncluded: (tree.before !== false) === (side === "start") };
+  } catch {
+    return null;
+  }
 }
 
 function decodeClause(tree: JsonObject, depth: number): ClauseDraft | null {

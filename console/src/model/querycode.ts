@@ -65,6 +65,16 @@ function chainOf({ query, aggregates }: Asked, names: Set<string>, modules: Set<
     const way = direction === "desc" ? ", Query.DESCENDING" : "";
     chain.push(`.order_by(${literal(String(field))}${way})`);
   }
+  for (const [side, included, apart] of [
+    ["start", "start_at", "start_after"],
+    ["end", "end_at", "end_before"],
+  ] as const) {
+    const cursor = query[side] as { values: Json[]; before: boolean } | undefined;
+    if (cursor === undefined) continue;
+    const values = cursor.values.map((item) => pythonValue(decodeValue(item), names, modules));
+    const method = cursor.before === (side === "start") ? included : apart;
+    chain.push(`.${method}([${values.join(", ")}])`);
+  }
   if (query.select !== undefined)
     chain.push(`.select([${(query.select as string[]).map(literal).join(", ")}])`);
   if (query.limit !== undefined) chain.push(`.limit(${query.limit})`);

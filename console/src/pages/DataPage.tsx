@@ -32,6 +32,7 @@ export function DataPage({ route }: { route: DataRoute }): ReactNode {
   return (
     <ConnectionContext value={connection}>
       <header className="bar">
+        <h1 className="sr-only">Data</h1>
         <Crumbs route={route} />
         <LiveDot />
         <IconAction label="Query builder" onClick={() => navigate(builderHash(route))}>

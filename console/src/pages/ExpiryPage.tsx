@@ -311,6 +311,7 @@ function NewPolicy({
         description="Every collection with this id, at any depth."
         placeholder="sessions"
         data={collections.data ?? []}
+        openOnFocus={false}
         limit={8}
         value={collection}
         onChange={(value) => {

@@ -63,6 +63,7 @@ export function FilesPage({ route }: { route: FilesRoute }): ReactNode {
   return (
     <>
       <header className="bar">
+        <h1 className="sr-only">Files</h1>
         <Crumbs route={route} />
         <IconAction label="Refresh" onClick={() => setRound(round + 1)}>
           <IconRefresh size={16} />

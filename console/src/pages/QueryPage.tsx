@@ -224,6 +224,8 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
       <div className="query-panes">
         <section className="pane tint" aria-label="Query builder">
           <QueryForm
+            project={project}
+            database={database}
             draft={draft}
             names={names}
             busy={isBusy}
@@ -252,6 +254,7 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
                 project={project}
                 database={database}
                 answer={result.answer}
+                asked={result.asked.query}
                 isGroup={result.asked.query.group === true}
                 page={result.page}
                 first={result.first}
