@@ -115,6 +115,9 @@ class Contention:
                 ordered = sorted(keys, key=repr)
                 for key in ordered:
                     await self._line_up(key, place)
+                if self._is_slow(caller):  # meanwhile
+                    self._leave(place)
+                    return False
                 if self._shared is not None:
                     await self._shared.enter(ordered, transaction, self._lease_seconds + 1.0)
         except TimeoutError:
