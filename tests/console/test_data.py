@@ -280,6 +280,9 @@ def test_documents_are_created_duplicated_and_deleted(
     expect(page.get_by_text("ada is deleted", exact=True)).to_be_visible()
     gone = operator.get(f"/projects/{project}/documents/users/ada")
     assert gone.status_code == 404
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("ada is there again", exact=True)).to_be_visible()
+    assert get(operator, project, "users/ada") == {"born": 1815}
 
 
 def test_a_refused_query_says_why(

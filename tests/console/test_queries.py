@@ -251,6 +251,16 @@ def test_jobs_are_started_with_care_and_shown(
     answer = operator.get(f"/projects/{project}/documents/rooms/a/talks/t")
     assert answer.status_code == 404
 
+    # What history holds comes back.
+    job.get_by_role("button", name="Bring back what was there").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Show what would change").click()
+    expect(dialog).to_contain_text("3 come back, 0 change, 0 go.")
+    dialog.get_by_label("to confirm").fill("rooms")
+    dialog.get_by_role("button", name="Restore", exact=True).click()
+    expect(page.get_by_role("article", name="Restore to an earlier time")).to_contain_text("done")
+    assert operator.get(f"/projects/{project}/documents/rooms/a/talks/t").is_success
+
 
 def test_versions_of_a_document_are_compared_restored_and_erased(
     open_console: NewPage, operator: httpx.Client, project: str
@@ -275,7 +285,7 @@ def test_versions_of_a_document_are_compared_restored_and_erased(
     expect(dialog).to_contain_text("0 come back, 1 change, 0 go.")
     dialog.get_by_label("to confirm").fill("ada")
     dialog.get_by_role("button", name="Restore", exact=True).click()
-    job = page.get_by_role("article", name="Restore to an earlier time")
+    job = page.get_by_role("article", name="Restore to an earlier time").first
     expect(job).to_contain_text("done")
     assert checked(operator.get(place))["fields"] == {"name": "Ada", "age": 36}
 

@@ -1,15 +1,18 @@
-import { Button } from "@mantine/core";
+import { Button, TextInput } from "@mantine/core";
 import { IconDatabase, IconFolder, IconPlus, IconRefresh } from "@tabler/icons-react";
 import { type ReactNode, useState } from "react";
 import { listCollections } from "../api/admin";
 import { useLoaded, useRefresh } from "../api/hooks";
 import type { Segments } from "../model/paths";
 import { dataHash } from "../model/routes";
+import { visible } from "../model/text";
 import { IconAction } from "./controls";
 import { Empty, Failed, Loading } from "./feedback";
 import { NewDocument } from "./NewDocument";
 
 const REFRESH_MS = 10_000;
+// So many are found by looking.
+const SOUGHT_FROM = 15;
 
 /** The root collections. They have no live query: the list is asked for again now and then. */
 export function CollectionsPane({
@@ -22,6 +25,7 @@ export function CollectionsPane({
   path: Segments;
 }): ReactNode {
   const [isCreating, setCreating] = useState(false);
+  const [sought, setSought] = useState("");
   const loaded = useLoaded(`collections ${project} ${database}`, () =>
     listCollections(project, database, null),
   );
@@ -31,6 +35,9 @@ export function CollectionsPane({
   const here = path[0];
   const isMissing = here !== undefined && data !== undefined && !data.includes(here);
   const shown = isMissing ? [...data, here].sort() : data;
+  const isSought = shown !== undefined && shown.length > SOUGHT_FROM;
+  const wanted = isSought ? sought.trim().toLowerCase() : "";
+  const found = (shown ?? []).filter((id) => id.toLowerCase().includes(wanted));
 
   return (
     <section className="pane tint collections" aria-label="Collections">
@@ -65,16 +72,31 @@ export function CollectionsPane({
             A collection appears with its first document.
           </Empty>
         )}
-        {shown !== undefined && shown.length > 0 && (
+        {isSought && (
+          <div className="sought">
+            <TextInput
+              aria-label="Find a collection"
+              placeholder={`Find among ${shown.length.toLocaleString("en")}`}
+              value={sought}
+              onChange={(event) => setSought(event.currentTarget.value)}
+              spellCheck={false}
+              autoComplete="off"
+            />
+          </div>
+        )}
+        {shown !== undefined && shown.length > 0 && found.length === 0 && (
+          <p className="note muted small">No collection has this in its id.</p>
+        )}
+        {found.length > 0 && (
           <ul className="list">
-            {shown.map((id) => (
+            {found.map((id) => (
               <li key={id}>
                 <a
                   href={dataHash(project, database, [id])}
                   aria-current={id === here ? "true" : undefined}
                   title={id}
                 >
-                  <IconFolder aria-hidden /> <span className="truncate">{id}</span>
+                  <IconFolder aria-hidden /> <span className="truncate">{visible(id)}</span>
                 </a>
               </li>
             ))}

@@ -24,6 +24,7 @@ import { changesBetween, mergeFields } from "../model/drafts";
 import { shortTime } from "../model/inputs";
 import { writeJson } from "../model/json";
 import { dataHash, historyHash, referenceHash, rulesHash } from "../model/routes";
+import { visible } from "../model/text";
 import { encodeFields, type Fields, isSameFields } from "../model/values";
 import { navigate, useGuard } from "../navigation";
 import type { DataRoute } from "../pages/DataPage";
@@ -39,7 +40,7 @@ import {
   isDirty,
   ModeSwitch,
 } from "./FieldsEditor";
-import { Empty, Failed, Loading, toast, toastError } from "./feedback";
+import { Empty, Failed, Loading, toast, toastError, toastUndo } from "./feedback";
 import { NewDocument } from "./NewDocument";
 
 const NONE: Fields = new Map();
@@ -166,7 +167,7 @@ function Editor({
     <>
       <header className="pane-head">
         <h2 className="truncate mono" title={path.join("/")}>
-          {path.at(-1)}
+          {visible(path.at(-1) ?? "")}
         </h2>
         <span className="grow">
           <Copy text={path.join("/")} label="Copy path" />
@@ -310,7 +311,10 @@ function Editor({
           onClose={() => setDialog(null)}
           onConfirm={async () => {
             await deleteDocument(project, database, path, live.updateTime);
-            toast(`${path.at(-1)} is deleted`);
+            toastUndo(`${path.at(-1)} is deleted`, async () => {
+              await setDocument(project, database, path, live.fields, null);
+              toast(`${path.at(-1)} is there again`);
+            });
             navigate(dataHash(project, database, path.slice(0, -1), view));
           }}
         />

@@ -16,6 +16,7 @@ export function RestoreDialog({
   database,
   path,
   at = null,
+  below = false,
   onClose,
 }: {
   project: string;
@@ -23,10 +24,12 @@ export function RestoreDialog({
   path: Segments;
   /** The time; null: a person says it. */
   at?: string | null;
+  /** Whether subcollections are wanted, too, until a person says otherwise. */
+  below?: boolean;
   onClose: () => void;
 }): ReactNode {
   const [time, setTime] = useState(() => at ?? localTime(Date.now() - 3_600_000));
-  const [recursive, setRecursive] = useState(false);
+  const [recursive, setRecursive] = useState(below);
   const [planned, setPlanned] = useState<{ wish: RestoreWish; plan: RestorePlan } | null>(null);
   const plan = planned?.plan ?? null;
   const isNothing = plan !== null && plan.created + plan.updated + plan.deleted === 0;

@@ -8,6 +8,7 @@ import { ApiError, messageOf } from "../api/client";
 import type { Loaded } from "../api/hooks";
 
 const LATE_MS = 3_000;
+const UNDO_MS = 12_000;
 
 export function toast(message: string): void {
   notifications.show({
@@ -15,6 +16,31 @@ export function toast(message: string): void {
     color: "transparent",
     icon: <IconCheck size={16} color="var(--good)" />,
     autoClose: 3500,
+    withBorder: true,
+  });
+}
+
+/** For what was done in a moment and can be taken back for some seconds. */
+export function toastUndo(message: string, undo: () => Promise<void>): void {
+  const id = notifications.show({
+    message: (
+      <span className="row">
+        <span className="grow breaks">{message}</span>
+        <Button
+          size="compact-sm"
+          variant="default"
+          onClick={() => {
+            notifications.hide(id);
+            undo().catch((error: unknown) => toastError("Not undone", error));
+          }}
+        >
+          Undo
+        </Button>
+      </span>
+    ),
+    color: "transparent",
+    icon: <IconCheck size={16} color="var(--good)" />,
+    autoClose: UNDO_MS,
     withBorder: true,
   });
 }

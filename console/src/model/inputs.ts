@@ -167,6 +167,13 @@ function listPreview(items: readonly string[]): string {
   return shown.join(", ") + (items.length > 4 ? `, … ${items.length - 4} more` : "");
 }
 
+/** The same to the millisecond, for what may come several times a second. */
+export function exactTime(text: string): string {
+  const moment = new Date(text);
+  const part = String(moment.getMilliseconds()).padStart(3, "0");
+  return Number.isNaN(moment.getTime()) ? text : `${shortTime(text)}.${part}`;
+}
+
 /** A time in the browser's zone, to the second. */
 export function shortTime(text: string): string {
   const moment = new Date(text);

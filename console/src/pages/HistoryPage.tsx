@@ -14,7 +14,7 @@ import { EraseDialog } from "../components/EraseDialog";
 import { Empty, Failed, Loading } from "../components/feedback";
 import { LoadMore, usePages } from "../components/Listing";
 import { RestoreDialog } from "../components/RestoreDialog";
-import { shortTime } from "../model/inputs";
+import { exactTime } from "../model/inputs";
 import { writeJson } from "../model/json";
 import { dataHash, historyHash, type Route } from "../model/routes";
 import { encodeFields } from "../model/values";
@@ -133,7 +133,7 @@ function VersionLink({ route, version }: { route: HistoryRoute; version: Version
     >
       <span className="row">
         <span className="grow" title={version.time}>
-          {shortTime(version.time)}
+          {exactTime(version.time)}
         </span>
         <span className="badge" data-tone={version.erased ? "warn" : tone}>
           {version.erased ? "erased" : version.kind}
@@ -187,7 +187,7 @@ function VersionPane({
               .filter((one) => one.time !== chosen.time && !one.erased)
               .map((one) => ({
                 value: one.time,
-                label: `against ${shortTime(one.time)}, ${one.kind}`,
+                label: `against ${exactTime(one.time)}, ${one.kind}`,
               })),
           ]}
         />

@@ -8,6 +8,7 @@ import { useLoaded, useRefresh } from "../api/hooks";
 import { cancelJob, type Job, listJobs } from "../api/jobs";
 import { Confirm } from "../components/Confirm";
 import { Empty, Loadable } from "../components/feedback";
+import { RestoreDialog } from "../components/RestoreDialog";
 import { shortTime } from "../model/inputs";
 import { writeJson } from "../model/json";
 import { splitPath } from "../model/paths";
@@ -18,6 +19,7 @@ const IDLE_MS = 5_000;
 
 export function JobsPage({ project }: { project: string }): ReactNode {
   const [ending, setEnding] = useState<Job | null>(null);
+  const [undoing, setUndoing] = useState<Job | null>(null);
   const loaded = useLoaded(`jobs ${project}`, () => listJobs(project));
   const { reload, data } = loaded;
   const isRunning = data?.some((job) => job.state === "running") ?? false;
@@ -40,7 +42,12 @@ export function JobsPage({ project }: { project: string }): ReactNode {
               <ol className="jobs" aria-label="Jobs">
                 {jobs.map((job) => (
                   <li key={job.id}>
-                    <JobCard project={project} job={job} onCancel={() => setEnding(job)} />
+                    <JobCard
+                      project={project}
+                      job={job}
+                      onCancel={() => setEnding(job)}
+                      onUndo={() => setUndoing(job)}
+                    />
                   </li>
                 ))}
               </ol>
@@ -48,6 +55,16 @@ export function JobsPage({ project }: { project: string }): ReactNode {
           }
         </Loadable>
       </div>
+      {undoing !== null && undoing.database !== null && (
+        <RestoreDialog
+          project={project}
+          database={undoing.database}
+          path={splitPath(targetOf(undoing))}
+          at={undoing.created}
+          below={undoing.kind === "delete-recursive"}
+          onClose={() => setUndoing(null)}
+        />
+      )}
       {ending !== null && (
         <Confirm
           title="End this job?"
@@ -80,10 +97,12 @@ function JobCard({
   project,
   job,
   onCancel,
+  onUndo,
 }: {
   project: string;
   job: Job;
   onCancel: () => void;
+  onUndo: () => void;
 }): ReactNode {
   return (
     <article className="job" aria-label={KINDS[job.kind] ?? job.kind}>
@@ -97,6 +116,11 @@ function JobCard({
         {job.state === "running" && (
           <Button size="compact-sm" variant="default" onClick={onCancel}>
             End…
+          </Button>
+        )}
+        {canUndo(job) && (
+          <Button size="compact-sm" variant="default" onClick={onUndo}>
+            Bring back what was there…
           </Button>
         )}
       </div>
@@ -136,6 +160,15 @@ function JobCard({
       </details>
     </article>
   );
+}
+
+const UNDONE = ["delete-recursive", "restore", "update-by-query"];
+
+/** History holds what was there before, for a while; a group's documents lie in many places. */
+function canUndo({ kind, state, written, asked, database }: Job): boolean {
+  const query = asked.query as { group?: unknown } | undefined;
+  const isOver = state !== "running" && written > 0;
+  return isOver && database !== null && UNDONE.includes(kind) && query?.group !== true;
 }
 
 function targetOf({ asked }: Job): string {
