@@ -215,6 +215,11 @@ def _tree(root: type[SdkError]) -> dict[str, type[SdkError]]:
 
 
 _BY_NAME = _tree(SdkError)
+_BY_REASON: dict[str, type[SdkError]] = {
+    **_BY_NAME,
+    "IdTokenExpired": TokenExpired,
+    "IdTokenInvalid": TokenInvalid,
+}
 _BY_CODE: dict[str, type[SdkError]] = {
     item.code.value: item
     for item in _BY_NAME.values()
@@ -247,7 +252,7 @@ def error_from_wire(body: object, *, request_id: str | None = None) -> SdkError:
         return Internal(f"the server sent an error of no known form: `{body!r}`")
     by_code = _BY_CODE.get(body["code"], SdkError)
     reason = body.get("reason")
-    by_reason = _BY_NAME.get(reason) if isinstance(reason, str) else None
+    by_reason = _BY_REASON.get(reason) if isinstance(reason, str) else None
     chosen = by_reason if by_reason is not None and by_reason.code is by_code.code else by_code
     details = body.get("details")
     named = body.get("request_id", request_id)

@@ -13,7 +13,7 @@ from tests.sdk.faces import Face
 from tests.sdk.peer import Peer, Received, Reply, document, error_reply, signed_in
 
 ACCOUNTS = "/api/v1/projects/demo/accounts"
-EXPIRED = ("UNAUTHENTICATED", "TokenExpired")
+EXPIRED = ("UNAUTHENTICATED", "IdTokenExpired")
 
 
 class Server:

@@ -161,7 +161,7 @@ def test_the_servers_pause_is_kept() -> None:
     assert driver.pauses == [3]
 
 
-EXPIRED = failure(401, "UNAUTHENTICATED", "TokenExpired")
+EXPIRED = failure(401, "UNAUTHENTICATED", "IdTokenExpired")
 
 
 def test_an_expired_token_is_replaced_once() -> None:

@@ -430,7 +430,7 @@ def test_an_error_that_will_not_pass_ends_all_targets(script: Script) -> None:
 
 def test_an_expired_token_is_refreshed(script: Script) -> None:
     key = script.add()
-    expired = {"code": "UNAUTHENTICATED", "reason": "TokenExpired", "message": "old"}
+    expired = {"code": "UNAUTHENTICATED", "reason": "IdTokenExpired", "message": "old"}
     for _ in range(2):
         script.connect("t1")
         script.receive(type="removed", target=1, error=expired)
@@ -448,7 +448,7 @@ def test_an_expired_token_is_refreshed(script: Script) -> None:
 
 def test_a_snapshot_forgives_earlier_refreshes(script: Script) -> None:
     script.add()
-    expired = {"code": "UNAUTHENTICATED", "reason": "TokenExpired", "message": "old"}
+    expired = {"code": "UNAUTHENTICATED", "reason": "IdTokenExpired", "message": "old"}
     for target in range(1, 6):
         script.connect()
         script.snapshot(target, [added("a", 0)], reset=True)

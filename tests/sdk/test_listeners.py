@@ -28,7 +28,7 @@ from tests.sdk.peer import (
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 DENIED = {"code": "PERMISSION_DENIED", "reason": "PermissionDenied", "message": "no"}
-EXPIRED = {"code": "UNAUTHENTICATED", "reason": "TokenExpired", "message": "old"}
+EXPIRED = {"code": "UNAUTHENTICATED", "reason": "IdTokenExpired", "message": "old"}
 
 
 @pytest.fixture(autouse=True)
