@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import functools
 import gc
@@ -17,8 +16,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +62,18 @@ from baas.services.listen import ListenHub
 from baas.services.proofs import Proofs
 from baas.services.ttl_runner import TtlRunner
 from baas.settings import Settings
+from baas.storage.sharing import SharedMarks, Sharing, decode_slot, encode_slot
 from baas.storage.sqlite_store import SqliteStore
 from baas.storage.store import Store
 from baas.wire.jobs import decode_update_by_query
+from baas.workers.channel import Channel
+from baas.workers.supervisor import die_with_parent
 from baas.ws.face import ListenFace
 from baas.ws.protocol import BoundedWebSocketProtocol
 
 SERVERS = ("uvicorn", "granian")
+COMMITTED, WORKER_DIED = b"c", b"w"  # what workers tell each other
+WORKERS_MAX = 64
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 65  # longer than the 60 of common proxies, which then are the ones to close
 UNREAD_MILLISECONDS = 90_000  # for a client that stands still, with an answer on its way
@@ -77,9 +81,21 @@ LISTENERS_DRAIN_SECONDS = 3.0  # to take in the last word; who does not read is 
 DESCRIPTORS_PER_DATABASE = 7  # two for each of three connections, one of all; snapshots: two more
 DESCRIPTORS_OF_OTHERS = 500  # sockets of a small server, logs, objects being moved
 DRAIN_SIGNAL = signal.SIGUSR1
-_PR_SET_PDEATHSIG = 1
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _log = structlog.get_logger("baas.app")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPart:
+    """What one of several workers has of the server that they are together. The folder's lock and
+    `<data>/server.json` are their parent's. `marks`: of SQLite files. `is_first`: it makes what
+    there is one of, such as the set-up link."""
+
+    channel: Channel
+    marks: SharedMarks
+    operator_token: str
+    is_first: bool
+    on_started: Callable[[App], None]
 
 
 class App:
@@ -87,15 +103,22 @@ class App:
 
     `start` takes the folder's lock and opens what every request needs; `drain` ends the listeners;
     `stop` closes everything. The ASGI lifespan calls them. With `url`, the server makes itself
-    known to the command line in `<data>/server.json`.
+    known to the command line in `<data>/server.json`. With `part`, it is one of several workers.
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, *, url: str | None = None, pid: int | None = None
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        url: str | None = None,
+        pid: int | None = None,
+        part: WorkerPart | None = None,
     ) -> None:
         check_settings(settings)
         self.settings = settings
-        self.operator_token = OPERATOR_PREFIX + secrets.token_urlsafe(32)
+        self.operator_token = part.operator_token if part else make_operator_token()
+        self._part = part
         self.setup_token: str | None = None
         self.collector: Collector | None = None
         self._clock = clock
@@ -130,7 +153,8 @@ class App:
         async with contextlib.AsyncExitStack() as stack:
             data = self.settings.data
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stack.enter_context(lock_folder(data))
+            if self._part is None:
+                stack.enter_context(lock_folder(data))
             context = await self._open(stack)
             if self._url is not None and not self.settings.dev:
                 # A command may still open the folder: to deploy others.
@@ -138,8 +162,8 @@ class App:
                 await context.projects.rulesets.check_none_open(one.id for one in found)
             self._http.context = context
             self._ws.hub = ListenHub(context)
-            if self._url is not None:
-                stack.enter_context(self._server_file(self._url))
+            if self._url is not None and self._part is None:
+                stack.enter_context(announce(data, self._url, self.operator_token, self._pid))
             self._closing = stack.pop_all()
 
     async def drain(self) -> None:
@@ -173,7 +197,10 @@ class App:
             return
         if self._url is not None:
             settle_memory()
-            greet(self, self._url)
+            if self._part is None:
+                greet(self.settings, self._url, self.setup_token)
+            else:
+                self._part.on_started(self)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()
@@ -182,12 +209,14 @@ class App:
     async def _open(self, stack: contextlib.AsyncExitStack) -> Context:
         settings, clock = self.settings, self._clock
         secret = ServerSecret.load(settings.data, clock)
-        store = make_store(settings, clock)
+        store = make_store(settings, clock, self._join(stack))
         stack.push_async_callback(store.close)
         databases = Databases(store, settings, clock)
         stack.push_async_callback(databases.close)
         await check_secret(secret, await databases.system(None, create=True), clock)
         node = load_node(settings.data, clock)
+        if self._part is not None and self._part.channel.index > 0:
+            node += f"-{self._part.channel.index}"
         passwords = PasswordPool(
             threads=settings.password_threads, queue_max=settings.limits.password_queue_max
         )
@@ -202,7 +231,8 @@ class App:
             _log.info("deletion finished", project=project)
         if store.is_shared:
             projects.start_finishing()
-        self.setup_token = await accounts.admins.make_setup_token(node)
+        if self._part is None or self._part.is_first:
+            self.setup_token = await accounts.admins.make_setup_token(node)
         blobs = make_blobs(settings)
         stack.push_async_callback(blobs.close)
         await blobs.check()
@@ -215,7 +245,7 @@ class App:
         denials = DenialTraces(settings, clock)
         projects.watch_deletions(denials.forget_project)
         self.collector.start()
-        if store.is_shared and settings.objects == "local":
+        if settings.engine == "mongodb" and settings.objects == "local":
             _warn_of_local_objects()
         sources = Sources(databases, projects, objects, clock)
         backups = make_backups(settings, sources, accounts, secret, node)
@@ -251,20 +281,40 @@ class App:
             stack.push_async_callback(worker.close)
             worker.start()
 
-    @contextlib.contextmanager
-    def _server_file(self, url: str) -> Iterator[None]:
-        """`<data>/server.json` while the server runs: who can read the folder may administrate."""
-        file = server_file(self.settings.data)
-        content = {"url": url, "token": self.operator_token, "pid": self._pid}
-        fresh = file.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            out.write(orjson.dumps(content))
-        fresh.replace(file)
-        try:
-            yield
-        finally:
-            file.unlink(missing_ok=True)
+    def _join(self, stack: contextlib.AsyncExitStack) -> Sharing | None:
+        """Hears of the other workers from now on."""
+        part = self._part
+        if part is None:
+            return None
+        channel = part.channel
+        sharing = Sharing(part.marks, lambda slot: channel.send(COMMITTED, encode_slot(slot)))
+        channel.handle(COMMITTED, lambda message: sharing.hear(decode_slot(message)))
+        channel.handle(WORKER_DIED, lambda message: sharing.wake_all())
+        channel.on_crowded(lambda: sharing.hear(None))
+        channel.start()
+        stack.callback(channel.close)
+        return sharing
+
+
+@contextlib.contextmanager
+def announce(data: Path, url: str, token: str, pid: int) -> Iterator[None]:
+    """`<data>/server.json` while the server runs: who can read the folder may administrate."""
+    file = server_file(data)
+    content = {"url": url, "token": token, "pid": pid}
+    fresh = file.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(orjson.dumps(content))
+    fresh.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def make_operator_token() -> str:
+    """For the command line, good for as long as the server runs."""
+    return OPERATOR_PREFIX + secrets.token_urlsafe(32)
 
 
 def _make_jobs(databases: Databases, projects: Projects, clock: Clock, node: str) -> Jobs:
@@ -291,9 +341,11 @@ def create_app(
     *,
     url: str | None = None,
     pid: int | None = None,
+    part: WorkerPart | None = None,
 ) -> App:
-    """The ASGI application of one server. Raises InvalidArgument for settings that contradict."""
-    return App(settings, clock or SystemClock(), url=url, pid=pid)
+    """The ASGI application of one server, or of one of its workers. Raises InvalidArgument for
+    settings that contradict."""
+    return App(settings, clock or SystemClock(), url=url, pid=pid, part=part)
 
 
 def settle_memory() -> None:
@@ -329,8 +381,8 @@ def load_node(data: Path, clock: Clock) -> str:
     return file.read_text(encoding="ascii").strip()
 
 
-def make_store(settings: Settings, clock: Clock) -> Store:
-    """Where the databases live. Nothing is opened yet."""
+def make_store(settings: Settings, clock: Clock, sharing: Sharing | None = None) -> Store:
+    """Where the databases live. Nothing is opened yet. `sharing`: SQLite files are shared."""
     if settings.engine == "mongodb":
         from baas.storage.mongo_store import MongoStore  # its driver: 7 MiB and a tenth of a second
 
@@ -340,7 +392,7 @@ def make_store(settings: Settings, clock: Clock) -> Store:
             clock,
             timeout_seconds=settings.mongodb_timeout_seconds,
         )
-    return SqliteStore(settings.data, clock, synchronous=settings.synchronous)
+    return SqliteStore(settings.data, clock, synchronous=settings.synchronous, sharing=sharing)
 
 
 def make_blobs(settings: Settings) -> BlobStore:
@@ -395,6 +447,15 @@ def check_settings(settings: Settings) -> None:
             f"`server` is `{settings.server}`; known are `uvicorn` and `granian`",
             reason="InvalidSettings",
         )
+    if settings.workers < 1 or settings.workers > WORKERS_MAX:
+        raise InvalidArgument(
+            f"`workers` must be from 1 to {WORKERS_MAX}", reason="InvalidSettings"
+        )
+    if settings.workers > 1 and settings.server != "uvicorn":
+        raise InvalidArgument(
+            "several workers need the server `uvicorn`: leave out `server`, or `workers`",
+            reason="InvalidSettings",
+        )
     if settings.engine == "mongodb" and not settings.mongodb_uri:
         raise InvalidArgument(
             "the engine `mongodb` needs `mongodb_uri`, as in mongodb://host,host/?replicaSet=name",
@@ -437,20 +498,28 @@ def serve(settings: Settings, clock: Clock | None = None) -> int:
     allow_descriptors(settings)
     with contextlib.closing(bind(settings)) as listening:
         port = listening.getsockname()[1]
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{host}:{port}"
+        url = url_of(settings, port)
         if settings.server == "granian":
             listening.close()
             return _serve_granian(replace(settings, port=port), url)
-        return _serve_uvicorn(create_app(settings, clock, url=url), listening)
+        return serve_uvicorn(create_app(settings, clock, url=url), listening)
 
 
-def bind(settings: Settings) -> socket.socket:
-    """A listening socket. Raises FailedPrecondition if the address cannot be had."""
+def url_of(settings: Settings, port: int) -> str:
+    """Where a server listens."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
+
+
+def bind(settings: Settings, *, is_one_of_many: bool = False) -> socket.socket:
+    """A listening socket; `is_one_of_many`: others listen at the same address, and the system deals
+    connections out. Raises FailedPrecondition if the address cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_one_of_many:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # Taken over by the connections: what a client does not take in is not kept for ever.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
@@ -479,7 +548,8 @@ class _UvicornServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _serve_uvicorn(app: App, listening: socket.socket) -> int:
+def serve_uvicorn(app: App, listening: socket.socket) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code."""
     settings = app.settings
     config = uvicorn.Config(
         app,
@@ -566,32 +636,25 @@ def _wait_drained(settings: Settings) -> None:
         time.sleep(0.01)
 
 
-def _die_with_parent() -> None:
-    """A worker whose parent is killed would serve on, and keep the folder locked. Linux only;
-    elsewhere it has to be ended by hand."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _load_worker(settings: Settings, url: str, pid: int) -> App:
     """The application, in Granian's worker process."""
-    _die_with_parent()
+    die_with_parent(pid)
     configure_logs(settings.log_level, for_people=settings.dev)
     return _WorkerApp(settings, SystemClock(), url=url, pid=pid)
 
 
-def greet(app: App, url: str) -> None:
+def greet(settings: Settings, url: str, setup_token: str | None) -> None:
     """Tells the people at the terminal where everything is."""
-    mode = " (development mode)" if app.settings.dev else ""
+    mode = " (development mode)" if settings.dev else ""
     lines = [
-        f"baas {__version__}{mode}, data in {app.settings.data.absolute()}",
+        f"baas {__version__}{mode}, data in {settings.data.absolute()}",
         f"  API       {url}/api/v1/",
         f"  docs      {url}/docs",
         f"  console   {url}/console/",
     ]
-    if app.setup_token is not None:
+    if setup_token is not None:
         # Behind `#`, so that no server and no proxy ever sees it.
-        lines.append(f"  set-up    {url}/console/#/setup?token={app.setup_token}")
+        lines.append(f"  set-up    {url}/console/#/setup?token={setup_token}")
         lines.append("            (once, for the first administrator)")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

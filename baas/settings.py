@@ -108,6 +108,9 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "TCP port to listen on; 0 takes any free one")
     server: str = _setting("uvicorn", "HTTP server: uvicorn or granian")
+    workers: int = _setting(
+        1, "processes that share the data folder and the port; one for each core is most of use"
+    )
     dev: bool = _setting(
         False, "development mode: explained denials, creation on first use; loopback only"
     )

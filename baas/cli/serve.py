@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from baas.app import check_settings, lock_folder, serve
+from baas.app import check_settings, lock_folder
 from baas.cli.options import configuration_option, settings_of
+from baas.serving import serve
 from baas.settings import CHOICES, ENVIRONMENT_PREFIX, setting_fields
 
 

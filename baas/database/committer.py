@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -53,6 +53,7 @@ from baas.storage.engine import (
     EngineConflict,
     EngineUnknown,
     Head,
+    LogRecord,
     Snapshot,
     StorageEngine,
     StorageError,
@@ -97,7 +98,15 @@ class Committer:
         self._open_snapshot = open_snapshot
         self._skip = skip
         self._on_removed = on_removed
-        self._follower = Follower(engine, head.incarnation, self._publish, self._skip_to, clock)
+        self._follower = Follower(
+            engine,
+            head.incarnation,
+            self._publish,
+            self._publish_paths,
+            self._skip_to,
+            lambda: feed.is_heard,
+            clock,
+        )
         self.is_stale = self._follower.is_stale
         self._clock = clock
         self._limits = limits
@@ -108,6 +117,7 @@ class Committer:
         self._is_closed = False
         self._is_evaluating = False  # a body runs again, in the committer's task
         self._is_behind = False  # others may have committed
+        self._foreign = -1 if engine.is_shared else 0  # as the engine counted when all was known
         self._must_follow = False  # no group may be begun before it is known what they did
         self._lateness = Lateness(feed.be_late)
         self.turns = Turns(engine, clock)
@@ -115,6 +125,11 @@ class Committer:
     @property
     def is_busy(self) -> bool:
         return bool(self._queue) or (self._task is not None and self._wakeup is None)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether all is known that others are known to have committed."""
+        return self._engine.count_foreign() == self._foreign
 
     @property
     def waiting(self) -> int:
@@ -207,13 +222,15 @@ class Committer:
                     except Exception:
                         # A defect. Without this task, all who commit would wait for ever.
                         _log.exception("the committer goes on")
+                else:
+                    self._engine.end_turn()
             if self._is_closed:
                 return
             self._wakeup = asyncio.get_running_loop().create_future()
             await self._wakeup
 
     async def _serve_group(self) -> None:
-        group = self._start_group()
+        group = Group(self.version, self.commit_clock.next_version(self.version))
         try:
             await self._gather(group)
             await self._commit_group(group)
@@ -225,6 +242,7 @@ class Committer:
             if not isinstance(error, BaasError):
                 _log.exception("a group of commits failed")
             self._must_follow = True
+            self._engine.end_turn()
             group.refuse(error)
         finally:
             if group.snapshot is not None:
@@ -238,7 +256,9 @@ class Committer:
         self._is_behind = False
         before = self.version
         try:
+            foreign = self._engine.count_foreign()
             self.version = await self._follower.follow(before)
+            self._foreign = foreign
             self._must_follow = False
             if not self._is_behind:  # again, meanwhile
                 self._lateness.end()
@@ -255,6 +275,12 @@ class Committer:
         self.version = event.version
         self._feed.publish(event)
         self._recent.add(event)
+
+    def _publish_paths(self, records: Sequence[LogRecord]) -> None:
+        """Commits of others of which nobody wants to know more than what they touched."""
+        self.version = records[-1].version
+        self._recent.add_paths(records)
+        self._feed.publish(CommitEvent(self.version, ()))
 
     async def _skip_to(self, snapshot: Snapshot) -> None:
         """The log tells no more what happened since: whoever follows has to look again."""
@@ -274,9 +300,6 @@ class Committer:
             self._on_removed()
 
     # Gathering ------------------------------------------------------------------------------------
-
-    def _start_group(self) -> Group:
-        return Group(self.version, self.commit_clock.next_version(self.version))
 
     async def _gather(self, group: Group) -> None:
         queue = self._queue
@@ -310,7 +333,7 @@ class Committer:
     async def _evaluate_again(self, attempt: Attempt, group: Group) -> bool:
         """Runs the body on the head with the group's changes. False: there is nothing to commit,
         and the answer is known."""
-        head = await self._open_head(group) if self._is_shared else self._latest
+        head = await _open_head(group, self._open_snapshot) if self._is_shared else self._latest
         view = GroupView(head, group)
         transaction = Transaction(view, attempt.transaction.request_time, self._limits)
         self._is_evaluating = True
@@ -338,21 +361,16 @@ class Committer:
         group.answer(attempt, CommitResult(version, results, attempt.value))
         return False
 
-    async def _open_head(self, group: Group) -> ReadSnapshot:
-        """What is read again is of one state, the one that the group will be written upon."""
-        snapshot = group.snapshot = group.snapshot or await self._open_snapshot()
-        if snapshot.version != group.version:
-            raise Outrun
-        return snapshot
-
     # Committing -----------------------------------------------------------------------------------
 
     async def _commit_group(self, group: Group) -> None:
         if group.records:
             started = self._clock.monotonic_seconds()
             self._is_behind = self._must_follow  # unless it fails, nobody was ahead of it
+            made = CommitGroup(group.version, group.records, group.stands_upon)
+            missed: Sequence[LogRecord] = ()
             try:
-                await self._engine.commit(CommitGroup(group.version, group.records))
+                missed = await self._engine.commit(made)
             except EngineConflict as error:
                 raise Outrun from error
             except StorageError as error:
@@ -361,8 +379,16 @@ class Committer:
                     return
             if not self._is_behind:
                 self._lateness.end()
-            for record in group.records:
-                self._publish(record)
+            if missed and not await self._follower.take_missed(
+                self.version, missed, self.notice_others
+            ):
+                # The group is told with what is below it, later, as if others had made it.
+                self._is_behind = self._must_follow = True
+            else:
+                for record in group.records:
+                    self._publish(record)
+        else:
+            self._engine.end_turn()
         for attempt, result in group.committed:
             settle(attempt, result)
         for attempt, outcome in group.answered:
@@ -392,6 +418,14 @@ class Committer:
 
 def _closed() -> Unavailable:
     return Unavailable("the database is closed", reason="DatabaseClosed")
+
+
+async def _open_head(group: Group, open_snapshot: OpenSnapshot) -> ReadSnapshot:
+    """What is read again is of one state, the one that the group will be written upon."""
+    snapshot = group.snapshot = group.snapshot or await open_snapshot()
+    if snapshot.version != group.version:
+        raise Outrun
+    return snapshot
 
 
 async def _find_replay(engine: StorageEngine, attempt: Attempt, group: Group) -> bool:

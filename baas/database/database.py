@@ -427,9 +427,10 @@ class Database:
         self._limits = settings.limits
         self._settings = settings
         self._engine = engine
+        self.is_shared = engine.is_shared  # other nodes, or workers, may commit to it
+        self.is_near = engine.is_near  # what is small is read without waiting
         self._indexes = Indexes()
         self.plans = Plans(self._indexes)
-        self.first_pages = FirstPages(engine, self.plans)
         self._feed = CommitFeed()
         self._committer = Committer(
             engine,
@@ -443,6 +444,7 @@ class Database:
             clock=clock,
             limits=settings.limits,
         )
+        self.first_pages = FirstPages(engine, self.plans, self._may_lack_indexes)
         self.count_gate = asyncio.Semaphore(COUNTS_MAX)
         self._scan_gate = asyncio.Semaphore(SCANS_MAX)
         self._builder = IndexBuilder(
@@ -461,14 +463,10 @@ class Database:
             on_missing=self._builder.want,
             catch_up=self._committer.catch_up if engine.is_shared else None,
         )
-        self._feed.subscribe(self._builder.on_commit, keep_open=False)
-        self._feed.subscribe(
-            self.listeners.on_commit,
-            keep_open=False,
-            on_lost=lambda: self.listeners.lose(self._committer.version),
-        )
+        self._builder.follow(self._feed)
+        self.listeners.follow(self._feed, self._read_version)
         self.totals = Totals(self._read_version)
-        self._feed.subscribe(self.totals.on_commit, keep_open=False, on_lost=self.totals.lose)
+        self.totals.follow(self._feed)
         self.retention = Retention(engine, settings, clock)
         self.signals = Signals(self.run_transaction, self._feed, clock)
         self.contention = Contention.within(settings.limits, engine.lines, self._committer.turns)
@@ -501,9 +499,9 @@ class Database:
         return self._committer.version
 
     @property
-    def is_shared(self) -> bool:
-        """Whether other nodes may commit to it."""
-        return self._engine.is_shared
+    def is_current(self) -> bool:
+        """Whether subscribers have heard of all that other workers of this machine committed."""
+        return self._committer.is_current
 
     @property
     def is_clock_behind(self) -> bool:
@@ -699,20 +697,24 @@ class Database:
         if self._is_closed:
             raise Unavailable("the database is closed", reason="DatabaseClosed")
         generation = self._indexes.generation
-        scan = self.plans.expected_scan(first) if first and self._engine.is_shared else None
+        scan = None if first is None or self._engine.is_near else self.plans.expected_scan(first)
         try:
             snapshot = await self._engine.open_snapshot(scan)
         except StorageError as error:
             raise as_baas_error(error) from error
-        is_ahead = snapshot.version > self._committer.version
-        if is_ahead and self._engine.is_shared and self._committer.is_stale():
-            # What was planned before may rest on an index that another node has deleted since.
+        if self._may_lack_indexes(snapshot.version):
             await snapshot.close()
             await self._committer.catch_up()
             return await self.open_snapshot(first)
         self._users += 1
         self.last_used_seconds = self._clock.monotonic_seconds()
         return snapshot, generation
+
+    def _may_lack_indexes(self, version: int) -> bool:
+        """Whether what was planned before may rest on an index that another node has deleted since,
+        up to `version`."""
+        is_ahead = version > self._committer.version
+        return is_ahead and self._engine.is_shared and self._committer.is_stale()
 
     async def close_snapshot(self, snapshot: Snapshot) -> None:
         self._users -= 1

@@ -13,9 +13,10 @@ import structlog
 
 from baas.clock import Clock
 from baas.database.failures import as_baas_error
+from baas.database.indexes import is_reserved
 from baas.database.log import CommitEvent, read_commits
 from baas.errors import BaasError, ResumeTokenExpired
-from baas.storage.engine import EngineUnavailable, Snapshot, StorageEngine, StorageError
+from baas.storage.engine import EngineUnavailable, LogRecord, Snapshot, StorageEngine, StorageError
 from baas.storage.store import StoreMissing
 
 FOLLOW_RETRY_SECONDS = 0.5
@@ -25,19 +26,23 @@ PAGE_RECORDS = 200  # each with two images
 
 _log = structlog.get_logger("baas.follower")
 Take = Callable[[CommitEvent], None]
+TakePaths = Callable[[Sequence[LogRecord]], None]
 Skip = Callable[[Snapshot], Awaitable[None]]
 
 
 class Follower:
-    """Reads what was missed. `take` is called with each commit, in order. `skip` instead, if the
-    log does not reach back so far: with a snapshot of what there is now."""
+    """Reads what was missed. `take` is called with each commit, in order; `take_paths` with several
+    at once while nobody `is_heard` asking for more. `skip` instead, if the log does not reach back
+    so far: with a snapshot of what there is now."""
 
     def __init__(
         self,
         engine: StorageEngine,
         incarnation: str,
         take: Take,
+        take_paths: TakePaths,
         skip: Skip,
+        is_heard: Callable[[], bool],
         clock: Clock,
     ) -> None:
         self._followed_at = clock.monotonic_seconds()  # all that was visible then is known
@@ -45,6 +50,8 @@ class Follower:
         self._engine = engine
         self._incarnation = incarnation
         self._take = take
+        self._take_paths = take_paths
+        self._is_heard = is_heard
         self._skip = skip
         self._waiting: list[asyncio.Future[None]] = []
         self._again: asyncio.TimerHandle | None = None
@@ -118,10 +125,7 @@ class Follower:
                 self._followed_at = began
                 return snapshot.version
             try:
-                while events := await read_commits(snapshot, version, oldest, limit=PAGE_RECORDS):
-                    for event in events:
-                        version = event.version
-                        self._take(event)
+                version = await self._read(snapshot, version, oldest)
             except ResumeTokenExpired:  # what another node committed was erased meanwhile
                 await self._skip(snapshot)
                 self._followed_at = began
@@ -134,6 +138,54 @@ class Follower:
             return version
         finally:
             await snapshot.close()
+
+    async def take_missed(
+        self, version: int, missed: Sequence[LogRecord], notice: Callable[[], None]
+    ) -> bool:
+        """Tells the next commits above `version`, which made these changes. If they cannot be read,
+        False, and `notice` is called soon."""
+        if not self._is_heard():
+            self._take_paths(missed)
+            return True
+        try:
+            await self._read_missed(version, len(missed))
+        except Exception as error:
+            self.repeat(error, notice)
+            return False
+        return True
+
+    async def _read_missed(self, version: int, count: int) -> None:
+        snapshot = await self._engine.open_snapshot()
+        try:
+            oldest = await self._engine.read_oldest_version()
+            while count > 0:
+                limit = min(count, PAGE_RECORDS)
+                events = await read_commits(snapshot, version, oldest, limit=limit)
+                if not events:
+                    raise EngineUnavailable("the log lacks what has just been in it")
+                for event in events:
+                    version = event.version
+                    count -= len(event.changes)
+                    self._take(event)
+        finally:
+            await snapshot.close()
+
+    async def _read(self, snapshot: Snapshot, version: int, oldest: int) -> int:
+        while True:
+            if not self._is_heard():
+                records = await snapshot.read_log(version, limit=PAGE_RECORDS)
+                if not records:
+                    return version
+                if not self._is_heard() and not any(is_reserved(record.path) for record in records):
+                    version = records[-1].version
+                    self._take_paths(records)
+                    continue
+            events = await read_commits(snapshot, version, oldest, limit=PAGE_RECORDS)
+            if not events:
+                return version
+            for event in events:
+                version = event.version
+                self._take(event)
 
 
 class Lateness:

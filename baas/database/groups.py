@@ -12,7 +12,7 @@ import structlog
 
 from baas.database.equal_reads import ChangesMade, QueriesRead
 from baas.database.failures import as_baas_error
-from baas.database.indexes import Indexes
+from baas.database.indexes import Indexes, is_reserved
 from baas.database.log import RecentCommits
 from baas.database.optimistic import ReadSnapshot
 from baas.database.requests import RequestKey, encode_response
@@ -31,6 +31,7 @@ from baas.storage.engine import (
     Change,
     CommitRecord,
     EngineConflict,
+    LogRecord,
     StorageEngine,
     StorageError,
 )
@@ -106,6 +107,24 @@ class Group:
                 if self.touches(query):
                     return True
         return False
+
+    def stands_upon(self, missed: Sequence[LogRecord]) -> bool:
+        """Whether all of it would be the same if these changes of others had been known. Called on
+        the engine's thread; nobody else touches the group meanwhile."""
+        if self.answered:
+            return False
+        if any(is_reserved(record.path) for record in missed):
+            return False  # what every commit above has to know of: indexes, signals
+        changed = [record.path.segments for record in missed]
+        collections = {segments[-2] for segments in changed}
+        for attempt, _ in self.committed:
+            transaction = attempt.transaction
+            read_set = transaction.read_set
+            if any(segments in read_set for segments in changed):
+                return False
+            if any(query.collection.id in collections for query in transaction.queries):
+                return False
+        return True
 
     def answer(self, attempt: Attempt, outcome: CommitResult[Any] | BaseException) -> None:
         """At once, unless it may rest on what the group wrote so far."""
@@ -227,6 +246,8 @@ def is_stale(attempt: Attempt, group: Group, recent: RecentCommits, version: int
             if recent.changed_at(segments) > read_at:
                 return True
         if transaction.queries:
+            if read_at < recent.images_floor:
+                return True
             queries = QueriesRead(transaction.queries)
             for event in recent.since(read_at):
                 for change in event.changes:

@@ -39,7 +39,7 @@ from baas.database.indexes import (
     IndexRecord,
     decode_record,
 )
-from baas.database.log import CommitEvent
+from baas.database.log import CommitEvent, CommitFeed
 from baas.database.transaction import Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
@@ -57,7 +57,7 @@ SLICE_FIRST = 100
 SLICE_MIN = 10
 SLICE_MAX = 1_000
 SLICE_SECONDS = 0.005
-SHARED_SLICE_SECONDS = 0.05  # of an engine that is away: half of it is waiting for answers
+FAR_SLICE_SECONDS = 0.05  # of an engine that is away: half of it is waiting for answers
 TAKE_OVER_SECONDS = 30.0  # what another node has begun is left to it for so long
 DROP_GRACE_SECONDS = 600.0  # until then other nodes may still plan on what was dropped
 ROOM_IDLE_SECONDS = 3_600  # an index unused for so long makes room for one that is wanted
@@ -120,6 +120,10 @@ class IndexBuilder:
             self._unfinished += self._begun_elsewhere
             self._begun_elsewhere.clear()
         self.go_on()
+
+    def follow(self, feed: CommitFeed) -> None:
+        """Hears of records in reserved collections, which any commit is read for."""
+        feed.subscribe(self.on_commit, keep_open=False, is_listening=lambda: False)
 
     def on_commit(self, event: CommitEvent) -> None:
         """Puts records into effect, of this node and of others."""
@@ -330,7 +334,7 @@ class IndexBuilder:
 
     @property
     def _aim(self) -> float:
-        return SHARED_SLICE_SECONDS if self._engine.is_shared else SLICE_SECONDS
+        return SLICE_SECONDS if self._engine.is_near else FAR_SLICE_SECONDS
 
     async def _backfill(self, building: Sequence[Index]) -> None:
         last = b""

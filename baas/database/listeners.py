@@ -25,7 +25,7 @@ import structlog
 
 from baas.database.executor import MissingIndexes, QueryExecutor, project
 from baas.database.indexes import Indexes
-from baas.database.log import CommitEvent
+from baas.database.log import CommitEvent, CommitFeed
 from baas.database.matcher import QueryMatcher
 from baas.database.views import (
     ChangeKind,
@@ -238,6 +238,15 @@ class Listeners:
         for path in watch.paths:
             self._watches.setdefault(path, set()).add(watch)
         return watch
+
+    def follow(self, feed: CommitFeed, read_version: Callable[[], int]) -> None:
+        """Hears of all commits from now on; `read_version` gives the last one's version."""
+        feed.subscribe(
+            self.on_commit,
+            keep_open=False,
+            on_lost=lambda: self.lose(read_version()),
+            is_listening=lambda: not self.is_idle,
+        )
 
     def on_commit(self, event: CommitEvent) -> None:
         """Tells watches, then listeners. Does not wait. If it raises, `lose` has to be called."""

@@ -4,10 +4,10 @@ read again from the engine's log."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TypeAlias
 
 import structlog
@@ -16,7 +16,7 @@ from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import OutOfRange, ResumeTokenExpired
 from baas.model.paths import DocumentPath
-from baas.storage.engine import Change, CommitRecord, Snapshot
+from baas.storage.engine import Change, CommitRecord, LogRecord, Snapshot
 
 RECENT_COMMITS_MAX = 4_096
 RECENT_CHANGES_MAX = 20_000  # small documents are mostly the objects around them: 2-3 KiB each
@@ -37,11 +37,13 @@ Lost: TypeAlias = Callable[[], None]
 class RecentCommits:
     """The last commits in memory, for the question: was this changed since?
 
-    Complete above `floor`; about what lies at or below it, nothing is known.
+    Complete above `floor`; about what lies at or below it, nothing is known. Of what lies at or
+    below `images_floor` there may be paths only.
     """
 
     def __init__(self, version: int) -> None:
         self.floor = version
+        self.images_floor = version
         self._events: deque[tuple[CommitEvent, int]] = deque()
         self._bytes = 0
         self._changes = 0
@@ -69,12 +71,18 @@ class RecentCommits:
         ):
             self._forget_oldest()
 
+    def add_paths(self, records: Sequence[LogRecord]) -> None:
+        """Commits of which no more is known than what they changed."""
+        for version, members in groupby(records, key=attrgetter("version")):
+            self.add(CommitEvent(version, [Change(b"", one.path, None, None) for one in members]))
+            self.images_floor = version
+
     def forget_all(self, version: int) -> None:
         """Others may have committed up to `version`: nothing is known before it."""
         self._events.clear()
         self._changed.clear()
         self._bytes = self._changes = 0
-        self.floor = version
+        self.floor = self.images_floor = version
 
     def changed_at(self, segments: tuple[str, ...]) -> int:
         """The version of the last known change of a document; 0 if none is known."""
@@ -113,6 +121,7 @@ class CommitFeed:
         keep_open: bool,
         on_lost: Lost | None = None,
         on_late: Lost | None = None,
+        is_listening: Callable[[], bool] = lambda: True,
     ) -> Callable[[], None]:
         """Calls `subscriber` with every commit from now on, in version order, on the event loop,
         after it is durable and before whoever committed gets the answer. It must be quick and not
@@ -121,10 +130,13 @@ class CommitFeed:
         `on_lost` is called when commits were, or will be, missed: when this node was away for
         longer than the log reaches back, and at the end where other nodes go on committing.
         `on_late` is called, again and again, while other nodes may have committed a second or two
-        ago, and the store does not tell what.
+        ago, and the store does not tell what. While nobody `is_listening`, the events of what
+        other nodes committed may lack their changes, unless one is of a reserved collection.
         """
         place = object()
-        self._subscribers[place] = _Subscription(subscriber, keep_open, on_lost, on_late)
+        self._subscribers[place] = _Subscription(
+            subscriber, keep_open, on_lost, on_late, is_listening
+        )
         self._told = tuple(self._subscribers.values())
 
         def unsubscribe() -> None:
@@ -136,6 +148,11 @@ class CommitFeed:
     @property
     def keeps_open(self) -> bool:
         return any(one.keep_open for one in self._told)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody wants to know what others changed."""
+        return any(one.is_listening() for one in self._told)
 
     def publish(self, event: CommitEvent) -> None:
         """A subscriber that raises is a defect: it is logged, hinders nobody, and has missed the
@@ -166,6 +183,7 @@ class _Subscription:
     keep_open: bool
     on_lost: Lost | None
     on_late: Lost | None
+    is_listening: Callable[[], bool]
 
 
 def _tell(told: Lost | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from baas.database.failures import as_baas_error
 from baas.database.plans import Plans
 from baas.database.transaction import QueryResult
@@ -13,8 +15,11 @@ from baas.storage.engine import StorageEngine, StorageError
 class FirstPages:
     """Of the queries of one database."""
 
-    def __init__(self, engine: StorageEngine, plans: Plans) -> None:
+    def __init__(
+        self, engine: StorageEngine, plans: Plans, may_lack_indexes: Callable[[int], bool]
+    ) -> None:
         self._engine = engine
+        self._may_lack_indexes = may_lack_indexes
         self._plans = plans
 
     def read_nowait(self, query: Query, *, bytes_max: int) -> QueryResult | None:
@@ -30,6 +35,8 @@ class FirstPages:
             raise as_baas_error(error) from error
         if page is None or page.longest_key >= keys.KEY_BYTES_MAX:
             return None  # keys that were cut do not say it all
+        if scan.index is not None and self._may_lack_indexes(page.version):
+            return None
         documents = page.documents
         if query.limit is None and len(documents) == scan.limit:
             return None

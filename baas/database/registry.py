@@ -36,7 +36,8 @@ class Databases:
     """
 
     def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
-        self.is_shared = store.is_shared  # other nodes may commit to them
+        self.is_shared = store.is_shared  # other nodes, or workers, may commit to them
+        self.is_near = store.is_near  # what is small is read without waiting
         self._store = store
         self._settings = settings
         self._clock = clock

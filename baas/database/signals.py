@@ -29,7 +29,9 @@ class Signals:
         self._run = run
         self._clock = clock
         self._watchers: list[tuple[str, Callable[[], None]]] = []
-        feed.subscribe(self._on_commit, keep_open=False, on_lost=self._lose)
+        feed.subscribe(
+            self._on_commit, keep_open=False, on_lost=self._lose, is_listening=lambda: False
+        )
 
     def watch(self, topic: str, watcher: Callable[[], None]) -> None:
         """Calls `watcher` when a signal of the topic was committed, by this node or another, and

@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 
-from baas.database.log import CommitEvent
+from baas.database.log import CommitEvent, CommitFeed
 from baas.model.paths import CollectionPath
 from baas.model.queries import NAME, Query
 
@@ -67,6 +67,15 @@ class Totals:
         self._read_version = read_version
         self._totals: OrderedDict[tuple[str, ...], _Total] = OrderedDict()
         self._told: asyncio.Future[None] | None = None  # done with the next commit
+
+    def follow(self, feed: CommitFeed) -> None:
+        """Keeps what is known true to commits."""
+        feed.subscribe(
+            self.on_commit,
+            keep_open=False,
+            on_lost=self.lose,
+            is_listening=lambda: bool(self._totals),
+        )
 
     def known(self, collection: CollectionPath, version: int) -> int | None:
         """The total as of `version`, if it can be told without counting."""

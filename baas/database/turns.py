@@ -64,16 +64,20 @@ class Turns:
     async def claim(self) -> None:
         """This node was outrun: it waits a little, and claims the next turn. A node that never
         pauses would be ahead of it for ever."""
-        self._outrun += 1
-        longest = min(PAUSE_SECONDS_MIN * 2**self._outrun, PAUSE_SECONDS_MAX)
-        await asyncio.sleep(self._draw(longest))
+        if not self._engine.is_near:
+            self._outrun += 1
+            longest = min(PAUSE_SECONDS_MIN * 2**self._outrun, PAUSE_SECONDS_MAX)
+            await asyncio.sleep(self._draw(longest))
         with suppress(StorageError):
             await self._engine.claim_turn(TURN_SECONDS)
 
     async def leave_gap(self, seconds: float) -> None:
         """Who commits without a break is always the first to know the head. Where others commit too
-        it leaves them about as much time as its own commit took: `seconds`."""
+        it leaves them about as much time as its own commit took: `seconds`. Where turns are waited
+        for, whoever waits has the next one."""
         self._outrun = 0
+        if self._engine.is_near:
+            return
         if self.others_are_near:
             seconds = min(seconds, COURTESY_PAUSE_SECONDS_MAX)
             await asyncio.sleep(0.5 * seconds + self._draw(seconds))

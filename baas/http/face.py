@@ -117,7 +117,7 @@ class HttpFace:
             request.check_headers()
             routes = self._find_by_hand(request) or await self._find_other(request)
             route = routes.get(request.method)
-            if route is None or not route.is_prompt or request.context.databases.is_shared:
+            if route is None or not route.is_prompt or not request.context.databases.is_near:
                 await in_task()
             if route is not None and route.ends_with_client:
                 request.exchange.end_with_client()

@@ -367,7 +367,7 @@ def _find_allowed(
     stored: of most lists. None says nothing. Raises PermissionDenied."""
     ruleset = context.projects.find_ruleset(name)
     database = None if ruleset is None else context.databases.find(name)
-    if ruleset is None or database is None or database.is_shared:
+    if ruleset is None or database is None or not database.is_near:
         return None
     if not caller.bypasses_rules:
         authorizer = Authorizer(context, caller, name, ruleset, request_time(context))

@@ -96,14 +96,6 @@ class CommitRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class CommitGroup:
-    """Commits that become durable together. Versions strictly increase from `expected_version`."""
-
-    expected_version: int
-    commits: Sequence[CommitRecord]
-
-
-@dataclass(frozen=True, slots=True)
 class BackfillRow:
     """Entries of one existing document, added only if it still is at `version`."""
 
@@ -118,6 +110,19 @@ class LogRecord:
     ordinal: int
     path: DocumentPath
     deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommitGroup:
+    """Commits that become durable together. Versions strictly increase from `expected_version`.
+
+    `stands_upon`: whether the group may be written all the same upon these changes, which others
+    committed above `expected_version`. It is quick, and called on any thread.
+    """
+
+    expected_version: int
+    commits: Sequence[CommitRecord]
+    stands_upon: Callable[[Sequence[LogRecord]], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +245,17 @@ class StorageEngine(Protocol):
 
     @property
     def lines(self) -> Lines | None:
-        """None where nobody else commits."""
+        """None where nobody else commits, or where each owner keeps its own."""
+        ...
+
+    @property
+    def is_near(self) -> bool:
+        """Whether what is small is read without waiting, and turns change hands at once."""
+        ...
+
+    def count_foreign(self) -> int:
+        """A number that has changed once a commit that another owner acknowledged before the call
+        may not have been read here. An engine that is not near always gives 0: it cannot tell."""
         ...
 
     def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
@@ -281,10 +296,14 @@ class StorageEngine(Protocol):
         """An engine that is away brings along what `first` asks for: one answer instead of two."""
         ...
 
-    async def commit(self, group: CommitGroup) -> None:
+    async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         """Writes the whole group in one transaction. **Its return is the commit point**: durable
         and visible. Raises EngineConflict (nothing written) if the head is not at
         `expected_version`; EngineUnavailable with nothing written.
+
+        An engine that is near may write the group all the same if it `stands_upon` what others
+        committed meanwhile, which it gives back then: their changes, all below the group's first
+        version. Else it gives nothing.
 
         An engine that is shared finds out by itself what became of a commit whose answer was lost:
         by something that it alone wrote in that transaction (a fresh id), never by the head's
@@ -296,7 +315,12 @@ class StorageEngine(Protocol):
     async def claim_turn(self, seconds: float) -> None:
         """Asks the other owners to let this one commit next: until it has, for so long at most,
         their commits raise EngineConflict. One claim at a time; a later one changes nothing while
-        it lasts. Only who gets ahead rests on it, never what is right."""
+        it lasts. Only who gets ahead rests on it, never what is right. One that is near lets the
+        others wait instead, and returns when they have committed."""
+        ...
+
+    def end_turn(self) -> None:
+        """Ends what was claimed, where that is not left to time."""
         ...
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:

@@ -21,6 +21,7 @@ from baas.storage.engine import (
     FirstScan,
     Head,
     KeyRange,
+    LogRecord,
     Page,
 )
 from baas.storage.mongo_batches import Lookups, Openings
@@ -84,7 +85,20 @@ class Shared:
         )
 
 
-class MongoEngine:
+class _FarEngine:
+    """What an engine behind a network is, and leaves to time."""
+
+    is_shared = True
+    is_near = False
+
+    def count_foreign(self) -> int:
+        return 0
+
+    def end_turn(self) -> None:
+        """A claim lapses."""
+
+
+class MongoEngine(_FarEngine):
     """A StorageEngine on one database of a store. Its writes follow each other; those of several
     servers are put in order by the head, which every one of them changes first."""
 
@@ -101,10 +115,6 @@ class MongoEngine:
         self._turn = asyncio.Lock()
         self._writes: set[asyncio.Task[Any]] = set()
         self._watches: set[Callable[[], None]] = set()
-
-    @property
-    def is_shared(self) -> bool:
-        return True
 
     def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
         if self._is_closed:
@@ -155,9 +165,10 @@ class MongoEngine:
         head = self._check_head(opened.head)
         return MongoSnapshot(connection, rows, head, opened.time, (first, opened.found))
 
-    async def commit(self, group: CommitGroup) -> None:
+    async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         await self._write(lambda: self._commit(group))
         self._shared.watcher.note_commit(self._head_id, self)
+        return ()
 
     async def claim_turn(self, seconds: float) -> None:
         """A claim is judged by the clock of the primary, and ended by the next commit."""

@@ -53,6 +53,10 @@ class MongoStore:
     def is_shared(self) -> bool:
         return True
 
+    @property
+    def is_near(self) -> bool:
+        return False
+
     async def open(self, name: StoreName, *, create: bool) -> MongoEngine:
         shared = await self._connect()
         row_id = head_id(name)

@@ -1,4 +1,5 @@
-"""The SQLite engine: one file per database, owned by one process. See DESIGN.md."""
+"""The SQLite engine: one file per database, owned by one process, or by the workers of one server.
+See DESIGN.md."""
 
 from __future__ import annotations
 
@@ -18,12 +19,13 @@ from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
     BackfillRow,
     CommitGroup,
-    EngineConflict,
     EngineUnavailable,
     FirstScan,
     Head,
+    LogRecord,
     Page,
 )
+from baas.storage.sharing import Alone, Claim, Sharer
 from baas.storage.sqlite_reads import (
     INLINE_ROWS_MAX,
     SqliteSnapshot,
@@ -33,6 +35,7 @@ from baas.storage.sqlite_reads import (
 )
 from baas.storage.sqlite_schema import (
     CACHE_KIB,
+    REMOVED,
     as_storage_error,
     check_sqlite_version,
     connect,
@@ -45,9 +48,11 @@ from baas.storage.sqlite_writes import (
     delete_entries,
     delete_requests,
     empty_history,
+    transact,
     write_backfill,
-    write_group,
+    write_upon,
 )
+from baas.storage.store import StoreMissing
 from baas.storage.worker import Worker
 
 T = TypeVar("T")
@@ -59,6 +64,8 @@ WAL_FORCED_PAGES = 16_384  # 64 MiB: the writer itself does, and commits wait fo
 WAL_SNAPSHOT_PAGES = 131_072
 _FORCED_BUSY_MILLISECONDS = 250
 _TRUNCATE_ATTEMPTS, _TRUNCATE_PAUSE_SECONDS = 100, 0.02
+_SHARED_TRUNCATE_ATTEMPTS = 8  # others may be reading, and nobody commits during one
+_TRUNCATE_AGAIN_SECONDS = 1.0
 _IDLE_READERS_MAX = 8
 _SNAPSHOT_CACHE_KIB = 2 * 1024  # there are many of them
 
@@ -71,29 +78,42 @@ class SqliteEngine:
 
     Point reads run on the event loop, on a connection of their own. One thread writes. Snapshots
     take a connection each from a small pool. `close` waits for what is being written.
+
+    With a `sharer` of its own, several processes may have the file open, and write in turns.
     """
 
     threads = _THREADS
+    is_near = True
+    lines = None
 
-    def __init__(self, path: str, *, synchronous: str, incarnation: str, vfs: str | None) -> None:
+    def __init__(
+        self, path: str, *, synchronous: str, incarnation: str, vfs: str | None, sharer: Sharer
+    ) -> None:
         self._path = path
+        self._sharer = sharer
+        self.is_shared = sharer.is_shared
+        self.count_foreign = sharer.count_others
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._vfs = vfs
         self._synchronous = synchronous
         self._is_closed = False
-        self._wal_pages = 0
         self._checkpoint_from = WAL_CHECKPOINT_PAGES
         self._forced_from = WAL_FORCED_PAGES
         self._must_truncate = False  # what was erased is in the WAL still
+        self._truncate_again_at = 0.0
         self._checkpoint: asyncio.Future[None] | None = None
         self._checkpointer: apsw.Connection | None = None  # most databases never need it
         self._idle_readers: list[apsw.Connection] = []
         self._snapshots: dict[SqliteSnapshot, int] = {}  # the WAL's pages when it was opened
         self._worker = Worker(f"writer of {Path(path).name}")
-        self._writer = connect(path, synchronous=synchronous, read_only=False, vfs=vfs)
+        self._claim = Claim(self.end_turn)
+        self._writer = self._connect(read_only=False)
         try:
             prepare_file(self._writer, incarnation, lambda: _sync_folders(Path(path).parent))
-            self._reader = self._connect_reader(CACHE_KIB)
+            self._reader = self._connect(read_only=True)
             self._incarnation: str = fetch_one(self._reader, "SELECT incarnation FROM head")[0]
+            if self._incarnation == REMOVED:
+                raise StoreMissing(f"`{path}` is being removed")
         except BaseException:
             self._writer.close()
             raise
@@ -101,42 +121,55 @@ class SqliteEngine:
 
     @classmethod
     def open(
-        cls, path: Path, *, clock: Clock, synchronous: str = "full", vfs: str | None = None
+        cls,
+        path: Path,
+        *,
+        clock: Clock,
+        synchronous: str = "full",
+        vfs: str | None = None,
+        create: bool = True,
+        sharer: Sharer | None = None,
     ) -> SqliteEngine:
         """Opens the file, creating it (and its folder) if there is none. Blocks: some
-        milliseconds, more after a crash. Raises EngineUnavailable or EngineCorrupt."""
+        milliseconds, more after a crash. Raises EngineUnavailable or EngineCorrupt, StoreMissing
+        for a file that is not there and not to be created, or that is about to be removed."""
         check_sqlite_version(apsw.sqlite_lib_version())
         incarnation = clock.random_bytes(12).hex()
+        sharer = sharer or Alone()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with storage_errors():
-                engine = cls(str(path), synchronous=synchronous, incarnation=incarnation, vfs=vfs)
+            with storage_errors(), sharer.turn(), sharer.opening():
+                if create:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.touch(mode=0o644)
+                elif not path.exists():
+                    raise StoreMissing(f"there is no file `{path}`")
+                return cls(
+                    str(path),
+                    synchronous=synchronous,
+                    incarnation=incarnation,
+                    vfs=vfs,
+                    sharer=sharer,
+                )
         except OSError as error:
+            sharer.close()
             raise EngineUnavailable(str(error)) from error
-        return engine
-
-    @property
-    def is_shared(self) -> bool:
-        return False  # the lock of the data folder sees to it
-
-    @property
-    def lines(self) -> None:
-        return None
+        except BaseException:
+            sharer.close()
+            raise
 
     def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
-        return lambda: None
+        return self._sharer.watch(notify)
 
     async def read_head(self) -> Head:
-        row = self._read(lambda connection: fetch_one(connection, "SELECT version FROM head"))
-        return Head(self._incarnation, row[0])
+        row = self._read(lambda one: fetch_one(one, "SELECT incarnation, version FROM head"))
+        self._tidy_wal()  # others may have made it grow
+        return Head(*row)
 
     async def read_oldest_version(self) -> int:
-        row = self._read(lambda connection: fetch_one(connection, "SELECT oldest FROM head"))
-        return int(row[0])
+        return int(self._read(lambda one: fetch_one(one, "SELECT oldest FROM head"))[0])
 
     async def read_history_bytes(self) -> int:
-        row = self._read(lambda connection: fetch_one(connection, "SELECT history_bytes FROM head"))
-        return int(row[0])
+        return int(self._read(lambda one: fetch_one(one, "SELECT history_bytes FROM head"))[0])
 
     async def read_request_bytes(self) -> int:
         row = self._read(lambda connection: fetch_one(connection, "SELECT request_bytes FROM head"))
@@ -174,13 +207,14 @@ class SqliteEngine:
             if self._idle_readers:
                 connection = self._idle_readers.pop()
             else:
-                connection = self._connect_reader(_SNAPSHOT_CACHE_KIB)
+                with self._sharer.opening():
+                    connection = self._connect(read_only=True, cache_kib=_SNAPSHOT_CACHE_KIB)
             try:
-                snapshot = SqliteSnapshot(self, connection)
+                snapshot = SqliteSnapshot(self, connection, self._incarnation)
             except BaseException:
                 connection.close()
                 raise
-        self._snapshots[snapshot] = self._wal_pages
+        self._snapshots[snapshot] = self._sharer.wal_pages
         return snapshot
 
     def give_back(self, snapshot: SqliteSnapshot, connection: apsw.Connection) -> None:
@@ -197,12 +231,20 @@ class SqliteEngine:
         else:
             self._idle_readers.append(connection)
 
-    async def commit(self, group: CommitGroup) -> None:
-        await self._write(lambda: self._commit(group))
+    async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
+        missed = await self._write(lambda: self._commit(group))
+        self._claim.drop()  # it was used
         self._tidy_wal()
+        return missed
 
     async def claim_turn(self, seconds: float) -> None:
-        """Nobody else commits."""
+        if self.is_shared:
+            self._claim.begin(seconds)
+            await self._write(self._sharer.claim)
+
+    def end_turn(self) -> None:
+        if self._claim.drop() and not self._is_closed:
+            self._worker.submit(self._sharer.give_up)
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
         return await self._write_tidily(lambda: write_backfill(self._writer, rows))
@@ -245,6 +287,7 @@ class SqliteEngine:
         if self._is_closed:
             return
         self._is_closed = True
+        self._claim.drop()
         if self._checkpoint is not None:
             await asyncio.wait([self._checkpoint])
         self._worker.idle_seconds = 0.0  # this is its last call
@@ -252,43 +295,28 @@ class SqliteEngine:
 
     # On the writer's thread -----------------------------------------------------------------------
 
-    def _commit(self, group: CommitGroup) -> None:
-        def write() -> None:
-            (version,) = fetch_one(self._writer, "SELECT version FROM head")
-            if version != group.expected_version:
-                raise EngineConflict(f"the head is at {version}, not {group.expected_version}")
-            write_group(self._writer, group)
-
-        self._in_transaction(write)
+    def _commit(self, group: CommitGroup) -> Sequence[LogRecord]:
+        return self._in_transaction(lambda: write_upon(self._writer, group, self._incarnation))
 
     def _in_transaction(self, write: Callable[[], T]) -> T:
-        connection = self._writer
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = write()
-                connection.execute("COMMIT")  # the commit point
-            except BaseException:
-                # SQLite may have rolled back by itself.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except apsw.Error as error:
-            raise as_storage_error(error) from error
+        with storage_errors(), self._sharer.turn():
+            result = transact(self._writer, write)
+            self._sharer.note_commit()
+        self._sharer.tell_soon(self._loop)
         return result
 
     def _erase(self, key: bytes) -> int:
         count = self._in_transaction(lambda: empty_history(self._writer, key))
         # Pages hold what was in them before: only a file that is written anew does not.
         connection = self._writer
-        with storage_errors():
+        with storage_errors(), self._sharer.turn():
             connection.execute("PRAGMA temp_store = FILE").fetchall()
             try:
                 connection.execute("VACUUM")
             finally:
                 connection.execute("PRAGMA temp_store = MEMORY").fetchall()
         self._must_truncate = True
-        for _ in range(_TRUNCATE_ATTEMPTS):
+        for _ in range(_SHARED_TRUNCATE_ATTEMPTS if self.is_shared else _TRUNCATE_ATTEMPTS):
             self._force_checkpoint()
             if not self._must_truncate or self._snapshots:
                 break  # else a later commit does it
@@ -296,22 +324,25 @@ class SqliteEngine:
         return count
 
     def _note_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        self._wal_pages = pages
+        self._sharer.wal_pages = pages
         return apsw.SQLITE_OK
 
     def _force_checkpoint(self) -> None:
         connection = self._writer
         connection.set_busy_timeout(_FORCED_BUSY_MILLISECONDS)
         try:
-            if self._must_truncate:
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                self._must_truncate = False
-            else:
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+            with self._sharer.turn():
+                if self._must_truncate:
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                    self._must_truncate = False
+                else:
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+                self._sharer.wal_pages = 0
             self._forced_from = WAL_FORCED_PAGES
         except apsw.Error:
             # Somebody reads an old version still. Commits must not wait again at once.
-            self._forced_from = self._wal_pages + WAL_FORCED_PAGES
+            self._forced_from = self._sharer.wal_pages + WAL_FORCED_PAGES
+            self._truncate_again_at = time.monotonic() + _TRUNCATE_AGAIN_SECONDS
         finally:
             connection.set_busy_timeout(5_000)
 
@@ -326,6 +357,7 @@ class SqliteEngine:
             with suppress(apsw.Error):
                 connection.close()
         self._idle_readers.clear()
+        self._sharer.close()
 
     # On the event loop ----------------------------------------------------------------------------
 
@@ -338,6 +370,7 @@ class SqliteEngine:
     async def _write(self, call: Callable[[], T]) -> T:
         if self._is_closed:
             raise EngineUnavailable("the database is closed")
+        self._loop = asyncio.get_running_loop()
         return await self._worker.submit(call)  # runs even if whoever waits is cancelled
 
     def _read(self, read: Callable[[apsw.Connection], T]) -> T:
@@ -348,17 +381,19 @@ class SqliteEngine:
         except apsw.Error as error:
             raise as_storage_error(error) from error
 
-    def _connect_reader(self, cache_kib: int) -> apsw.Connection:
+    def _connect(self, *, read_only: bool, cache_kib: int = CACHE_KIB) -> apsw.Connection:
+        """To be called within `opening`."""
         return connect(
             self._path,
             synchronous=self._synchronous,
-            read_only=True,
+            read_only=read_only,
             vfs=self._vfs,
             cache_kib=cache_kib,
+            is_shared=self._sharer.is_shared,
         )
 
     def _tidy_wal(self) -> None:
-        pages = self._wal_pages
+        pages = self._sharer.wal_pages
         # Not back to back: each writes what has changed once, however often, and syncs. Where the
         # WAL began anew, so does the count.
         self._checkpoint_from = min(self._checkpoint_from, pages + WAL_CHECKPOINT_PAGES)
@@ -369,7 +404,10 @@ class SqliteEngine:
         wanted_from = 0 if self._must_truncate else min(self._checkpoint_from, self._forced_from)
         if self._is_closed or pages < wanted_from:
             return
-        if pages >= self._forced_from or (self._must_truncate and not self._snapshots):
+        may_truncate = self._must_truncate and not self._snapshots
+        if pages >= self._forced_from or (
+            may_truncate and time.monotonic() >= self._truncate_again_at
+        ):
             self._forced_from = pages + WAL_FORCED_PAGES
             self._worker.submit(self._force_checkpoint)
         elif self._checkpoint is None or self._checkpoint.done():
@@ -381,9 +419,8 @@ class SqliteEngine:
     def _run_checkpoint(self) -> None:
         with suppress(apsw.Error):  # a later commit asks again
             if self._checkpointer is None:
-                self._checkpointer = connect(
-                    self._path, synchronous=self._synchronous, read_only=False, vfs=self._vfs
-                )
+                with self._sharer.opening():
+                    self._checkpointer = self._connect(read_only=False)
             self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 

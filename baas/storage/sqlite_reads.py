@@ -23,6 +23,7 @@ from baas.storage.engine import (
     PastImage,
 )
 from baas.storage.sqlite_schema import as_storage_error, fetch_one
+from baas.storage.store import StoreMissing
 
 T = TypeVar("T")
 
@@ -207,14 +208,17 @@ class SqliteSnapshot:
     Reads of one snapshot follow each other: one that comes while a thread is at work waits.
     """
 
-    def __init__(self, pool: ConnectionPool, connection: apsw.Connection) -> None:
+    def __init__(self, pool: ConnectionPool, connection: apsw.Connection, incarnation: str) -> None:
         self._pool = pool
         self._connection: apsw.Connection | None = connection
         self._lock = asyncio.Lock()
         self._is_revoked = False
         connection.execute("BEGIN")
         try:
-            self._version: int = fetch_one(connection, "SELECT version FROM head")[0]
+            self._version: int
+            self._version, found = fetch_one(connection, "SELECT version, incarnation FROM head")
+            if found != incarnation:
+                raise StoreMissing("the database was removed, or has begun a new incarnation")
         except BaseException:
             connection.execute("ROLLBACK")
             raise

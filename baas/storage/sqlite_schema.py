@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,10 +15,12 @@ from baas.storage.engine import (
     EngineFull,
     EngineUnavailable,
 )
+from baas.storage.sharing import Sharer
 
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
 FORMAT = 2  # kept as user_version; a file of a newer format is refused, of an older one migrated
+REMOVED = "removed"  # as its incarnation: the file is about to go, or has gone already
 CACHE_KIB = 8 * 1024  # pages of the file that one connection keeps
 REQUEST_BYTES = f"octet_length(id) + octet_length(response) + {REQUEST_ROW_BYTES}"
 APPLICATION_ID = 0x62616173  # "baas", for file(1)
@@ -128,10 +131,16 @@ def connect(
     read_only: bool,
     vfs: str | None,
     cache_kib: int = CACHE_KIB,
+    is_shared: bool = False,
 ) -> apsw.Connection:
     """A connection in WAL mode that never checkpoints by itself. The file is not mapped into
-    memory: see DESIGN.md."""
-    connection = apsw.Connection(path, vfs=vfs)
+    memory: see DESIGN.md. `is_shared`: other processes have the file open; it exists."""
+    flags = apsw.SQLITE_OPEN_READWRITE | (0 if is_shared else apsw.SQLITE_OPEN_CREATE)
+    connection = apsw.Connection(path, flags=flags, vfs=vfs)
+    if is_shared:
+        # Who closes last would remove the WAL by its name, which a new database may have by now.
+        stay = (ctypes.c_int * 1)(1)
+        connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(stay))
     connection.set_busy_timeout(5_000)
     for pragma in (
         "journal_mode = WAL",
@@ -147,6 +156,23 @@ def connect(
     if read_only:
         connection.execute("PRAGMA query_only = ON").fetchall()
     return connection
+
+
+def mark_removed(path: str, sharer: Sharer) -> None:
+    """Tells whoever has the file open that it is of no more use: nothing is written to it after
+    this. Blocks."""
+    try:
+        connection = connect(path, synchronous="off", read_only=False, vfs=None, is_shared=True)
+    except apsw.Error:
+        return  # none of ours, or damaged: nobody has it open
+    try:
+        with sharer.turn():
+            connection.execute("UPDATE head SET incarnation = ?", (REMOVED,))
+            sharer.note_commit()
+    except apsw.SQLError:
+        pass  # it was never made whole
+    finally:
+        connection.close()
 
 
 def _migrate(connection: apsw.Connection, number: int) -> None:

@@ -6,16 +6,29 @@ for milliseconds before it comes back. A statement that writes many rows takes o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
-from baas.storage.engine import REQUEST_ROW_BYTES, BackfillRow, Change, CommitGroup, Entry
+from baas.storage.engine import (
+    REQUEST_ROW_BYTES,
+    BackfillRow,
+    Change,
+    CommitGroup,
+    EngineConflict,
+    Entry,
+    LogRecord,
+)
+from baas.storage.sqlite_reads import read_log
 from baas.storage.sqlite_schema import REQUEST_BYTES, fetch_one
+from baas.storage.store import StoreMissing
+
+T = TypeVar("T")
 
 _ROWS_PER_STATEMENT = (64, 16, 4, 1)
+MISSED_MAX = 1_000  # changes of others that a group is compared with
 
 _UPSERT_DOCUMENT = (
     "INSERT INTO documents(key, path, created, version, data) VALUES ",
@@ -58,6 +71,59 @@ def _run_rows(
         while end - start >= step:
             connection.execute(sql, values[start : start + step])
             start += step
+
+
+def transact(connection: apsw.Connection, write: Callable[[], T]) -> T:
+    """Runs `write` in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = write()
+        connection.execute("COMMIT")  # the commit point
+    except BaseException:
+        # SQLite may have rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def write_upon(
+    connection: apsw.Connection, group: CommitGroup, incarnation: str
+) -> Sequence[LogRecord]:
+    """Writes a group upon the head that it was made for, or upon what it stands; what others
+    committed in between. Raises EngineConflict, and StoreMissing for another incarnation."""
+    missed: Sequence[LogRecord] = ()
+    version, found = fetch_one(connection, "SELECT version, incarnation FROM head")
+    if found != incarnation:
+        raise StoreMissing("the database was removed, or has begun a new incarnation")
+    if version != group.expected_version:
+        missed = _check_stands(connection, group, version)
+    write_group(connection, group)
+    return missed
+
+
+def _check_stands(
+    connection: apsw.Connection, group: CommitGroup, version: int
+) -> Sequence[LogRecord]:
+    """What others committed since the group was made, if it may be written upon that. Raises
+    EngineConflict."""
+    conflict = EngineConflict(f"the head is at {version}, not {group.expected_version}")
+    if group.stands_upon is None or version >= group.commits[0].version:
+        raise conflict
+    (oldest,) = fetch_one(connection, "SELECT oldest FROM head")
+    missed = read_log(connection, group.expected_version, MISSED_MAX)
+    if oldest > group.expected_version or len(missed) >= MISSED_MAX:
+        raise conflict
+    requests = [one.request_id for one in group.commits if one.request_id is not None]
+    for start in range(0, len(requests), MISSED_MAX):
+        some = requests[start : start + MISSED_MAX]
+        marks = ", ".join("?" * len(some))
+        sql = f"SELECT 1 FROM requests WHERE id IN ({marks}) LIMIT 1"
+        if connection.execute(sql, some).fetchone() is not None:
+            raise conflict
+    if not group.stands_upon(missed):
+        raise conflict
+    return missed
 
 
 def write_group(connection: apsw.Connection, group: CommitGroup) -> None:

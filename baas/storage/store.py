@@ -36,6 +36,11 @@ class Store(Protocol):
         """Whether other servers may use the same databases, as its engines say, too."""
         ...
 
+    @property
+    def is_near(self) -> bool:
+        """As its engines say."""
+        ...
+
     async def open(self, name: StoreName, *, create: bool) -> StorageEngine:
         """Opens a database that is not open here. Raises StoreMissing unless it exists or `create`
         is set; of any number that create it at once, all open the same one."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -33,7 +34,7 @@ from bench.servers import measured_fsync_ms
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peers.json"
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "peers.md"
 MARKS = ("<!-- figures -->", "<!-- end of figures -->")
-PEERS = ("baas", "pocketbase", "baas-granian", "baas-mongodb", "parse", "driver")
+PEERS = ("baas", "baas-workers", "pocketbase", "baas-granian", "baas-mongodb", "parse", "driver")
 ON_MONGODB = frozenset({"baas-mongodb", "parse", "driver"})
 POCKETBASE_WANTED = 2.0
 POCKETBASE_TOTALS_WANTED = 10.0  # lists of 100,000 with their exact total
@@ -146,6 +147,7 @@ class Bench:
         """Installs, and seeds. A peer that cannot be had is noted as NOT RUN."""
         makers: dict[str, Callable[[], Peer]] = {
             "baas": self._baas,
+            "baas-workers": self._workers,
             "pocketbase": self._pocketbase,
             "baas-granian": self._granian,
             "baas-mongodb": self._baas_mongodb,
@@ -228,15 +230,29 @@ class Bench:
     def _baas(self) -> Product:
         return Product("baas", "baas on SQLite, uvicorn", self._folder / "baas")
 
+    def _workers(self) -> Product:
+        count = max(2, os.cpu_count() or 1)
+        return Product(
+            "baas-workers",
+            f"baas on SQLite, {count} workers",
+            self._folder / "baas-workers",
+            workers=count,
+            like=self._seeded(),
+        )
+
     def _granian(self) -> Product:
-        like = next((peer for peer in self._peers if peer.name == "baas"), None)
         return Product(
             "baas-granian",
             "baas on SQLite, Granian",
             self._folder / "baas-granian",
             server="granian",
-            like=like if isinstance(like, Product) else None,
+            like=self._seeded(),
         )
+
+    def _seeded(self) -> Product | None:
+        """The product with the seed in it, if it is there."""
+        like = next((peer for peer in self._peers if peer.name == "baas"), None)
+        return like if isinstance(like, Product) else None
 
     def _pocketbase(self) -> PocketBase:
         title = f"PocketBase {install.POCKETBASE_VERSION.removeprefix('v')}"

@@ -74,6 +74,7 @@ class Product:
         folder: Path,
         *,
         server: str = "uvicorn",
+        workers: int = 1,
         mongodb: Callable[[], str] | None = None,
         like: Product | None = None,
     ) -> None:
@@ -82,6 +83,7 @@ class Product:
         self._folder = folder
         self._data = folder / "data"
         self._server = server
+        self._workers = workers
         self._mongodb = mongodb
         self._like = like
         self._api_key = ""
@@ -139,6 +141,7 @@ class Product:
         port = free_port()
         command = [sys.executable, "-m", "baas", "serve", "--data", str(self._data)]
         command += ["--port", str(port), "--server", self._server]
+        command += ["--workers", str(self._workers)]
         if self._mongodb is not None:
             command += ["--engine", "mongodb", "--mongodb-uri", self._mongodb()]
         url = f"http://127.0.0.1:{port}"

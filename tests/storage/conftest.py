@@ -9,6 +9,7 @@ import pytest
 from baas.clock import SystemClock, VirtualClock
 from baas.storage.engine import StorageEngine
 from baas.storage.mongo_store import MongoStore
+from baas.storage.sharing import SharedMarks, Sharing
 from baas.storage.sqlite import SqliteEngine
 from baas.storage.store import StoreName
 
@@ -42,7 +43,26 @@ async def mongodb_place(
     await store.close()
 
 
-ENGINES: dict[str, Place] = {"sqlite": sqlite_place, "mongodb": mongodb_place}
+@asynccontextmanager
+async def shared_sqlite_place(
+    request: pytest.FixtureRequest, folder: Path
+) -> AsyncIterator[OpenDatabase]:
+    """As one of several workers: each opening is another owner's."""
+    sharing = Sharing(SharedMarks(folder / "workers"))
+
+    async def open_database(name: str) -> StorageEngine:
+        file = folder / f"{name}.sqlite"
+        return SqliteEngine.open(file, clock=VirtualClock(), sharer=sharing.sharer(name))
+
+    yield open_database
+    sharing.close()
+
+
+ENGINES: dict[str, Place] = {
+    "sqlite": sqlite_place,
+    "sqlite-shared": shared_sqlite_place,
+    "mongodb": mongodb_place,
+}
 
 
 @pytest.fixture(params=list(ENGINES))

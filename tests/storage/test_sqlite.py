@@ -230,9 +230,9 @@ async def test_wal_is_tidied_up_in_the_background(
         await writer.write(version, {f"a{version}": "x" * 10_000})
     await engine._checkpoint
     # All pages are in the file: the next commit starts the WAL again from its beginning.
-    pages = engine._wal_pages
+    pages = engine._sharer.wal_pages
     await writer.write(version + 1, {"b": "small"})
-    assert engine._wal_pages < pages
+    assert engine._sharer.wal_pages < pages
 
 
 async def test_wal_past_its_limit_is_tidied_up_by_the_writer(
@@ -246,7 +246,7 @@ async def test_wal_past_its_limit_is_tidied_up_by_the_writer(
     highest = 0
     for version in range(1, 101):
         await writer.write(version, {"a": "x" * 20_000})
-        highest = max(highest, engine._wal_pages)
+        highest = max(highest, engine._sharer.wal_pages)
     assert highest < 300
 
 
@@ -265,10 +265,10 @@ async def test_wal_is_tidied_up_where_entries_are_written_without_commits(
         entries = [Entry(number, b"%d" % item + b"k" * 1_000) for item in range(100)]
         row = BackfillRow(key, document.version, entries)
         assert await engine.backfill([row]) == 1
-        highest = max(highest, engine._wal_pages)
+        highest = max(highest, engine._sharer.wal_pages)
     for number in range(100):
         assert await engine.drop_index(number, limit=1_000) == 100
-        highest = max(highest, engine._wal_pages)
+        highest = max(highest, engine._sharer.wal_pages)
     assert highest < 1_000
 
 
@@ -285,7 +285,7 @@ async def test_reader_of_an_old_version_does_not_hold_up_commits_again_and_again
     force = engine._force_checkpoint
 
     def count_attempts() -> None:
-        attempts.append(engine._wal_pages)
+        attempts.append(engine._sharer.wal_pages)
         force()
 
     monkeypatch.setattr(engine, "_force_checkpoint", count_attempts)
@@ -293,7 +293,7 @@ async def test_reader_of_an_old_version_does_not_hold_up_commits_again_and_again
         await writer.write(version, {"a": "x" * 20_000})
     assert (await snapshot.get_documents([b"a"]))[0] is not None
     await snapshot.close()
-    pages = engine._wal_pages
+    pages = engine._sharer.wal_pages
     assert 1 <= len(attempts) <= pages // 100
     assert all(later - earlier >= 100 for earlier, later in pairwise(attempts))
 
@@ -323,12 +323,12 @@ async def test_snapshot_that_makes_the_wal_too_large_is_ended(
     await young.close()
     # With the old one gone the WAL starts again from its beginning.
     await wait_checkpoint(engine)
-    pages = engine._wal_pages
+    pages = engine._sharer.wal_pages
     # Enough for the next one, after which all of the WAL is in the file.
     await writer.write(40, {"b": "x" * 60_000})
     await wait_checkpoint(engine)
     await writer.write(41, {"b": "small"})
-    assert engine._wal_pages < pages
+    assert engine._sharer.wal_pages < pages
 
 
 # Errors of the disk -------------------------------------------------------------------------------

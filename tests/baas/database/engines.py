@@ -13,6 +13,7 @@ from baas.storage.engine import (
     FirstScan,
     Head,
     Lines,
+    LogRecord,
     Page,
     Snapshot,
     StorageEngine,
@@ -55,10 +56,20 @@ class SteeredEngine:
     def lines(self) -> Lines | None:
         return self.engine.lines
 
+    @property
+    def is_near(self) -> bool:
+        return self.engine.is_near
+
+    def count_foreign(self) -> int:
+        return self.engine.count_foreign()
+
+    def end_turn(self) -> None:
+        self.engine.end_turn()
+
     def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
         return self.engine.watch(notify)
 
-    async def commit(self, group: CommitGroup) -> None:
+    async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         self.calls += 1
         call = self.calls
         self.arrived.set()
@@ -66,11 +77,12 @@ class SteeredEngine:
         if self.failures or call in self.failing_calls:
             self.failures = max(0, self.failures - 1)
             raise EngineUnavailable("told to fail")
-        await self.engine.commit(group)
+        missed = await self.engine.commit(group)
         self.groups.append(group)
         if self.failures_after:
             self.failures_after -= 1
             raise EngineUnavailable("told to fail after the commit")
+        return missed
 
     async def read_head(self) -> Head:
         if self.is_head_unreadable:

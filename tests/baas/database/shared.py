@@ -86,6 +86,7 @@ class SharedStore:
     """One node's view of databases that several nodes share. `states` is what they share."""
 
     is_shared = True
+    is_near = False
 
     def __init__(self, states: dict[StoreName, SharedState]) -> None:
         self.states = states
@@ -131,6 +132,7 @@ class SharedEngine:
     ones stays unknown: written for True, not for False. While `is_cut_off`, nothing is reached."""
 
     is_shared = True
+    is_near = False
 
     def __init__(self, state: SharedState) -> None:
         self.state = state
@@ -141,6 +143,12 @@ class SharedEngine:
         self.commits = 0
         self.watchers: list[Callable[[], None]] = []
         self.before_commit: Callable[[], None] = lambda: None
+
+    def count_foreign(self) -> int:
+        return 0
+
+    def end_turn(self) -> None:
+        """A claim lapses."""
 
     def wake(self) -> None:
         for notify in self.watchers:
@@ -194,7 +202,7 @@ class SharedEngine:
         await self._reach()
         return SharedSnapshot(self)
 
-    async def commit(self, group: CommitGroup) -> None:
+    async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         await self._reach()
         if self.failures:
             self.failures -= 1
@@ -214,6 +222,7 @@ class SharedEngine:
         if self.unknown:
             self.unknown.pop(0)
             raise EngineUnknown("told to leave it open")
+        return ()
 
     async def erase(self, key: bytes) -> int:
         await self._reach()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -26,7 +26,7 @@ from baas.errors import Aborted, BaasError, FailedPrecondition, Unavailable
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import Order, Query
 from baas.settings import Settings
-from baas.storage.engine import Head
+from baas.storage.engine import CommitGroup, Head, LogRecord
 from tests.baas.database.acts import (
     create,
     doc,
@@ -280,11 +280,11 @@ async def test_answer_upon_a_group_that_was_outrun_is_given_anew(start: StartNod
 
     real = two.engine.commit
 
-    async def held(group: object) -> None:
+    async def held(group: CommitGroup) -> Sequence[LogRecord]:
         two.engine.commit = real  # type: ignore[method-assign]
         await gate.wait()
         await write(one.database, put("c/flag", {}))
-        await real(group)  # type: ignore[arg-type]
+        return await real(group)
 
     two.engine.commit = held  # type: ignore[method-assign]
     holding = asyncio.create_task(write(two.database, put("c/hold", {})))
