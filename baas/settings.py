@@ -57,6 +57,7 @@ class Limits:
     )
     batch_get_documents_max: int = _setting(1_000, "most documents in one batch get")
     query_page_documents_max: int = _setting(5_000, "most documents in one JSON answer of a query")
+    aggregation_groups_max: int = _setting(1_000, "most groups in one answer of an aggregation")
     answer_bytes_max: int = _setting(
         32 * 1024 * 1024, "documents in one answer that is not streamed; more go to the next page"
     )

@@ -25,6 +25,12 @@ _CONDITION = re.compile(
     re.DOTALL,
 )
 _PAGE = 1_000
+_NUMBERS = (
+    ("sums", "sum", "sum"),
+    ("averages", "average", "avg"),
+    ("minima", "minimum", "min"),
+    ("maxima", "maximum", "max"),
+)
 _CELL_CHARACTERS_MAX = 60
 
 
@@ -48,6 +54,13 @@ _CELL_CHARACTERS_MAX = 60
 @click.option("--group", is_flag=True, help="Search all collections of this id.")
 @click.option("--table", "as_table", is_flag=True, help="A table for people, not JSON lines.")
 @click.option("--explain", is_flag=True, help="Tell how the query was answered, on stderr.")
+@click.option("--count", "counts", is_flag=True, help="How many documents, not the documents.")
+@click.option("--sum", "sums", multiple=True, metavar="FIELD", help="The sum of a field.")
+@click.option("--avg", "averages", multiple=True, metavar="FIELD", help="The average of a field.")
+@click.option("--min", "minima", multiple=True, metavar="FIELD", help="The least value of a field.")
+@click.option("--max", "maxima", multiple=True, metavar="FIELD", help="The greatest value.")
+@click.option("--group-by", "groups", multiple=True, metavar="FIELD", help="Those for each value.")
+@click.option("--distinct", "values", multiple=True, metavar="FIELD", help="The distinct values.")
 @with_target
 def query_command(
     collection: str,
@@ -61,8 +74,10 @@ def query_command(
     as_table: bool,
     explain: bool,
     target: Target,
+    **wanted: Any,
 ) -> None:
-    """Print the documents of COLLECTION that match, one JSON object a line.
+    """Print the documents of COLLECTION that match, one JSON object a line; or numbers of them, or
+    of each group of them.
 
     A value is JSON, or text as it stands. For example:
 
@@ -70,6 +85,11 @@ def query_command(
     """  # fmt: skip
     query = _query(collection, conditions, orders, limit=limit, fields=fields, group=group)
     path = path_of("projects", project, "databases", database, "documents") + ":query"
+    aggregated = _aggregated(**wanted)
+    if aggregated:
+        path = path.removesuffix(":query") + ":aggregate"
+        run(target, lambda client: _print_groups(client, path, query, aggregated, explain))
+        return
     gathered: list[dict[str, Any]] = []
 
     async def work(client: Client) -> None:
@@ -92,6 +112,43 @@ def query_command(
     run(target, work)
     if as_table:
         _print_documents(gathered, fields)
+
+
+def _aggregated(
+    counts: bool,
+    groups: tuple[str, ...],
+    values: tuple[str, ...],
+    **fields: tuple[str, ...],
+) -> dict[str, Any]:
+    """The members of an aggregation beside its query; none if documents are wanted."""
+    aggregates = [{"op": "count", "alias": "count"}] if counts else []
+    aggregates += [
+        {"op": op, "field": field, "alias": f"{word} {field}"}
+        for option, op, word in _NUMBERS
+        for field in fields[option]
+    ]
+    if not (aggregates or groups or values):
+        return {}
+    return {"aggregates": aggregates, "group_by": [*groups, *values]}
+
+
+async def _print_groups(
+    client: Client, path: str, query: dict[str, Any], aggregated: dict[str, Any], explain: bool
+) -> None:
+    body: dict[str, Any] = {"query": query, **aggregated, "explain": explain}
+    while True:
+        page = await client.call("POST", path, api=APPS_API, json=body)
+        for group in page.get("groups") or [page]:
+            told = {**group.get("group", {}), **group.get("results", {})}
+            if told:
+                click.echo(orjson.dumps(told).decode())
+        if page.get("explain") is not None:
+            for line in _explained(page["explain"]):
+                note(line)
+            body["explain"] = False
+        if "next_page_token" not in page:
+            return
+        body["page_token"] = page["next_page_token"]
 
 
 def _query(
@@ -148,15 +205,19 @@ def _explained(told: dict[str, Any]) -> Iterator[str]:
         state = "is being built" if index["building"] else "is built when the query comes again"
         yield f"an index of {_index(index)} would have spared that; it {state}"
     yield (
-        f"{told['entries_scanned']} entries scanned, {told['documents_read']} documents read, "
-        f"{told['returned']} returned, in {told['seconds'] * 1_000:.1f} ms"
+        f"{told['entries_scanned']} entries scanned, {told['keys_counted']} keys counted, "
+        f"{told['documents_read']} documents read, {told['returned']} returned, "
+        f"in {told['seconds'] * 1_000:.1f} ms"
     )
+    yield from (f"hint: {hint}" for hint in told["hints"])
 
 
 def _scan(scan: dict[str, Any]) -> str:
     kind = scan["kind"]
     if kind == "collection":
         return "read the whole collection"
+    if kind == "total":
+        return "the total of the collection was known"
     if kind == "document":
         return "got one document by its name"
     where = "the collection by name"

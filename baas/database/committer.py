@@ -80,7 +80,7 @@ class Committer:
         head: Head,
         indexes: Indexes,
         feed: CommitFeed,
-        run_query: QueryRunner,
+        queries: QueryRunner,
         open_snapshot: OpenSnapshot,
         *,
         skip: Skip,
@@ -94,7 +94,7 @@ class Committer:
         self._is_shared = engine.is_shared
         self._indexes = indexes
         self._feed = feed
-        self._latest = Latest(engine, run_query)
+        self._latest = Latest(engine, queries)
         self._open_snapshot = open_snapshot
         self._skip = skip
         self._on_removed = on_removed

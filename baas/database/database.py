@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Sequence,
+)
 from contextlib import aclosing
 from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
 from baas.clock import Clock
+from baas.database.aggregation import Aggregator, wanted_queries
 from baas.database.budget import ReadBudget
 from baas.database.children import Child, list_children
 from baas.database.committer import Committer
 from baas.database.contention import Contention
 from baas.database.executor import QueryExecutor
-from baas.database.explain import Explanation, MeteredSnapshot, explain_plan
+from baas.database.explain import Explanation, MeteredSnapshot, explain
 from baas.database.failures import as_baas_error, baas_errors
 from baas.database.index_builder import IndexBuilder
 from baas.database.index_keeper import IndexKeeper
@@ -45,10 +52,10 @@ from baas.database.transaction import CommitResult, QueryResult, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import Internal, Unavailable
-from baas.model.aggregates import Aggregate
-from baas.model.aggregates import Result as AggregateResult
+from baas.model.aggregates import Aggregation, aggregated_query
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
+from baas.model.tallies import Group, GroupPage, PageBounds, Tally
 from baas.model.timestamps import Timestamp
 from baas.settings import Settings
 from baas.storage.engine import (
@@ -127,11 +134,11 @@ class ReadSnapshot:
         except StorageError as error:
             raise as_baas_error(error) from error
 
-    async def find_missing(self, query: Query) -> Sequence[IndexDefinition]:
-        """The indexes that are being made for queries such as this one; see
+    async def find_missing(self, *queries: Query) -> Sequence[IndexDefinition]:
+        """The indexes that are being made for queries such as these; see
         `Database.wait_indexed`."""
         try:
-            return await self._queries.find_missing(query)
+            return [index for query in queries for index in await self._queries.find_missing(query)]
         except StorageError as error:
             raise as_baas_error(error) from error
 
@@ -140,21 +147,25 @@ class ReadSnapshot:
         self._meter = MeteredSnapshot(self._open)
         self._snapshot, self._executor = self._meter, None
         self.ignore_missing()
+        self._queries.used = []
 
-    def explain(self, query: Query, *, returned: int, seconds: float) -> Explanation:
-        """How the query was answered since `meter` was called, with so many documents."""
-        meter = self._meter
-        assert meter is not None, "nothing was metered"
-        plan = self._queries.plan(query)
-        missing = plan.missing if isinstance(plan, CollectionScan) else ()
-        return Explanation(
-            explain_plan(plan),
-            missing,
-            tuple([item for item in missing if self._database.is_index_coming(item)]),
-            meter.entries_scanned,
-            meter.documents_read,
-            returned,
-            seconds,
+    def explain(self, asked: Query | Aggregation, *, returned: int, seconds: float) -> Explanation:
+        """How it was answered since `meter` was called, with so many documents, or groups."""
+        assert self._meter is not None, "nothing was metered"
+        query = asked if isinstance(asked, Query) else asked.query
+        used = self._queries.used or []
+        wanted = [query] if isinstance(asked, Query) else wanted_queries(asked, is_page=False)
+        if isinstance(asked, Query):
+            used = [self._queries.plan(query)]
+        plans = [self._queries.plan(one) for one in wanted] if used else []
+        return explain(
+            asked,
+            used,
+            [plan for plan in plans if isinstance(plan, CollectionScan)],
+            self._meter,
+            returned=returned,
+            seconds=seconds,
+            is_coming=self._database.is_index_coming,
         )
 
     def ignore_missing(self) -> None:
@@ -195,34 +206,44 @@ class ReadSnapshot:
         found = max(0, total - query.offset)
         return found if most is None else min(found, most)
 
-    async def is_small(self, query: Query, most: int) -> bool:
-        """Whether counting the answer takes looking at no more than `most` keys, or none because
-        the total is known."""
-        totals = self._database.totals
+    async def is_small(self, aggregation: Aggregation, most: int) -> bool:
+        """Whether it takes looking at no more than `most` keys, or none because the total is
+        known."""
+        totals, query = self._database.totals, aggregated_query(aggregation)
         if is_whole_collection(query) and totals.known(query.collection, self.version) is not None:
             return True
         try:
+            if Aggregator(self._queries, aggregation).looks_at_ends_only:
+                return True
             return await self._queries.is_small(query, most)
         except StorageError as error:
             raise as_baas_error(error) from error
 
-    async def aggregate(
-        self, query: Query, aggregates: Sequence[Aggregate]
-    ) -> dict[str, AggregateResult]:
-        """Checked aggregates over the answer, by alias. Counts alone cost what `count` costs;
-        sums and averages read every document of the answer."""
-        if any(item.field is not None for item in aggregates):
-            try:
-                return await self._queries.aggregate(query, aggregates)
-            except StorageError as error:
-                raise as_baas_error(error) from error
-        bounds = [item.up_to for item in aggregates]
-        most = None if None in bounds else max(bound for bound in bounds if bound is not None)
-        number = await self.count(query, up_to=most)
-        return {
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
+        """The groups of a checked aggregation; one if it has none to group by. Raises
+        DeadlineExceeded."""
+        try:
+            if aggregation.fields:
+                return await Aggregator(self._queries, aggregation).run(bounds)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        limits = [item.up_to for item in aggregation.aggregates]
+        most = None if None in limits else max(one for one in limits if one is not None)
+        number = await self.count(aggregation.query, up_to=most)
+        counts = {
             item.alias: number if item.up_to is None else min(number, item.up_to)
-            for item in aggregates
+            for item in aggregation.aggregates
         }
+        return GroupPage([Group((), counts, None)], False)
+
+    async def gather(
+        self, aggregation: Aggregation, tally: Tally, *, without: Collection[DocumentPath]
+    ) -> None:
+        """Counts all of an aggregation's documents, some aside. Raises DeadlineExceeded."""
+        try:
+            await Aggregator(self._queries, aggregation).gather(tally, without=without)
+        except StorageError as error:
+            raise as_baas_error(error) from error
 
     async def _count_collection(self, query: Query, *, is_bounded: bool) -> int | None:
         """None if counting to the bound is less work."""
@@ -437,7 +458,7 @@ class Database:
             head,
             self._indexes,
             self._feed,
-            self.run_query,
+            self,
             self._open_read_snapshot,
             skip=self._skip,
             on_removed=self._note_removed,
@@ -553,16 +574,15 @@ class Database:
         async with ReadSnapshot(self) as snapshot:
             return await snapshot.run_query(query)
 
-    async def stream_query(self, query: Query) -> AsyncIterator[list[StoredDocument]]:
-        """The answer of one instant in batches. To be read to its end, or closed."""
-        async with ReadSnapshot(self) as snapshot:
-            async for batch in snapshot.stream_query(query):
-                yield batch
-
     async def count(self, query: Query, *, up_to: int | None = None) -> int:
         """The number of documents in the answer, counting no further than `up_to`."""
         async with ReadSnapshot(self) as snapshot:
             return await snapshot.count(query, up_to=up_to)
+
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
+        """As `ReadSnapshot.aggregate`, of one instant."""
+        async with ReadSnapshot(self) as snapshot:
+            return await snapshot.aggregate(aggregation, bounds)
 
     async def list_collection_ids(self, parent: DocumentPath | None) -> list[str]:
         """The ids of the collections directly below a document, or of the root for None, sorted."""

@@ -32,8 +32,6 @@ from baas.database.plans import Plans, single_scan
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import DeadlineExceeded
-from baas.model.aggregates import Aggregate, Tally, aggregated_query
-from baas.model.aggregates import Result as AggregateResult
 from baas.model.paths import FieldPath
 from baas.model.queries import Query, document_order, get_field, matches
 from baas.model.values import Fields, Reference
@@ -78,10 +76,11 @@ class QueryExecutor:
         self._generation = generation
         self._on_missing = on_missing
         self._scan_gate = scan_gate or asyncio.Semaphore()
-        self._budget = budget
+        self.budget = budget
         self._index_after_scanned = index_after_scanned
         self._told: set[tuple[IndexDefinition, ...]] = set()
         self._planned: tuple[Query, Plan] | None = None
+        self.used: list[Plan] | None = None  # plans that were read by, if they are noted
 
     def plan(self, query: Query) -> Plan:
         """How the query is answered."""
@@ -89,6 +88,12 @@ class QueryExecutor:
         if known is None or known[0] is not query:
             known = self._planned = (query, self._plans.plan(query, self._generation))
         return known[1]
+
+    def _use(self, query: Query) -> Plan:
+        plan = self.plan(query)
+        if self.used is not None:
+            self.used.append(plan)
+        return plan
 
     async def run_query(self, query: Query) -> Documents:
         """The whole answer, in order."""
@@ -138,7 +143,7 @@ class QueryExecutor:
 
     def _answer(self, query: Query) -> _Answer:
         wanted = None if query.limit is None else query.limit + query.offset
-        return _Answer(query, self._ordered(query, self.plan(query), wanted))
+        return _Answer(query, self._ordered(query, self._use(query), wanted))
 
     async def find_missing(self, query: Query) -> Sequence[IndexDefinition]:
         """The indexes without which this query would read a large collection, and which are being
@@ -172,7 +177,7 @@ class QueryExecutor:
         if most == 0:
             return 0
         wanted = None if most is None else most + query.offset
-        plan = self.plan(query)
+        plan = self._use(query)
         if is_countable(query, plan):
             assert not isinstance(plan, CollectionScan)
             total = await self._count_keys(plan[0], wanted)
@@ -186,26 +191,12 @@ class QueryExecutor:
         total = max(0, total - query.offset)
         return total if most is None else min(total, most)
 
-    async def aggregate(
-        self, query: Query, aggregates: Sequence[Aggregate]
-    ) -> dict[str, AggregateResult]:
-        """The numbers over the answer, by alias. Reads every document of it, and keeps none."""
-        query = aggregated_query(query, aggregates)
-        tally = Tally(aggregates)
-        source: _Source
-        if query.limit is None and not query.offset:
-            source = self._unordered(query, self.plan(query), None)
-        else:
-            source = self._answer(query)
-        if self._budget is not None and not isinstance(self.plan(query), CollectionScan):
-            source = _BudgetedSource(source, self._budget)
-        async with aclosing(source):
+    async def stream_unordered(self, query: Query) -> AsyncGenerator[Documents]:
+        """As `stream`, in any order, of a query without offset and limit: nothing is kept."""
+        async with aclosing(self._unordered(query, self._use(query), None)) as source:
             while (batch := await source.next_batch()) is not None:
-                if len(batch) <= SCAN_SLICE:
-                    tally.add(batch)
-                else:
-                    await asyncio.to_thread(tally.add, batch)
-        return tally.results()
+                if batch:
+                    yield batch
 
     async def is_small(self, query: Query, most: int) -> bool:
         """Whether at most `most` keys have to be looked at to count the answer. Looks at no more
@@ -261,9 +252,9 @@ class QueryExecutor:
             case IndexScan():
                 source = _IndexSource(self._snapshot, query, scan, wanted)
         # What is answer throughout may take as long as its reader does.
-        if scan.exact or self._budget is None:
+        if scan.exact or self.budget is None:
             return source
-        return _BudgetedSource(source, self._budget)
+        return _BudgetedSource(source, self.budget)
 
     # Without an index ----------------------------------------------------------------------------
 
@@ -296,14 +287,14 @@ class QueryExecutor:
         span, scanned = plan.span, 0
         size = SCAN_SLICE
         while True:
-            started = 0.0 if self._budget is None else self._budget.start()
+            started = 0.0 if self.budget is None else self.budget.start()
             documents = await self._snapshot.scan_documents(span, limit=size)
             if size == SCAN_SLICE:
                 found = _filter(query, documents)
             else:
                 found = await asyncio.to_thread(_filter, query, documents)
-            if self._budget is not None and not self._budget.spend(started):
-                raise self._too_slow(plan, self._budget.seconds_max)
+            if self.budget is not None and not self.budget.spend(started):
+                raise self._too_slow(plan, self.budget.seconds_max)
             if found:
                 yield found
             before, scanned = scanned, scanned + len(documents)
@@ -330,6 +321,16 @@ class QueryExecutor:
             reason="QueryTooSlow",
             details=details,
         )
+
+
+def too_slow(seconds: float) -> DeadlineExceeded:
+    """Of what an index serves, though not well."""
+    return DeadlineExceeded(
+        f"reading what this query may need took over {seconds:g} s; its filters leave less than its"
+        " index does, or it adds up too much: narrow it",
+        reason="QueryTooSlow",
+        details={"seconds": seconds},
+    )
 
 
 def _filter(query: Query, documents: Documents) -> Documents:
@@ -404,12 +405,7 @@ class _BudgetedSource(_Source):
         started = self._budget.start()
         batch = await self._source.next_batch()
         if not self._budget.spend(started) and batch is not None:
-            raise DeadlineExceeded(
-                f"reading what this query may need took over {self._budget.seconds_max:g} s; its"
-                " filters leave less than its index does, or it adds up too much: narrow it",
-                reason="QueryTooSlow",
-                details={"seconds": self._budget.seconds_max},
-            )
+            raise too_slow(self._budget.seconds_max)
         return batch
 
     async def aclose(self) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from baas.database.indexes import Index, IndexDefinition
 from baas.database.planner import CollectionScan, IndexScan, NameScan, Plan, PointGet
 from baas.encoding.documents import StoredDocument
+from baas.model.aggregates import Aggregation
+from baas.model.queries import Query, effective_orders, inequality_fields
 from baas.storage.engine import EntryRow, KeyRange, LogRecord, PastImage, Snapshot
+
+FEW = 64  # documents more than were returned are no cause for a hint
 
 
 class MeteredSnapshot:
@@ -17,6 +21,7 @@ class MeteredSnapshot:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self.entries_scanned = 0
+        self.keys_counted = 0
         self.documents_read = 0
 
     @property
@@ -58,10 +63,14 @@ class MeteredSnapshot:
         return found
 
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:
-        return await self._snapshot.count_documents(span, limit=limit)
+        found = await self._snapshot.count_documents(span, limit=limit)
+        self.keys_counted += found
+        return found
 
     async def count_entries(self, index: int, span: KeyRange, *, limit: int | None = None) -> int:
-        return await self._snapshot.count_entries(index, span, limit=limit)
+        found = await self._snapshot.count_entries(index, span, limit=limit)
+        self.keys_counted += found
+        return found
 
     async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
         return await self._snapshot.read_log(after, limit=limit)
@@ -73,8 +82,9 @@ class MeteredSnapshot:
 @dataclass(frozen=True, slots=True)
 class ExplainedScan:
     """One scan of a plan. `kind`: `index`, `names` (the documents of a collection by name),
-    `document` (one by name) or `collection` (all that there are, each looked at). `exact`: what
-    lies in the ranges is the answer; if not, each document is checked against the whole query."""
+    `document` (one by name), `collection` (all that there are, each looked at) or `total` (of a
+    collection, which is kept). `exact`: what lies in the ranges is the answer; if not, each
+    document is checked against the whole query."""
 
     kind: str
     index: Index | None
@@ -85,20 +95,53 @@ class ExplainedScan:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`entries_scanned` and `documents_read` are what was read for the documents `returned`.
-    `missing`: indexes that would have spared reading a collection; `building`: those of them that
-    are being made."""
+    """`entries_scanned` and `documents_read` are what was read for the documents, or groups, that
+    were `returned`; `keys_counted` were looked at without documents. `missing`: indexes that would
+    have spared reading a collection; `building`: those of them that are being made. `hints`: why it
+    cost more than what it returned."""
 
     scans: tuple[ExplainedScan, ...]
     missing: tuple[IndexDefinition, ...]
     building: tuple[IndexDefinition, ...]
     entries_scanned: int
+    keys_counted: int
     documents_read: int
     returned: int
     seconds: float
+    hints: tuple[str, ...]
 
 
-def explain_plan(plan: Plan) -> tuple[ExplainedScan, ...]:
+def explain(
+    asked: Query | Aggregation,
+    used: Sequence[Plan],
+    lacking: Sequence[CollectionScan],
+    meter: MeteredSnapshot,
+    *,
+    returned: int,
+    seconds: float,
+    is_coming: Callable[[IndexDefinition], bool],
+) -> Explanation:
+    """`used`: the plans that were read by, none if a total was known; `lacking`: those that would
+    have been other ones if there were indexes."""
+    query = asked if isinstance(asked, Query) else asked.query
+    scans = tuple(dict.fromkeys(scan for plan in used for scan in _explain_plan(plan)))
+    if not used:
+        scans = (ExplainedScan("total", None, 0, False, True),)
+    missing = tuple(dict.fromkeys(item for plan in lacking for item in plan.missing))
+    return Explanation(
+        scans,
+        missing,
+        tuple([item for item in missing if is_coming(item)]),
+        meter.entries_scanned,
+        meter.keys_counted,
+        meter.documents_read,
+        returned,
+        seconds,
+        tuple(_hints(query, scans, meter.documents_read, returned)),
+    )
+
+
+def _explain_plan(plan: Plan) -> tuple[ExplainedScan, ...]:
     """The scans of a plan; none if nothing can match."""
     if isinstance(plan, CollectionScan):
         return (ExplainedScan("collection", None, 1, False, False),)
@@ -113,3 +156,19 @@ def _explain_scan(scan: IndexScan | NameScan | PointGet) -> ExplainedScan:
             return ExplainedScan("names", None, len(scan.spans), scan.descending, scan.exact)
         case IndexScan():
             return ExplainedScan("index", scan.index, len(scan.spans), scan.descending, scan.exact)
+
+
+def _hints(
+    query: Query, scans: Sequence[ExplainedScan], documents_read: int, returned: int
+) -> Iterator[str]:
+    if query.offset:
+        yield f"`offset` reads what it skips: {query.offset}; begin behind a document instead"
+    fields = inequality_fields(query)
+    is_inexact = any(scan.kind == "index" and not scan.exact for scan in scans)
+    if is_inexact and len(fields) > 1 and documents_read > 2 * (returned + query.offset) + FEW:
+        first = effective_orders(query)[0].field
+        others = ", ".join(f"`{path}`" for path in fields if path != first)
+        yield (
+            f"several inequalities: the range of `{first}` is read and checked for {others}; order "
+            "by the field whose range holds the fewest documents first"
+        )

@@ -25,8 +25,10 @@ from baas.database.transaction import (
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import Cancelled, TransactionConflict
+from baas.model.aggregates import Aggregation, aggregated_query
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
+from baas.model.tallies import GroupPage, PageBounds
 from baas.storage.engine import (
     Change,
     CommitRecord,
@@ -43,9 +45,11 @@ _log = structlog.get_logger("baas.committer")
 
 
 class QueryRunner(Protocol):
-    """Runs a query on the latest committed state."""
+    """Runs queries on the latest committed state."""
 
-    async def __call__(self, query: Query) -> QueryResult: ...
+    async def run_query(self, query: Query) -> QueryResult: ...
+
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -188,9 +192,10 @@ class Group:
 class Latest:
     """The latest state, which is the head: nobody commits while a group is gathered."""
 
-    def __init__(self, engine: StorageEngine, run_query: QueryRunner) -> None:
+    def __init__(self, engine: StorageEngine, queries: QueryRunner) -> None:
         self._engine = engine
-        self.run_query = run_query
+        self.run_query = queries.run_query
+        self.aggregate = queries.aggregate
 
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]:
         return await self._engine.get_documents([keys.document_key(path) for path in paths])
@@ -230,6 +235,12 @@ class GroupView:
             self.met_group = True
             raise TouchedByGroup
         return await self._head.run_query(query)
+
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
+        if self._group.touches(aggregated_query(aggregation)):
+            self.met_group = True
+            raise TouchedByGroup
+        return await self._head.aggregate(aggregation, bounds)
 
 
 def is_stale(attempt: Attempt, group: Group, recent: RecentCommits, version: int) -> bool:

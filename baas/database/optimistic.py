@@ -8,8 +8,10 @@ from typing import Protocol, TypeVar
 from baas.database.transaction import QueryResult, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
+from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
+from baas.model.tallies import GroupPage, PageBounds
 from baas.model.timestamps import Timestamp
 from baas.settings import Limits
 from baas.storage.engine import Change, StorageEngine
@@ -26,6 +28,8 @@ class ReadSnapshot(Protocol):
     async def get_documents(self, paths: Sequence[DocumentPath]) -> list[StoredDocument | None]: ...
 
     async def run_query(self, query: Query) -> QueryResult: ...
+
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage: ...
 
     async def close(self) -> None: ...
 
@@ -93,6 +97,9 @@ class OptimisticView:
 
     async def run_query(self, query: Query) -> QueryResult:
         return await (await self.settle()).run_query(query)
+
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
+        return await (await self.settle()).aggregate(aggregation, bounds)
 
     async def settle(self) -> ReadSnapshot:
         """A snapshot that shows all as it was read; `read_at` is its version. Raises Torn."""

@@ -16,8 +16,11 @@ from baas.database.matcher import is_in_query
 from baas.database.transaction import QueryResult
 from baas.encoding.documents import StoredDocument
 from baas.errors import Internal, OutOfRange
+from baas.model.aggregates import Aggregation, aggregated_query
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query, document_order
+from baas.model.tallies import Group, GroupPage, PageBounds, Tally
+from baas.model.values import Value
 
 RECORDS_MAX = 50_000  # of the log; what was changed more often since is too far back for queries
 IMAGES_BYTES_MAX = 64 * 1024 * 1024  # of images that are put back
@@ -89,6 +92,37 @@ class PastSnapshot:
             if size > bytes_max and place:
                 return project_all(documents[:place], query.select), True
         return project_all(documents, query.select), is_cut
+
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
+        """As `ReadSnapshot.aggregate`."""
+        query = aggregated_query(aggregation)
+        changes = await self._changes(query)
+        if not changes:
+            return await self.snapshot.aggregate(aggregation, bounds)
+        then = [change.then for change in changes if change.then is not None]
+        if aggregation.is_whole and not aggregation.fields:
+            gone = sum(change.now is not None for change in changes)
+            number = await self.snapshot.count(query) - gone + len(then)
+            counts: dict[str, Value] = {
+                item.alias: number if item.up_to is None else min(number, item.up_to)
+                for item in aggregation.aggregates
+            }
+            return GroupPage([Group((), counts, None)], False)
+        tally = Tally(aggregation, bounds)
+        if aggregation.is_whole:
+            changed = frozenset([change.path for change in changes])
+            await self.snapshot.gather(aggregation, tally, without=changed)
+            tally.add(then)
+            return tally.finish()
+        documents, is_cut = await self.read_first(query, bytes_max=IMAGES_BYTES_MAX)
+        if is_cut:
+            raise OutOfRange(
+                f"the answer that is aggregated has more than {IMAGES_BYTES_MAX} bytes; give it a"
+                " lower limit",
+                reason="TooFarBack",
+            )
+        tally.add(documents)
+        return tally.finish()
 
     async def _changes(self, query: Query) -> list[_Changed]:
         """What differs now from then, of documents that are in the query's answer now or were."""

@@ -35,6 +35,7 @@ from baas.model.queries import (
     Operator,
     Order,
     Query,
+    accepts,
     disjunctions,
     effective_orders,
     get_field,
@@ -113,6 +114,8 @@ def plan_query(query: Query, indexes: Indexes, generation: int) -> Plan:
     missing: list[IndexDefinition] = []
     for filters in disjunctions(query.where):
         disjunct = _Disjunct(query, filters, orders)
+        if disjunct.is_empty:
+            continue
         found = disjunct.plan(indexes, generation)
         if found is None:
             missing.append(disjunct.definition)
@@ -173,8 +176,10 @@ class _Disjunct:
         self.element: FieldFilter | None = None
         self.inequalities: list[FieldFilter] = []
         self.exact = True
+        self.is_empty = False  # no document can pass all of its filters
         for item in filters:
             self._sort_in(item)
+        self._decide_equal()
         name_order = orders[-1]
         # Names always ascend in an index: a query that wants them descending reads it backwards.
         self.descending = name_order.descending
@@ -197,13 +202,20 @@ class _Disjunct:
             elif item.field not in self.equal:
                 self.equal[item.field] = item.value
             elif not is_equal(self.equal[item.field], item.value):
-                self.exact = False
+                self.is_empty = True
         elif item.operator is Operator.ARRAY_CONTAINS and self.element is None:
             self.element = item
         elif is_inequality(item):
             self.inequalities.append(item)
         else:
             self.exact = False
+
+    def _decide_equal(self) -> None:
+        """Inequalities on fields that are held equal hold of all documents, or of none."""
+        decided = [item for item in self.inequalities if item.field in self.equal]
+        self.inequalities = [item for item in self.inequalities if item.field not in self.equal]
+        if not all(accepts(item, self.equal[item.field]) for item in decided):
+            self.is_empty = True
 
     @property
     def definition(self) -> IndexDefinition:

@@ -10,9 +10,11 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeGuard, TypeVar
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields, encode_plain_fields
 from baas.errors import Aborted, BaasError, InvalidArgument
+from baas.model.aggregates import Aggregation, aggregated_query
 from baas.model.documents import Document, DocumentLike
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
+from baas.model.tallies import GroupPage, PageBounds
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, Value, check_document
 from baas.model.writes import DeleteWrite, SetWrite, VerifyWrite, Write, WriteResult, apply_write
@@ -93,6 +95,8 @@ class View(Protocol):
         ...
 
     async def run_query(self, query: Query) -> QueryResult: ...
+
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage: ...
 
 
 class Transaction:
@@ -196,6 +200,12 @@ class Transaction:
         self._check_room(1)
         self._apply(write, known[segments])
         return True
+
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
+        """As `ReadSnapshot.aggregate`. All documents that are counted are read by it."""
+        page = await self._view.aggregate(aggregation, bounds)
+        self.queries.append(aggregated_query(aggregation))
+        return page
 
     async def write(self, writes: Sequence[Write]) -> None:
         """Applies writes in order; several to one document compose.

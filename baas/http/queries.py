@@ -1,4 +1,4 @@
-"""Queries over HTTP: pages, JSON lines, counts and other numbers."""
+"""Queries over HTTP: pages, JSON lines, counts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import orjson
 
 from baas.database.explain import Explanation
 from baas.http import transactions
-from baas.http.answers import JSON_LINES, Answer, AnyAnswer, StreamAnswer, json_answer
+from baas.http.answers import JSON_LINES, Answer, AnyAnswer, StreamAnswer
 from baas.http.indexes import encode_definition
 from baas.http.requests import Request, parse_body
 from baas.model.queries import Query, number_query
-from baas.services import past, queries
-from baas.wire.aggregates import decode_aggregates, encode_results
-from baas.wire.documents import encode_document, encode_documents, encode_time, time_text
+from baas.services import aggregations, past, queries
+from baas.wire.documents import encode_document, encode_documents, encode_time
 from baas.wire.objects import (
     check_boolean,
     check_integer,
@@ -33,7 +32,6 @@ _QUERY = frozenset({"query"})
 _QUERY_READ = frozenset({"query", "transaction", "page_size", "page_token", "explain", "read_time"})
 # Of nearly all queries none is there, and they need not be parsed to know it.
 _MORE = re.compile(rb'"(?:transaction|page_size|page_token|explain|read_time)"')
-_AGGREGATE = frozenset({"query", "aggregates"})
 STREAM_CHUNK_BYTES = 32 * 1024
 QUERIES_KEPT = 1_024
 QUERY_BYTES_KEPT_MAX = 2_048
@@ -92,14 +90,15 @@ def _page_answer(page: queries.QueryPage) -> Answer:
     if page.next_token is not None:
         rest = b',"more":true,"next_page_token":"%b"' % page.next_token.encode()
     if page.explanation is not None:
-        rest += b',"explain":' + orjson.dumps(_encode_explanation(page.explanation))
+        rest += b',"explain":' + orjson.dumps(encode_explanation(page.explanation))
     return Answer(
         b'{"documents":%b,"read_time":%b%b}'
         % (encode_documents(page.documents), encode_time(page.read_time.microseconds), rest)
     )
 
 
-def _encode_explanation(told: Explanation) -> dict[str, Any]:
+def encode_explanation(told: Explanation) -> dict[str, Any]:
+    """The member `explain` of an answer."""
     building = set(told.building)
     return {
         "scans": [
@@ -118,35 +117,19 @@ def _encode_explanation(told: Explanation) -> dict[str, Any]:
             {**encode_definition(item), "building": item in building} for item in told.missing
         ],
         "entries_scanned": told.entries_scanned,
+        "keys_counted": told.keys_counted,
         "documents_read": told.documents_read,
         "returned": told.returned,
         "seconds": round(told.seconds, 6),
+        "hints": list(told.hints),
     }
 
 
 async def count(request: Request) -> Answer:
     query = _read_query(request, await request.read_body())
-    found = await queries.count(request.context, request.caller, request.database_name, query)
+    found = await aggregations.count(request.context, request.caller, request.database_name, query)
     return Answer(
         b'{"count":%d,"read_time":%b}' % (found.count, encode_time(found.read_time.microseconds))
-    )
-
-
-async def aggregate(request: Request) -> Answer:
-    request.query(_NO_PARAMETERS)
-    members = check_object(
-        await request.read_json(), "", allowed=_AGGREGATE, required=("query", "aggregates")
-    )
-    query = decode_query(members["query"])
-    aggregates = decode_aggregates(members["aggregates"])
-    found = await queries.aggregate(
-        request.context, request.caller, request.database_name, query, aggregates
-    )
-    return json_answer(
-        {
-            "results": encode_results(found.results),
-            "read_time": time_text(found.read_time.microseconds),
-        }
     )
 
 

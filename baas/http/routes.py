@@ -17,6 +17,7 @@ import orjson
 from baas.http import (
     accounts,
     admin,
+    aggregations,
     backups,
     denials,
     documents,
@@ -73,7 +74,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _D + ":query", queries.run_query, _CALLER, "Run a query", "QueryBody", "QueryAnswer", is_prompt=True, ends_with_client=True),
     Route("POST", _D + ":count", queries.count, _CALLER, "Count the documents of a query", "CountBody", "CountAnswer", is_prompt=True, ends_with_client=True),
     Route("POST", _D + ":list-collections", names.list_collection_ids, _CALLER, "List collections, with a secret key or as an administrator", "CollectionsBody", "CollectionsAnswer", ends_with_client=True),
-    Route("POST", _D + ":aggregate", queries.aggregate, _CALLER, "Count, sum and average over a query", "AggregateBody", "AggregateAnswer", ends_with_client=True),
+    Route("POST", _D + ":aggregate", aggregations.aggregate, _CALLER, "Numbers of a query, or of groups of it, and its distinct values", "AggregateBody", "AggregateAnswer", ends_with_client=True),
     # Objects
     Route("GET", _O, objects.list_objects, _CALLER, "List objects by prefix", None, "ObjectList", ("prefix", "delimiter", "page_size", "page_token")),
     Route("PUT", _O + "/{name}", objects.put_object, _CALLER, "Upload an object", BYTES, "ObjectInfo", ("signature",)),

@@ -42,6 +42,9 @@ _SEEN: Schema = {**_TEXT, "maxLength": 64, "description": "what stands for a que
 _PAST_TIME: Schema = {**_TIME, "description": "show what there was at this time"}
 _READ_TIME: Schema = {**_TIME, "description": "the instant that the answer shows"}
 
+_RESULTS: Schema = {"type": "object", "examples": [{"people": 39_000_000}]}
+_AGGREGATES: Schema = {**_list(_ref("Aggregate")), "maxItems": 5}
+
 _DOCUMENT_SCHEMAS: dict[str, Schema] = {
     "Document": _object(
         {"path": _PATH, "fields": _FIELDS, "create_time": _TIME, "update_time": _TIME}
@@ -156,6 +159,15 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             "queries": {
                 **_list(_object({"query": _ref("Query"), "seen": _SEEN})),
                 "description": "what it asked, and what came",
+            },
+            "aggregations": {
+                **_list(
+                    _object(
+                        {"query": _ref("Query"), "seen": _SEEN},
+                        {"aggregates": _AGGREGATES, "group_by": _list(_FIELD)},
+                    )
+                ),
+                "description": "the same of aggregations",
             },
         },
     ),
@@ -279,7 +291,7 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             "scans": _list(
                 _object(
                     {
-                        "kind": {"enum": ["index", "names", "document", "collection"]},
+                        "kind": {"enum": ["index", "names", "document", "collection", "total"]},
                         "index": _or_null({"type": "object"}),
                         "ranges": {"type": "integer"},
                         "direction": {"enum": ["asc", "desc"]},
@@ -292,35 +304,67 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             ),
             "missing_indexes": _list({"type": "object"}),
             "entries_scanned": {"type": "integer", "minimum": 0},
+            "keys_counted": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "looked at without their documents",
+            },
             "documents_read": {"type": "integer", "minimum": 0},
             "returned": {"type": "integer", "minimum": 0},
             "seconds": {"type": "number"},
+            "hints": {
+                **_list(_TEXT),
+                "description": "why it cost more than what it returned",
+            },
         },
         description="how the query was answered, and what that read",
     ),
     "Aggregate": _object(
-        {"op": {"enum": ["count", "sum", "average"]}},
+        {"op": {"enum": ["count", "sum", "average", "minimum", "maximum"]}},
         {
-            "field": {**_FIELD, "description": "for sum and average"},
+            "field": {**_FIELD, "description": "for all but count"},
             "up_to": {"type": "integer", "minimum": 1, "description": "count no further"},
             "alias": {**_TEXT, "description": "its name in the answer; `field_1` and so on"},
         },
         examples=[{"op": "sum", "field": "population", "alias": "people"}],
     ),
     "AggregateBody": _object(
-        {"query": _ref("Query"), "aggregates": {**_list(_ref("Aggregate")), "maxItems": 5}},
-        description="documents that lack one of the fields are left out of every number",
+        {"query": _ref("Query")},
+        {
+            "aggregates": _AGGREGATES,
+            "group_by": {
+                **_list(_FIELD),
+                "maxItems": 5,
+                "description": "fields of which equal values make a group; without aggregates: the "
+                "distinct values",
+            },
+            "page_size": {"type": "integer", "minimum": 1, "description": "of groups"},
+            "page_token": {**_TEXT, "description": "of the page before, of the same aggregation"},
+            "explain": {"type": "boolean", "description": "as of a query"},
+            "transaction": _TRANSACTION,
+            "read_time": {**_PAST_TIME, "description": "as of a query"},
+        },
+        description="documents that lack one of the fields are left out of every number and group",
     ),
     "AggregateAnswer": _object(
+        {"read_time": _READ_TIME},
         {
             "results": {
-                "type": "object",
-                "description": "aliases to numbers, as values of documents; the average of "
+                **_RESULTS,
+                "description": "aliases to values of documents; the average, minimum or maximum of "
                 "nothing is null",
-                "examples": [{"people": 39_000_000}],
             },
-            "read_time": _READ_TIME,
-        }
+            "groups": {
+                **_list(_object({"group": {"type": "object"}, "results": _RESULTS})),
+                "description": "in the order of their values, in place of `results`",
+                "examples": [[{"group": {"country": "CH"}, "results": {"people": 9_000_000}}]],
+            },
+            "more": {"const": True, "description": "groups were left out"},
+            "next_page_token": {**_TEXT, "description": "for the page with them"},
+            "explain": _ref("Explanation"),
+            "transaction": _NEXT_TOKEN,
+            "seen": _SEEN,
+        },
     ),
     "CountAnswer": _object({"count": {"type": "integer", "minimum": 0}, "read_time": _READ_TIME}),
 }

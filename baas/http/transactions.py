@@ -9,11 +9,19 @@ from baas.database.transaction import CommitResult
 from baas.http.answers import Answer, json_answer
 from baas.http.idempotency import RequestKey
 from baas.http.requests import Request
+from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
 from baas.model.writes import Write
 from baas.services import transactions
-from baas.services.transactions import DocumentSeen, DocumentsRead, QuerySeen, ReadsSeen
+from baas.services.transactions import (
+    AggregationSeen,
+    DocumentSeen,
+    DocumentsRead,
+    QuerySeen,
+    ReadsSeen,
+)
+from baas.wire.aggregates import decode_aggregation, encode_groups
 from baas.wire.documents import encode_documents, encode_time, time_text
 from baas.wire.objects import check_array, check_boolean, check_object, check_string, invalid
 from baas.wire.queries import decode_query
@@ -24,6 +32,7 @@ _BEGIN = frozenset({"read_only", "read_time", "retry"})
 _ROLLBACK = frozenset({"transaction"})
 _READ = frozenset({"path", "update_time"})
 _QUERY_READ = frozenset({"query", "seen"})
+_AGGREGATION_READ = frozenset({"query", "aggregates", "group_by", "seen"})
 _TOKEN_CHARACTERS_MAX = 200
 _SEEN_CHARACTERS_MAX = 64
 
@@ -94,6 +103,25 @@ async def run_query(request: Request, query: Query, token: Any) -> Answer:
     )
 
 
+async def aggregate(request: Request, aggregation: Aggregation, token: Any) -> Answer:
+    """An aggregation in a transaction: all groups."""
+    found = await transactions.aggregate(
+        request.context,
+        request.caller,
+        request.database_name,
+        aggregation,
+        _token(token, "transaction"),
+    )
+    return json_answer(
+        {
+            **encode_groups(aggregation, found.groups),
+            "read_time": time_text(found.read_time.microseconds),
+            "transaction": found.token,
+            "seen": found.seen,
+        }
+    )
+
+
 async def commit(
     request: Request, writes: Sequence[Write], members: dict[str, Any], key: RequestKey
 ) -> CommitResult[None]:
@@ -113,7 +141,7 @@ async def commit(
 
 def check_no_reads(members: dict[str, Any]) -> None:
     """Raises InvalidArgument if a commit names what it has read, and no transaction."""
-    for name in ("reads", "queries"):
+    for name in ("reads", "queries", "aggregations"):
         if name in members:
             raise invalid(name, "needs `transaction`, in which it was read")
 
@@ -127,6 +155,12 @@ def _decode_reads(members: dict[str, Any]) -> ReadsSeen:
         [
             _decode_query_read(item, f"queries[{number}]")
             for number, item in enumerate(check_array(members.get("queries", []), "queries"))
+        ],
+        [
+            _decode_aggregation_read(item, f"aggregations[{number}]")
+            for number, item in enumerate(
+                check_array(members.get("aggregations", []), "aggregations")
+            )
         ],
     )
 
@@ -144,6 +178,12 @@ def _decode_query_read(tree: Any, at: str) -> QuerySeen:
     members = check_object(tree, at, allowed=_QUERY_READ, required=("query", "seen"))
     seen = check_string(members["seen"], f"{at}.seen", maximum=_SEEN_CHARACTERS_MAX)
     return QuerySeen(decode_query(members["query"], f"{at}.query"), seen)
+
+
+def _decode_aggregation_read(tree: Any, at: str) -> AggregationSeen:
+    members = check_object(tree, at, allowed=_AGGREGATION_READ, required=("query", "seen"))
+    seen = check_string(members["seen"], f"{at}.seen", maximum=_SEEN_CHARACTERS_MAX)
+    return AggregationSeen(decode_aggregation(members, at), seen)
 
 
 def _token(tree: Any, at: str) -> str:

@@ -1,48 +1,102 @@
-"""Numbers over the answer of a query: count, sum, average. Pure. Semantics as FIREBASE.md 3.5."""
+"""Aggregations of a query's answer: numbers of all of it, or of each group of documents that have
+equal values in some fields. Pure. Semantics as FIREBASE.md 3.5; minimum, maximum and groups as
+Firestore's pipelines name them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeAlias
 
 from baas.errors import InvalidQuery
 from baas.model.documents import DocumentLike
+from baas.model.order import SortKey, sort_key
 from baas.model.paths import FieldPath
-from baas.model.queries import NAME, Query, get_field
-from baas.model.values import INT64_MAX, INT64_MIN
+from baas.model.queries import NAME, And, Cursor, FieldFilter, Operator, Order, Query, get_field
+from baas.model.values import Value
 
 AGGREGATES_MAX = 5
+GROUP_FIELDS_MAX = 5
 ALIAS_BYTES_MAX = 1_500
-# Every double is a whole number of these parts of one: so sums are exact, whatever their order.
-_PARTS_BITS = 1_074
-_PARTS = 1 << _PARTS_BITS
-
-Number: TypeAlias = int | float
-Result: TypeAlias = int | float | None
 
 
 class AggregateOperator(Enum):
     COUNT = "count"
     SUM = "sum"
     AVERAGE = "average"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+
+
+_ENDS = (AggregateOperator.MINIMUM, AggregateOperator.MAXIMUM)
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """`field` for sum and average; `up_to` for count: it counts no further."""
+    """`field` for all but count; `up_to` for count: it counts no further."""
 
     alias: str
     operator: AggregateOperator
     field: FieldPath | None = None
     up_to: int | None = None
 
+    @property
+    def is_end(self) -> bool:
+        """Whether it is the value of one document, the first or the last by that value."""
+        return self.operator in _ENDS
 
-def check_aggregates(aggregates: Sequence[Aggregate]) -> None:
-    """Raises InvalidQuery for none, too many, or two of one alias."""
-    if not aggregates:
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """`group_by` fields part the answer; without any it is one group, even if it is empty. Groups
+    without aggregates are the distinct values.
+
+    Documents that lack one of the fields are in no group and in none of the numbers, not even in
+    a count beside them.
+    """
+
+    query: Query
+    aggregates: tuple[Aggregate, ...] = ()
+    group_by: tuple[FieldPath, ...] = ()
+
+    @property
+    def fields(self) -> tuple[FieldPath, ...]:
+        """Those that a document must have."""
+        wanted = [item.field for item in self.aggregates if item.field is not None]
+        return tuple(dict.fromkeys((*self.group_by, *wanted)))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a document is in the answer whatever others are: so the order does not matter."""
+        return self.query.limit is None and not self.query.offset
+
+    def group_of(self, document: DocumentLike) -> tuple[SortKey, ...]:
+        """What all documents of the group have in common, and no others; in the order of groups."""
+        return tuple([sort_key(get_field(document.fields, path)) for path in self.group_by])
+
+    def values_of(self, document: DocumentLike) -> tuple[Value, ...]:
+        """The values by which the document is in its group."""
+        return tuple([get_field(document.fields, path) for path in self.group_by])
+
+
+def check_aggregation(aggregation: Aggregation) -> None:
+    """Raises InvalidQuery for none or too many aggregates or group fields, or two of one name."""
+    _check_aggregates(aggregation.aggregates, needs_some=not aggregation.group_by)
+    group_by = aggregation.group_by
+    if len(group_by) > GROUP_FIELDS_MAX:
+        raise InvalidQuery(
+            f"`group_by` names {len(group_by)} fields; at most {GROUP_FIELDS_MAX} are allowed",
+            reason="TooManyGroupFields",
+        )
+    for place, path in enumerate(group_by):
+        if path == NAME:
+            raise InvalidQuery("`group_by` cannot be `__name__`: each document has its own")
+        if path in group_by[:place]:
+            raise InvalidQuery(f"`group_by` names `{path}` twice")
+
+
+def _check_aggregates(aggregates: Sequence[Aggregate], *, needs_some: bool) -> None:
+    if not aggregates and needs_some:
         raise InvalidQuery("Aggregations can not be empty", reason="NoAggregates")
     if len(aggregates) > AGGREGATES_MAX:
         raise InvalidQuery(
@@ -66,83 +120,61 @@ def check_aggregates(aggregates: Sequence[Aggregate]) -> None:
             raise InvalidQuery(f"`up_to` is {item.up_to}; it must be at least 1")
 
 
-def aggregated_query(query: Query, aggregates: Sequence[Aggregate]) -> Query:
-    """The query over whose answer the numbers are taken: documents that lack one of the fields
-    are not in it, not even for a count beside."""
-    wanted = [item.field for item in aggregates if item.field is not None]
-    return replace(query, existing=tuple(dict.fromkeys(wanted)), select=None)
+# Queries that an aggregation is made of -----------------------------------------------------------
 
 
-class Tally:
-    """The numbers of some aggregates over the documents that it was given."""
-
-    def __init__(self, aggregates: Sequence[Aggregate]) -> None:
-        self._aggregates = tuple(aggregates)
-        self._count = 0
-        fields = dict.fromkeys(item.field for item in aggregates if item.field is not None)
-        self._totals = {field: _Total() for field in fields}
-
-    def add(self, documents: Iterable[DocumentLike]) -> None:
-        """Documents of `aggregated_query`, each once, in any order."""
-        totals = list(self._totals.items())
-        for document in documents:
-            self._count += 1
-            for field, total in totals:
-                value = get_field(document.fields, field)
-                kind = type(value)
-                if kind is int or kind is float:
-                    total.add(value)  # type: ignore[arg-type]  # as the line above says
-
-    def results(self) -> dict[str, Result]:
-        """By alias."""
-        return {item.alias: self._result(item) for item in self._aggregates}
-
-    def _result(self, item: Aggregate) -> Result:
-        if item.field is None:
-            return self._count if item.up_to is None else min(self._count, item.up_to)
-        total = self._totals[item.field]
-        return total.sum() if item.operator is AggregateOperator.SUM else total.average()
+def aggregated_query(aggregation: Aggregation) -> Query:
+    """The documents that are counted, in the query's own order."""
+    return replace(aggregation.query, existing=aggregation.fields, select=None)
 
 
-class _Total:
-    """The exact sum of numbers. Those that are no finite ones are kept apart."""
+def grouped_query(aggregation: Aggregation) -> Query:
+    """The same documents group by group, for a query that is whole and has no cursors. Every field
+    that they must have is in the order, so that an index holds them and no others."""
+    return _in_order(aggregation, aggregation.group_by)
 
-    __slots__ = ("_count", "_integers", "_is_whole", "_parts", "_unlimited")
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._integers = 0
-        self._parts = 0  # the doubles, in parts of one
-        self._is_whole = True
-        self._unlimited = 0.0  # infinities, or NaN
+def end_query(aggregation: Aggregation, aggregate: Aggregate) -> Query:
+    """The same documents within each group from the one on that a minimum or maximum is the value
+    of. In every order the names come last: which of several equal values is given is not left to
+    chance."""
+    assert aggregate.field is not None
+    return _in_order(aggregation, (*aggregation.group_by, aggregate.field))
 
-    def add(self, value: Number) -> None:
-        self._count += 1
-        if type(value) is int:
-            self._integers += value
-            return
-        self._is_whole = False
-        if math.isfinite(value):
-            numerator, denominator = value.as_integer_ratio()
-            self._parts += numerator << (_PARTS_BITS + 1 - denominator.bit_length())
-        else:
-            self._unlimited += value
 
-    def sum(self) -> Number:
-        """An integer if all were and it fits into 64 bits, else a double."""
-        if self._is_whole and INT64_MIN <= self._integers <= INT64_MAX:
-            return self._integers
-        return self._sum()
+def end_of(aggregation: Aggregation, aggregate: Aggregate, group: tuple[Value, ...]) -> Query:
+    """The one document of a group that a minimum or maximum is the value of, if it has any; null is
+    not among the values."""
+    assert aggregate.field is not None
+    is_last = aggregate.operator is AggregateOperator.MAXIMUM
+    query = _in_order(aggregation, (aggregate.field,), descending=is_last)
+    null = Cursor((None,), before=is_last)  # which comes before everything else
+    query = replace(query, start=None if is_last else null, end=null if is_last else None, limit=1)
+    return within_group(query, aggregation, group)
 
-    def average(self) -> float | None:
-        """None of no numbers at all."""
-        return self._sum() / self._count if self._count else None
 
-    def _sum(self) -> float:
-        if self._unlimited:  # NaN is true, too
-            return self._unlimited
-        exact = self._parts + (self._integers << _PARTS_BITS)
-        try:
-            return exact / _PARTS
-        except OverflowError:
-            return math.inf if exact > 0 else -math.inf
+def within_group(query: Query, aggregation: Aggregation, group: tuple[Value, ...]) -> Query:
+    """The documents of one group among a query's."""
+    equal = [
+        FieldFilter(path, Operator.EQUAL, value)
+        for path, value in zip(aggregation.group_by, group, strict=True)
+    ]
+    if not equal:
+        return query
+    return replace(query, where=And((*equal, *([] if query.where is None else [query.where]))))
+
+
+def _in_order(
+    aggregation: Aggregation, first: tuple[FieldPath, ...], *, descending: bool = False
+) -> Query:
+    # Which fields a document must have depends on the orders: on none behind the name.
+    stated = [order.field for order in aggregation.query.order_by]
+    tail = (NAME,) if NAME in stated else ()
+    stated = stated[: stated.index(NAME)] if tail else stated
+    fields = dict.fromkeys((*first, *aggregation.fields, *stated, *tail))
+    return replace(
+        aggregation.query,
+        order_by=tuple([Order(path, descending) for path in fields]),
+        existing=(),
+        select=None,
+    )

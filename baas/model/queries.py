@@ -384,6 +384,11 @@ def compile_query(query: Query) -> Matcher:
     return _all_of(tests)
 
 
+def accepts(leaf: FieldFilter, value: Value) -> bool:
+    """Whether a document with this value in the filter's field passes it."""
+    return _compile_test(leaf.operator, leaf.value)(value)
+
+
 def document_order(query: Query) -> Callable[[DocumentLike], Any]:
     """A key for `sorted` that puts matching documents in the query's order."""
     return _compile_order(effective_orders(query))

@@ -68,6 +68,11 @@ def document_size(path: DocumentPath, fields: Fields) -> int:
     return _name_size(path) + _map_size(fields, 0, _DEPTH_ENDLESS)
 
 
+def value_size(value: Value) -> int:
+    """The size of one value in the same count."""
+    return _value_size(value, 0, _DEPTH_ENDLESS)
+
+
 def check_document(path: DocumentPath, fields: Fields, limits: Limits) -> None:
     """Raises InvalidValue if the document as a whole is too large or nested too deep. Names and
     single values are `check_fields`'s to check, or were checked when they were decoded."""

@@ -20,6 +20,7 @@ from functools import lru_cache
 
 from baas.accounts.sealing import ServerSecret
 from baas.errors import BaasError, InvalidArgument
+from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
 
@@ -39,11 +40,13 @@ class PagePosition:
 
 
 class PageTokens:
-    """Makes and reads the tokens of one query on one database."""
+    """Makes and reads the tokens of one query, or aggregation, on one database."""
 
     __slots__ = ("_digest", "_key")
 
-    def __init__(self, secret: ServerSecret, *, incarnation: str, query: Query) -> None:
+    def __init__(
+        self, secret: ServerSecret, *, incarnation: str, query: Query | Aggregation
+    ) -> None:
         self._key = _sealing_key(secret)
         # The text of a query is made of all its parts, values with their types.
         text = f"{incarnation}\0{query!r}".encode("utf-8", "surrogatepass")

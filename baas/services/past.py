@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from baas.database.database import Database
+from baas.database.database import Database, ReadSnapshot
 from baas.database.names import DatabaseName
 from baas.database.past import PastSnapshot
 from baas.encoding.documents import StoredDocument
@@ -22,9 +22,17 @@ from baas.errors import (
     QuotaExceeded,
     ResumeTokenExpired,
 )
+from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query, check_query
 from baas.model.timestamps import Timestamp
+from baas.services.aggregations import (
+    Aggregated,
+    bounds,
+    check,
+    check_all_groups,
+    read_in_turn,
+)
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import (
@@ -110,6 +118,32 @@ async def run_query_at(
         except ResumeTokenExpired as error:
             raise _too_old() from error
     return QueryPage(found, read_time)
+
+
+async def aggregate_at(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    aggregation: Aggregation,
+    read_time: Timestamp,
+) -> Aggregated:
+    """All groups as of `read_time`, as `run_query_at`."""
+    check(context, aggregation)
+    if not caller.bypasses_rules:
+        raise PermissionDenied()
+    database = await open_database(context, name)
+
+    async def read(snapshot: ReadSnapshot) -> Aggregated:
+        now = context.clock.now_microseconds()
+        past = PastSnapshot(snapshot, await version_at(database, read_time, snapshot.version, now))
+        try:
+            page = await past.aggregate(aggregation, bounds(context.settings.limits))
+        except ResumeTokenExpired as error:
+            raise _too_old() from error
+        check_all_groups(context, page)
+        return Aggregated(page.groups, read_time)
+
+    return await read_in_turn(context, caller, name, aggregation, read)
 
 
 async def read_whole(past: PastSnapshot, query: Query, limits: Limits) -> list[StoredDocument]:

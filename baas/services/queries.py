@@ -1,11 +1,10 @@
-"""Use cases on queries: run, stream, count, list. A query is allowed or denied as a whole, by proof
+"""Use cases on queries: run, stream, list. A query is allowed or denied as a whole, by proof
 from its constraints; its results are never filtered by rules."""
 
 from __future__ import annotations
 
-from asyncio import Semaphore, sleep, timeout
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
@@ -17,14 +16,6 @@ from baas.encoding.documents import StoredDocument
 from baas.errors import (
     OutOfRange,
     PermissionDenied,
-    ResourceExhausted,
-)
-from baas.model.aggregates import (
-    Aggregate,
-    AggregateOperator,
-    Result,
-    aggregated_query,
-    check_aggregates,
 )
 from baas.model.paths import CollectionPath
 from baas.model.queries import (
@@ -47,9 +38,7 @@ from baas.services.names import make_name_token, read_name_token
 from baas.services.page_tokens import PagePosition, PageTokens
 
 T = TypeVar("T")
-COUNTED_AT_ONCE_MAX = 1_000  # keys: about what an answer of documents costs
 _BY_NAME = (Order(NAME),)
-_COUNT = (Aggregate("count", AggregateOperator.COUNT),)
 _FIRST_PAGES_KEPT = 1_024
 
 
@@ -72,20 +61,6 @@ class PageRequest:
     size: int | None = None
     token: str | None = None
     explain: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class QueryCount:
-    count: int
-    read_time: Timestamp
-
-
-@dataclass(frozen=True, slots=True)
-class QueryNumbers:
-    """Of a query's answer, by alias, all of one instant."""
-
-    results: Mapping[str, Result]
-    read_time: Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +98,18 @@ async def run_query_page(
     administrator, a secret key, or the server is in development mode.
     """
     check_query(query, context.settings.limits)
-    if wanted.explain and not (caller.bypasses_rules or context.settings.dev):
+    if wanted.explain:
+        check_may_explain(context, caller)
+    return await _read_page(context, caller, name, query, wanted)
+
+
+def check_may_explain(context: Context, caller: Caller) -> None:
+    """Raises PermissionDenied (`ExplainNotAllowed`)."""
+    if not (caller.bypasses_rules or context.settings.dev):
         raise PermissionDenied(
             "queries are explained to administrators and secret keys, and in development mode",
             reason="ExplainNotAllowed",
         )
-    return await _read_page(context, caller, name, query, wanted)
 
 
 async def _read_page(
@@ -207,62 +188,6 @@ async def stream_query(
     snapshot = await open_allowed(context, caller, name, query)
     stack.push_async_callback(snapshot.close)
     return DocumentStream(_batches(stack, snapshot, query), read_time(context, snapshot.version))
-
-
-async def aggregate(
-    context: Context,
-    caller: Caller,
-    name: DatabaseName,
-    query: Query,
-    aggregates: Sequence[Aggregate],
-) -> QueryNumbers:
-    """Numbers over the query's answer. They take the same right as listing it.
-
-    What takes looking at more than a few keys waits for one of a few places, and holds nothing
-    meanwhile: memory does not grow with the callers. Raises PermissionDenied, InvalidQuery,
-    ResourceExhausted (`TooManyAggregations`) and DeadlineExceeded.
-    """
-    check_query(query, context.settings.limits)
-    check_aggregates(aggregates)
-    wanted = aggregated_query(query, aggregates)
-
-    async def read(snapshot: ReadSnapshot) -> QueryNumbers:
-        results = await snapshot.aggregate(query, aggregates)
-        return QueryNumbers(results, read_time(context, snapshot.version))
-
-    async def read_small(snapshot: ReadSnapshot) -> QueryNumbers | None:
-        if await snapshot.is_small(wanted, COUNTED_AT_ONCE_MAX):
-            return await read(snapshot)
-        return None
-
-    found = await _read_allowed(context, caller, name, query, read_small)
-    if found is not None:
-        return found
-    database = await open_database(context, name)
-    async with _place(database.count_gate, context.settings.limits.query_seconds_max):
-        return await _read_allowed(context, caller, name, query, read, waited=True)
-
-
-@asynccontextmanager
-async def _place(gate: Semaphore, seconds: float) -> AsyncGenerator[None]:
-    await sleep(0)  # What is at once is asked outside of a task, where nothing can time out.
-    try:
-        async with timeout(seconds):
-            await gate.acquire()
-    except TimeoutError:
-        raise ResourceExhausted(
-            "many large aggregations run already; try again later", reason="TooManyAggregations"
-        ) from None
-    try:
-        yield
-    finally:
-        gate.release()
-
-
-async def count(context: Context, caller: Caller, name: DatabaseName, query: Query) -> QueryCount:
-    """How many documents the query has; else as `aggregate`."""
-    found = await aggregate(context, caller, name, query, _COUNT)
-    return QueryCount(int(found.results["count"] or 0), found.read_time)
 
 
 async def list_documents(
@@ -384,11 +309,10 @@ async def _read_allowed(
     read: Callable[[ReadSnapshot], Awaitable[T]],
     *,
     first: Query | None = None,
-    waited: bool = False,
 ) -> T:
     """What `read` gives, in a snapshot in which the caller may run the query. `first` as in
     `Database.snapshot`."""
-    snapshot = await open_allowed(context, caller, name, query, first, waited=waited)
+    snapshot = await open_allowed(context, caller, name, query, first)
     try:
         return await read(snapshot)
     finally:
@@ -403,10 +327,12 @@ async def open_allowed(
     first: Query | None = None,
     *,
     waited: bool = False,
+    planned: Sequence[Query] = (),
 ) -> ReadSnapshot:
     """A snapshot in which the caller may run the query, and in which it is cheap: an index that is
     being made for it is waited for. Nothing is made for callers who may not ask. To be closed.
-    `waited`: by an earlier try of the same request."""
+    `waited`: by an earlier try of the same request. `planned`: what is run in place of the query,
+    of which the caller sees less."""
     database = await open_database(context, name)
     while True:
         snapshot = await database.snapshot(first).open()
@@ -415,7 +341,7 @@ async def open_allowed(
             if waited:
                 snapshot.ignore_missing()
                 return snapshot
-            missing = await snapshot.find_missing(query)
+            missing = await snapshot.find_missing(*(planned or (query,)))
         except BaseException:
             await snapshot.close()
             raise

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -24,7 +25,7 @@ from baas.database.database import Database, ReadSnapshot
 from baas.database.names import DatabaseName
 from baas.database.past import PastSnapshot
 from baas.database.transaction import CommitResult, Transaction
-from baas.encoding.documents import StoredDocument
+from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import (
     Aborted,
     BaasError,
@@ -35,10 +36,13 @@ from baas.errors import (
     TransactionConflict,
     Unavailable,
 )
+from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query, check_query
+from baas.model.tallies import Group, GroupPage
 from baas.model.timestamps import Timestamp
 from baas.model.writes import Write
+from baas.services import aggregations
 from baas.services.authorizer import DECISIONS_PER_TURN, Authorizer
 from baas.services.caller import Caller
 from baas.services.context import Context
@@ -77,6 +81,16 @@ class QueryRead:
 
 
 @dataclass(frozen=True, slots=True)
+class AggregationRead:
+    """All groups as of the transaction's version; `seen` stands for them at the commit."""
+
+    groups: list[Group]
+    read_time: Timestamp
+    token: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentSeen:
     """What was read of one document: its update time, None if it was missing."""
 
@@ -91,11 +105,26 @@ class QuerySeen:
 
 
 @dataclass(frozen=True, slots=True)
+class AggregationSeen:
+    aggregation: Aggregation
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadsSeen:
     """All that a transaction has read."""
 
     documents: Sequence[DocumentSeen] = ()
     queries: Sequence[QuerySeen] = ()
+    aggregations: Sequence[AggregationSeen] = ()
+
+    @property
+    def asked(self) -> list[Query]:
+        """All queries, those that were aggregated among them."""
+        return [
+            *[item.query for item in self.queries],
+            *[item.aggregation.query for item in self.aggregations],
+        ]
 
 
 async def begin(
@@ -184,6 +213,29 @@ async def run_query(
     return QueryRead(found, *_renewed(context, database, caller, state), digest_of(found))
 
 
+async def aggregate(
+    context: Context, caller: Caller, name: DatabaseName, aggregation: Aggregation, token: str
+) -> AggregationRead:
+    """An aggregation as of the transaction's version. Raises as `aggregations.aggregate`, as
+    `get_documents` above, and QuotaExceeded (`AnswerTooLarge`) for groups that do not fit into one
+    page."""
+    limits = context.settings.limits
+    aggregations.check(context, aggregation)
+    database = await open_database(context, name)
+    state = _open(context, database, caller, token)
+
+    async def read(snapshot: ReadSnapshot) -> GroupPage:
+        try:
+            return await _past(snapshot, state).aggregate(aggregation, aggregations.bounds(limits))
+        except OutOfRange as error:
+            raise _too_old(error, state) from error
+
+    page = await aggregations.read_in_turn(context, caller, name, aggregation, read)
+    aggregations.check_all_groups(context, page)
+    renewed = _renewed(context, database, caller, state)
+    return AggregationRead(page.groups, *renewed, digest_of_groups(page.groups))
+
+
 async def commit(
     context: Context,
     caller: Caller,
@@ -210,15 +262,16 @@ async def commit(
     check = _Check(context, caller, name, database, reads, state)
     contention, identifier = database.contention, state.id.hex()
     try:
-        result = await commit_writes(
-            context,
-            caller,
-            name,
-            writes,
-            request_id=request_id,
-            request_digest=request_digest,
-            first=check.run,
-        )
+        async with _place_if_large(context, database, reads):
+            result = await commit_writes(
+                context,
+                caller,
+                name,
+                writes,
+                request_id=request_id,
+                request_digest=request_digest,
+                first=check.run,
+            )
     except Aborted:
         contention.note(identifier, check.conflicts)
         raise
@@ -242,6 +295,28 @@ def digest_of(documents: Iterable[StoredDocument]) -> str:
     for document in documents:
         digest.update(f"{document.path}\n{document.version}\n".encode())
     return digest.hexdigest()
+
+
+def digest_of_groups(groups: Iterable[Group]) -> str:
+    """What stands for the answer of an aggregation: its values, with their types."""
+    digest = hashlib.blake2b(digest_size=16)
+    for group in groups:
+        data = encode_fields({"values": list(group.values), "results": dict(group.results)})
+        digest.update(len(data).to_bytes(8) + data)
+    return digest.hexdigest()
+
+
+@asynccontextmanager
+async def _place_if_large(
+    context: Context, database: Database, reads: ReadsSeen
+) -> AsyncGenerator[None]:
+    """Aggregations that are asked again at a commit wait for a place, as they did before."""
+    asked = [item.aggregation for item in reads.aggregations]
+    if not asked or await aggregations.are_small(database, asked):
+        yield
+        return
+    async with aggregations.place(database, context):
+        yield
 
 
 class _Check:
@@ -279,8 +354,8 @@ class _Check:
                 await authorize().check_get(path, document, transaction)
                 if number % DECISIONS_PER_TURN == 0:
                     await asyncio.sleep(0)
-            for item in reads.queries:
-                await authorize().check_list(item.query, transaction)
+            for query in reads.asked:
+                await authorize().check_list(query, transaction)
         self._check_turn()
         for seen, document in zip(reads.documents, documents, strict=True):
             then = None if seen.update_time is None else seen.update_time.microseconds
@@ -288,14 +363,22 @@ class _Check:
                 self.conflicts.add(seen.path.segments)
         if self._runs > 1:
             # In its turn, with all others waiting behind it: queries are not asked once more.
-            self.conflicts.update(_query_key(asked.query) for asked in reads.queries)
+            self.conflicts.update(map(_query_key, reads.asked))
         self._check_no_conflicts()
-        maximum = self._context.settings.limits.query_page_documents_max
-        for asked in reads.queries:
-            answer = await transaction.run_query(_bounded(asked.query, maximum))
+        await self._ask_again(transaction)
+        self._check_no_conflicts()
+
+    async def _ask_again(self, transaction: Transaction) -> None:
+        limits = self._context.settings.limits
+        for asked in self._reads.queries:
+            bounded = _bounded(asked.query, limits.query_page_documents_max)
+            answer = await transaction.run_query(bounded)
             if digest_of(answer.documents) != asked.seen:
                 self.conflicts.add(_query_key(asked.query))
-        self._check_no_conflicts()
+        for item in self._reads.aggregations:
+            page = await transaction.aggregate(item.aggregation, aggregations.bounds(limits))
+            if page.more or digest_of_groups(page.groups) != item.seen:
+                self.conflicts.add(_query_key(item.aggregation.query))
 
     def _check_no_conflicts(self) -> None:
         if self.conflicts:
@@ -305,7 +388,7 @@ class _Check:
 
     def _check_turn(self) -> None:
         keys: list[Key] = [item.path.segments for item in self._reads.documents]
-        keys += [_query_key(item.query) for item in self._reads.queries]
+        keys += map(_query_key, self._reads.asked)
         for key in keys:
             try:
                 self._database.contention.check(self._state.id.hex(), (key,))
@@ -394,7 +477,7 @@ def _check_size(context: Context, reads: ReadsSeen) -> None:
     limits = context.settings.limits
     for found, maximum, what in (
         (reads.documents, limits.transaction_documents_max, "reads"),
-        (reads.queries, limits.transaction_queries_max, "queries"),
+        (reads.asked, limits.transaction_queries_max, "queries"),
     ):
         if len(found) > maximum:
             raise InvalidArgument(
@@ -403,3 +486,5 @@ def _check_size(context: Context, reads: ReadsSeen) -> None:
             )
     for item in reads.queries:
         check_query(item.query, limits)
+    for one in reads.aggregations:
+        aggregations.check(context, one.aggregation)

@@ -14,7 +14,12 @@ from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from baas_sdk import _paths, _requests, _writes
-from baas_sdk._aggregations import BaseAggregations, QueryExplanation
+from baas_sdk._aggregations import (
+    AggregationExplanation,
+    BaseAggregations,
+    Group,
+    QueryExplanation,
+)
 from baas_sdk._listen import Change, State
 from baas_sdk._options import Options
 from baas_sdk._paths import DatabaseName, FieldPath
@@ -300,13 +305,29 @@ class BaseQuery(Generic[R, Q]):
     def _facing(self, documents: list[DocumentSnapshot[R]]) -> list[DocumentSnapshot[R]]:
         return documents[::-1] if self._spec.is_flipped else documents
 
-    def _aggregate_call(
-        self, aggregations: BaseAggregations
-    ) -> Call[list[list[AggregationResult]]]:
-        call = _requests.aggregate(
-            self._spec.home, self._spec.encode(), aggregations._encode(), self._client._decode
+    def _groups_call(
+        self, wanted: BaseAggregations, page_token: str | None = None
+    ) -> Call[_requests.Groups]:
+        spec, decode = self._spec, self._client._decode
+        return _requests.aggregate(spec.home, spec.encode(), wanted._encode(), decode, page_token)
+
+    def _aggregate_call(self, wanted: BaseAggregations) -> Call[list[list[AggregationResult]]]:
+        return self._groups_call(wanted).then(lambda found: as_row(wanted, found))
+
+    def _explain_aggregation_call(self, wanted: BaseAggregations) -> Call[AggregationExplanation]:
+        call = _requests.explain_aggregation(self._spec.home, self._spec.encode(), wanted._encode())
+        return call.then(
+            lambda told: AggregationExplanation(
+                told["scans"],
+                told["missing_indexes"],
+                told["entries_scanned"],
+                told["keys_counted"],
+                told["documents_read"],
+                told["returned"],
+                told["seconds"],
+                told["hints"],
+            )
         )
-        return call.then(lambda found: [[AggregationResult(*one) for one in found]])
 
     def _explain_call(self) -> Call[QueryExplanation[R]]:
         return _requests.explain(self._spec.home, self._spec.encode()).then(self._explanation)
@@ -322,6 +343,7 @@ class BaseQuery(Generic[R, Q]):
             told["documents_read"],
             told["returned"],
             told["seconds"],
+            told.get("hints", ()),
         )
 
     def _listen_request(self) -> Tree:
@@ -463,3 +485,13 @@ def _public_change(change: Change[DocumentSnapshot[R]]) -> DocumentChange[R]:
 
 def _only_result(result: CommitResult) -> WriteResult:
     return result.write_results[0]
+
+
+def as_row(wanted: BaseAggregations, found: _requests.Groups) -> list[list[AggregationResult]]:
+    """One row, as google-cloud-firestore has it, of an aggregation that groups by nothing."""
+    ((_, results),) = found.groups
+    return [[AggregationResult(alias, results[alias], found.time) for alias in wanted._aliases]]
+
+
+def as_groups(found: _requests.Groups) -> list[Group]:
+    return [Group(values, results, found.time) for values, results in found.groups]

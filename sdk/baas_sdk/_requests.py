@@ -318,20 +318,66 @@ def explain(home: DatabaseName, spec: Tree) -> Call[Tree]:
     return Call(_post(home, "query", body, is_idempotent=True), lambda tree: tree)
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups of a query's answer: values by field and results by alias of each. Of an aggregation
+    that groups by nothing one, without values."""
+
+    groups: list[tuple[dict[str, Any], dict[str, Any]]]
+    time: datetime
+    next_page_token: str | None
+
+
 def aggregate(
-    home: DatabaseName, spec: Tree, aggregates: Sequence[Tree], decode: Callable[[Tree], Any]
-) -> Call[list[tuple[str, Any, datetime]]]:
-    """(alias, number, when) in the order asked."""
+    home: DatabaseName,
+    spec: Tree,
+    wanted: Mapping[str, Tree],
+    decode: Callable[[Tree], Any],
+    page_token: str | None = None,
+) -> Call[Groups]:
+    """An aggregation, or a page of its groups. `wanted` has the members beside the query."""
+    body = {"query": spec, **wanted}
+    if page_token is not None:
+        body["page_token"] = page_token
+    return Call(
+        _post(home, "aggregate", body, is_idempotent=True), lambda tree: _groups(tree, decode)
+    )
 
-    def parse(tree: Any) -> list[tuple[str, Any, datetime]]:
-        time, results = parse_time(tree["read_time"]), tree["results"]
-        aliases = [
-            item.get("alias", f"field_{place}") for place, item in enumerate(aggregates, start=1)
-        ]
-        return [(alias, decode(results[alias]), time) for alias in aliases]
 
-    body = {"query": spec, "aggregates": list(aggregates)}
-    return Call(_post(home, "aggregate", body, is_idempotent=True), parse)
+def read_aggregation(
+    home: DatabaseName,
+    spec: Tree,
+    wanted: Mapping[str, Tree],
+    decode: Callable[[Tree], Any],
+    token: str,
+) -> Call[Read[tuple[Groups, str]]]:
+    """An aggregation in a transaction, and what stands for its answer."""
+    body = {"query": spec, **wanted, "transaction": token}
+    return _read(
+        _post(home, "aggregate", body, is_idempotent=True),
+        lambda tree: (_groups(tree, decode), _text(tree["seen"])),
+    )
+
+
+def explain_aggregation(home: DatabaseName, spec: Tree, wanted: Mapping[str, Tree]) -> Call[Tree]:
+    """How an aggregation is answered."""
+    body = {"query": spec, **wanted, "explain": True}
+    return Call(_post(home, "aggregate", body, is_idempotent=True), lambda tree: tree["explain"])
+
+
+def _groups(tree: Any, decode: Callable[[Tree], Any]) -> Groups:
+    found = tree["groups"] if "groups" in tree else [{"group": {}, "results": tree["results"]}]
+    return Groups(
+        [
+            (
+                {name: decode(value) for name, value in item["group"].items()},
+                {alias: decode(value) for alias, value in item["results"].items()},
+            )
+            for item in found
+        ],
+        parse_time(tree["read_time"]),
+        tree.get("next_page_token"),
+    )
 
 
 def list_collections(

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from baas_sdk import _requests
+from baas_sdk._aggregations import BaseAggregations
 from baas_sdk._queries import QuerySpec
 from baas_sdk._references import BaseClient, BaseDocumentReference, BaseQuery, BaseWriteBatch
-from baas_sdk._requests import Begun, Call, Read
+from baas_sdk._requests import Begun, Call, Groups, Read
 from baas_sdk._snapshots import DocumentSnapshot
 from baas_sdk._values import Tree, format_time
 from baas_sdk._writes import CommitResult, WriteResult
@@ -49,6 +50,7 @@ class BaseTransaction(BaseWriteBatch, Generic[R]):
         self._aborted: str | None = None  # the token of the attempt before
         self._reads: dict[str, str | None] = {}
         self._queries: list[Tree] = []
+        self._aggregations: list[Tree] = []
         self.read_time: datetime | None = None
 
     @property
@@ -108,6 +110,21 @@ class BaseTransaction(BaseWriteBatch, Generic[R]):
 
         return call.then(keep)
 
+    def _aggregate_call(self, spec: QuerySpec, wanted: BaseAggregations) -> Call[Groups]:
+        token = self._check_reading()
+        if spec.home != self._client._options.home:
+            raise InvalidArgument("the query is of another database")
+        asked, members = spec.encode(), wanted._encode()
+        call = _requests.read_aggregation(spec.home, asked, members, self._client._decode, token)
+
+        def keep(read: Read[tuple[Groups, str]]) -> Groups:
+            groups, seen = read.found
+            self._token = read.token
+            self._aggregations.append({"query": asked, **members, "seen": seen})
+            return groups
+
+        return call.then(keep)
+
     def _read_call(self, what: object) -> Call[list[DocumentSnapshot[R]]]:
         """The documents of a reference or a query."""
         if isinstance(what, BaseDocumentReference):
@@ -134,6 +151,7 @@ class BaseTransaction(BaseWriteBatch, Generic[R]):
                 "transaction": token,
                 "reads": [{"path": p, "update_time": time} for p, time in self._reads.items()],
                 "queries": self._queries,
+                "aggregations": self._aggregations,
             },
         )
         return call.then(lambda result: result)
@@ -163,6 +181,7 @@ class BaseTransaction(BaseWriteBatch, Generic[R]):
         self._writes.clear()
         self._reads.clear()
         self._queries.clear()
+        self._aggregations.clear()
 
     def _check_open(self) -> str:
         if self._token is None:

@@ -14,9 +14,13 @@ from typing import Any, Generic, TypeVar
 from baas_sdk import _paths, _requests
 from baas_sdk._aggregations import (
     Aggregation,
+    AggregationExplanation,
     AvgAggregation,
     BaseAggregations,
     CountAggregation,
+    Group,
+    MaximumAggregation,
+    MinimumAggregation,
     QueryExplanation,
     SumAggregation,
 )
@@ -34,6 +38,8 @@ from baas_sdk._references import (
     BaseDocumentReference,
     BaseQuery,
     BaseWriteBatch,
+    as_groups,
+    as_row,
 )
 from baas_sdk._session import User
 from baas_sdk._snapshots import (
@@ -49,7 +55,7 @@ from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.async_bulk_writer import AsyncBulkWriter
 from baas_sdk.async_objects import AsyncBucket
 from baas_sdk.async_transactions import AsyncTransaction, AsyncWork, async_transactional
-from baas_sdk.errors import FailedPrecondition
+from baas_sdk.errors import FailedPrecondition, InvalidQuery
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -207,6 +213,29 @@ class AsyncQuery(BaseQuery[AsyncDocumentReference, "AsyncQuery"]):
         """The average of a field's numbers; None of no numbers."""
         return AsyncAggregationQuery(self, [AvgAggregation(field_ref, alias)])
 
+    def minimum(
+        self, field_ref: str | FieldPath, alias: str | None = None
+    ) -> AsyncAggregationQuery:
+        """A field's least value, of whatever type, null aside; None of none but null."""
+        return AsyncAggregationQuery(self, [MinimumAggregation(field_ref, alias)])
+
+    def maximum(
+        self, field_ref: str | FieldPath, alias: str | None = None
+    ) -> AsyncAggregationQuery:
+        """A field's greatest value, of whatever type, null aside; None of none but null."""
+        return AsyncAggregationQuery(self, [MaximumAggregation(field_ref, alias)])
+
+    def group_by(self, *field_refs: str | FieldPath) -> AsyncGroupQuery:
+        """Groups of documents with equal values in one to five fields, and numbers of each:
+        `query.group_by("country").count("cities").sum("people", "people").get()`."""
+        if not field_refs:
+            raise InvalidQuery("group_by() takes at least one field")
+        return AsyncGroupQuery(self, field_refs)
+
+    def distinct(self, *field_refs: str | FieldPath) -> AsyncGroupQuery:
+        """The distinct values of one to five fields: groups of which no number is wanted."""
+        return self.group_by(*field_refs)
+
     async def explain(
         self, *, timeout: float | None = None
     ) -> QueryExplanation[AsyncDocumentReference]:
@@ -317,10 +346,60 @@ class AsyncAggregationQuery(BaseAggregations):
         super().__init__(aggregations)
         self._query = query
 
-    async def get(self, *, timeout: float | None = None) -> list[list[AggregationResult]]:
-        """One row, with a result for each number in the order asked."""
+    async def get(
+        self, *, transaction: AsyncTransaction | None = None, timeout: float | None = None
+    ) -> list[list[AggregationResult]]:
+        """One row, with a result for each number in the order asked. In a transaction as of its
+        moment; it is committed only if the numbers are still the same."""
         query = self._query
-        return await query._client._http.run(query._aggregate_call(self), timeout)
+        if transaction is None:
+            return await query._client._http.run(query._aggregate_call(self), timeout)
+        call = transaction._aggregate_call(query._spec, self)
+        return as_row(self, await query._client._http.run(call, timeout))
+
+    async def explain(self, *, timeout: float | None = None) -> AggregationExplanation:
+        """Runs it and tells how. For secret keys, and in development mode."""
+        query = self._query
+        return await query._client._http.run(query._explain_aggregation_call(self), timeout)
+
+
+class AsyncGroupQuery(BaseAggregations):
+    """A query of which groups of documents with equal values are wanted, and numbers of each."""
+
+    __slots__ = ("_query",)
+
+    def __init__(self, query: AsyncQuery, group_by: Sequence[str | FieldPath]) -> None:
+        super().__init__((), group_by)
+        self._query = query
+
+    async def get(
+        self, *, transaction: AsyncTransaction | None = None, timeout: float | None = None
+    ) -> list[Group]:
+        """All groups in the order of their values. More than 1,000 come in pages, each of its own
+        moment; in a transaction there may be no more."""
+        if transaction is None:
+            return [group async for group in self.stream(timeout=timeout)]
+        query = self._query
+        call = transaction._aggregate_call(query._spec, self)
+        return as_groups(await query._client._http.run(call, timeout))
+
+    async def stream(self, *, timeout: float | None = None) -> AsyncIterator[Group]:
+        """The same, page by page as they are wanted; `timeout` is of each page."""
+        query = self._query
+        page_token: str | None = None
+        while True:
+            call = query._groups_call(self, page_token)
+            found = await query._client._http.run(call, timeout)
+            for group in as_groups(found):
+                yield group
+            page_token = found.next_page_token
+            if page_token is None:
+                return
+
+    async def explain(self, *, timeout: float | None = None) -> AggregationExplanation:
+        """Runs the first page and tells how. For secret keys, and in development mode."""
+        query = self._query
+        return await query._client._http.run(query._explain_aggregation_call(self), timeout)
 
 
 class AsyncWriteBatch(BaseWriteBatch):

@@ -12,9 +12,13 @@ from typing import Any, Generic, TypeVar
 from baas_sdk import _paths, _requests
 from baas_sdk._aggregations import (
     Aggregation,
+    AggregationExplanation,
     AvgAggregation,
     BaseAggregations,
     CountAggregation,
+    Group,
+    MaximumAggregation,
+    MinimumAggregation,
     QueryExplanation,
     SumAggregation,
 )
@@ -32,6 +36,8 @@ from baas_sdk._references import (
     BaseDocumentReference,
     BaseQuery,
     BaseWriteBatch,
+    as_groups,
+    as_row,
 )
 from baas_sdk._session import User
 from baas_sdk._snapshots import (
@@ -45,6 +51,7 @@ from baas_sdk._transport import Transport
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.bulk_writer import BulkWriter
+from baas_sdk.errors import InvalidQuery
 from baas_sdk.objects import Bucket
 from baas_sdk.transactions import Transaction, Work, transactional
 
@@ -200,6 +207,25 @@ class Query(BaseQuery[DocumentReference, "Query"]):
         """The average of a field's numbers; None of no numbers."""
         return AggregationQuery(self, [AvgAggregation(field_ref, alias)])
 
+    def minimum(self, field_ref: str | FieldPath, alias: str | None = None) -> AggregationQuery:
+        """A field's least value, of whatever type, null aside; None of none but null."""
+        return AggregationQuery(self, [MinimumAggregation(field_ref, alias)])
+
+    def maximum(self, field_ref: str | FieldPath, alias: str | None = None) -> AggregationQuery:
+        """A field's greatest value, of whatever type, null aside; None of none but null."""
+        return AggregationQuery(self, [MaximumAggregation(field_ref, alias)])
+
+    def group_by(self, *field_refs: str | FieldPath) -> GroupQuery:
+        """Groups of documents with equal values in one to five fields, and numbers of each:
+        `query.group_by("country").count("cities").sum("people", "people").get()`."""
+        if not field_refs:
+            raise InvalidQuery("group_by() takes at least one field")
+        return GroupQuery(self, field_refs)
+
+    def distinct(self, *field_refs: str | FieldPath) -> GroupQuery:
+        """The distinct values of one to five fields: groups of which no number is wanted."""
+        return self.group_by(*field_refs)
+
     def explain(self, *, timeout: float | None = None) -> QueryExplanation[DocumentReference]:
         """Runs the query and tells how: indexes, entries scanned, documents read. For secret keys,
         and in development mode."""
@@ -307,10 +333,59 @@ class AggregationQuery(BaseAggregations):
         super().__init__(aggregations)
         self._query = query
 
-    def get(self, *, timeout: float | None = None) -> list[list[AggregationResult]]:
-        """One row, with a result for each number in the order asked."""
+    def get(
+        self, *, transaction: Transaction | None = None, timeout: float | None = None
+    ) -> list[list[AggregationResult]]:
+        """One row, with a result for each number in the order asked. In a transaction as of its
+        moment; it is committed only if the numbers are still the same."""
         query = self._query
-        return query._client._http.run(query._aggregate_call(self), timeout)
+        if transaction is None:
+            return query._client._http.run(query._aggregate_call(self), timeout)
+        call = transaction._aggregate_call(query._spec, self)
+        return as_row(self, query._client._http.run(call, timeout))
+
+    def explain(self, *, timeout: float | None = None) -> AggregationExplanation:
+        """Runs it and tells how. For secret keys, and in development mode."""
+        query = self._query
+        return query._client._http.run(query._explain_aggregation_call(self), timeout)
+
+
+class GroupQuery(BaseAggregations):
+    """A query of which groups of documents with equal values are wanted, and numbers of each."""
+
+    __slots__ = ("_query",)
+
+    def __init__(self, query: Query, group_by: Sequence[str | FieldPath]) -> None:
+        super().__init__((), group_by)
+        self._query = query
+
+    def get(
+        self, *, transaction: Transaction | None = None, timeout: float | None = None
+    ) -> list[Group]:
+        """All groups in the order of their values. More than 1,000 come in pages, each of its own
+        moment; in a transaction there may be no more."""
+        if transaction is None:
+            return list(self.stream(timeout=timeout))
+        query = self._query
+        call = transaction._aggregate_call(query._spec, self)
+        return as_groups(query._client._http.run(call, timeout))
+
+    def stream(self, *, timeout: float | None = None) -> Iterator[Group]:
+        """The same, page by page as they are wanted; `timeout` is of each page."""
+        query = self._query
+        page_token: str | None = None
+        while True:
+            call = query._groups_call(self, page_token)
+            found = query._client._http.run(call, timeout)
+            yield from as_groups(found)
+            page_token = found.next_page_token
+            if page_token is None:
+                return
+
+    def explain(self, *, timeout: float | None = None) -> AggregationExplanation:
+        """Runs the first page and tells how. For secret keys, and in development mode."""
+        query = self._query
+        return query._client._http.run(query._explain_aggregation_call(self), timeout)
 
 
 class WriteBatch(BaseWriteBatch):

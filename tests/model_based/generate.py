@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from baas.errors import InvalidQuery
-from baas.model.aggregates import Aggregate, AggregateOperator
+from baas.model.aggregates import Aggregate, AggregateOperator, Aggregation
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import (
     NAME,
@@ -224,6 +224,16 @@ class Generator:
         return Query(
             chance.choice(self._collections), order_by=(order,), limit=chance.choice((1, 2, 3))
         )
+
+    def aggregation(self, state: State) -> Aggregation:
+        """Of a whole answer mostly, since most ways of aggregating are for that."""
+        chance = self._chance
+        query = self.query(state)
+        if chance.random() < 0.7:
+            query = replace(query, start=None, end=None, limit=None, offset=0)
+        group_by = chance.sample(self._fields, chance.choice((0, 1, 1, min(2, len(self._fields)))))
+        aggregates = () if group_by and chance.random() < 0.3 else self.aggregates()
+        return Aggregation(query, aggregates, tuple(group_by))
 
     def aggregates(self) -> tuple[Aggregate, ...]:
         """Some numbers, often of one field."""

@@ -4,12 +4,23 @@ but its model is used."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
 
-from baas.model.documents import Document
+from baas.model.aggregates import (
+    Aggregate,
+    AggregateOperator,
+    Aggregation,
+    end_query,
+    grouped_query,
+)
+from baas.model.documents import Document, DocumentLike
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, document_order, matches
+from baas.model.queries import Query, document_order, get_field, matches
+from baas.model.tallies import Group
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, Value, is_identical
 from baas.model.writes import DeleteWrite, VerifyWrite, Write, WriteResult, apply_write
@@ -173,3 +184,55 @@ def same(a: Document, b: Document) -> bool:
         and a.update_time == b.update_time
         and is_identical(a.fields, b.fields)
     )
+
+
+def groups(aggregation: Aggregation, found: Sequence[DocumentLike]) -> list[Group]:
+    """What an aggregation gives of the documents of its answer: all are sorted, for each number
+    anew."""
+    in_order = sorted(found, key=document_order(grouped_query(aggregation)))
+    parts: dict[Any, list[DocumentLike]] = {} if aggregation.group_by else {(): []}
+    for document in in_order:
+        parts.setdefault(aggregation.group_of(document), []).append(document)
+    return [
+        Group(
+            aggregation.values_of(part[0]) if part else (),
+            {item.alias: _number(aggregation, item, part) for item in aggregation.aggregates},
+            part[0].path if part and aggregation.group_by else None,
+        )
+        for part in parts.values()
+    ]
+
+
+def _number(aggregation: Aggregation, item: Aggregate, part: list[DocumentLike]) -> Value:
+    if item.field is None:
+        return len(part) if item.up_to is None else min(len(part), item.up_to)
+    if item.is_end:
+        part = sorted(part, key=document_order(end_query(aggregation, item)))
+    values = [get_field(document.fields, item.field) for document in part]
+    match item.operator:
+        case AggregateOperator.MINIMUM:
+            return next((value for value in values if value is not None), None)
+        case AggregateOperator.MAXIMUM:
+            return values[-1] if values else None
+    numbers = [value for value in values if type(value) in (int, float)]
+    return _sum(numbers) if item.operator is AggregateOperator.SUM else _average(numbers)
+
+
+def _sum(numbers: list[Any]) -> int | float:
+    if all(type(number) is int for number in numbers) and -(2**63) <= sum(numbers) < 2**63:
+        return int(sum(numbers))
+    return _rounded(numbers)
+
+
+def _average(numbers: list[Any]) -> float | None:
+    return _rounded(numbers) / len(numbers) if numbers else None
+
+
+def _rounded(numbers: list[Any]) -> float:
+    odd = [number for number in numbers if not math.isfinite(number)]
+    if odd:
+        return float(sum(odd))
+    try:
+        return float(sum(map(Fraction, numbers)))
+    except OverflowError:
+        return math.copysign(math.inf, sum(map(Fraction, numbers)))

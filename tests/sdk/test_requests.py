@@ -24,7 +24,7 @@ def test_reads_and_commits_may_be_repeated_and_account_calls_not() -> None:
     assert _requests.get_document(HOME, "c/d").request.is_idempotent
     assert _requests.batch_get(HOME, ["c/d"]).request.is_idempotent
     assert _requests.query(HOME, {}).request.is_idempotent
-    assert _requests.aggregate(HOME, {}, [], lambda tree: tree).request.is_idempotent
+    assert _requests.aggregate(HOME, {}, {}, lambda tree: tree).request.is_idempotent
     assert _requests.list_documents(HOME, "c", page_size=1, page_token=None).request.is_idempotent
     assert _requests.commit(HOME, [], lambda tree: tree).request.is_idempotent
     assert _requests.sign_out(HOME, "r").request.is_idempotent

@@ -18,8 +18,10 @@ from baas.database.log import CommitEvent
 from baas.database.transaction import QueryResult, Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
+from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query, document_order, matches
+from baas.model.tallies import GroupPage, PageBounds
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.settings import Limits
@@ -158,4 +160,7 @@ class _View:
         return None
 
     async def run_query(self, query: Query) -> QueryResult:
+        raise NotImplementedError
+
+    async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
         raise NotImplementedError

@@ -46,11 +46,12 @@ async def test_snapshot_outside_of_its_block_is_a_defect(database: Database) -> 
 
 async def test_stream_that_is_not_read_to_its_end_lets_go(database: Database) -> None:
     await write(database, *[put(f"c/{number}", {}) for number in range(400)])
-    batches = database.stream_query(Query(CollectionPath(("c",))))
-    async for _ in batches:
-        assert database.is_in_use
-        break
-    await batches.aclose()  # type: ignore[attr-defined]
+    async with database.snapshot() as snapshot:
+        batches = snapshot.stream_query(Query(CollectionPath(("c",))))
+        async for _ in batches:
+            assert database.is_in_use
+            break
+        await batches.aclose()
     assert not database.is_in_use
 
 

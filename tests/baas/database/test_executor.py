@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,11 +8,19 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from baas.database import executor
+from baas.database.aggregation import Aggregator, ordered_queries, stepped_queries
 from baas.database.executor import QueryExecutor
 from baas.database.indexes import Index, IndexDefinition, Indexes
 from baas.database.planner import CollectionScan, plan_query
 from baas.encoding.documents import StoredDocument
-from baas.model.aggregates import Aggregate, AggregateOperator, Tally, aggregated_query
+from baas.model.aggregates import (
+    Aggregate,
+    AggregateOperator,
+    Aggregation,
+    aggregated_query,
+    check_aggregation,
+)
+from baas.model.order import sort_key
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import (
     And,
@@ -22,9 +31,11 @@ from baas.model.queries import (
     document_order,
     matches,
 )
+from baas.model.tallies import PageBounds
 from tests.baas.database.arbitrary import databases, queries, stored
 from tests.baas.database.memory import MemorySnapshot
 from tests.effort import examples
+from tests.model_based.oracle import groups
 
 
 def expected(query: Query, documents: list[StoredDocument]) -> list[StoredDocument]:
@@ -81,30 +92,81 @@ async def test_a_query_returns_what_filtering_and_sorting_would(
     assert await reader.is_small(query, 1_000)
 
 
+_A, _B, _MK = FieldPath(("a",)), FieldPath(("b",)), FieldPath(("m", "k"))
 AGGREGATES = (
     Aggregate("n", AggregateOperator.COUNT),
     Aggregate("few", AggregateOperator.COUNT, up_to=2),
-    Aggregate("sum", AggregateOperator.SUM, FieldPath(("a",))),
-    Aggregate("mean", AggregateOperator.AVERAGE, FieldPath(("m", "k"))),
+    Aggregate("sum", AggregateOperator.SUM, _A),
+    Aggregate("mean", AggregateOperator.AVERAGE, _MK),
+    Aggregate("least", AggregateOperator.MINIMUM, _A),
+    Aggregate("greatest", AggregateOperator.MAXIMUM, _A),
+    Aggregate("least of b", AggregateOperator.MINIMUM, _B),
+    Aggregate("greatest of m", AggregateOperator.MAXIMUM, _MK),
 )
+_STEPPED = [one for one in AGGREGATES if one.field is None or one.is_end]
+ALL = PageBounds(groups_max=1_000, bytes_max=1 << 30)
+
+
+@st.composite
+def aggregations(draw: Any) -> Aggregation:
+    chosen = draw(st.sampled_from((AGGREGATES, _STEPPED)))
+    aggregates = draw(st.lists(st.sampled_from(chosen), unique=True, max_size=4))
+    group_by = draw(
+        st.lists(st.sampled_from((_A, _B, _MK)), unique=True, max_size=2 if aggregates else 3)
+    )
+    query = draw(queries())
+    if draw(st.integers(0, 3)):
+        query = replace(query, start=None, end=None, limit=None, offset=0)
+    return Aggregation(query, tuple(aggregates) or AGGREGATES[:1] * (not group_by), tuple(group_by))
+
+
+def indexes_for_all(*asked: Query) -> Indexes:
+    indexes = Indexes()
+    for query in asked:
+        plan = plan_query(query, indexes, indexes.generation)
+        if isinstance(plan, CollectionScan):
+            for definition in plan.missing:
+                if indexes.find(definition) is None:
+                    add_ready(indexes, len(list(indexes)) + 1, definition)
+    return indexes
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_batches")
-@given(
-    query=queries(), documents=databases, chosen=st.sets(st.sampled_from(AGGREGATES), min_size=1)
-)
-@settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
-async def test_numbers_are_those_of_the_documents_that_filtering_would_leave(
-    query: Query, documents: list[StoredDocument], chosen: set[Aggregate]
+@given(aggregation=aggregations(), documents=databases, most=st.integers(1, 4))
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=list(HealthCheck))
+async def test_groups_are_those_of_the_documents_that_filtering_would_leave(
+    aggregation: Aggregation, documents: list[StoredDocument], most: int
 ) -> None:
-    wanted = aggregated_query(query, tuple(chosen))
-    tally = Tally(tuple(chosen))
-    tally.add(expected(wanted, documents))
-    for indexes in (indexes_for(wanted), Indexes()):
+    """In each of the three ways, whole and in pages."""
+    check_aggregation(aggregation)
+    answer = expected(aggregated_query(aggregation), documents)
+    wanted = [repr((one.values, one.results)) for one in groups(aggregation, answer)]
+    event(f"groups: {min(len(wanted), 3)}, by {len(aggregation.group_by)} fields")
+    stepped = indexes_for_all(*stepped_queries(aggregation), *ordered_queries(aggregation))
+    for indexes in (stepped, indexes_for_all(*ordered_queries(aggregation)), Indexes()):
         reader = QueryExecutor(MemorySnapshot(documents, indexes), indexes, indexes.generation)
-        found = await reader.aggregate(query, tuple(chosen))
-        assert repr(found) == repr(tally.results())
+        page = await Aggregator(reader, aggregation).run(ALL)
+        assert [repr((one.values, one.results)) for one in page.groups] == wanted
+        assert not page.more
+        found: list[str] = []
+        after = None
+        while True:
+            page = await Aggregator(reader, aggregation).run(PageBounds(most, 1 << 30, after))
+            found += [repr((one.values, one.results)) for one in page.groups]
+            assert len(page.groups) <= most
+            if not page.more:
+                break
+            assert len(page.groups) == most
+            after = page.groups[-1].values
+            assert aggregation.group_of(_by_path(documents)[page.groups[-1].first]) == tuple(
+                map(sort_key, after)
+            )
+        assert found == wanted
+
+
+def _by_path(documents: list[StoredDocument]) -> dict[Any, StoredDocument]:
+    return {document.path: document for document in documents}
 
 
 _BOTH = st.one_of(st.integers(0, 5), st.sampled_from(["a", "b", None]))

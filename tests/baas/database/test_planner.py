@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from baas.clock import VirtualClock
+from baas.database.aggregation import Aggregator
 from baas.database.budget import ReadBudget
 from baas.database.executor import QueryExecutor
 from baas.database.indexes import IndexDefinition, Indexes, IndexField
 from baas.database.planner import CollectionScan, NameScan, PointGet, is_countable, plan_query
 from baas.errors import DeadlineExceeded
-from baas.model.aggregates import Aggregate, AggregateOperator
+from baas.model.aggregates import Aggregate, AggregateOperator, Aggregation
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import (
     NAME,
@@ -25,6 +26,7 @@ from baas.model.queries import (
     Order,
     Query,
 )
+from baas.model.tallies import PageBounds
 from baas.model.values import Reference, Value
 from tests.baas.database.arbitrary import stored
 from tests.baas.database.memory import MemorySnapshot
@@ -195,7 +197,7 @@ def test_what_can_never_match_is_not_read() -> None:
 async def test_what_may_be_thrown_away_is_read_for_a_limited_time() -> None:
     second = Query(CITIES, where=And((f("n", ">", 7), f("land", ">", 48))))
     exact = Query(CITIES, where=f("n", ">", 7))
-    total = (Aggregate("n", AggregateOperator.SUM, FieldPath(("n",))),)
+    total = Aggregate("n", AggregateOperator.SUM, FieldPath(("n",)))
     for query, is_refused in ((second, True), (exact, False)):
         indexes = indexes_for(query)
         snapshot = MemorySnapshot(DOCUMENTS, indexes)
@@ -206,6 +208,7 @@ async def test_what_may_be_thrown_away_is_read_for_a_limited_time() -> None:
                 await reader.run_query(query)
         else:
             assert len(await reader.run_query(query)) == 992
+        aggregator = Aggregator(reader, Aggregation(query, (total,)))
         with pytest.raises(DeadlineExceeded) as caught:
-            await reader.aggregate(query, total)
+            await aggregator.run(PageBounds(1, 1))
         assert caught.value.reason == "QueryTooSlow"

@@ -146,7 +146,7 @@ async def test_a_collection_has_as_many_as_it_may(shared: World) -> None:
 async def test_large_counts_take_turns(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not small waits for a place before it holds a snapshot."""
     await fill(shared, "counted")
-    monkeypatch.setattr("baas.services.queries.COUNTED_AT_ONCE_MAX", 10)
+    monkeypatch.setattr("baas.services.aggregations.COUNTED_AT_ONCE_MAX", 10)
     database = await shared.app.context.databases.open(DatabaseName("demo"))
     body = {
         "query": {"collection": "counted", "where": {"field": "n", "op": ">", "value": 1}},

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import pytest
@@ -12,13 +12,13 @@ from baas.errors import InvalidQuery
 from baas.model.aggregates import (
     Aggregate,
     AggregateOperator,
-    Result,
-    Tally,
+    Aggregation,
     aggregated_query,
-    check_aggregates,
+    check_aggregation,
 )
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import NAME, Query, matches
+from baas.model.tallies import PageBounds, Results, Tally
 from baas.model.values import INT64_MAX, INT64_MIN, Value
 from tests.baas.database.arbitrary import stored
 from tests.effort import examples
@@ -30,14 +30,15 @@ SUM = Aggregate("sum", AggregateOperator.SUM, SIZE)
 MEAN = Aggregate("mean", AggregateOperator.AVERAGE, SIZE)
 
 
-def numbers_of(*documents: Mapping[str, Value]) -> dict[str, Result]:
-    query = aggregated_query(Query(CITIES), [SUM, MEAN, COUNT])
-    tally = Tally([SUM, MEAN, COUNT])
+def numbers_of(*documents: Mapping[str, Value]) -> Results:
+    aggregation = Aggregation(Query(CITIES), (SUM, MEAN, COUNT))
+    query = aggregated_query(aggregation)
+    tally = Tally(aggregation)
     images = [
         stored(CITIES.document(f"c{at}"), dict(fields)) for at, fields in enumerate(documents)
     ]
     tally.add([image for image in images if matches(query, image)])
-    return tally.results()
+    return tally.finish().groups[0].results
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def numbers_of(*documents: Mapping[str, Value]) -> dict[str, Result]:
         ([1, "2", None, [3], True], 1, 1.0),
     ],
 )
-def test_sums_and_averages(values: list[Value], total: Result, mean: Result) -> None:
+def test_sums_and_averages(values: list[Value], total: Value, mean: Value) -> None:
     found = numbers_of(*[{"size": value} for value in values])
     assert repr((found["sum"], found["mean"])) == repr((total, mean))
     assert found["n"] == len(values)
@@ -93,9 +94,10 @@ def test_a_sum_is_exact_in_whatever_order_it_is_made(values: list[int | float]) 
 
 
 def test_a_count_goes_no_further_than_it_is_told() -> None:
-    tally = Tally([Aggregate("few", AggregateOperator.COUNT, up_to=2), COUNT])
+    few = Aggregate("few", AggregateOperator.COUNT, up_to=2)
+    tally = Tally(Aggregation(Query(CITIES), (few, COUNT)))
     tally.add([stored(CITIES.document(name), {}) for name in "abc"])
-    assert tally.results() == {"few": 2, "n": 3}
+    assert tally.finish().groups[0].results == {"few": 2, "n": 3}
 
 
 @pytest.mark.parametrize(
@@ -118,10 +120,40 @@ def test_what_is_no_set_of_aggregations(
     aggregates: list[Aggregate], reason: str, message: str
 ) -> None:
     with pytest.raises(InvalidQuery, match=message) as caught:
-        check_aggregates(aggregates)
+        check_aggregation(Aggregation(Query(CITIES), tuple(aggregates)))
     assert caught.value.reason == reason
 
 
 def test_five_aggregations_of_long_aliases_are_right() -> None:
-    check_aggregates([Aggregate(str(n), AggregateOperator.COUNT) for n in range(4)])
-    check_aggregates([Aggregate("x" * 1_500, AggregateOperator.COUNT), SUM, MEAN, COUNT])
+    few = [Aggregate(str(n), AggregateOperator.COUNT) for n in range(5)]
+    check_aggregation(Aggregation(Query(CITIES), tuple(few)))
+    long = Aggregate("x" * 1_500, AggregateOperator.COUNT)
+    check_aggregation(Aggregation(Query(CITIES), (long, SUM, MEAN, COUNT)))
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [("abcdef", "TooManyGroupFields"), ("aa", "InvalidQuery"), (("__name__",), "InvalidQuery")],
+)
+def test_what_cannot_be_grouped_by(names: Sequence[str], reason: str) -> None:
+    fields = tuple([FieldPath((name,)) for name in names])
+    with pytest.raises(InvalidQuery) as caught:
+        check_aggregation(Aggregation(Query(CITIES), (), fields))
+    assert caught.value.reason == reason
+    five = tuple([FieldPath((name,)) for name in "abcde"])
+    check_aggregation(Aggregation(Query(CITIES), (), five))
+
+
+def test_no_more_groups_are_held_than_are_wanted() -> None:
+    """However many there are, and however large their values."""
+    aggregation = Aggregation(Query(CITIES), (COUNT,), (SIZE,))
+    for bounds, kept in ((PageBounds(3, 1 << 20), 3), (PageBounds(1_000, 10), 1)):
+        tally = Tally(aggregation, bounds)
+        most = 0
+        for at in range(99, -1, -1):
+            tally.add([stored(CITIES.document(f"c{at}"), {"size": f"{at:020}"})])
+            most = max(most, len(tally))
+        assert most <= 13
+        page = tally.finish()
+        assert [group.values for group in page.groups] == [(f"{at:020}",) for at in range(kept)]
+        assert page.more

@@ -21,7 +21,7 @@ from baas.model.writes import (
     VerifyWrite,
     Write,
 )
-from baas.services import documents, queries
+from baas.services import aggregations, documents, queries
 from baas.services.caller import ANONYMOUS, Caller
 from tests.baas.services.worlds import ADA, EVE, NAME, OPERATOR, SECRET, World, path, query, user
 
@@ -55,7 +55,7 @@ async def test_administrators_and_secret_keys_answer_to_no_rules(world: World) -
     for caller in (OPERATOR, SECRET):
         assert await allowed(world, caller, SetWrite(path("a/b"), {"x": 1}))
         assert await readable(world, caller, "a/b")
-        assert (await queries.count(world.context, caller, NAME, query("a"))).count == 1
+        assert (await aggregations.count(world.context, caller, NAME, query("a"))).count == 1
 
 
 @pytest.mark.parametrize("method", ["create", "update", "delete"])

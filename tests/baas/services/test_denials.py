@@ -16,7 +16,7 @@ from baas_rules.decision import Decision
 from baas.clock import SystemClock, VirtualClock
 from baas.errors import InvalidArgument, NotFound, PermissionDenied
 from baas.model.writes import SetWrite
-from baas.services import denial_traces, denials, documents, projects, queries
+from baas.services import aggregations, denial_traces, denials, documents, projects, queries
 from baas.services.caller import ANONYMOUS, Caller, CallerKind
 from baas.services.denial_traces import Asked, DenialTraces
 from baas.services.denials import DenialFilter, DenialPage
@@ -65,7 +65,7 @@ async def test_lists_and_writes_are_traced_too(world: World) -> None:
     for number, work in enumerate(
         (
             queries.run_query(world.context, ADA, NAME, query("users/ada/notes")),
-            queries.count(world.context, ADA, NAME, query("users")),
+            aggregations.count(world.context, ADA, NAME, query("users")),
             documents.commit(
                 world.context, ADA, NAME, [SetWrite(path("users/ada/notes/n2"), {"x": 1})]
             ),

@@ -9,7 +9,7 @@ import pytest
 from baas.errors import InvalidArgument, InvalidQuery, PermissionDenied
 from baas.model.paths import CollectionPath
 from baas.model.queries import Query
-from baas.services import queries
+from baas.services import aggregations, queries
 from baas.services.caller import Caller
 from tests.baas.services.worlds import ADA, EVE, NAME, OPERATOR, World, query
 
@@ -19,7 +19,7 @@ OWNED = "match /a/{id} { allow list: if resource.data.owner == request.auth.uid;
 async def allowed(world: World, caller: Caller, wanted: Query) -> bool:
     """Whether the query is allowed; every way to ask has to agree."""
     outcomes: set[bool] = set()
-    for ask in (queries.run_query, queries.count, queries.stream_query):
+    for ask in (queries.run_query, aggregations.count, queries.stream_query):
         try:
             answer = await ask(world.context, caller, NAME, wanted)
         except PermissionDenied:
@@ -128,7 +128,7 @@ async def test_a_stream_shows_one_instant(world: World) -> None:
 
 async def test_bad_queries_and_tokens_are_refused_before_anything_is_read(world: World) -> None:
     many = query("a", ("n", "in", list(range(31))))
-    for ask in (queries.run_query, queries.count, queries.stream_query):
+    for ask in (queries.run_query, aggregations.count, queries.stream_query):
         with pytest.raises(InvalidQuery):
             await ask(world.context, OPERATOR, NAME, many)
     with pytest.raises(InvalidArgument):
