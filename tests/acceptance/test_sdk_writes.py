@@ -353,3 +353,30 @@ async def test_what_fails_is_told(face: Face, room: str) -> None:
     await face.call(writer.create, right, {"n": 2})
     await face.call(writer.close)
     assert failures == [("ALREADY_EXISTS", 1), ("ALREADY_EXISTS", 2), ("ALREADY_EXISTS", 3)]
+
+
+async def test_numbers_of_a_transaction_admit_no_phantom(
+    server: tuple[ServerProcess, str], room: str
+) -> None:
+    """Of two that may both be the last one in, one is aborted and looks again; in groups too."""
+    async with AsyncClient(server[0].url, project="demo", api_key=server[1], retry=FAST) as client:
+        seats = client.collection(f"{room}/seats")
+        runs = 0
+
+        @async_transactional
+        async def sit(transaction: AsyncTransaction, name: str) -> object:
+            nonlocal runs
+            runs += 1
+            ((taken,),) = await seats.count().get(transaction=transaction)
+            groups = await seats.distinct("row").get(transaction=transaction)
+            assert isinstance(taken.value, int)
+            assert len(groups) == min(taken.value, 1)
+            if runs == 1:  # somebody else sits down meanwhile
+                await seats.document("other").set({"row": 1})
+            transaction.create(seats.document(name), {"row": 1})
+            return taken.value
+
+        assert await sit(client.transaction(), "mine") == 1
+        assert runs == 2
+        (row,) = await seats.group_by("row").count("n").minimum("row", "least").get()
+        assert (row.values, row.results) == ({"row": 1}, {"n": 2, "least": 1})

@@ -14,7 +14,7 @@ from baas.database.database import Database, ReadSnapshot
 from baas.database.listeners import DocumentsTarget, QueryTarget
 from baas.database.names import DatabaseName
 from baas.database.transaction import CommitResult, Transaction
-from baas.encoding.documents import StoredDocument
+from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import BaasError, ResumeTokenExpired
 from baas.model.aggregates import aggregated_query
 from baas.model.documents import Document
@@ -340,10 +340,12 @@ class Machine:
         bounds = PageBounds(1_000, 1 << 30)
         async with self._database.snapshot() as snapshot:
             page = await snapshot.aggregate(aggregation, bounds)
-        # repr: NaN is no NaN's equal, and 1 is 1.0's.
-        found = [(group.values, dict(group.results)) for group in page.groups]
-        told = [(group.values, dict(group.results)) for group in wanted]
-        assert repr(found) == repr(told), f"{aggregation}: {found}, not {told}"
+        # Stored forms: NaN is no NaN's equal, and 1 is 1.0's.
+        found, told = [
+            [encode_fields({"by": list(one.values), **one.results}) for one in some]
+            for some in (page.groups, wanted)
+        ]
+        assert found == told, f"{aggregation}: {found}, not {told}"
 
     async def _drop_index(self) -> None:
         """While snapshots, listeners and the back-filling of others may be at work."""

@@ -47,11 +47,33 @@ def test_a_query_is_explained(baas: Command) -> None:
     told = outcome.err.splitlines()
     assert told[0] == "read the whole collection"
     assert told[1].startswith("an index of c (collection): n would have spared that")
-    assert told[2].startswith("0 entries scanned, 150 documents read, 2 returned")
+    assert told[2].startswith("0 entries scanned, 0 keys counted, 150 documents read, 2")
     baas("index", "build", "-p", "demo", "c", "n")
     told = baas(*asked).err.splitlines()
     assert told[0] == "scanned index 1 of c (collection): n, 1 range(s)"
-    assert told[1].startswith("2 entries scanned, 2 documents read, 2 returned")
+    assert told[1].startswith("2 entries scanned, 0 keys counted, 2 documents read, 2")
+
+
+def test_numbers_and_groups_are_printed(baas: Command) -> None:
+    baas("project", "create", "demo")
+    lines = b"\n".join(
+        b'{"path":"c/%d","fields":{"n":%d,"g":%d}}' % (n, n, n % 2) for n in range(5)
+    )
+    assert baas("import", "-p", "demo", "-", stdin=lines).code == 0
+
+    def told(*arguments: str) -> list[dict[str, object]]:
+        outcome = baas("query", "-p", "demo", "c", *arguments)
+        assert outcome.code == 0, outcome.err
+        return [json.loads(line) for line in outcome.out.splitlines()]
+
+    assert told("--count", "--sum", "n", "--avg", "n") == [
+        {"count": 5, "sum n": 10, "avg n": {"$double": 2}}
+    ]
+    assert told("--min", "n", "--max", "n", "-w", "n > 1") == [{"min n": 2, "max n": 4}]
+    assert told("--group-by", "g", "--count") == [{"g": 0, "count": 3}, {"g": 1, "count": 2}]
+    assert told("--distinct", "g") == [{"g": 0}, {"g": 1}]
+    outcome = baas("query", "-p", "demo", "c", "--count", "-w", "n == 1", "--explain")
+    assert "5 documents read, 1 returned" in outcome.err
 
 
 def test_wrong_queries_are_refused_in_one_line(baas: Command) -> None:
