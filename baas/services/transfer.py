@@ -301,20 +301,32 @@ class _Import:
 
     async def _commit_before(self, number: int) -> None:
         writes = self._writes
-
-        async def body(transaction: Transaction) -> None:
-            await transaction.write(writes)
-            await check_schemas(self._context, self._database.name.project, transaction)
-
         if writes:
-            await prepare(self._context, self._database)
-            now = Timestamp(milliseconds_only(self._clock.now_microseconds()))
-            await self._database.run_transaction(body, request_time=now)
+            await self._write(writes)
         self.result = ImportResult(self.result.documents + len(writes), number - 1)
         self._writes = []
         self._bytes = 0
         if self._progress is not None:
             self._progress(self.result)
+
+    async def _write(self, writes: list[Write]) -> None:
+        """In order, by halves where the documents that they replace do not fit into one commit:
+        only the database knows how large those are."""
+
+        async def body(transaction: Transaction) -> None:
+            await transaction.write(writes)
+            await check_schemas(self._context, self._database.name.project, transaction)
+
+        await prepare(self._context, self._database)
+        now = Timestamp(milliseconds_only(self._clock.now_microseconds()))
+        try:
+            await self._database.run_transaction(body, request_time=now)
+        except InvalidArgument as error:
+            if error.reason != "CommitTooLarge" or len(writes) == 1:
+                raise
+            half = len(writes) // 2
+            await self._write(writes[:half])
+            await self._write(writes[half:])
 
 
 def is_end_of(line: bytes, documents: int, sha256: str) -> bool:

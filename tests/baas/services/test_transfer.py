@@ -28,6 +28,7 @@ from baas.services import projects, transfer
 from baas.services.caller import ANONYMOUS, Caller, CallerKind
 from baas.services.context import Context
 from baas.services.transfer import ImportResult
+from baas.settings import Limits
 from baas.testing import make_settings, started_app
 
 ADMIN = Caller(CallerKind.ADMIN, uid="operator")
@@ -228,6 +229,23 @@ async def test_chunks_are_bounded_in_bytes(
     told: list[ImportResult] = []
     await imported(context, [line(f"a/{n}", x="y" * 400) for n in range(6)], progress=told.append)
     assert [one.documents for one in told] == [2, 4, 6]
+
+
+async def test_what_replaces_more_than_fits_into_a_commit_is_imported_in_several(
+    tmp_path: Path,
+) -> None:
+    limits = Limits(commit_replaced_bytes_max=10_000)
+    async with started_app(make_settings(tmp_path / "data", limits=limits)) as app:
+        await projects.create_project(app.context, ADMIN, "chat")
+        large = [line(f"a/{n}", x="y" * 4_000) for n in range(9)]
+        await imported(app.context, large)
+        told: list[ImportResult] = []
+        small = [line(f"a/{n}", n=n) for n in range(9)]
+        assert await imported(app.context, small, progress=told.append) == ImportResult(9, 9)
+        assert told == [ImportResult(9, 9)]
+        assert [one["fields"] for one in await exported(app.context)] == [
+            {"n": n} for n in range(9)
+        ]
 
 
 async def test_a_line_that_is_repeated_counts_last(context: Context) -> None:
