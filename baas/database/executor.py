@@ -455,16 +455,21 @@ class _SpanSource(_Source):
             self._size = BATCH_FIRST
         else:
             self._size = max(1, min(wanted, BATCH_MAX))
+        # Of an exact scan no more needs to be read; one of several may have to give more.
+        self._left = wanted if wanted is not None and scan.exact else 0
 
     def _advance(self, last: bytes, count: int) -> None:
         """Goes on behind `last`; a short batch was the end of its span."""
         span = self._spans.popleft()
+        self._left -= count
         if count == self._size:
             if self._descending:
                 self._spans.appendleft(KeyRange(span.start, last))
             else:
                 self._spans.appendleft(KeyRange(last + b"\x00", span.end))
             self._size = min(max(2 * self._size, BATCH_FIRST), BATCH_MAX)
+            if self._left > 0:
+                self._size = min(self._size, self._left)
 
 
 class _NameSource(_SpanSource):

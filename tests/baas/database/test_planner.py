@@ -194,6 +194,16 @@ def test_what_can_never_match_is_not_read() -> None:
     assert plan_query(query, Indexes(), 0) == ()
 
 
+async def test_an_exact_scan_reads_no_more_than_is_wanted() -> None:
+    """A page of 500 and the one behind it, which tells that there are more, are two batches."""
+    query = Query(CITIES, where=f("n", ">", 7), limit=501)
+    indexes = indexes_for(query)
+    snapshot = MemorySnapshot(DOCUMENTS, indexes)
+    reader = QueryExecutor(snapshot, indexes, indexes.generation)
+    assert len(await reader.run_query(query)) == 501
+    assert snapshot.rows_read == 501
+
+
 async def test_what_may_be_thrown_away_is_read_for_a_limited_time() -> None:
     second = Query(CITIES, where=And((f("n", ">", 7), f("land", ">", 48))))
     exact = Query(CITIES, where=f("n", ">", 7))
