@@ -20,7 +20,7 @@ from baas.http.answers import Answer
 from baas.http.exchange import Exchange, in_task
 from baas.http.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, STALL_SECONDS, BoundedHttpProtocol
 from baas.http.routes import ROUTES
-from baas.services import queries
+from baas.services import aggregations
 from tests.baas.http.conftest import BASE, World
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -153,7 +153,7 @@ async def test_prompt_routes_ask_for_no_task(world: World, token: str) -> None:
 async def test_a_large_count_waits_for_its_place_in_a_task(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "COUNTED_AT_ONCE_MAX", 0)
+    monkeypatch.setattr(aggregations, "COUNTED_AT_ONCE_MAX", 0)
     connection = Connection(app=world.app)
     for place, tree in [
         (":commit", {"writes": [{"set": f"many/{n}", "fields": {"n": n}} for n in range(3)]}),
@@ -491,7 +491,8 @@ async def test_reads_of_a_client_that_is_gone_are_given_up_and_writes_are_not(
 
         monkeypatch.setattr(database, "run_transaction", slow_commit)
     else:
-        monkeypatch.setattr("baas.services.queries.open_allowed", wait)
+        module = "aggregations" if verb == ":count" else "queries"
+        monkeypatch.setattr(f"baas.services.{module}.open_allowed", wait)
     body = orjson.dumps(tree)
     token = world.app.operator_token
     head = f"{BASE}{place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n".encode()
