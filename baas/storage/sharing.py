@@ -291,12 +291,16 @@ class SlotSharer:
             self._is_claimed = False
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
+    # On the writer's thread, and asked for on the event loop: in this order, what is halfway counts
+    # once too often as another's, which costs a look, and never once too little.
+
     def note_commit(self) -> None:
-        self._own += 1
         self._words[self._place] += 1
+        self._own += 1
 
     def count_others(self) -> int:
-        return self._words[self._place] - self._own
+        own = self._own
+        return self._words[self._place] - own
 
     def tell_soon(self, loop: asyncio.AbstractEventLoop | None) -> None:
         if loop is not None:
