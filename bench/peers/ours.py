@@ -35,6 +35,7 @@ from bench.peers.wrk import fill
 from bench.processes import free_port, running
 
 PROJECT = "bench"
+SETTLED_SECONDS = 0.5
 SEED_BATCH = 500
 INDEX_SECONDS_MAX = 300.0
 DEADLINE_STATUS = 504
@@ -212,13 +213,21 @@ class ProductTarget:
 
     def take_turns(self, row: Row, seconds: float) -> Figure:
         with httpx.Client(base_url=self.url) as client:
-            before = self.find(client, row.collection, 0)["score"]
+            before = self._settled_score(client, row.collection)
             figure, done = take_turns(
                 self.url, PROJECT, self.token, self.pid, tasks=row.connections, seconds=seconds
             )
             added = self.find(client, row.collection, 0)["score"] - before
             expect(added == done, f"{row.title}: {done} acknowledged, {added} added")
         return figure
+
+    def _settled_score(self, client: httpx.Client, collection: str) -> int:
+        """When what the load before left on its way has been written: that goes on."""
+        score = -1
+        while score != (found := int(self.find(client, collection, 0)["score"])):
+            score = found
+            time.sleep(SETTLED_SECONDS)
+        return score
 
     def count(self, client: httpx.Client, collection: str) -> int:
         if collection == "files":
