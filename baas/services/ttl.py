@@ -9,8 +9,9 @@ from __future__ import annotations
 from baas.database.database import Database
 from baas.database.indexes import IndexDefinition, IndexField
 from baas.database.names import DatabaseName
-from baas.errors import AlreadyExists
+from baas.errors import AlreadyExists, InvalidPath
 from baas.model.paths import FieldPath, check_id
+from baas.model.queries import NAME
 from baas.model.timestamps import Timestamp
 from baas.projects.ttl import TtlPolicy
 from baas.services.admins import check_is_admin
@@ -29,6 +30,8 @@ async def set_policy(
     """
     check_is_admin(caller)
     check_id(collection, "collection id")
+    if field == NAME:
+        raise InvalidPath("`__name__` is no field: name the one that holds the time of expiry")
     database = await open_database(context, name)
     there = await context.ttl_policies.list_all(name)
     if all(one.collection != collection for one in there):

@@ -11,7 +11,7 @@ from baas.database.database import Database
 from baas.database.indexes import IndexDefinition
 from baas.database.log import CommitEvent
 from baas.database.names import DatabaseName
-from baas.errors import AlreadyExists, NotFound, PermissionDenied, QuotaExceeded
+from baas.errors import AlreadyExists, InvalidPath, NotFound, PermissionDenied, QuotaExceeded
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
@@ -181,6 +181,8 @@ async def test_policies_are_bounded_exclusive_and_for_administrators(
             await ttl.list_policies(context, caller, NAME)
         with pytest.raises(PermissionDenied):
             await ttl.delete_policy(context, caller, NAME, room)
+    with pytest.raises(InvalidPath):
+        await ttl.set_policy(context, OPERATOR, NAME, room, FieldPath.parse("__name__"))
     await set_policy(shared, room)
     with pytest.raises(AlreadyExists) as refused:
         await ttl.set_policy(context, OPERATOR, NAME, room, FieldPath.parse("other"))
