@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from baas_rules import CaseResult
+from baas_rules import Auth, CaseResult, Explanation, Lookup
 from baas_rules.coverage import Reached
 from baas_rules.decision import DOCUMENT_SERVICE, METHODS, OBJECT_SERVICE
 from baas_rules.limits import EXPRESSIONS_MAX
@@ -14,6 +15,7 @@ from baas.encoding.json_values import decode_fields_tree, encode_fields_tree
 from baas.http.accounts import NO_PARAMETERS
 from baas.http.answers import Answer, json_answer
 from baas.http.requests import Request
+from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.services import rules_tests, rules_trials
 from baas.services.explanations import cut_text, encode_explanation, valid_text
@@ -99,16 +101,16 @@ def _decode_trial(members: dict[str, Any]) -> Trial:
         path=check_string(members.get("path", ""), "path"),
         query=decode_query(members["query"]) if of_query and "query" in members else None,
         by_folder=check_boolean(members.get("by_folder", False), "by_folder"),
-        caller=_decode_caller(members.get("caller")),
-        before=_decode_fields(members["before"], "before") if "before" in members else LIVE,
-        after=_decode_fields(members.get("after"), "after"),
-        documents=_decode_documents(members.get("documents", {})),
+        caller=decode_caller(members.get("caller")),
+        before=decode_fields(members["before"], "before") if "before" in members else LIVE,
+        after=decode_fields(members.get("after"), "after"),
+        documents=decode_documents(members.get("documents", {})),
         time=None if time is None else decode_time(time, "time"),
         source=members.get("source"),
     )
 
 
-def _decode_caller(tree: Any) -> TrialCaller:
+def decode_caller(tree: Any) -> TrialCaller:
     if tree is None:
         return TrialCaller()
     members = check_object(tree, "caller", allowed=_CALLER)
@@ -125,46 +127,64 @@ def _decode_caller(tree: Any) -> TrialCaller:
     return TrialCaller(**names, claims=claims)
 
 
-def _decode_fields(tree: Any, at: str) -> Fields | None:
+def decode_fields(tree: Any, at: str) -> Fields | None:
     return None if tree is None else decode_fields_tree(tree, at)
 
 
-def _decode_documents(tree: Any) -> dict[str, Fields | None]:
+def decode_documents(tree: Any) -> dict[str, Fields | None]:
     if type(tree) is not dict:
         raise invalid("documents", "must be an object of paths and fields")
     if len(tree) > DOCUMENTS_MAX:
         raise invalid("documents", f"has more than {DOCUMENTS_MAX} members", reason="TooMany")
-    return {path: _decode_fields(fields, f"documents.{path}") for path, fields in tree.items()}
+    return {path: decode_fields(fields, f"documents.{path}") for path, fields in tree.items()}
 
 
 # What came of it ----------------------------------------------------------------------------------
 
 
 def _encode_result(result: TrialResult) -> dict[str, Any]:
-    told = result.explanation
-    auth = result.auth
+    return {
+        **encode_told(result.explanation, result.before, result.documents, steps_max=STEPS_MAX),
+        **encode_asked(result.release, result.time, result.auth),
+    }
+
+
+def encode_asked(release: str | None, time: Timestamp, auth: Auth | None) -> dict[str, Any]:
+    """What was asked, as whom, and when."""
+    return {
+        "release": release,
+        "time": time_text(time.microseconds),
+        "auth": None if auth is None else {"uid": auth.uid, "token": dict(auth.token)},
+        "expressions_max": EXPRESSIONS_MAX,
+    }
+
+
+def encode_told(
+    told: Explanation,
+    before: Fields | None,
+    documents: Mapping[Lookup, Fields | None],
+    *,
+    steps_max: int,
+) -> dict[str, Any]:
+    """One decision and its steps, with the documents that it rests on."""
     return {
         "allowed": told.allowed,
         "subject": told.subject,
-        "release": result.release,
-        "time": time_text(result.time.microseconds),
-        "auth": None if auth is None else {"uid": auth.uid, "token": dict(auth.token)},
-        "before": _encode_fields(result.before),
-        **encode_explanation(told, steps_max=STEPS_MAX, attempts_max=ATTEMPTS_MAX),
+        "before": encode_fields(before),
+        **encode_explanation(told, steps_max=steps_max, attempts_max=ATTEMPTS_MAX),
         "lookups": [
             {
                 "path": "/".join(found.lookup.path),
                 "database": found.lookup.database or None,
                 "after": found.lookup.after,
-                "fields": _encode_fields(result.documents.get(found.lookup)),
+                "fields": encode_fields(documents.get(found.lookup)),
             }
             for found in told.lookups
         ],
-        "expressions_max": EXPRESSIONS_MAX,
     }
 
 
-def _encode_fields(fields: Fields | None) -> dict[str, Any] | None:
+def encode_fields(fields: Fields | None) -> dict[str, Any] | None:
     return None if fields is None else encode_fields_tree(fields)
 
 

@@ -87,6 +87,37 @@ _REACHED: Schema = object_of(
         "gap": {**or_null(TEXT), "description": "what the tests have not shown of it"},
     }
 )
+_CALLER: Schema = or_null(
+    object_of(
+        {},
+        {
+            "user": {**TEXT, "description": "a user's uid or e-mail address"},
+            "uid": {**TEXT, "description": "or anybody"},
+            "claims": {"type": "object", "description": "besides those of every token"},
+        },
+    )
+)
+_BEFORE: Schema = {
+    **or_null(FIELDS),
+    "description": "fields, or an object's metadata, in place of what is stored; null: there is "
+    "none",
+}
+_GIVEN: Schema = {
+    "type": "object",
+    "additionalProperties": or_null(FIELDS),
+    "description": "paths to fields, in place of what is stored; null: there is none",
+}
+_TOLD: Schema = {
+    "attempts": {
+        **list_of(ref("RulesAttempt")),
+        "description": "the allow statements that name the method, in matches of the path",
+    },
+    "reasons": list_of(ref("RulesReason")),
+    "lookups": list_of(object_of({**_LOOKUP, "fields": or_null(FIELDS)})),
+    "expressions": {**_COUNT, "description": "what the evaluation cost"},
+}
+_AUTH: Schema = or_null(object_of({"uid": TEXT, "token": {"type": "object"}}))
+
 RULES: dict[str, Schema] = {
     "Rules": object_of({"source": TEXT, "ruleset": TEXT, **_RELEASE_NOTE}),
     "RulesSource": object_of({"source": TEXT}),
@@ -135,27 +166,10 @@ RULES: dict[str, Schema] = {
             "path": {**TEXT, "description": "a document, an object, or a prefix of objects"},
             "query": ref("Query"),
             "by_folder": {"type": "boolean", "description": "list objects with a delimiter"},
-            "caller": or_null(
-                object_of(
-                    {},
-                    {
-                        "user": {**TEXT, "description": "a user's uid or e-mail address"},
-                        "uid": {**TEXT, "description": "or anybody"},
-                        "claims": {"type": "object", "description": "besides those of every token"},
-                    },
-                )
-            ),
-            "before": {
-                **or_null(FIELDS),
-                "description": "fields, or an object's metadata, in place of what is stored; null: "
-                "there is none",
-            },
+            "caller": _CALLER,
+            "before": _BEFORE,
             "after": {**or_null(FIELDS), "description": "what is to be stored"},
-            "documents": {
-                "type": "object",
-                "additionalProperties": or_null(FIELDS),
-                "description": "paths to fields, in place of what is stored; null: there is none",
-            },
+            "documents": _GIVEN,
             "time": {**TIME, "description": "`request.time`; without it, now"},
         },
         examples=[{"method": "get", "path": "users/ada", "caller": {"uid": "ada"}}],
@@ -166,15 +180,67 @@ RULES: dict[str, Schema] = {
             "subject": {**TEXT, "examples": ["get of /users/ada"]},
             "release": {**or_null(TEXT), "description": "null: a draft was asked"},
             "time": TIME,
-            "auth": or_null(object_of({"uid": TEXT, "token": {"type": "object"}})),
+            "auth": _AUTH,
             "before": or_null(FIELDS),
-            "attempts": {
-                **list_of(ref("RulesAttempt")),
-                "description": "the allow statements that name the method, in matches of the path",
+            **_TOLD,
+            "expressions_max": _COUNT,
+        }
+    ),
+    "RulesBatch": object_of(
+        {
+            "writes": {
+                **list_of(ref("RulesTrialWrite")),
+                "description": "each of another document; at most 20",
+            }
+        },
+        {
+            "source": {**TEXT, "description": "a draft; without it, the rules in force"},
+            "database": {**TEXT, "default": "(default)"},
+            "caller": _CALLER,
+            "documents": _GIVEN,
+            "time": {**TIME, "description": "`request.time`; without it, now"},
+        },
+        examples=[
+            {
+                "writes": [
+                    {"method": "create", "path": "orders/o1", "after": {"item": "i1"}},
+                    {"method": "update", "path": "items/i1", "after": {"left": 4}},
+                ],
+                "caller": {"uid": "ada"},
+            }
+        ],
+    ),
+    "RulesTrialWrite": object_of(
+        {
+            "method": {
+                "enum": ["create", "update", "delete", "get"],
+                "description": "`get` is what a verify is to the rules",
             },
-            "reasons": list_of(ref("RulesReason")),
-            "lookups": list_of(object_of({**_LOOKUP, "fields": or_null(FIELDS)})),
-            "expressions": {**_COUNT, "description": "what the evaluation cost"},
+            "path": TEXT,
+        },
+        {
+            "before": _BEFORE,
+            "after": {**or_null(FIELDS), "description": "the document after the whole batch"},
+        },
+    ),
+    "RulesBatchAnswer": object_of(
+        {
+            "allowed": {"type": "boolean", "description": "the commit of all of them"},
+            "writes": list_of(
+                object_of(
+                    {
+                        "allowed": {"type": "boolean"},
+                        "subject": {**TEXT, "examples": ["create of /orders/o1"]},
+                        "before": or_null(FIELDS),
+                        **_TOLD,
+                    }
+                )
+            ),
+            "looked_up": {**_COUNT, "description": "documents that all grants together rest on"},
+            "looked_up_max": {**_COUNT, "description": "more in one batch are denied"},
+            "release": {**or_null(TEXT), "description": "null: a draft was asked"},
+            "time": TIME,
+            "auth": _AUTH,
             "expressions_max": _COUNT,
         }
     ),

@@ -22,20 +22,19 @@ from baas_rules import (
     Ruleset,
 )
 from baas_rules import Timestamp as RuleTimestamp
-from baas_rules.decision import DOCUMENT_SERVICE, OBJECT_SERVICE, WRITE_METHODS, AnyListRequest
+from baas_rules.decision import OBJECT_SERVICE, WRITE_METHODS, AnyListRequest
 
 from baas.accounts.tokens import id_token_claims
 from baas.accounts.users import User, check_claims_depth, user_not_found
 from baas.buckets.names import BucketName, check_bucket_id, check_object_name, check_prefix
-from baas.database.database import ReadSnapshot
 from baas.database.names import DEFAULT_DATABASE, DatabaseName
-from baas.errors import FailedPrecondition, InvalidArgument, NotFound
+from baas.errors import FailedPrecondition, InvalidArgument
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query, check_query
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.services.admins import check_is_admin
-from baas.services.authorizer import ROUNDS_MAX, lookup_path
+from baas.services.authorizer import ROUNDS_MAX
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import request_time
@@ -43,6 +42,7 @@ from baas.services.objects import check_bucket
 from baas.services.objects_authorizer import object_resource
 from baas.services.rule_values import list_request, new_resource, rule_map, rule_root, rule_time
 from baas.services.rules_drafts import in_thread, open_rules
+from baas.services.rules_worlds import TrialWorld
 
 
 class Stored(Enum):
@@ -52,6 +52,7 @@ class Stored(Enum):
 
 
 LIVE: Final = Stored.LIVE
+STORING_METHODS: Final = frozenset({"create", "update"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class TrialCaller:
     user: str | None = None
     uid: str | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
+
+
+NOBODY: Final = TrialCaller()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Trial:
     path: str = ""
     query: Query | None = None
     by_folder: bool = False
-    caller: TrialCaller = TrialCaller()
+    caller: TrialCaller = NOBODY
     before: Fields | Stored | None = LIVE
     after: Fields | None = None
     documents: Mapping[str, Fields | None] = field(default_factory=dict)
@@ -107,25 +111,66 @@ async def explain_trial(
     await context.projects.get_project(project)
     ruleset, release = await open_rules(context, project, trial.source)
     time = trial.time or request_time(context)
-    auth = await _auth(context, project, trial.caller, time)
+    auth = await trial_auth(context, project, trial.caller, time)
     async with AsyncExitStack() as stack:
-        world = _World(context, project, trial, stack)
-        await world.find_before()
-        asked = _asked(context, project, trial, auth, rule_time(time), world.before)
-        decision, documents = await _settle(ruleset, asked, world)
-    if decision.missing:
-        raise FailedPrecondition(
-            f"the rules ask for documents {ROUNDS_MAX} times: they deny", reason="TooManyLookups"
-        )
-    explanation = await in_thread(lambda: _explain(ruleset, asked, documents))
-    return TrialResult(explanation, release, time, auth, world.before, world.looked_up)
+        of_objects = trial.service == OBJECT_SERVICE
+        database = DEFAULT_DATABASE if of_objects else trial.place
+        world = TrialWorld(context, project, database, trial.documents, stack)
+        before = await _find_before(context, project, trial, world)
+        asked = _asked(context, project, trial, auth, rule_time(time), before)
+        decision, documents = await settle(ruleset, asked, world, {})
+    check_settled(decision)
+    explanation = await in_thread(lambda: explain(ruleset, asked, documents))
+    return TrialResult(explanation, release, time, auth, before, world.looked_up)
 
 
-async def _settle(
-    ruleset: Ruleset, asked: Request | AnyListRequest, world: _World
+async def _find_before(
+    context: Context, project: str, trial: Trial, world: TrialWorld
+) -> Fields | None:
+    """The document or object that is asked for; None for lists, and where there is none. Rules that
+    look at it find the same."""
+    if trial.service == OBJECT_SERVICE:
+        return await _find_object(context, project, trial)
+    await context.projects.check_database(DatabaseName(project, trial.place))
+    if trial.method == "list":
+        return None
+    path = DocumentPath.parse(trial.path)
+    before = await find_document(world, path, trial.method, trial.before)
+    world.given[path] = before
+    if trial.method in WRITE_METHODS:
+        world.after[path] = None if trial.method == "delete" else trial.after
+    return before
+
+
+async def find_document(
+    world: TrialWorld, path: DocumentPath, method: str, before: Fields | Stored | None
+) -> Fields | None:
+    """What is there before `method` comes: what was made up, else what is stored."""
+    if not isinstance(before, Stored):
+        return before
+    return None if method == "create" else await world.find(path)
+
+
+async def _find_object(context: Context, project: str, trial: Trial) -> Fields | None:
+    bucket = BucketName(project, check_bucket_id(trial.place))
+    await check_bucket(context, bucket)
+    if trial.method == "list":
+        return None
+    if not isinstance(trial.before, Stored):
+        return trial.before
+    if trial.method == "create":
+        return None
+    stored = await context.objects.find(bucket, check_object_name(trial.path))
+    return None if stored is None else _as_fields(object_resource(stored))
+
+
+async def settle(
+    ruleset: Ruleset,
+    asked: Request | AnyListRequest,
+    world: TrialWorld,
+    documents: dict[Lookup, ResourceDocument | None],
 ) -> tuple[Decision, Mapping[Lookup, ResourceDocument | None]]:
-    """The same rounds that a real request takes."""
-    documents: dict[Lookup, ResourceDocument | None] = {}
+    """The same rounds that a real request takes. What is looked up joins `documents`."""
 
     def decide() -> Decision:
         if isinstance(asked, Request):
@@ -142,7 +187,15 @@ async def _settle(
     return decision, documents
 
 
-def _explain(
+def check_settled(decision: Decision) -> None:
+    """Raises FailedPrecondition (`TooManyLookups`)."""
+    if decision.missing:
+        raise FailedPrecondition(
+            f"the rules ask for documents {ROUNDS_MAX} times: they deny", reason="TooManyLookups"
+        )
+
+
+def explain(
     ruleset: Ruleset,
     asked: Request | AnyListRequest,
     documents: Mapping[Lookup, ResourceDocument | None],
@@ -155,7 +208,7 @@ def _explain(
     return ruleset.explain(asked, documents)
 
 
-async def _auth(
+async def trial_auth(
     context: Context, project: str, caller: TrialCaller, time: Timestamp
 ) -> Auth | None:
     """As the id token of a sign-in at the request's time would say."""
@@ -199,18 +252,7 @@ def _asked(
     time: RuleTimestamp,
     before: Fields | None,
 ) -> Request | AnyListRequest:
-    if trial.method in ("create", "update") and trial.after is None:
-        raise InvalidArgument(
-            f"`{trial.method}` needs `after`, what is to be stored",
-            reason="MissingField",
-            details={"field": "after"},
-        )
-    if trial.method == "update" and before is None:
-        raise FailedPrecondition(
-            f"there is nothing at `{trial.path}` to update: create it, or give `before`",
-            reason="NothingToUpdate",
-        )
-    after = trial.after if trial.method in ("create", "update") else None
+    after = checked_after(trial.method, trial.path, before, trial.after)
     if trial.service == OBJECT_SERVICE:
         return _object_request(trial, auth, time, before, after)
     name = DatabaseName(project, trial.place)
@@ -218,9 +260,24 @@ def _asked(
         query = _query(trial)
         check_query(query, context.settings.limits)
         return list_request(query, name, auth, time)
-    path, root = DocumentPath.parse(trial.path), rule_root(name)
+    path = DocumentPath.parse(trial.path)
+    return document_request(name, trial.method, path, auth, time, before=before, after=after)
+
+
+def document_request(
+    name: DatabaseName,
+    method: str,
+    path: DocumentPath,
+    auth: Auth | None,
+    time: RuleTimestamp,
+    *,
+    before: Fields | None,
+    after: Fields | None,
+) -> Request:
+    """What the rules are asked about one document."""
+    root = rule_root(name)
     return Request(
-        trial.method,
+        method,
         path.segments,
         auth,
         time,
@@ -228,6 +285,27 @@ def _asked(
         None if after is None else new_resource(path, after, root),
         database=name.database,
     )
+
+
+def checked_after(
+    method: str, path: str, before: Fields | None, after: Fields | None, at: str = "after"
+) -> Fields | None:
+    """What is there once `method` is done; None: nothing, or nothing else. Raises InvalidArgument
+    (`MissingField`), FailedPrecondition (`NothingToUpdate`)."""
+    if method not in STORING_METHODS:
+        return None
+    if after is None:
+        raise InvalidArgument(
+            f"`{method}` needs `{at}`, what is to be stored",
+            reason="MissingField",
+            details={"field": at},
+        )
+    if method == "update" and before is None:
+        raise FailedPrecondition(
+            f"there is nothing at `{path}` to update: create it, or give `before`",
+            reason="NothingToUpdate",
+        )
+    return after
 
 
 def _query(trial: Trial) -> Query:
@@ -265,86 +343,6 @@ def _object_request(
         None if after is None else rule_map({"size": 0, "metadata": {}, **after, **always}, root),
         service=OBJECT_SERVICE,
     )
-
-
-class _World:
-    """What the rules see of what is stored: one instant of each database, with what the trial puts
-    in its place. `looked_up` is what they asked for."""
-
-    def __init__(self, context: Context, project: str, trial: Trial, stack: AsyncExitStack) -> None:
-        self._context = context
-        self._project = project
-        self._trial = trial
-        self._stack = stack
-        self._snapshots: dict[str, ReadSnapshot | None] = {}
-        self._given = {DocumentPath.parse(path): fields for path, fields in trial.documents.items()}
-        self.before: Fields | None = None
-        self.looked_up: dict[Lookup, Fields | None] = {}
-
-    async def find_before(self) -> None:
-        """Sets `before`, the document or object that is asked for; None for lists, and where there
-        is none."""
-        trial = self._trial
-        if trial.service == OBJECT_SERVICE:
-            bucket = BucketName(self._project, check_bucket_id(trial.place))
-            await check_bucket(self._context, bucket)
-        else:
-            await self._context.projects.check_database(DatabaseName(self._project, trial.place))
-        if trial.method == "list":
-            return
-        if not isinstance(trial.before, Stored):
-            self.before = trial.before
-        elif trial.method == "create":
-            return
-        elif trial.service == OBJECT_SERVICE:
-            stored = await self._context.objects.find(bucket, check_object_name(trial.path))
-            self.before = None if stored is None else _as_fields(object_resource(stored))
-        else:
-            self.before = await self._document(trial.place, DocumentPath.parse(trial.path))
-
-    async def look_up(self, lookup: Lookup) -> ResourceDocument | None:
-        path = lookup_path(lookup)
-        database = lookup.database or self._own_database
-        fields = None if path is None else await self._find(path, database, after=lookup.after)
-        self.looked_up[lookup] = fields
-        if path is None or fields is None:
-            return None
-        return new_resource(path, fields, rule_root(DatabaseName(self._project, database)))
-
-    async def _find(self, path: DocumentPath, database: str, *, after: bool) -> Fields | None:
-        trial = self._trial
-        if database == self._own_database:
-            is_own = trial.service == DOCUMENT_SERVICE and trial.path == str(path)
-            if is_own and after and trial.method in WRITE_METHODS:
-                return None if trial.method == "delete" else trial.after
-            if path in self._given:
-                return self._given[path]
-            if is_own and trial.method != "list":
-                return self.before
-        return await self._document(database, path)
-
-    @property
-    def _own_database(self) -> str:
-        of_documents = self._trial.service == DOCUMENT_SERVICE
-        return self._trial.place if of_documents else DEFAULT_DATABASE
-
-    async def _document(self, database: str, path: DocumentPath) -> Fields | None:
-        if database not in self._snapshots:
-            self._snapshots[database] = await self._open(DatabaseName(self._project, database))
-        snapshot = self._snapshots[database]
-        if snapshot is None:
-            return None
-        (stored,) = await snapshot.get_documents([path])
-        return None if stored is None else stored.fields
-
-    async def _open(self, name: DatabaseName) -> ReadSnapshot | None:
-        """None: there is no such database, and so none of its documents."""
-        try:
-            await self._context.projects.check_database(name)
-        except (NotFound, InvalidArgument):
-            return None
-        database = await self._context.databases.open(name)
-        return await self._stack.enter_async_context(database.snapshot())
 
 
 def _as_fields(metadata: Mapping[str, Any]) -> Fields:

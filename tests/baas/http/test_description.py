@@ -264,6 +264,8 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "POST", f"{ADMIN}/rules:check", json=source)
     trial = {"method": "get", "path": "guarded/x", "caller": {"user": world.uid}}
     assert (await send(operator, "POST", f"{ADMIN}/rules:explain", json=trial))["lookups"]
+    batch = {"writes": [{"method": "delete", "path": "guarded/x"}], "caller": {"uid": "ada"}}
+    assert (await send(operator, "POST", f"{ADMIN}/rules:explain-batch", json=batch))["writes"]
     tests = "tests: [{get: public/x, expect: allow}, {get: users/x, expect: allow}]"
     run = await send(operator, "POST", f"{ADMIN}/rules:test", json={**source, "tests": tests})
     assert (run["passed"], run["failed"]) == (1, 1)

@@ -76,6 +76,7 @@ BODIES: list[tuple[str, str, Any]] = [
     ("POST", f"{ADMIN}/rules:explain", {"method": "update", "path": "a/b", "database": "(default)", "by_folder": False, "before": {"a": 1}, "after": {"a": 2}, "documents": {"a/b": None}, "caller": {"uid": "x", "claims": {}}, "time": "2026-01-01T00:00:00Z"}),
     ("POST", f"{ADMIN}/rules:explain", {"method": "list", "service": "documents", "query": {"collection": "a"}, "caller": {"user": "x"}}),
     ("POST", f"{ADMIN}/rules:explain", {"method": "list", "service": "objects", "bucket": "files", "path": "", "by_folder": True}),
+    ("POST", f"{ADMIN}/rules:explain-batch", {"source": "x", "writes": [{"method": "update", "path": "a/b", "before": {"a": 1}, "after": {"a": 2}}], "database": "(default)", "documents": {"a/b": None}, "caller": {"uid": "x", "claims": {}}, "time": "2026-01-01T00:00:00Z"}),
     ("POST", f"{ADMIN}/rules:test", {"tests": "tests: []", "source": "x"}),
     ("PATCH", f"{ADMIN}/users/nobody", {"disabled": True, "email_verified": True, "claims": {"a": 1}}),
     ("POST", f"{ADMIN}/databases/(default)/documents:import", {"path": "a/b", "fields": {"a": 1}}),
