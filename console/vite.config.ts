@@ -6,7 +6,7 @@ const server = process.env.BAAS_URL ?? "http://127.0.0.1:8080";
 
 export default defineConfig({
   base: "/console/",
-  plugins: [react()],
+  plugins: [react({ jsxImportSource: "#visible" })],
   build: {
     outDir: "../baas/http/console",
     emptyOutDir: true,

@@ -9,6 +9,7 @@ import { Shell } from "./components/Shell";
 import { SessionEnded, SetUpPage, SignInPage } from "./components/SignIn";
 import { UploadTray } from "./components/UploadTray";
 import type { Route } from "./model/routes";
+import { visible } from "./model/text";
 import { leave, stay, usePendingNavigation, useRoute } from "./navigation";
 import { DataPage } from "./pages/DataPage";
 import { ProjectsPage } from "./pages/ProjectsPage";
@@ -151,6 +152,6 @@ function useTitle(route: Route): void {
   else if (route.page !== "projects") parts.unshift(route.page);
   const title = parts.join(" · ");
   useEffect(() => {
-    document.title = title;
+    document.title = visible(title);
   }, [title]);
 }

@@ -382,7 +382,7 @@ def test_hostile_names_metadata_and_contents_are_only_ever_text(
         checked(operator.patch(f"{url(project, name)}:metadata", json=change))
     page = open_console(f"#/projects/{project}/files")
     expect(rows(page)).to_have_count(len(HOSTILE))
-    for name in HOSTILE:
+    for name in (one.replace("\u202e", "\\u202e") for one in HOSTILE):
         rows(page).filter(has_text=name).get_by_role("link").first.click()
         expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
     assert page.evaluate("window.__hit") is None

@@ -14,12 +14,24 @@ import {
   EditorView,
   highlightActiveLine,
   highlightActiveLineGutter,
+  highlightSpecialChars,
   keymap,
   lineNumbers,
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { type ReactNode, type RefObject, useEffect, useRef } from "react";
+import { HIDDEN_CHARACTERS, nameOf, visible } from "../model/text";
 import { NOTHING_PAINTED, type Painted, painting, setPainted } from "./painting";
+
+/** What stands for a hidden character, as everywhere in the console. */
+function markOf(code: number): HTMLElement {
+  const character = String.fromCodePoint(code);
+  const mark = document.createElement("span");
+  mark.className = "hidden-mark";
+  mark.title = nameOf(character);
+  mark.textContent = visible(character);
+  return mark;
+}
 
 const look = EditorView.theme({
   "&": { backgroundColor: "var(--panel)", color: "var(--text)", fontSize: "12.5px" },
@@ -150,6 +162,7 @@ export function CodeEditor({
           lineNumbers(),
           highlightActiveLineGutter(),
           highlightActiveLine(),
+          highlightSpecialChars({ specialChars: HIDDEN_CHARACTERS, render: markOf }),
           drawSelection(),
           history(),
           indentOnInput(),

@@ -5,7 +5,6 @@ import { listCollections } from "../api/admin";
 import { useLoaded, useRefresh } from "../api/hooks";
 import type { Segments } from "../model/paths";
 import { dataHash } from "../model/routes";
-import { visible } from "../model/text";
 import { IconAction } from "./controls";
 import { Empty, Failed, Loading } from "./feedback";
 import { NewDocument } from "./NewDocument";
@@ -96,7 +95,7 @@ export function CollectionsPane({
                   aria-current={id === here ? "true" : undefined}
                   title={id}
                 >
-                  <IconFolder aria-hidden /> <span className="truncate">{visible(id)}</span>
+                  <IconFolder aria-hidden /> <span className="truncate">{id}</span>
                 </a>
               </li>
             ))}

@@ -24,7 +24,6 @@ import { changesBetween, mergeFields } from "../model/drafts";
 import { shortTime } from "../model/inputs";
 import { writeJson } from "../model/json";
 import { dataHash, historyHash, referenceHash, rulesHash } from "../model/routes";
-import { visible } from "../model/text";
 import { encodeFields, type Fields, isSameFields } from "../model/values";
 import { navigate, useGuard } from "../navigation";
 import type { DataRoute } from "../pages/DataPage";
@@ -167,7 +166,7 @@ function Editor({
     <>
       <header className="pane-head">
         <h2 className="truncate mono" title={path.join("/")}>
-          {visible(path.at(-1) ?? "")}
+          {path.at(-1)}
         </h2>
         <span className="grow">
           <Copy text={path.join("/")} label="Copy path" />

@@ -19,7 +19,6 @@ import { dataHash } from "../model/routes";
 import { rowAt, rowCount, rowOf, type Seen, type Windows } from "../model/windows";
 import { navigate } from "../navigation";
 import type { DataRoute } from "../pages/DataPage";
-import { visible } from "../model/text";
 import { ValueCell } from "./ValueView";
 
 export const ROW_PIXELS = 31;
@@ -337,7 +336,7 @@ const DocumentRow = memo(function DocumentRow({
           title={document.path}
           tabIndex={isTabbable ? 0 : -1}
         >
-          {visible(isGroup ? document.path : (segments.at(-1) ?? ""))}
+          {isGroup ? document.path : segments.at(-1)}
         </a>
       </td>
       {names.map((name) => (

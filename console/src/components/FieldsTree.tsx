@@ -13,6 +13,7 @@ import {
   isSame,
   type Value,
 } from "../model/values";
+import { Marked } from "../visible/Marked";
 import { KindSelect, ValueInput, type ValueText } from "./ValueInput";
 
 /** An edit of one row that is not applied yet. */
@@ -244,7 +245,7 @@ function ValueLine({ value }: { value: Value }): ReactNode {
     case "array":
       return `[ ${count(value.values.length, "element")} ]`;
     case "string":
-      return `"${value.value}"`;
+      return <Marked text={`"${value.value}"`} keepsLines />;
     case "null":
       return "null";
     case "timestamp":
@@ -252,7 +253,7 @@ function ValueLine({ value }: { value: Value }): ReactNode {
     case "bytes":
       return `${value.value.slice(0, 400)}${value.value.length > 400 ? "…" : ""} (${count(byteLength(value.value), "byte")})`;
     default:
-      return textOfValue(value);
+      return <Marked text={textOfValue(value)} />;
   }
 }
 

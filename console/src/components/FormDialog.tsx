@@ -3,6 +3,7 @@
 import { Button, type ModalProps, TextInput } from "@mantine/core";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { messageOf } from "../api/client";
+import { visible } from "../model/text";
 import { Dialog } from "./Dialog";
 
 export interface FormDialogProps {
@@ -37,6 +38,9 @@ export function FormDialog({
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
   const [text, setText] = useState("");
+
+  // What cannot be typed is typed as it is shown.
+  const isTyped = typed === undefined || text === typed || text === visible(typed);
 
   async function submit(event: FormEvent): Promise<void> {
     event.preventDefault();
@@ -81,7 +85,7 @@ export function FormDialog({
             type="submit"
             color={danger ? "red.8" : "petrol"}
             loading={busy}
-            disabled={disabled || (typed !== undefined && text !== typed)}
+            disabled={disabled || !isTyped}
           >
             {action}
           </Button>

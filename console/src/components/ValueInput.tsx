@@ -2,6 +2,7 @@
 
 import { Button, NativeSelect, Textarea, TextInput } from "@mantine/core";
 import type { KeyboardEvent, ReactNode } from "react";
+import { hidesNothing } from "../model/text";
 import { convertText, KIND_HINTS, KIND_NAMES } from "../model/inputs";
 import { KINDS, type Kind } from "../model/values";
 
@@ -58,6 +59,8 @@ export function ValueInput({
     autoFocus,
     placeholder: KIND_HINTS[kind] ?? "",
     className: "grow",
+    // An input shows no marks; what stands beside it does.
+    ...(hidesNothing(text) ? {} : { description: `With hidden characters: ${text}` }),
     styles: { input: { fontFamily: "var(--mono)", fontSize: 12 } },
   };
   if (kind === "null") return <span className="v v-null grow">null</span>;

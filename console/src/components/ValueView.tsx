@@ -1,6 +1,5 @@
 import type { ReactNode } from "react";
 import { previewOfValue } from "../model/inputs";
-import { visible } from "../model/text";
 import type { Value } from "../model/values";
 
 /** A value on one line, coloured by its type. Always text: whatever it holds, it is shown. */
@@ -12,7 +11,5 @@ export function ValueCell({ value }: { value: Value | undefined }): ReactNode {
       </span>
     );
   const empty = value.kind === "string" && value.value === "";
-  return (
-    <span className={`v v-${value.kind}`}>{empty ? '""' : visible(previewOfValue(value))}</span>
-  );
+  return <span className={`v v-${value.kind}`}>{empty ? '""' : previewOfValue(value)}</span>;
 }

@@ -6,13 +6,14 @@ import { IconAlertTriangle, IconCheck } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useState } from "react";
 import { ApiError, messageOf } from "../api/client";
 import type { Loaded } from "../api/hooks";
+import { visible } from "../model/text";
 
 const LATE_MS = 3_000;
 const UNDO_MS = 12_000;
 
 export function toast(message: string): void {
   notifications.show({
-    message,
+    message: visible(message),
     color: "transparent",
     icon: <IconCheck size={16} color="var(--good)" />,
     autoClose: 3500,
@@ -48,8 +49,8 @@ export function toastUndo(message: string, undo: () => Promise<void>): void {
 /** Failures stay until they are closed: a person may be looking elsewhere. */
 export function toastError(title: string, error: unknown): void {
   notifications.show({
-    title,
-    message: messageOf(error),
+    title: visible(title),
+    message: visible(messageOf(error)),
     color: "transparent",
     icon: <IconAlertTriangle size={16} color="var(--danger)" />,
     autoClose: false,

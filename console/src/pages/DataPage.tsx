@@ -14,7 +14,6 @@ import { Empty, Failed } from "../components/feedback";
 import { faultOfPath, isCollection, isDocument, splitPath } from "../model/paths";
 import { encodeQuery } from "../model/queries";
 import { dataHash, queryHash, type Route } from "../model/routes";
-import { visible } from "../model/text";
 import { navigate } from "../navigation";
 
 export type DataRoute = Extract<Route, { page: "data" }>;
@@ -142,7 +141,7 @@ function Crumbs({ route }: { route: DataRoute }): ReactNode {
                   title={segment}
                   aria-current={index === path.length - 1 ? "page" : undefined}
                 >
-                  {visible(segment)}
+                  {segment}
                 </a>
               </li>
             );
