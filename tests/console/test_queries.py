@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -149,6 +150,41 @@ def test_numbers_and_what_is_missing(open_console: NewPage, project: str) -> Non
     figures = page.locator(".figures")
     expect(figures).to_contain_text(str(COUNT))
     expect(figures).to_contain_text(str(COUNT * (COUNT - 1) // 2))
+
+
+def test_groups_and_what_they_cost(open_console: NewPage, project: str) -> None:
+    page = open_console(f"#/projects/{project}/query")
+    form = page.get_by_role("form", name="Query")
+    form.get_by_label("Collection", exact=True).fill("items")
+    form.get_by_label("Show").select_option("groups")
+    form.get_by_role("button", name="Run").click()
+    expect(form.get_by_role("alert")).to_contain_text("Name the fields to group by")
+    form.get_by_label("Group by").fill("n")
+    form.get_by_role("button", name="Run").click()
+    groups = page.locator("table.groups-grid tbody tr")
+    expect(groups).to_have_count(50)
+    expect(page.get_by_text("1 to 50", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Next").click()
+    expect(groups.first).to_have_text("50")
+
+    for op in ("count", "maximum"):
+        form.get_by_role("button", name="Number", exact=True).click()
+        form.get_by_role("combobox", name="Number", exact=True).last.select_option(op)
+    form.get_by_role("combobox", name="Field of the number").fill("n")
+    form.get_by_role("button", name="Run").click()
+    expect(groups.nth(7)).to_have_text("717")
+    page.get_by_text("JSON", exact=True).click()
+    expect(page.locator(".json-results pre")).to_contain_text('"field_2": 7')
+    page.get_by_text("Explain", exact=True).click()
+    expect(page.locator(".figures")).to_contain_text("Keys counted")
+    assert '.group_by("n")' in copied(page, "Copy as Python")
+
+    other = open_console(page.url.partition("/console/")[2])
+    expect(other.locator("table.groups-grid thead")).to_have_text("ncountmaximum n")
+    skipping = quote(json.dumps({"query": {"collection": "items", "offset": 3}}))
+    other.goto(f"{other.url.partition('#')[0]}#/projects/{project}/query?q={skipping}")
+    other.get_by_text("Explain", exact=True).click()
+    expect(other.locator(".explain .note")).to_contain_text("reads what it skips: 3")
 
 
 def test_a_large_collection_is_one_list_of_which_few_rows_are_made(

@@ -1,6 +1,6 @@
-/** Queries that are asked once: pages with their explanation, and numbers. */
+/** Queries that are asked once, page by page: documents, numbers or groups, with their explanation. */
 
-import type { Asked } from "../model/builder";
+import { type Asked, bodyOf, showsOf } from "../model/asked";
 import type { JsonObject } from "../model/json";
 import { decodeFields, type Fields } from "../model/values";
 import { list, text } from "./admin";
@@ -20,37 +20,57 @@ export interface Scan {
 export interface Explained {
   scans: Scan[];
   missing: (Definition & { building: boolean })[];
+  /** Why it cost more than what it returned. */
+  hints: string[];
   entriesScanned: number;
+  /** Looked at without their documents. */
+  keysCounted: number;
   documentsRead: number;
   returned: number;
   seconds: number;
 }
 
-export interface Answer {
-  documents: Document[];
-  nextPageToken: string | null;
-  readTime: string;
-  explained: Explained | null;
+/** Documents of equal values, or all of them; `results` by alias: `field_1` for the first number. */
+export interface Group {
+  values: Fields;
+  results: Fields;
 }
 
+export type Answer = {
+  nextPageToken: string | null;
+  explained: Explained | null;
+} & ({ kind: "documents"; documents: Document[] } | { kind: "groups"; groups: Group[] });
+
 /** One page of the answer, and how it was answered. */
-export async function runQuery(
+export async function ask(
   project: string,
   database: string,
-  query: JsonObject,
+  asked: Asked,
   pageSize: number,
   pageToken: string | null,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const body: JsonObject = { query, page_size: pageSize, explain: true };
+  const shows = showsOf(asked);
+  const body: JsonObject = { ...bodyOf(asked), explain: true };
+  if (shows !== "numbers") body.page_size = pageSize;
   if (pageToken !== null) body.page_token = pageToken;
-  const path = `${documentsBase(project, database)}:query`;
+  const verb = shows === "documents" ? "query" : "aggregate";
+  const path = `${documentsBase(project, database)}:${verb}`;
   const tree = await call("POST", path, { body, signal });
-  return {
-    documents: list(tree.documents).map(decodeDocument),
+  const common = {
     nextPageToken: text(tree.next_page_token),
-    readTime: text(tree.read_time) ?? "",
     explained: tree.explain === undefined ? null : decodeExplained(tree.explain as JsonObject),
+  };
+  if (shows === "documents")
+    return { ...common, kind: "documents", documents: list(tree.documents).map(decodeDocument) };
+  const groups = shows === "groups" ? list(tree.groups) : [{ group: {}, results: tree.results }];
+  return {
+    ...common,
+    kind: "groups",
+    groups: groups.map(({ group, results }) => ({
+      values: decodeFields(group as JsonObject),
+      results: decodeFields((results ?? {}) as JsonObject),
+    })),
   };
 }
 
@@ -73,21 +93,11 @@ function decodeExplained(tree: JsonObject): Explained {
       ...decodeDefinition(item),
       building: item.building === true,
     })),
+    hints: Array.isArray(tree.hints) ? tree.hints.map(String) : [],
     entriesScanned: Number(tree.entries_scanned),
+    keysCounted: Number(tree.keys_counted),
     documentsRead: Number(tree.documents_read),
     returned: Number(tree.returned),
     seconds: Number(tree.seconds),
   };
-}
-
-/** The numbers by alias: `field_1` for the first one, and so on. */
-export async function aggregate(
-  project: string,
-  database: string,
-  { query, aggregates }: Asked,
-  signal: AbortSignal,
-): Promise<Fields> {
-  const path = `${documentsBase(project, database)}:aggregate`;
-  const tree = await call("POST", path, { body: { query, aggregates }, signal });
-  return decodeFields(tree.results as JsonObject);
 }

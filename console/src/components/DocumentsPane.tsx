@@ -9,6 +9,7 @@ import {
 } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { useDocumentList } from "../api/list";
+import { askedDocuments } from "../model/asked";
 import { columnsOf } from "../model/columns";
 import { fieldSegment, type Segments } from "../model/paths";
 import { encodeQuery, type View } from "../model/queries";
@@ -93,10 +94,11 @@ export function DocumentsPane({
               leftSection={<IconListSearch size={15} />}
               onClick={() =>
                 navigate(
-                  queryHash(project, database, {
-                    query: encodeQuery(collection.join("/"), view, null),
-                    aggregates: [],
-                  }),
+                  queryHash(
+                    project,
+                    database,
+                    askedDocuments(encodeQuery(collection.join("/"), view, null)),
+                  ),
                 )
               }
             >

@@ -3,15 +3,18 @@
 import type { ReactNode } from "react";
 import type { Definition } from "../api/indexes";
 import type { Explained, Scan } from "../api/queries";
+import { askedDocuments } from "../model/asked";
 import { type CursorDraft, cursorNames, decodeDraft } from "../model/builder";
 import type { JsonObject } from "../model/json";
 import { databaseHash } from "../model/routes";
+import { Marked } from "../visible/Marked";
 
 const KINDS: Readonly<Record<string, string>> = {
   index: "Index",
   names: "Names of the collection, in order",
   document: "One document, by its name",
   collection: "Every document of the collection",
+  total: "The count that is kept of the collection",
 };
 
 export function ExplainPanel({
@@ -32,6 +35,7 @@ export function ExplainPanel({
       <dl className="figures">
         <Figure name="Time" value={timeText(explained.seconds)} />
         <Figure name="Entries scanned" value={explained.entriesScanned.toLocaleString("en")} />
+        <Figure name="Keys counted" value={explained.keysCounted.toLocaleString("en")} />
         <Figure name="Documents read" value={explained.documentsRead.toLocaleString("en")} />
         <Figure name="Returned" value={explained.returned.toLocaleString("en")} />
       </dl>
@@ -40,6 +44,11 @@ export function ExplainPanel({
           {`${wasted.toLocaleString("en")} entries were looked at and not returned.`}
         </p>
       )}
+      {explained.hints.map((hint) => (
+        <p className="note boxed" key={hint}>
+          <Prose text={hint} />
+        </p>
+      ))}
       <Bounds asked={asked} />
       <h3>Plan</h3>
       <ol className="scans">
@@ -73,9 +82,18 @@ export function ExplainPanel({
   );
 }
 
+/** The server's sentences, in which names stand between backticks. */
+function Prose({ text }: { text: string }): ReactNode {
+  return text
+    .split("`")
+    .map((part, at) =>
+      at % 2 === 1 ? <code key={at}>{part}</code> : <Marked key={at} text={part} />,
+    );
+}
+
 /** Where the answer starts and ends, if that was asked. */
 function Bounds({ asked }: { asked: JsonObject }): ReactNode {
-  const { orders, start, end, where } = decodeDraft({ query: asked, aggregates: [] });
+  const { orders, start, end, where } = decodeDraft(askedDocuments(asked));
   if (start === null && end === null) return null;
   const names = cursorNames({ orders, where });
   const text = (cursor: CursorDraft) =>

@@ -3,15 +3,14 @@
 import { Button, NativeSelect, Switch, TextInput } from "@mantine/core";
 import { IconPlayerPlay } from "@tabler/icons-react";
 import type { FormEvent, ReactNode } from "react";
-import { AGGREGATES, type AggregateDraft, type QueryDraft } from "../model/builder";
+import type { QueryDraft } from "../model/builder";
 import type { Order } from "../model/queries";
 import { FieldInput, GroupEditor } from "./ClauseEditor";
 import { ClauseList } from "./ClauseList";
 import { CursorEditor } from "./CursorEditor";
+import { ShowEditor } from "./ShowEditor";
 
-const AGGREGATES_MAX = 5;
 const NEW_ORDER: Order = { field: "", direction: "asc" };
-const NEW_NUMBER: AggregateDraft = { op: "sum", field: "" };
 
 export function QueryForm({
   project,
@@ -34,7 +33,6 @@ export function QueryForm({
   onRun: () => void;
   onStop: () => void;
 }): ReactNode {
-  const isNumbers = draft.aggregates.length > 0;
   return (
     <form
       className="builder"
@@ -71,40 +69,7 @@ export function QueryForm({
             onChange={(where) => onChange({ ...draft, where })}
           />
         </section>
-        <section>
-          <h2>Show</h2>
-          <NativeSelect
-            aria-label="Show"
-            value={isNumbers ? "numbers" : "documents"}
-            onChange={(event) =>
-              onChange({
-                ...draft,
-                aggregates:
-                  event.currentTarget.value === "numbers" ? [{ op: "count", field: "" }] : [],
-              })
-            }
-            data={[
-              { value: "documents", label: "documents" },
-              { value: "numbers", label: "numbers: count, sum, average" },
-            ]}
-          />
-          {isNumbers ? (
-            <Aggregates
-              aggregates={draft.aggregates}
-              names={names}
-              onChange={(aggregates) => onChange({ ...draft, aggregates })}
-            />
-          ) : (
-            <TextInput
-              aria-label="Fields"
-              placeholder="all fields, or name, address.city"
-              value={draft.select}
-              onChange={(event) => onChange({ ...draft, select: event.currentTarget.value })}
-              spellCheck={false}
-              styles={{ input: { fontFamily: "var(--mono)", fontSize: 12 } }}
-            />
-          )}
-        </section>
+        <ShowEditor draft={draft} names={names} onChange={onChange} />
         <section>
           <h2>Order, start, end and limit</h2>
           <Orders
@@ -178,50 +143,6 @@ function Orders({
               { value: "desc", label: "↓ desc" },
             ]}
           />
-        </>
-      )}
-    </ClauseList>
-  );
-}
-
-function Aggregates({
-  aggregates,
-  names,
-  onChange,
-}: {
-  aggregates: readonly AggregateDraft[];
-  names: readonly string[];
-  onChange: (aggregates: readonly AggregateDraft[]) => void;
-}): ReactNode {
-  return (
-    <ClauseList
-      name="number"
-      items={aggregates}
-      made={NEW_NUMBER}
-      least={1}
-      most={AGGREGATES_MAX}
-      onChange={onChange}
-    >
-      {(item, set) => (
-        <>
-          <NativeSelect
-            aria-label="Number"
-            value={item.op}
-            onChange={(event) =>
-              set({ ...item, op: event.currentTarget.value as AggregateDraft["op"] })
-            }
-            data={[...AGGREGATES]}
-          />
-          {item.op === "count" ? (
-            <span className="grow muted small">of documents</span>
-          ) : (
-            <FieldInput
-              label="Field of the number"
-              value={item.field}
-              names={names}
-              onChange={(field) => set({ ...item, field })}
-            />
-          )}
         </>
       )}
     </ClauseList>

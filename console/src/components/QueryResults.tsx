@@ -1,33 +1,24 @@
-/** The answer to a query: documents page by page as a table or JSON, or numbers; and its cost. */
+/** The answer to a query: documents or groups page by page, or numbers, as a table or JSON; and its
+ * cost. */
 
 import { Button, SegmentedControl } from "@mantine/core";
-import { IconChevronLeft, IconChevronRight, IconFileOff } from "@tabler/icons-react";
+import { IconChevronLeft, IconChevronRight } from "@tabler/icons-react";
 import { type ReactNode, useMemo } from "react";
-import type { Document } from "../api/listen";
-import type { Answer } from "../api/queries";
-import type { AggregateDraft } from "../model/builder";
-import { columnsOf } from "../model/columns";
-import { textOfValue } from "../model/inputs";
+import type { Answer, Explained } from "../api/queries";
+import { showsOf } from "../model/asked";
 import { type JsonObject, writeJson } from "../model/json";
-import { splitPath } from "../model/paths";
-import { dataHash } from "../model/routes";
-import { encodeFields, type Fields } from "../model/values";
-import { navigate } from "../navigation";
+import { encodeFields } from "../model/values";
 import { Copy } from "./controls";
 import { ExplainPanel } from "./ExplainPanel";
-import { Empty } from "./feedback";
-import { ValueCell } from "./ValueView";
+import { type Result, rowCountOf } from "./queryRun";
+import { QueryRows } from "./QueryRows";
 
 export type Shown = "table" | "json" | "explain";
 
-export function DocumentResults({
+export function QueryResults({
   project,
   database,
-  answer,
-  asked,
-  isGroup,
-  page,
-  first,
+  result,
   shown,
   busy,
   onShown,
@@ -35,27 +26,22 @@ export function DocumentResults({
 }: {
   project: string;
   database: string;
-  answer: Answer;
-  /** The query that was asked. */
-  asked: JsonObject;
-  isGroup: boolean;
-  /** Which page it is, from 0. */
-  page: number;
-  /** The place of its first document in the whole answer, from 1. */
-  first: number;
+  result: Result;
   shown: Shown;
   busy: boolean;
   onShown: (shown: Shown) => void;
   onPage: (page: number) => void;
 }): ReactNode {
-  const { documents, explained } = answer;
+  const { asked, answer } = result;
+  const { explained } = answer;
+  const isNumbers = showsOf(asked) === "numbers";
   return (
     <>
       <div className="pane-head">
         <SegmentedControl
           aria-label="Show the answer as"
           data={[
-            { value: "table", label: "Table" },
+            { value: "table", label: isNumbers ? "Numbers" : "Table" },
             { value: "json", label: "JSON" },
             { value: "explain", label: "Explain" },
           ]}
@@ -65,129 +51,78 @@ export function DocumentResults({
         <span className="grow" />
         {explained !== null && (
           <span className="muted small truncate wide-only" title="Explain tells more">
-            {explained.entriesScanned.toLocaleString("en")} scanned ·{" "}
-            {(explained.seconds * 1000).toFixed(1)} ms
+            {costOf(explained)}
           </span>
         )}
       </div>
       <div className="pane-body" data-stale={busy || undefined}>
         {shown === "explain" && explained !== null && (
-          <ExplainPanel explained={explained} asked={asked} project={project} database={database} />
+          <ExplainPanel
+            explained={explained}
+            asked={asked.query}
+            project={project}
+            database={database}
+          />
         )}
-        {shown === "json" && <JsonResults documents={documents} />}
-        {shown === "table" &&
-          (documents.length === 0 ? (
-            <Empty icon={<IconFileOff />} title="No document matches">
-              Filters compare values of one type only, and ordering leaves out documents without the
-              field.
-            </Empty>
-          ) : (
-            <ResultTable
-              project={project}
-              database={database}
-              documents={documents}
-              isGroup={isGroup}
-            />
-          ))}
+        {shown === "json" && <JsonResults answer={answer} />}
+        {shown === "table" && <QueryRows project={project} database={database} result={result} />}
       </div>
-      <nav className="pane-foot" aria-label="Pages">
-        <span className="grow" role="status">
-          {documents.length === 0
-            ? "No documents"
-            : `${first.toLocaleString("en")} to ${(first + documents.length - 1).toLocaleString("en")}`}
-          {documents.length > 0 && answer.nextPageToken === null && ", the last"}
-        </span>
-        <Button
-          size="compact-sm"
-          variant="default"
-          disabled={page === 0 || busy}
-          leftSection={<IconChevronLeft size={14} />}
-          onClick={() => onPage(page - 1)}
-        >
-          Previous
-        </Button>
-        <Button
-          size="compact-sm"
-          variant="default"
-          disabled={answer.nextPageToken === null || busy}
-          rightSection={<IconChevronRight size={14} />}
-          onClick={() => onPage(page + 1)}
-        >
-          Next
-        </Button>
-      </nav>
+      {!isNumbers && <Pager result={result} busy={busy} onPage={onPage} />}
     </>
   );
 }
 
-function ResultTable({
-  project,
-  database,
-  documents,
-  isGroup,
+/** What it cost, in one line. */
+function costOf({ documentsRead, entriesScanned, keysCounted, seconds }: Explained): string {
+  const parts = [`${documentsRead.toLocaleString("en")} read`];
+  if (entriesScanned > 0) parts.push(`${entriesScanned.toLocaleString("en")} scanned`);
+  if (keysCounted > 0) parts.push(`${keysCounted.toLocaleString("en")} counted`);
+  return [...parts, `${(seconds * 1000).toFixed(1)} ms`].join(" · ");
+}
+
+function Pager({
+  result: { answer, page, first },
+  busy,
+  onPage,
 }: {
-  project: string;
-  database: string;
-  documents: readonly Document[];
-  isGroup: boolean;
+  result: Result;
+  busy: boolean;
+  onPage: (page: number) => void;
 }): ReactNode {
-  const names = useMemo(() => columnsOf(documents), [documents]);
+  const count = rowCountOf(answer);
+  const last = first + count - 1;
   return (
-    <table className="grid documents-grid">
-      <caption className="sr-only">The documents of the answer</caption>
-      <thead>
-        <tr>
-          <th scope="col">
-            <span>Document id</span>
-          </th>
-          {names.map((name) => (
-            <th key={name} scope="col">
-              <span className="truncate" style={{ maxWidth: 220 }} title={name}>
-                {name}
-              </span>
-            </th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {documents.map((item) => {
-          const segments = splitPath(item.path);
-          const href = dataHash(project, database, segments);
-          return (
-            <tr
-              key={item.path}
-              onClick={(event) => {
-                if (event.target instanceof HTMLElement && event.target.closest("a") === null)
-                  navigate(href);
-              }}
-            >
-              <td>
-                <a href={href} title={item.path}>
-                  {isGroup ? item.path : segments.at(-1)}
-                </a>
-              </td>
-              {names.map((name) => (
-                <td key={name}>
-                  <ValueCell value={item.fields.get(name)} />
-                </td>
-              ))}
-            </tr>
-          );
-        })}
-      </tbody>
-    </table>
+    <nav className="pane-foot" aria-label="Pages">
+      <span className="grow" role="status">
+        {count === 0
+          ? `No ${answer.kind}`
+          : `${first.toLocaleString("en")} to ${last.toLocaleString("en")}`}
+        {count > 0 && answer.nextPageToken === null && ", the last"}
+      </span>
+      <Button
+        size="compact-sm"
+        variant="default"
+        disabled={page === 0 || busy}
+        leftSection={<IconChevronLeft size={14} />}
+        onClick={() => onPage(page - 1)}
+      >
+        Previous
+      </Button>
+      <Button
+        size="compact-sm"
+        variant="default"
+        disabled={answer.nextPageToken === null || busy}
+        rightSection={<IconChevronRight size={14} />}
+        onClick={() => onPage(page + 1)}
+      >
+        Next
+      </Button>
+    </nav>
   );
 }
 
-function JsonResults({ documents }: { documents: readonly Document[] }): ReactNode {
-  const text = useMemo(
-    () =>
-      writeJson(
-        documents.map((item) => ({ path: item.path, fields: encodeFields(item.fields, true) })),
-        2,
-      ),
-    [documents],
-  );
+function JsonResults({ answer }: { answer: Answer }): ReactNode {
+  const text = useMemo(() => writeJson(jsonOf(answer), 2), [answer]);
   return (
     <div className="json-results">
       <Copy text={text} label="Copy the JSON" />
@@ -196,33 +131,14 @@ function JsonResults({ documents }: { documents: readonly Document[] }): ReactNo
   );
 }
 
-export function NumberResults({
-  asked,
-  numbers,
-}: {
-  asked: readonly AggregateDraft[];
-  numbers: Fields;
-}): ReactNode {
-  return (
-    <div className="pane-body">
-      <dl className="figures" aria-label="Numbers">
-        {asked.map(({ op, field }, at) => {
-          const value = numbers.get(`field_${at + 1}`);
-          return (
-            <div key={at}>
-              <dt>
-                {op} {op !== "count" && <code>{field}</code>}
-              </dt>
-              <dd>{value === undefined || value.kind === "null" ? "none" : textOfValue(value)}</dd>
-            </div>
-          );
-        })}
-      </dl>
-      {asked.some(({ op }) => op !== "count") && (
-        <p className="note muted">
-          A document that lacks one of these fields is in none of the numbers, not even in a count.
-        </p>
-      )}
-    </div>
-  );
+function jsonOf(answer: Answer): JsonObject[] {
+  if (answer.kind === "documents")
+    return answer.documents.map(({ path, fields }) => ({
+      path,
+      fields: encodeFields(fields, true),
+    }));
+  return answer.groups.map(({ values, results }) => ({
+    ...(values.size === 0 ? {} : { group: encodeFields(values, true) }),
+    results: encodeFields(results, true),
+  }));
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { type Asked, askedDocuments, readAsked, writeAsked } from "./asked";
 import {
-  type Asked,
   cursorAt,
   decodeDraft,
   EMPTY_CURSOR,
@@ -8,10 +8,8 @@ import {
   EMPTY_QUERY,
   encodeDraft,
   type QueryDraft,
-  readAsked,
   splitFields,
   withOperator,
-  writeAsked,
 } from "./builder";
 import { fieldNames } from "./paths";
 import { cutValues, encodeQuery } from "./queries";
@@ -44,6 +42,7 @@ const ASKED: Asked = {
     select: ["n", "`a,b`"],
   },
   aggregates: [],
+  groupBy: [],
 };
 
 describe("the query builder", () => {
@@ -55,9 +54,19 @@ describe("the query builder", () => {
     const numbers: Asked = {
       query: { collection: "c", group: true },
       aggregates: [{ op: "count" }, { op: "average", field: "a" }],
+      groupBy: [],
     };
     expect(encodeDraft(decodeDraft(numbers))).toEqual(numbers);
     expect(readAsked(writeAsked(numbers))).toEqual(numbers);
+    const groups: Asked = {
+      query: { collection: "c" },
+      aggregates: [{ op: "minimum", field: "a" }],
+      groupBy: ["country", "`a,b`.c"],
+    };
+    expect(encodeDraft(decodeDraft(groups))).toEqual(groups);
+    expect(readAsked(writeAsked(groups))).toEqual(groups);
+    const distinct = { ...groups, aggregates: [] };
+    expect(encodeDraft(decodeDraft(distinct))).toEqual(distinct);
   });
 
   test.each(["", "null", "[]", "{", '{"query": 1}', '{"query": []}'])(
@@ -74,9 +83,11 @@ describe("the query builder", () => {
         limit: "9",
       },
       aggregates: [{ op: "median" }],
+      groupBy: [],
     });
     expect(draft).toEqual({
       ...EMPTY_QUERY,
+      shows: "numbers",
       where: { kind: "and", items: [{ kind: "or", items: [] }] },
     });
   });
@@ -89,8 +100,19 @@ describe("the query builder", () => {
       "each order",
     ],
     [
-      { ...EMPTY_QUERY, collection: "c", aggregates: [{ op: "sum" as const, field: "" }] },
+      {
+        ...EMPTY_QUERY,
+        collection: "c",
+        shows: "numbers" as const,
+        aggregates: [{ op: "sum" as const, field: "" }],
+      },
       "each sum",
+    ],
+    [{ ...EMPTY_QUERY, collection: "c", shows: "numbers" as const }, "Add a number"],
+    [{ ...EMPTY_QUERY, collection: "c", shows: "groups" as const, groupBy: " ," }, "to group by"],
+    [
+      { ...EMPTY_QUERY, collection: "c", shows: "groups" as const, groupBy: "a,b,c,d,e,f" },
+      "5 fields at most",
     ],
     [
       {
@@ -152,9 +174,23 @@ describe("a query as code", () => {
     expect(text).toContain('.select(["n", "`a,b`"])');
   });
 
+  test("numbers and groups are asked as the SDK names them", () => {
+    const query = { collection: "c" };
+    const aggregates = [{ op: "count" }, { op: "maximum", field: "a.b" }];
+    const numbers = pythonOf({ query, aggregates, groupBy: [] }, PLACE);
+    expect(numbers).toMatch(/\.count\(\)\s+\.maximum\("a\.b"\)/);
+    const groups = pythonOf({ query, aggregates, groupBy: ["x"] }, PLACE);
+    expect(groups).toMatch(/\.group_by\("x"\)\s+\.count\(\)\s+\.maximum/);
+    expect(groups).toContain("print(group.values, group.results)");
+    const distinct = { query, aggregates: [], groupBy: ["x", "y"] };
+    expect(pythonOf(distinct, PLACE)).toContain('.distinct("x", "y")');
+    expect(curlOf(distinct, PLACE)).toContain("documents:aggregate");
+    expect(curlOf(distinct, PLACE)).toContain('"group_by":["x","y"]');
+  });
+
   test("a shell takes any text as it is", () => {
     const query = { collection: "c", where: { field: "a", op: "==", value: "it's $(rm) `x`" } };
-    expect(curlOf({ query, aggregates: [] }, PLACE)).toContain(`it'"'"'s $(rm) \`x\``);
+    expect(curlOf(askedDocuments(query), PLACE)).toContain(`it'"'"'s $(rm) \`x\``);
   });
 });
 

@@ -1,8 +1,8 @@
 /** A query as a person builds it: texts that need not be right yet, and the wire's JSON of it. */
 
+import { type Asked, isObject, objects, type Shows, showsOf } from "./asked";
 import { KIND_HINTS, textOfValue, valueOfText } from "./inputs";
 import type { Json, JsonObject } from "./json";
-import { writeJson } from "./json";
 import {
   cursorValue,
   type Filter,
@@ -31,7 +31,9 @@ export interface GroupDraft {
 
 export type ClauseDraft = FilterDraft | GroupDraft;
 
-export const AGGREGATES = ["count", "sum", "average"] as const;
+export const AGGREGATES = ["count", "sum", "average", "minimum", "maximum"] as const;
+
+const GROUP_FIELDS_MAX = 5;
 
 export interface AggregateDraft {
   op: (typeof AGGREGATES)[number];
@@ -63,8 +65,11 @@ export interface QueryDraft {
   limit: string;
   /** Field paths between commas; empty: whole documents. */
   select: string;
-  /** Numbers instead of documents, where there are any. */
+  shows: Shows;
+  /** Of all documents, or of each group. */
   aggregates: readonly AggregateDraft[];
+  /** Field paths between commas, of which equal values make a group. */
+  groupBy: string;
 }
 
 export const EMPTY_FILTER: FilterDraft = {
@@ -88,14 +93,10 @@ export const EMPTY_QUERY: QueryDraft = {
   end: null,
   limit: "",
   select: "",
+  shows: "documents",
   aggregates: [],
+  groupBy: "",
 };
-
-/** What is asked of the server: a query, and the numbers wanted of it. */
-export interface Asked {
-  query: JsonObject;
-  aggregates: JsonObject[];
-}
 
 /** Throws Error that tells a person what is missing or wrong, and where. */
 export function encodeDraft(draft: QueryDraft): Asked {
@@ -124,8 +125,22 @@ export function encodeDraft(draft: QueryDraft): Asked {
     query.limit = Number(limit);
   }
   const select = splitFields(draft.select);
-  if (select.length > 0 && draft.aggregates.length === 0) query.select = select;
-  return { query, aggregates: draft.aggregates.map(encodeAggregate) };
+  if (select.length > 0 && draft.shows === "documents") query.select = select;
+  return { query, ...encodeNumbers(draft) };
+}
+
+function encodeNumbers({ shows, aggregates, groupBy }: QueryDraft): Omit<Asked, "query"> {
+  if (shows === "documents") return { aggregates: [], groupBy: [] };
+  const numbers = aggregates.map(encodeAggregate);
+  if (shows === "numbers") {
+    if (numbers.length === 0) throw new Error("Add a number, such as count");
+    return { aggregates: numbers, groupBy: [] };
+  }
+  const fields = splitFields(groupBy);
+  if (fields.length === 0) throw new Error("Name the fields to group by, such as country");
+  if (fields.length > GROUP_FIELDS_MAX)
+    throw new Error(`Group by ${GROUP_FIELDS_MAX} fields at most`);
+  return { aggregates: numbers, groupBy: fields };
 }
 
 function encodeCursor(draft: QueryDraft, side: "start" | "end", cursor: CursorDraft): JsonObject {
@@ -206,7 +221,8 @@ export function splitFields(text: string): string[] {
 const DEPTH_MAX = 8;
 
 /** The draft of a query in JSON; parts that make no sense are left out. */
-export function decodeDraft({ query, aggregates }: Asked): QueryDraft {
+export function decodeDraft(asked: Asked): QueryDraft {
+  const { query, aggregates, groupBy } = asked;
   const where = isObject(query.where) ? decodeClause(query.where, 0) : null;
   return {
     collection: typeof query.collection === "string" ? query.collection : "",
@@ -225,10 +241,12 @@ export function decodeDraft({ query, aggregates }: Asked): QueryDraft {
     end: decodeCursor(query.end, "end"),
     limit: typeof query.limit === "number" ? String(query.limit) : "",
     select: Array.isArray(query.select) ? query.select.map(String).join(", ") : "",
+    shows: showsOf(asked),
     aggregates: aggregates.flatMap((item) => {
       const op = AGGREGATES.find((known) => known === item.op);
       return op === undefined ? [] : [{ op, field: String(item.field ?? "") }];
     }),
+    groupBy: groupBy.join(", "),
   };
 }
 
@@ -259,31 +277,6 @@ function decodeClause(tree: JsonObject, depth: number): ClauseDraft | null {
     const { kind: type } = value;
     const text = textOfValue(value);
     return { kind: "filter", field: tree.field, op, type, text, chosen: true };
-  } catch {
-    return null;
-  }
-}
-
-function isObject(tree: unknown): tree is JsonObject {
-  return tree !== null && typeof tree === "object" && !Array.isArray(tree);
-}
-
-function objects(tree: unknown): JsonObject[] {
-  return Array.isArray(tree) ? tree.filter(isObject) : [];
-}
-
-/** What stands in an address: exact in its types. */
-export function writeAsked({ query, aggregates }: Asked): string {
-  return writeJson(aggregates.length === 0 ? { query } : { query, aggregates });
-}
-
-/** null: no query can be read out of it. */
-export function readAsked(text: string): Asked | null {
-  try {
-    // Numbers that JSON would round are written with their type.
-    const tree: unknown = JSON.parse(text);
-    if (!isObject(tree) || !isObject(tree.query)) return null;
-    return { query: tree.query, aggregates: objects(tree.aggregates) };
   } catch {
     return null;
   }

@@ -1,6 +1,6 @@
 /** A query as code to take along: for the Python SDK, and for curl. */
 
-import type { Asked } from "./builder";
+import { type Asked, bodyOf, type Shows, showsOf } from "./asked";
 import { type Json, type JsonObject, writeJson } from "./json";
 import { decodeValue, doubleText, type Value } from "./values";
 
@@ -11,22 +11,27 @@ export interface Place {
   database: string;
 }
 
+const USES: Readonly<Record<Shows, string>> = {
+  documents: "for document in query.stream():\n    print(document.id, document.to_dict())",
+  numbers: "for row in query.get():\n    print({one.alias: one.value for one in row})",
+  groups: "for group in query.get():\n    print(group.values, group.results)",
+};
 const KEY = "BAAS_SECRET_KEY";
 
-export function curlOf({ query, aggregates }: Asked, place: Place): string {
-  const isNumbers = aggregates.length > 0;
-  const body = writeJson(isNumbers ? { query, aggregates } : { query });
+export function curlOf(asked: Asked, place: Place): string {
+  const body = writeJson(bodyOf(asked));
   return [
-    `curl -sS ${quoted(addressOf(place, isNumbers))}`,
+    `curl -sS ${quoted(addressOf(place, asked))}`,
     `  -H "Authorization: Bearer $${KEY}"`,
     "  -H 'Content-Type: application/json'",
     `  --data-binary ${quoted(body)}`,
   ].join(" \\\n");
 }
 
-function addressOf({ url, project, database }: Place, isNumbers: boolean): string {
+function addressOf({ url, project, database }: Place, asked: Asked): string {
+  const verb = showsOf(asked) === "documents" ? "query" : "aggregate";
   const names = `${encodeURIComponent(project)}/databases/${encodeURIComponent(database)}`;
-  return `${url}/api/v1/projects/${names}/documents:${isNumbers ? "aggregate" : "query"}`;
+  return `${url}/api/v1/projects/${names}/documents:${verb}`;
 }
 
 /** One word of a POSIX shell, whatever it holds. */
@@ -43,10 +48,7 @@ export function pythonOf(asked: Asked, place: Place): string {
   const chain = chainOf(asked, names, modules);
   const database = place.database === "(default)" ? "" : `, database=${literal(place.database)}`;
   const made = `Client(\n    ${literal(place.url)}, project=${literal(place.project)}${database}, api_key=os.environ["${KEY}"]\n)`;
-  const isNumbers = asked.aggregates.length > 0;
-  const use = isNumbers
-    ? "for row in query.get():\n    print({one.alias: one.value for one in row})"
-    : "for document in query.stream():\n    print(document.id, document.to_dict())";
+  const use = USES[showsOf(asked)];
   return [
     ["import os", ...[...modules].sort()].join("\n"),
     `from baas_sdk import ${[...names].sort().join(", ")}`,
@@ -55,7 +57,8 @@ export function pythonOf(asked: Asked, place: Place): string {
   ].join("\n\n");
 }
 
-function chainOf({ query, aggregates }: Asked, names: Set<string>, modules: Set<string>): string[] {
+function chainOf(asked: Asked, names: Set<string>, modules: Set<string>): string[] {
+  const { query, aggregates, groupBy } = asked;
   const make = query.group === true ? "collection_group" : "collection";
   const chain = [`client.${make}(${literal(String(query.collection))})`];
   if (query.where !== undefined)
@@ -78,11 +81,13 @@ function chainOf({ query, aggregates }: Asked, names: Set<string>, modules: Set<
   if (query.select !== undefined)
     chain.push(`.select([${(query.select as string[]).map(literal).join(", ")}])`);
   if (query.limit !== undefined) chain.push(`.limit(${query.limit})`);
+  if (groupBy.length > 0)
+    chain.push(
+      `.${aggregates.length > 0 ? "group_by" : "distinct"}(${groupBy.map(literal).join(", ")})`,
+    );
   for (const { op, field } of aggregates)
     chain.push(
-      op === "count"
-        ? ".count()"
-        : `.${op === "average" ? "avg" : "sum"}(${literal(String(field))})`,
+      op === "count" ? ".count()" : `.${op === "average" ? "avg" : op}(${literal(String(field))})`,
     );
   return chain;
 }
@@ -143,15 +148,14 @@ function pythonValue(value: Value, names: Set<string>, modules: Set<string>): st
   }
 }
 
-function pythonOverHttp({ query, aggregates }: Asked, place: Place): string {
-  const isNumbers = aggregates.length > 0;
-  const body = writeJson(isNumbers ? { query, aggregates } : { query });
+function pythonOverHttp(asked: Asked, place: Place): string {
+  const body = writeJson(bodyOf(asked));
   return `import os
 
 import httpx
 
 answer = httpx.post(
-    ${literal(addressOf(place, isNumbers))},
+    ${literal(addressOf(place, asked))},
     headers={
         "Authorization": f"Bearer {os.environ['${KEY}']}",
         "Content-Type": "application/json",

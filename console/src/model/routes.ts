@@ -1,6 +1,6 @@
 /** Hash addresses: every view of the console has one that can be shared, without any secret in it. */
 
-import { type Asked, readAsked, writeAsked } from "./builder";
+import { type Asked, readAsked, writeAsked } from "./asked";
 import { isDocument, type Segments, splitPath, urlPath } from "./paths";
 import { decodeView, EMPTY_VIEW, encodeView, type View } from "./queries";
 

@@ -11,6 +11,7 @@ import { DatabaseMenu } from "../components/DatabaseMenu";
 import { DocumentPane } from "../components/DocumentPane";
 import { DocumentsPane } from "../components/DocumentsPane";
 import { Empty, Failed } from "../components/feedback";
+import { askedDocuments } from "../model/asked";
 import { faultOfPath, isCollection, isDocument, splitPath } from "../model/paths";
 import { encodeQuery } from "../model/queries";
 import { dataHash, queryHash, type Route } from "../model/routes";
@@ -80,7 +81,7 @@ function builderHash({ project, database, path, view }: DataRoute): string {
   const collection = isDocument(path) ? path.slice(0, -1) : path;
   if (collection.length === 0) return queryHash(project, database);
   const query = encodeQuery(collection.join("/"), view, null);
-  return queryHash(project, database, { query, aggregates: [] });
+  return queryHash(project, database, askedDocuments(query));
 }
 
 function Crumbs({ route }: { route: DataRoute }): ReactNode {

@@ -22,6 +22,7 @@ import { DatabaseMenu } from "../components/DatabaseMenu";
 import { FormDialog } from "../components/FormDialog";
 import { Empty, Loadable, toast } from "../components/feedback";
 import { type Column, Table } from "../components/Table";
+import { askedDocuments } from "../model/asked";
 import { shortTime } from "../model/inputs";
 import { splitPath } from "../model/paths";
 import { databaseHash, historyHash, queryHash, type Route } from "../model/routes";
@@ -166,10 +167,15 @@ function policyColumns(
         <span className="definition">
           <a
             className="link"
-            href={queryHash(project, database, {
-              query: { collection, group: true, order_by: [{ field, direction: "asc" }] },
-              aggregates: [],
-            })}
+            href={queryHash(
+              project,
+              database,
+              askedDocuments({
+                collection,
+                group: true,
+                order_by: [{ field, direction: "asc" }],
+              }),
+            )}
             title="What expires next"
           >
             <code>{collection}</code>

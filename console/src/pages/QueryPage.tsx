@@ -13,97 +13,45 @@ import {
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { messageOf } from "../api/client";
 import { countDocuments } from "../api/documents";
-import { type Answer, aggregate, runQuery } from "../api/queries";
 import { BulkUpdate } from "../components/BulkUpdate";
 import { IconAction } from "../components/controls";
 import { DatabaseMenu } from "../components/DatabaseMenu";
 import { Empty, Failed, Loading, toast, toastError } from "../components/feedback";
 import { QueryForm } from "../components/QueryForm";
-import { DocumentResults, NumberResults, type Shown } from "../components/QueryResults";
+import { QueryResults, type Shown } from "../components/QueryResults";
+import { useQueryRun } from "../components/queryRun";
 import { useRunKey } from "../components/runKey";
-import {
-  type Asked,
-  decodeDraft,
-  EMPTY_QUERY,
-  encodeDraft,
-  type QueryDraft,
-  writeAsked,
-} from "../model/builder";
+import { type Asked, writeAsked } from "../model/asked";
+import { decodeDraft, EMPTY_QUERY, encodeDraft, type QueryDraft } from "../model/builder";
 import { columnsOf } from "../model/columns";
 import type { JsonObject } from "../model/json";
 import { fieldSegment } from "../model/paths";
 import { curlOf, pythonOf } from "../model/querycode";
 import { queryHash, type Route } from "../model/routes";
-import type { Fields } from "../model/values";
 import { replaceHash } from "../navigation";
 
 const SIZES = ["50", "100", "500"];
-
-interface Result {
-  asked: Asked;
-  numbers: Fields | null;
-  answer: Answer | null;
-  page: number;
-  first: number;
-}
-
-/** Where each page begins: its token, and how many documents came before. */
-type Starts = readonly { token: string | null; before: number }[];
-
-const FROM_START: Starts = [{ token: null, before: 0 }];
 
 export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> }): ReactNode {
   const { project, database, asked } = route;
   const [draft, setDraft] = useState<QueryDraft>(() =>
     asked === null ? EMPTY_QUERY : decodeDraft(asked),
   );
-  const [result, setResult] = useState<Result | null>(null);
-  const [starts, setStarts] = useState<Starts>(FROM_START);
   const [size, setSize] = useState(50);
   const [shown, setShown] = useState<Shown>("table");
   const [wrong, setWrong] = useState<string | null>(null);
-  const [failure, setFailure] = useState<unknown>(null);
-  const [isBusy, setBusy] = useState(false);
   const [update, setUpdate] = useState<{ query: JsonObject; count: number | null } | null>(null);
-  const control = useRef<AbortController | null>(null);
   const pane = useRef<HTMLElement>(null);
-  useEffect(() => () => control.current?.abort(), []);
-  const names = useMemo(
-    () => columnsOf(result?.answer?.documents ?? []).map(fieldSegment),
-    [result],
-  );
+  const { result, failure, isBusy, ...query } = useQueryRun(project, database);
+  const names = useMemo(() => {
+    const documents = result?.answer.kind === "documents" ? result.answer.documents : [];
+    return columnsOf(documents).map(fieldSegment);
+  }, [result]);
 
-  async function load(wanted: Asked, page: number, known: Starts, pageSize: number): Promise<void> {
-    control.current?.abort();
-    const mine = new AbortController();
-    control.current = mine;
-    setBusy(true);
-    setFailure(null);
+  function start(wanted: Asked, pageSize = size): void {
     // On a narrow screen the answer is below what was asked.
     if (matchMedia("(max-width: 860px)").matches) pane.current?.scrollIntoView();
-    try {
-      if (wanted.aggregates.length > 0) {
-        const numbers = await aggregate(project, database, wanted, mine.signal);
-        setResult({ asked: wanted, numbers, answer: null, page: 0, first: 1 });
-      } else {
-        const { token, before } = known[page] ?? { token: null, before: 0 };
-        const answer = await runQuery(
-          project,
-          database,
-          wanted.query,
-          pageSize,
-          token,
-          mine.signal,
-        );
-        const next = { token: answer.nextPageToken, before: before + answer.documents.length };
-        setStarts(answer.nextPageToken === null ? known : [...known.slice(0, page + 1), next]);
-        setResult({ asked: wanted, numbers: null, answer, page, first: before + 1 });
-      }
-    } catch (error) {
-      if (mine.signal.aborted) return;
-      setFailure(error);
-    }
-    if (control.current === mine) setBusy(false);
+    query.start(wanted, pageSize);
   }
 
   function read(): Asked | null {
@@ -124,7 +72,7 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
     if (wanted === null) return;
     sent.current = writeAsked(wanted);
     replaceHash(queryHash(project, database, wanted));
-    void load(wanted, 0, FROM_START, size);
+    start(wanted);
   }
 
   // An address asks what it holds: as the page opens, and when another one is followed.
@@ -133,16 +81,11 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
     if (asked === null || address === sent.current) return;
     sent.current = address;
     setDraft(decodeDraft(asked));
-    void load(asked, 0, FROM_START, size);
+    start(asked);
     // oxlint-disable-next-line react/exhaustive-deps -- only another address asks anew.
   }, [address]);
 
   useRunKey(update === null, run);
-
-  function stop(): void {
-    control.current?.abort();
-    setBusy(false);
-  }
 
   function copy(write: typeof curlOf, name: string): void {
     const wanted = read();
@@ -180,7 +123,7 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
           onChange={(event) => {
             const next = Number(event.currentTarget.value);
             setSize(next);
-            if (result?.answer != null) void load(result.asked, 0, FROM_START, next);
+            if (result !== null) start(result.asked, next);
           }}
           data={SIZES.map((value) => ({ value, label: `${value} a page` }))}
         />
@@ -232,7 +175,7 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
             error={wrong}
             onChange={setDraft}
             onRun={run}
-            onStop={stop}
+            onStop={query.stop}
           />
         </section>
         <section className="pane" aria-label="Answer" ref={pane}>
@@ -246,24 +189,16 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
                 Name a collection and run. Addresses keep the query, so that it can be shared.
               </Empty>
             )
-          ) : result.numbers !== null ? (
-            <NumberResults asked={decodeDraft(result.asked).aggregates} numbers={result.numbers} />
           ) : (
-            result.answer !== null && (
-              <DocumentResults
-                project={project}
-                database={database}
-                answer={result.answer}
-                asked={result.asked.query}
-                isGroup={result.asked.query.group === true}
-                page={result.page}
-                first={result.first}
-                shown={shown}
-                busy={isBusy}
-                onShown={setShown}
-                onPage={(page) => void load(result.asked, page, starts, size)}
-              />
-            )
+            <QueryResults
+              project={project}
+              database={database}
+              result={result}
+              shown={shown}
+              busy={isBusy}
+              onShown={setShown}
+              onPage={(page) => query.turnTo(page, size)}
+            />
           )}
         </section>
       </div>
