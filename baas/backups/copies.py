@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from baas.buckets.blobs import BlobStore
+from baas.buckets.blobs import BlobStore, Chunk
 from baas.errors import BaasError
 
 TRIES = 8
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 async def copy_blob(
     source: BlobStore, source_key: str, target: BlobStore, target_key: str, size: int
-) -> AsyncGenerator[bytes]:
+) -> AsyncGenerator[Chunk]:
     """Copies one blob, handing on its bytes as they pass. To be read to its end: a copy that is
     left early is none."""
     await target.delete_partial(target_key)

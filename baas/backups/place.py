@@ -17,7 +17,7 @@ from baas.backups.manifest import (
     decode_manifest,
     encode_manifest,
 )
-from baas.buckets.blobs import BlobStore
+from baas.buckets.blobs import BlobStore, Chunk
 from baas.errors import DataLoss, NotFound
 
 PART_BYTES = 8 * 1024 * 1024  # of lines; several such pieces are in memory at a time
@@ -48,7 +48,7 @@ class BackupPlace:
 
     async def _read_part(self, backup: str, part: Part) -> list[bytes]:
         digest = hashlib.sha256()
-        pieces: list[bytes] = []
+        pieces: list[Chunk] = []
         try:
             async for chunk in self.store.read(_key(backup, part.id), 0, part.size):
                 digest.update(chunk)

@@ -6,14 +6,18 @@ Keys are `{project}/{content}/{part}`, all made here and never by a caller.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from baas.errors import DataLoss, Unavailable
 
 STORE_KINDS = ("s3://", "gs://", "az://")  # what URLs of stores elsewhere begin with
 CHUNK_BYTES = 512 * 1024  # in memory at a time, per request
+READ_BYTES = 256 * 1024  # of a file, at a time; a download holds three of them
+
+Chunk: TypeAlias = bytes | bytearray  # which nobody changes any more
+See: TypeAlias = Callable[[Chunk], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class BlobInfo:
 class BlobWriter(Protocol):
     """One blob on its way. Either `finish` or `abort` is called, once, and last."""
 
-    async def write(self, chunk: bytes) -> None:
+    async def write(self, chunk: Chunk) -> None:
         """Takes the next bytes; waits while the store is slower than whoever sends."""
         ...
 
@@ -54,9 +58,14 @@ class BlobStore(Protocol):
         """Of a key that was never used."""
         ...
 
-    def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `end`, in chunks. Raises DataLoss (`ObjectBytesMissing`) if
-        there are not as many."""
+    async def add(self, key: str, data: Chunk) -> None:
+        """A whole small blob, of a key that was never used: what a writer does, at once."""
+        ...
+
+    def read(self, key: str, start: int, end: int, see: See | None = None) -> AsyncIterator[Chunk]:
+        """The bytes from `start` up to `end`, in chunks. `see` gets each before it is given out, in
+        their order, mostly in another thread. Raises DataLoss (`ObjectBytesMissing`) if there are
+        not as many."""
         ...
 
     async def get(self, key: str) -> bytes | None:

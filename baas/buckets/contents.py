@@ -12,7 +12,7 @@ from typing import cast
 
 import structlog
 
-from baas.buckets.blobs import CHUNK_BYTES, BlobStore, BlobWriter
+from baas.buckets.blobs import CHUNK_BYTES, BlobStore, BlobWriter, Chunk, See
 from baas.buckets.records import Part, StoredObject
 from baas.clock import Clock, new_document_id
 from baas.errors import BaasError, DataLoss, QuotaExceeded
@@ -33,7 +33,7 @@ class Digests:
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
 
-    def update(self, chunk: bytes) -> None:
+    def update(self, chunk: Chunk) -> None:
         if len(self.head) < HEAD_BYTES:
             self.head += chunk[: HEAD_BYTES - len(self.head)]
         self.size += len(chunk)
@@ -69,7 +69,7 @@ class ContentWriter:
         self._part = ""
         self._writer: BlobWriter | None = None
         self._written = 0  # of the part
-        self._buffer: list[bytes] = []
+        self._buffer: list[Chunk] = []
         self._buffered = 0
 
     @property
@@ -77,42 +77,50 @@ class ContentWriter:
         """The bytes of the unfinished part."""
         return self._written + self._buffered
 
-    async def write(self, chunk: bytes) -> None:
+    async def write(self, chunk: Chunk) -> None:
         self._buffer.append(chunk)
         self._buffered += len(chunk)
         if self._buffered >= CHUNK_BYTES:
             await self._flush()
 
-    async def _flush(self) -> None:
+    async def _take_buffer(self) -> Chunk:
+        """What is buffered, of which the checksums are computed."""
         chunk = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer, self._buffered = [], 0
-        if not chunk:
-            return
-        if self._writer is None:
-            self._part = new_document_id(self._clock)
-            self._writer = await self._store.open_writer(self._place + self._part)
         if self._digests is not None:
             if len(chunk) <= HASHED_AT_ONCE_BYTES:
                 self._digests.update(chunk)
             else:
                 await asyncio.to_thread(self._digests.update, chunk)
         self._written += len(chunk)
+        return chunk
+
+    async def _flush(self) -> None:
+        if not self._buffered:
+            return
+        if self._writer is None:
+            self._part = new_document_id(self._clock)
+            self._writer = await self._store.open_writer(self._place + self._part)
+        chunk = await self._take_buffer()
         await self._writer.write(chunk)
         if self._written >= self._store.part_bytes_max - CHUNK_BYTES:
             await self.end_part()
 
     async def end_part(self) -> None:
         """Returns when all that was written is durable."""
-        if self._buffered:
+        if self._writer is None:
+            if not self._buffered:
+                return
+            self._part = new_document_id(self._clock)
+            await self._store.add(self._place + self._part, await self._take_buffer())
+        else:
             await self._flush()
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        try:
-            await writer.finish()
-        except BaseException:
-            await writer.abort()
-            raise
+            writer, self._writer = self._writer, None
+            try:
+                await writer.finish()
+            except BaseException:
+                await writer.abort()
+                raise
         self.parts.append(Part(self._part, self._written))
         self._written = 0
 
@@ -172,15 +180,22 @@ def part_keys(project: str, content: str, parts: Sequence[Part]) -> list[str]:
 
 
 async def read_range(
-    store: BlobStore, project: str, content: str, parts: Sequence[Part], start: int, end: int
-) -> AsyncGenerator[bytes]:
-    """The bytes from `start` up to `end`. To be read to the end, or closed."""
+    store: BlobStore,
+    project: str,
+    content: str,
+    parts: Sequence[Part],
+    start: int,
+    end: int,
+    see: See | None = None,
+) -> AsyncGenerator[Chunk]:
+    """The bytes from `start` up to `end`; `see` as the store's. To be read to the end, or
+    closed."""
     at = 0
     for part in parts:
         first, last = max(start - at, 0), min(end - at, part.size)
         if first < last:
             key = f"{project}/{content}/{part.id}"
-            reading = cast("AsyncGenerator[bytes]", store.read(key, first, last))
+            reading = cast("AsyncGenerator[Chunk]", store.read(key, first, last, see))
             async with aclosing(reading) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -191,21 +206,18 @@ async def read_range(
 
 async def read_verified(
     store: BlobStore, project: str, stored: StoredObject
-) -> AsyncGenerator[bytes]:
+) -> AsyncGenerator[Chunk]:
     """All bytes of an object. The last chunk is held back until the checksum is right. Raises
     DataLoss (`ChecksumMismatch`), after all bytes but these."""
     digest = hashlib.sha256()
-    held = b""
-    chunks = read_range(store, project, stored.content, stored.parts, 0, stored.size)
+    held: Chunk = b""
+    whole = (project, stored.content, stored.parts, 0, stored.size)
+    chunks = read_range(store, *whole, digest.update)
     async with aclosing(chunks):
         async for chunk in chunks:
             if held:
                 yield held
             held = chunk
-            if len(chunk) <= HASHED_AT_ONCE_BYTES:
-                digest.update(chunk)
-            else:
-                await asyncio.to_thread(digest.update, chunk)
     if digest.hexdigest() != stored.sha256:
         _log.error(
             "stored bytes are damaged",

@@ -1,8 +1,8 @@
 """Blobs in a folder of the local disk: `<root>/<project>/<first two of content>/<content>.<part>`.
 
 A blob is written to `<root>/.partial/`, synced, and renamed into its place; then the folder is
-synced. So a blob that has its name is whole, and once `finish` has returned it survives a power
-cut. Nothing that a caller chose is part of a file's name.
+synced. So a blob that has its name is whole, and once `finish` or `add` has returned it survives a
+power cut. Nothing that a caller chose is part of a file's name.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from baas.buckets.blobs import (
-    CHUNK_BYTES,
+    READ_BYTES,
     BlobInfo,
+    Chunk,
+    See,
     bytes_missing,
     store_full,
     store_unavailable,
 )
-from baas.errors import Unavailable
 
 THREADS = 8
 _PARTIAL = ".partial"
@@ -53,39 +54,23 @@ class LocalBlobs:
     async def open_writer(self, key: str) -> LocalWriter:
         return await self._run(lambda: LocalWriter(self, key, self._open_partial(key)))
 
-    async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        try:
-            descriptor, chunk = await self._run(lambda: self._begin(key, start, end))
-        except Unavailable as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise bytes_missing(key) from error
-            raise
-        if descriptor is None:
-            if len(chunk) < end - start:
-                raise bytes_missing(key)
-            yield chunk
-            return
+    async def add(self, key: str, data: Chunk) -> None:
+        await self._run(lambda: self._add(key, data))
+
+    async def read(
+        self, key: str, start: int, end: int, see: See | None = None
+    ) -> AsyncIterator[Chunk]:
+        reader = _LocalReader(key, self._path(key))
         try:
             while start < end:
-                wanted = min(CHUNK_BYTES, end - start)
-                chunk = await self._run(partial(os.pread, descriptor, wanted, start))
-                if not chunk:
-                    raise bytes_missing(key)
+                # Made in this thread: each other one would keep a heap of its own of freed chunks.
+                chunk = bytearray(min(READ_BYTES, end - start))
+                is_last = start + len(chunk) == end
+                await self._run(partial(reader.fill, chunk, start, is_last, see))
                 start += len(chunk)
                 yield chunk
         finally:
-            os.close(descriptor)
-
-    def _begin(self, key: str, start: int, end: int) -> tuple[int | None, bytes]:
-        """An open file, or, as most are small, all that is wanted of one: a thread costs more than
-        to read it does."""
-        descriptor = os.open(self._path(key), os.O_RDONLY)
-        if end - start > CHUNK_BYTES:
-            return descriptor, b""
-        try:
-            return None, os.pread(descriptor, end - start, start)
-        finally:
-            os.close(descriptor)
+            reader.close()
 
     async def get(self, key: str) -> bytes | None:
         def read() -> bytes | None:
@@ -105,7 +90,7 @@ class LocalBlobs:
 
         return await self._run(look)
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: Chunk) -> None:
         def write() -> None:
             self._make_folder(self._root / _PARTIAL)
             # Of a name of its own: another node may write the same.
@@ -163,6 +148,19 @@ class LocalBlobs:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         return os.open(self._partial(key), flags, 0o600)
 
+    def _add(self, key: str, data: Chunk) -> None:
+        descriptor = self._open_partial(key)
+        try:
+            try:
+                _write_all(descriptor, data)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            self._place(key, descriptor)
+        except BaseException:
+            self._partial(key).unlink(missing_ok=True)
+            raise
+
     def _place(self, key: str, descriptor: int) -> None:
         """Makes the written blob durable under its name."""
         try:
@@ -186,17 +184,25 @@ class LocalBlobs:
             file.rename(target)
 
     def _make_folder(self, folder: Path) -> None:
-        """The folder, and the names of the new ones above it, durably."""
+        """The folder, and the names on the way to it, durably."""
         if folder in self._folders:
             return
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._synced:
-            # Those that were there too: whoever made them may not have come to syncing their names.
-            for one in folder.parents:
-                _sync_folder(one)
-                if one == self._root.parent:
-                    break
-        self._folders.add(folder)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except FileNotFoundError:
+            # New, or deleted while it was known.
+            self._folders.discard(folder.parent)
+            self._make_folder(folder.parent)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        # Those above that were there too: whoever made them may not have come to syncing their
+        # names. Once they are known a new folder costs one sync.
+        new = []
+        while folder not in self._folders and folder != self._root.parent:
+            if self._synced:
+                _sync_folder(folder.parent)
+            new.append(folder)
+            folder = folder.parent
+        self._folders.update(new)  # and not before: others rely on it
 
     def _walk(self, prefix: str) -> Iterator[BlobInfo]:
         for project in _children(self._root):
@@ -216,6 +222,42 @@ class LocalBlobs:
         await self._run(lambda: self._partial(key).unlink(missing_ok=True))
 
 
+class _LocalReader:
+    """A blob being read, in any thread, one at a time. A read goes on in its thread when whoever
+    waited for it was cancelled: then that thread closes the file."""
+
+    def __init__(self, key: str, path: Path) -> None:
+        self._key = key
+        self._path = path
+        self._descriptor = -1
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    def fill(self, chunk: bytearray, start: int, is_last: bool, see: See | None) -> None:
+        """The bytes from `start` on. Raises DataLoss (`ObjectBytesMissing`)."""
+        try:
+            with self._lock:
+                if self._descriptor < 0:
+                    self._descriptor = os.open(self._path, os.O_RDONLY)
+                _read_all(self._descriptor, chunk, start)
+            if see is not None:
+                see(chunk)
+        except (FileNotFoundError, EOFError) as error:
+            raise bytes_missing(self._key) from error
+        finally:
+            if is_last or self._is_over:
+                self.close()
+
+    def close(self) -> None:
+        """Never waits."""
+        self._is_over = True
+        if self._lock.acquire(blocking=False):
+            descriptor, self._descriptor = self._descriptor, -1
+            self._lock.release()
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
 class LocalWriter:
     """A BlobWriter. A write goes on in its thread when whoever waited for it was cancelled, so the
     file is never closed under it: its number may be another file's by then."""
@@ -226,7 +268,7 @@ class LocalWriter:
         self._descriptor = descriptor  # -1: closed, or about to be
         self._lock = threading.Lock()
 
-    async def write(self, chunk: bytes) -> None:
+    async def write(self, chunk: Chunk) -> None:
         await self._store._run(lambda: self._write(chunk))
 
     async def finish(self) -> None:
@@ -238,7 +280,7 @@ class LocalWriter:
             os.close(descriptor)
         self._store._partial(self._key).unlink(missing_ok=True)
 
-    def _write(self, chunk: bytes) -> None:
+    def _write(self, chunk: Chunk) -> None:
         with self._lock:
             if self._descriptor >= 0:
                 _write_all(self._descriptor, chunk)
@@ -249,10 +291,21 @@ class LocalWriter:
             return descriptor
 
 
-def _write_all(descriptor: int, chunk: bytes) -> None:
+def _write_all(descriptor: int, chunk: Chunk) -> None:
     view = memoryview(chunk)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _read_all(descriptor: int, chunk: bytearray, start: int) -> None:
+    """Raises EOFError."""
+    with memoryview(chunk) as view:
+        at = 0
+        while at < len(view):
+            count = os.preadv(descriptor, [view[at:]], start + at)
+            if not count:
+                raise EOFError
+            at += count
 
 
 def _sync_folder(folder: Path) -> None:

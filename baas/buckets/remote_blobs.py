@@ -14,7 +14,14 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore, from_url
 
-from baas.buckets.blobs import STORE_KINDS, BlobInfo, bytes_missing, store_unavailable
+from baas.buckets.blobs import (
+    STORE_KINDS,
+    BlobInfo,
+    Chunk,
+    See,
+    bytes_missing,
+    store_unavailable,
+)
 from baas.errors import InvalidArgument
 
 PIECE_BYTES = 8 * 1024 * 1024  # of a multipart upload; two are in memory per writer
@@ -58,7 +65,12 @@ class RemoteBlobs:
     async def open_writer(self, key: str) -> RemoteWriter:
         return RemoteWriter(self._store, key)
 
-    async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+    async def add(self, key: str, data: Chunk) -> None:
+        await self.put(key, data)
+
+    async def read(
+        self, key: str, start: int, end: int, see: See | None = None
+    ) -> AsyncIterator[Chunk]:
         fetching = asyncio.ensure_future(self._fetch(key, start, min(start + READ_BYTES, end)))
         try:
             while start < end:
@@ -67,6 +79,8 @@ class RemoteBlobs:
                 if start < end:
                     stop = min(start + READ_BYTES, end)
                     fetching = asyncio.ensure_future(self._fetch(key, start, stop))
+                if see is not None:
+                    await asyncio.to_thread(see, chunk)
                 yield chunk
         finally:
             fetching.cancel()
@@ -102,7 +116,7 @@ class RemoteBlobs:
         except (BaseError, OSError) as error:
             raise store_unavailable(error) from error
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: Chunk) -> None:
         try:
             await obstore.put_async(self._store, key, data, use_multipart=False)
         except (BaseError, OSError) as error:
@@ -193,8 +207,8 @@ class RemoteWriter:
             # Ends the multipart upload, which then leaves nothing.
             raise RuntimeError("aborted")
 
-    async def write(self, chunk: bytes) -> None:
-        waiting = asyncio.ensure_future(self._queue.put(chunk))
+    async def write(self, chunk: Chunk) -> None:
+        waiting = asyncio.ensure_future(self._queue.put(bytes(chunk)))
         await asyncio.wait([waiting, self._task], return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
             waiting.cancel()

@@ -11,6 +11,7 @@ from contextlib import aclosing
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from baas.buckets.blobs import Chunk
 from baas.errors import BaasError
 from baas.http.exchange import Header
 
@@ -29,7 +30,7 @@ class ObjectAnswer:
 
     def __init__(
         self,
-        chunks: AsyncGenerator[bytes],
+        chunks: AsyncGenerator[Chunk],
         length: int,
         *,
         status: int,

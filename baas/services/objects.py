@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from baas.buckets.blobs import Chunk
 from baas.buckets.contents import read_range, read_verified
 from baas.buckets.listing import DELIMITER, ObjectPage, list_page
 from baas.buckets.names import (
@@ -51,7 +52,7 @@ class OpenedObject:
     context: Context
     bucket: BucketName
 
-    def read(self, start: int, end: int) -> AsyncGenerator[bytes]:
+    def read(self, start: int, end: int) -> AsyncGenerator[Chunk]:
         """The bytes from `start` up to `end`; all of them are held against the checksum. To be read
         to the end, or closed."""
         store, project, stored = self.context.objects.store, self.bucket.project, self.stored

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,33 @@ async def test_a_blob_is_durable_in_folders_that_somebody_else_made(
     await put(blobs, "demo/abxyz/1")
     (file,) = root.rglob("abxyz*")
     syncs.check_durable(file)
+    await blobs.close()
+
+
+async def test_an_added_blob_is_durable_and_in_known_folders_too(
+    tmp_path: Path, syncs: Syncs
+) -> None:
+    root = tmp_path / "objects"
+    blobs = LocalBlobs(root)
+    for key in ("demo/abcdef/1", "demo/abxyz/1", "demo/cdefgh/1", "other/abcdef/1"):
+        await blobs.add(key, b"some bytes")
+        syncs.check_durable(blobs._path(key))
+    await blobs.close()
+
+
+@pytest.mark.parametrize("key", ["demo/abxyz/1", "demo/cdefgh/1"])
+async def test_a_blob_is_durable_in_folders_that_were_deleted_meanwhile(
+    tmp_path: Path, syncs: Syncs, key: str
+) -> None:
+    root = tmp_path / "objects"
+    blobs = LocalBlobs(root)
+    await blobs.add("demo/abcdef/1", b"some bytes")
+    await asyncio.to_thread(shutil.rmtree, root / "demo")
+    forget(syncs)
+    await blobs.add(key, b"some bytes")
+    assert syncs.folders[root.stat().st_ino]["demo"] == (root / "demo").stat().st_ino
+    (file,) = root.rglob(key.split("/")[1] + "*")
+    assert file.parent.name in syncs.folders[(root / "demo").stat().st_ino]
     await blobs.close()
 
 

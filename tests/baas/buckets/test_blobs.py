@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from contextlib import aclosing, suppress
@@ -12,7 +13,7 @@ from typing import Any, cast
 import pytest
 from obstore.store import LocalStore
 
-from baas.buckets.blobs import BlobInfo, BlobStore
+from baas.buckets.blobs import READ_BYTES, BlobInfo, BlobStore
 from baas.buckets.local_blobs import LocalBlobs
 from baas.buckets.remote_blobs import PIECE_BYTES, RemoteBlobs
 from baas.errors import DataLoss, InvalidArgument, Unavailable
@@ -50,6 +51,26 @@ async def test_a_large_blob_is_written_in_pieces_and_read_in_ranges(store: BlobS
     assert await read(store, KEY, 0, len(LARGE)) == LARGE
     at = PIECE_BYTES
     assert LARGE[at - 5 : at + 5] == await read(store, KEY, at - 5, at + 5)
+
+
+async def test_a_small_blob_is_added_at_once(store: BlobStore) -> None:
+    await store.add(KEY, b"hello")
+    assert await read(store, KEY, 1, 5) == b"ello"
+    assert [(info.key, info.is_partial) for info in await listed(store)] == [(KEY, False)]
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, len(LARGE)), (5, 9), (7, 7 + READ_BYTES + 1)])
+async def test_what_is_read_is_seen_before_in_its_order(
+    store: BlobStore, start: int, end: int
+) -> None:
+    await store.add(KEY, LARGE)
+    seen: list[bytes] = []
+    given = 0
+    async for chunk in store.read(KEY, start, end, lambda chunk: seen.append(bytes(chunk))):
+        assert seen[given] == chunk
+        given += 1
+    assert b"".join(seen) == LARGE[start:end]
+    assert len(seen) == given
 
 
 async def test_an_unfinished_blob_cannot_be_read(store: BlobStore) -> None:
@@ -182,6 +203,67 @@ async def test_other_stores_are_asked_as_their_environment_says(
 def test_a_store_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="it takes"):
         RemoteBlobs("ftp://somewhere")
+
+
+async def test_a_full_disk_leaves_nothing_of_a_small_blob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(descriptor: int, data: Any) -> int:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    store = LocalBlobs(tmp_path / "objects", synced=False)
+    await store.check()
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        with pytest.raises(Unavailable, match="full"):
+            await store.add(KEY, b"hello")
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert await listed(store) == []
+    await store.close()
+
+
+async def test_a_large_blob_is_read_in_small_chunks(tmp_path: Path) -> None:
+    store = LocalBlobs(tmp_path / "objects", synced=False)
+    await store.add(KEY, LARGE)
+    sizes = [len(chunk) async for chunk in store.read(KEY, 0, len(LARGE))]
+    assert max(sizes) == READ_BYTES
+    await store.close()
+
+
+async def test_a_cancelled_read_closes_its_file_once_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread goes on: the file is not closed under it, and not left open after it."""
+    has_begun, goes_on = threading.Event(), threading.Event()
+    read_really, close_really = os.preadv, os.close
+    reads: list[int] = []
+    closed: list[int] = []
+
+    def read_slowly(descriptor: int, buffers: Any, offset: int) -> int:
+        reads.append(descriptor)
+        has_begun.set()
+        goes_on.wait(30)
+        return read_really(descriptor, buffers, offset)
+
+    def close(descriptor: int) -> None:
+        closed.append(descriptor)
+        close_really(descriptor)
+
+    store = LocalBlobs(tmp_path / "objects", synced=False)
+    await store.add(KEY, LARGE)
+    monkeypatch.setattr(os, "preadv", read_slowly)
+    monkeypatch.setattr(os, "close", close)
+    reading = asyncio.create_task(read(store, KEY, 0, len(LARGE)))
+    assert await asyncio.to_thread(has_begun.wait, 30)
+    reading.cancel()
+    with suppress(asyncio.CancelledError):
+        await reading
+    assert reads[0] not in closed
+    goes_on.set()
+    await store.close()
+    assert len(reads) == 1
+    assert closed.count(reads[0]) == 1
 
 
 async def test_a_cancelled_write_reaches_no_other_file(
