@@ -1,8 +1,12 @@
 """Blobs in a folder of the local disk: `<root>/<project>/<first two of content>/<content>.<part>`.
 
 A blob is written to `<root>/.partial/`, synced, and renamed into its place; then the folder is
-synced. So a blob that has its name is whole, and once `finish` or `add` has returned it survives a
-power cut. Nothing that a caller chose is part of a file's name.
+synced. So a blob that has its name is whole, and once `finish` has returned it survives a power
+cut. Nothing that a caller chose is part of a file's name.
+
+A small blob is written under its name at once, which has the file system write its journal once,
+not twice: one that a power cut ended before `add` returned may lack bytes. Its key was new, so
+nothing refers to it, and the sweep takes it.
 """
 
 from __future__ import annotations
@@ -149,17 +153,30 @@ class LocalBlobs:
         return os.open(self._partial(key), flags, 0o600)
 
     def _add(self, key: str, data: Chunk) -> None:
-        descriptor = self._open_partial(key)
+        target = self._path(key)
+        descriptor = self._create(target)
         try:
             try:
                 _write_all(descriptor, data)
-            except BaseException:
+                if self._synced:
+                    os.fsync(descriptor)
+            finally:
                 os.close(descriptor)
-                raise
-            self._place(key, descriptor)
+            if self._synced:
+                _sync_folder(target.parent)
         except BaseException:
-            self._partial(key).unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
             raise
+
+    def _create(self, target: Path) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        self._make_folder(target.parent)
+        try:
+            return os.open(target, flags, 0o600)
+        except FileNotFoundError:
+            self._folders.discard(target.parent)
+            self._make_folder(target.parent)
+            return os.open(target, flags, 0o600)
 
     def _place(self, key: str, descriptor: int) -> None:
         """Makes the written blob durable under its name."""
