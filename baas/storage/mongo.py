@@ -296,22 +296,20 @@ class MongoEngine(_FarEngine):
             },
             "$unset": {"claim": ""},
         }
-        written = list(commands)
+        expected = {
+            "version": group.expected_version,
+            "$or": [_UNCLAIMED, {"claim.by": self._id}],
+        }
+        head = self._head_command(update, expected)
 
         async def body(session: Session) -> None:
-            nonlocal written
-            await self._change_head(
-                session,
-                update,
-                {"version": group.expected_version, "$or": [_UNCLAIMED, {"claim.by": self._id}]},
-            )
             try:
-                await run_group(self._connection, written, session)
+                if not await run_group(self._connection, commands, head, session):
+                    raise HeadMoved
             except OperationFailure as error:
                 if not is_duplicate(error) or commands.replaces_entries:
                     raise
-                commands.replaces_entries = True
-                written = list(commands)
+                commands.replace_entries()
                 raise Repeat from error
 
         async def was_written(session: Session) -> bool:
@@ -340,16 +338,16 @@ class MongoEngine(_FarEngine):
         except HeadMoved as error:
             raise StoreMissing("the database was deleted") from error
 
-    async def _change_head(
-        self, session: Session, update: Document, expected: Document | None = None
-    ) -> None:
+    async def _change_head(self, session: Session, update: Document) -> None:
         """First in each transaction, so that two of them never write side by side. Raises HeadMoved
-        if the head is not as expected."""
-        query: Document = {"_id": self._head_id, "number": self._number, **(expected or {})}
-        command = {"update": "heads", "updates": [{"q": query, "u": update}]}
-        answer = await self._connection.write_in(session, command)
+        if the database is gone."""
+        answer = await self._connection.write_in(session, self._head_command(update, {}))
         if answer["n"] != 1:
             raise HeadMoved
+
+    def _head_command(self, update: Document, expected: Document) -> Document:
+        query = {"_id": self._head_id, "number": self._number, **expected}
+        return {"update": "heads", "updates": [{"q": query, "u": update}]}
 
     async def _fill(self, session: Session, rows: Sequence[BackfillRow]) -> int:
         await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import struct
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import bson
@@ -31,8 +32,8 @@ from pymongo.errors import (
 Document = dict[str, Any]
 
 _HEADER = struct.Struct("<iiiiIB")  # length, request, answered request, code, flags, section
+_START = struct.Struct("<iiii")  # of it, as far as any message has it
 _OP_MSG = 2013
-_FLAGS = 5  # bytes of the answer's body before its document: flags and the kind of section
 _OVERHEAD_BYTES = 16 * 1024  # that a command may have beyond the greatest document
 _LOOK_SECONDS = 0.5
 # Of the time that a command is given, so that the server's word comes before nobody waits for it.
@@ -91,42 +92,110 @@ class Wire:
     ) -> Document:
         """The answer to one command, which is sent once. Raises PyMongoError if there is none in
         time, if it is an error, or if a write was not acknowledged as it wants to be."""
-        command = command | {"$db": database or self._database}
-        if "getMore" not in command:
-            command["maxTimeMS"] = max(1, int(seconds * _SERVER_SHARE * 1_000))
-        is_read = "find" in command or "aggregate" in command or "getMore" in command
-        body = bson.encode(command)
+        (answer,) = await self.call_all([command], seconds, database=database)
+        check_answer(answer)
+        return answer
+
+    async def call_all(
+        self, commands: Sequence[Document], seconds: float, *, database: str | None = None
+    ) -> list[Document]:
+        """The answers to commands that are sent together, on one connection, and done in order:
+        unchecked, so each is for `check_answer`."""
+        bodies = [self._encode(command, seconds, database) for command in commands]
         end = asyncio.get_running_loop().time() + seconds
         with pymongo.timeout(max(seconds, 0.0)):  # for the driver's part
             async with await self._client._conn_for_writes(None, "command") as connection:
                 try:
                     async with asyncio.timeout_at(end):
-                        answered = await self._exchange(connection, body)
+                        answered = await self._exchange(connection, bodies)
                 except TimeoutError as error:
                     raise NetworkTimeout(f"no answer within {seconds:.1f} s") from error
-                answer = bson.decode(answered, _STRICT if is_read else _LENIENT)
-                check_answer(answer)
-                return answer
+        return [
+            bson.decode(body, _STRICT if _is_read(command) else _LENIENT)
+            for command, body in zip(commands, answered, strict=True)
+        ]
 
-    async def _exchange(self, connection: Any, body: bytes) -> memoryview:
-        """One message there, one back. The connection is closed if that does not come to its end:
-        the answer could yet come."""
-        if len(body) > connection.max_bson_size + _OVERHEAD_BYTES:
-            raise DocumentTooLarge(f"the command has {len(body):,} bytes")
+    def _encode(self, command: Document, seconds: float, database: str | None) -> bytes:
+        command = command | {"$db": database or self._database}
+        if "getMore" not in command:
+            command["maxTimeMS"] = max(1, int(seconds * _SERVER_SHARE * 1_000))
+        return bson.encode(command)
+
+    async def _exchange(self, connection: Any, bodies: Sequence[bytes]) -> list[memoryview]:
+        """Messages there, as many back. The connection is closed if that does not come to its end:
+        the answers could yet come."""
+        first = 0
+        parts: list[bytes] = []
+        for body in bodies:
+            if len(body) > connection.max_bson_size + _OVERHEAD_BYTES:
+                raise DocumentTooLarge(f"the command has {len(body):,} bytes")
+            request_id = next(self._request_ids) & 0x7FFFFFFF
+            first = first or request_id
+            parts.append(_HEADER.pack(_HEADER.size + len(body), request_id, 0, _OP_MSG, 0, 0))
+            parts.append(body)
         protocol = connection.conn.get_conn
-        request_id = next(self._request_ids) & 0x7FFFFFFF
-        header = _HEADER.pack(_HEADER.size + len(body), request_id, 0, _OP_MSG, 0, 0)
         watch = _Watch(connection)
         try:
-            await protocol.write(header + body)
-            data, code = await protocol.read(request_id, connection.max_message_size)
-            if code != _OP_MSG:
-                raise ProtocolError(f"an answer of kind {code}")
-            return memoryview(data)[_FLAGS:]
+            transport = protocol.transport
+            if transport is None or transport.is_closing():
+                raise OSError("the connection is closed")
+            answers = _Answers(protocol, len(bodies), first, connection.max_message_size)
+            transport.set_protocol(answers)
+            try:
+                transport.write(b"".join(parts))
+                transport.resume_reading()
+                found = await answers.done
+                transport.pause_reading()
+            finally:
+                transport.set_protocol(protocol)
+            return found
         except BaseException as error:
             await _fail(connection, error)
         finally:
             watch.stop()
+
+
+class _Answers(asyncio.Protocol):
+    """Stands in for the driver's protocol while answers come: that one stops reading after each."""
+
+    def __init__(self, driver: Any, count: int, first: int, size_max: int) -> None:
+        self.done: asyncio.Future[list[memoryview]] = asyncio.get_running_loop().create_future()
+        self._driver = driver
+        self._count = count
+        self._next = first
+        self._size_max = size_max
+        self._found: list[memoryview] = []
+        self._buffer = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            while len(self._found) < self._count and len(self._buffer) >= _START.size:
+                length, _, answered, code = _START.unpack_from(self._buffer)
+                if code != _OP_MSG or answered != self._next:
+                    raise ProtocolError(f"an answer of kind {code} to request {answered}")
+                if not _HEADER.size < length <= self._size_max:
+                    raise ProtocolError(f"an answer of {length:,} bytes")
+                if len(self._buffer) < length:
+                    return
+                self._found.append(memoryview(bytes(self._buffer[_HEADER.size : length])))
+                del self._buffer[:length]
+                self._next = (self._next + 1) & 0x7FFFFFFF
+        except ProtocolError as error:
+            self._end(error)
+            return
+        if self._buffer and len(self._found) == self._count:
+            self._end(ProtocolError("more came than was asked for"))
+        elif len(self._found) == self._count and not self.done.done():
+            self.done.set_result(self._found)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._driver.connection_lost(error)
+        self._end(error or OSError("the connection was closed"))
+
+    def _end(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
 
 
 class _Watch:
@@ -156,6 +225,10 @@ async def _fail(connection: Any, error: BaseException) -> NoReturn:
     """Closes the connection; raises AutoReconnect for what went wrong with it."""
     await connection._raise_connection_failure(error)
     raise AssertionError("unreachable") from error
+
+
+def _is_read(command: Document) -> bool:
+    return "find" in command or "aggregate" in command or "getMore" in command
 
 
 def check_answer(answer: Document) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from bson.binary import Binary
@@ -23,6 +24,7 @@ from baas.storage.mongo_wire import Document, Session
 # A command is one BSON document of at most 16 MiB; a document's text is below 7 MiB.
 COMMAND_BYTES_MAX = 6 * 1024 * 1024
 COMMAND_ROWS_MAX = 20_000
+TOGETHER_BYTES_MAX = 1024 * 1024  # of a group whose commands are sent without waiting for answers
 LOG_ROW_BYTES_MAX = 2 * 1024 * 1024  # a larger commit has a row of its own
 
 _ROW_BYTES = 120  # names and numbers of a row, roughly
@@ -70,8 +72,14 @@ class GroupCommands:
         self._log_bytes = 0
         for commit in group.commits:
             self._add_commit(commit, commit_id)
+        self.written = list(self._commands())
 
-    def __iter__(self) -> Iterator[Document]:
+    def replace_entries(self) -> None:
+        """From now on entries that are there already are no error."""
+        self.replaces_entries = True
+        self.written = list(self._commands())
+
+    def _commands(self) -> Iterator[Document]:
         yield from self._entry_commands()
         yield from self._document_commands()
         yield from _inserts("history", self._history)
@@ -228,15 +236,23 @@ async def _find(
 
 
 async def run_group(
-    connection: MongoConnection, commands: Iterable[Document], session: Session
-) -> None:
-    """All commands of a group. Raises EngineCorrupt if a row to be replaced is not there: the head
-    is where the group expects it, so it must be."""
-    for command in commands:
-        answer = await connection.write_in(session, command)
-        updates = command.get("updates")
-        if updates is not None and answer["n"] != len(updates):
-            raise EngineCorrupt(f"of {len(updates)} rows to be replaced {answer['n']} were there")
+    connection: MongoConnection, commands: GroupCommands, head: Document, session: Session
+) -> bool:
+    """All commands of a group, the one that moves the head first; False if the head was not where
+    the group expects it. Raises EngineCorrupt if a row to be replaced is not there: the head is
+    where the group expects it, so it must be."""
+    written = [head, *commands.written]
+    together = commands.bytes <= TOGETHER_BYTES_MAX
+    answers = connection.write_all_in(session, written, together=together)
+    async with aclosing(answers):
+        if (await anext(answers))["n"] != 1:
+            return False
+        for command in commands.written:
+            answer = await anext(answers)
+            updates = command.get("updates")
+            if updates is not None and answer["n"] != len(updates):
+                raise EngineCorrupt(f"of {len(updates)} rows to replace {answer['n']} were there")
+    return True
 
 
 async def empty_history(

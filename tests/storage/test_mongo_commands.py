@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,13 +49,16 @@ class Sent:
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     sent = Sent()
-    call = Wire.call
+    call_all = Wire.call_all
 
-    async def noted(wire: Wire, command: dict[str, Any], *args: Any, **options: Any) -> Any:
-        sent.note(command)
-        return await call(wire, command, *args, **options)
+    async def noted(
+        wire: Wire, commands: Sequence[dict[str, Any]], *args: Any, **options: Any
+    ) -> Any:
+        for command in commands:
+            sent.note(command)
+        return await call_all(wire, commands, *args, **options)
 
-    monkeypatch.setattr(Wire, "call", noted)
+    monkeypatch.setattr(Wire, "call_all", noted)
     return sent
 
 

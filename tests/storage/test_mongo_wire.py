@@ -4,6 +4,7 @@ answer to another command."""
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,7 +18,7 @@ from pymongo.errors import (
 )
 
 from baas.storage.mongo_client import MongoConnection
-from baas.storage.mongo_wire import Session, Wire, check_answer
+from baas.storage.mongo_wire import Document, Session, Wire, check_answer
 from tests.mongo import ReplicaSet
 
 SLOW = {"failCommands": ["count"], "appName": "baas", "blockConnection": True, "blockTimeMS": 500}
@@ -44,6 +45,49 @@ async def test_answers_belong_to_their_commands(wire: Wire) -> None:
         return found
 
     assert await asyncio.gather(*[find(name) for name in rows]) == list(rows.values())
+
+
+async def test_commands_sent_together_are_answered_in_order(wire: Wire) -> None:
+    text = "x" * 100_000  # answers of many reads from the socket
+    rows = [{"_id": number, "text": text} for number in range(5)]
+    await wire.call({"delete": "long", "deletes": [{"q": {}, "limit": 0}]}, 5)
+    await wire.call({"insert": "long", "documents": rows}, 5)
+    finds: list[Document] = [{"find": "long", "filter": {"_id": number}} for number in range(5)]
+    answers = await wire.call_all([*finds, {"ping": 1}, {"nonsense": 1}, *finds], 5)
+    ids = [answer["cursor"]["firstBatch"][0]["_id"] for answer in answers[:5] + answers[7:]]
+    assert ids == [0, 1, 2, 3, 4] * 2
+    assert [answer["ok"] for answer in answers[5:7]] == [1.0, 0.0]
+
+
+async def test_commands_sent_together_leave_nothing_behind_if_cancelled(
+    wire: Wire, replica_set: ReplicaSet
+) -> None:
+    replica_set.fail(SLOW, {"times": 1})
+    commands: list[Document] = [{"hello": 1}, {"count": "rows"}, {"hello": 1}]
+    task = asyncio.create_task(wire.call_all(commands, 5))
+    await asyncio.sleep(0.2)  # the first one is answered
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "setName" in await wire.call({"hello": 1}, 5)
+
+
+async def test_write_after_a_failed_one_of_its_transaction_is_not_done(wire: Wire) -> None:
+    session = Session(os.urandom(16))
+    session.begin(0.0)
+    await wire.call({"delete": "rows", "deletes": [{"q": {}, "limit": 0}]}, 5)
+    await wire.call({"insert": "rows", "documents": [{"_id": "there"}]}, 5)
+    ids = ("new", "there", "later")
+    commands = [session.mark({"insert": "rows", "documents": [{"_id": name}]}) for name in ids]
+    first, second, third = await wire.call_all(commands, 5)
+    check_answer(first)
+    with pytest.raises(OperationFailure):
+        check_answer(second)
+    with pytest.raises(OperationFailure) as refused:
+        check_answer(third)
+    assert refused.value.code == 251  # NoSuchTransaction
+    answer = await wire.call({"find": "rows", "filter": {}}, 5)
+    assert [row["_id"] for row in answer["cursor"]["firstBatch"]] == ["there"]
 
 
 async def test_late_answer_is_nobody_elses(wire: Wire, replica_set: ReplicaSet) -> None:
