@@ -144,8 +144,7 @@ class Group:
         memo = transaction.memo
         try:
             changes = attempt.staged
-            for change in changes:
-                _finish(change, version, indexes)
+            _finish(changes, version, indexes)
             results = transaction.write_results(version, changes)
             response = b"" if request is None else encode_response(results, request.digest, memo)
         except Exception as error:
@@ -155,11 +154,12 @@ class Group:
         self.next_version += 1
         images = self.images
         for change in changes:
-            images[change.path.segments] = change.new
-            if change.new is not None:
-                self.bytes += len(change.new.data)
-            if change.old is not None:
-                self.bytes += len(change.old.data)
+            new, old = change.new, change.old
+            images[change.path.segments] = new
+            if new is not None:
+                self.bytes += len(new.data)
+            if old is not None:
+                self.bytes += len(old.data)
         request_id = None
         if request is not None:
             request_id = request.id
@@ -285,22 +285,23 @@ def as_refusal(error: BaseException, *, timed_out: bool) -> BaseException:
     return error
 
 
-def _finish(change: Change, version: int, indexes: Indexes) -> None:
-    """Gives a staged change what only its turn tells: its version, and the entries of the indexes
-    there are. What was in a group that was lost comes here again."""
-    path, old, new = change.path, change.old, change.new
-    if new is not None:
-        new.version = version
-        if old is None:
-            new.created = version
-    change.removed_entries = change.added_entries = ()
-    if indexes.of_collection(path.segments[-2]):
-        change.removed_entries, change.added_entries = indexes.entries_for(
-            path,
-            None if old is None else old.fields,
-            None if new is None else new.fields,
-            change.key,
-        )
+def _finish(changes: Sequence[Change], version: int, indexes: Indexes) -> None:
+    """Gives staged changes what only their turn tells: their version, and the entries of the
+    indexes there are. What was in a group that was lost comes here again."""
+    for change in changes:
+        path, old, new = change.path, change.old, change.new
+        if new is not None:
+            new.version = version
+            if old is None:
+                new.created = version
+        change.removed_entries = change.added_entries = ()
+        if indexes.of_collection(path.segments[-2]):
+            change.removed_entries, change.added_entries = indexes.entries_for(
+                path,
+                None if old is None else old.fields,
+                None if new is None else new.fields,
+                change.key,
+            )
 
 
 def settle(attempt: Attempt, outcome: CommitResult[Any] | BaseException) -> None:

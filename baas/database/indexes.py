@@ -111,7 +111,8 @@ class Index:
             value = fields.get(name, _MISSING)
             if value is _MISSING:
                 return ()
-            head = collection_prefix(path.segments[:-1])
+            # The document's key begins with its collection's prefix, up to its only `//`.
+            head = document_key[: document_key.index(b"//") + 2]
             return (head + keys.encode_value(value, descending) + document_key,)
         parts: list[bytes] = []
         elements: set[bytes] | None = None
@@ -200,15 +201,13 @@ class Indexes:
         indexes = self._by_collection.get(path.segments[-2])
         if indexes is None:
             return _NOTHING
-        if old is None:
-            fields = new or {}
-            return [], [
-                Entry(index.number, key)
-                for index in indexes
-                for key in index.entry_keys(path, fields, document_key)
-            ]
         removed: list[Entry] = []
         added: list[Entry] = []
+        if old is None:
+            for index in indexes:
+                found = index.entry_keys(path, new or {}, document_key)
+                added += [Entry(index.number, key) for key in found]
+            return removed, added
         for index in indexes:
             # Back-filling passes over documents that change under it, so that their entries have
             # to come from here, even if they are what they would have been before.

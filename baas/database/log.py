@@ -57,10 +57,13 @@ class RecentCommits:
         version = event.version
         for change in event.changes:
             changed[change.path.segments] = version
-            for image in (change.new, change.old):
-                if image is not None:
-                    size += len(image.data)
-                    image.forget_fields()
+            new, old = change.new, change.old
+            if new is not None:
+                size += len(new.data)
+                new.forget_fields()
+            if old is not None:
+                size += len(old.data)
+                old.forget_fields()
         self._events.append((event, size))
         self._bytes += size
         self._changes += len(event.changes)

@@ -362,8 +362,11 @@ class Transaction:
             ((_, is_delete, transform_results),) = self.results
             return [WriteResult(None if is_delete else time, transform_results)]
         changed = {change.path.segments for change in staged}
+        plain = WriteResult(time)  # of most; one for all of them
         return [
-            WriteResult(
+            plain
+            if segments in changed and not is_delete and not transform_results
+            else WriteResult(
                 None if is_delete else time if segments in changed else self._time(segments),
                 transform_results,
             )

@@ -261,7 +261,7 @@ def _decode_map(tree: dict[str, Any], depth: int) -> Fields:
                 if not _is_encoded_plain(value) and result is tree:
                     result = tree.copy()
                 continue
-            decoded = _decode(value, depth)
+            decoded = _decode_inner(value, depth)
             if decoded is not value:
                 if result is tree:
                     result = tree.copy()
@@ -290,16 +290,19 @@ def _decode_array(tree: list[Any], depth: int) -> list[Value]:
     index = 0
     try:
         for index, item in enumerate(tree):
-            if type(item) is str and len(item) <= _PLAIN_ENOUGH and item.isascii():
+            kind = type(item)
+            if kind is str:
+                if len(item) > _PLAIN_ENOUGH or not item.isascii():
+                    _check_text(item)
                 continue
-            if type(item) is list:
+            if kind is list:
                 raise _Flaw("is an array directly within an array", "ArrayInArray")
             decoded = _decode(item, depth)
             if decoded is not item:
                 if result is tree:
                     result = tree.copy()
                 result[index] = decoded
-            elif type(item) in _NUMBERS and not _is_encoded_plain(item) and result is tree:
+            elif kind in _NUMBERS and not _is_encoded_plain(item) and result is tree:
                 result = tree.copy()
     except _Flaw as flaw:
         flaw.steps.append(index)
@@ -317,6 +320,12 @@ def _decode(tree: Any, depth: int) -> Value:
         return tree  # type: ignore[no-any-return]
     if kind is float or kind is bool or tree is None:
         return tree  # type: ignore[no-any-return]
+    return _decode_inner(tree, depth)
+
+
+def _decode_inner(tree: Any, depth: int) -> Value:
+    """A map, an array, or what is tagged."""
+    kind = type(tree)
     if kind is dict:
         if len(tree) == 1:
             (key,) = tree

@@ -68,8 +68,11 @@ async def bulk_write(
     return outcomes
 
 
-def _waves(writes: Sequence[Write]) -> Iterator[list[int]]:
+def _waves(writes: Sequence[Write]) -> Iterator[Sequence[int]]:
     """The places of the first writes to all documents, then of the second ones, and so on."""
+    if len({write.path.segments for write in writes}) == len(writes):
+        yield range(len(writes))
+        return
     waves: list[list[int]] = []
     counts: dict[tuple[str, ...], int] = {}
     for place, write in enumerate(writes):
