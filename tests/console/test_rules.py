@@ -194,10 +194,67 @@ def test_the_playground_explains_the_draft_and_saves_it_as_a_test(
     expect(tests.get_by_role("region", name="Results")).to_contain_text("expected allow for ada")
 
 
+ORDERS = """rules_version = '2';
+service cloud.firestore {
+  match /databases/{database}/documents {
+    match /orders/{item} {
+      allow create: if getAfter(/databases/$(database)/documents/items/$(item)).data.left
+                       == get(/databases/$(database)/documents/items/$(item)).data.left - 1;
+    }
+    match /items/{item} {
+      allow update: if existsAfter(/databases/$(database)/documents/orders/$(item));
+    }
+  }
+}
+"""
+
+
+def test_several_writes_of_one_commit_are_tried_and_kept_as_a_test(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client
+) -> None:
+    server.create_project("orders", ORDERS)
+    store(operator, "orders", "items/i1", left=5)
+    page = open_console("#/projects/orders/rules")
+    playground = panel_of(page, "Playground")
+    told = playground.get_by_role("region", name="Explanation")
+    playground.get_by_label("Method", exact=True).select_option("create")
+    playground.get_by_label("Document", exact=True).fill("orders/i1")
+    playground.get_by_role("button", name="Run").click()
+    expect(told.get_by_role("status")).to_contain_text("Denied create of /orders/i1")
+
+    playground.get_by_role("button", name="Write of the same commit").click()
+    other = playground.get_by_role("group", name="Write 2")
+    other.get_by_label("Method of write 2").select_option("update")
+    playground.get_by_role("button", name="Run").click()
+    expect(other.get_by_text("name a document")).to_be_visible()
+    other.get_by_label("Document of write 2").fill("items/i1")
+    other.get_by_label("Data after the write").fill('{"left": 3}')
+    playground.get_by_role("button", name="Run").click()
+    expect(told.get_by_role("status")).to_contain_text("Denied a commit of 2 writes, 1 of 20")
+    expect(told.locator("details.write[open]")).to_have_count(1)
+    expect(told.locator("details.write[open]")).to_contain_text("create of /orders/i1")
+    other.get_by_label("Data after the write").fill('{"left": 4}')
+    playground.get_by_role("button", name="Run").click()
+    expect(told.get_by_role("status")).to_contain_text("Allowed a commit of 2 writes, 3 of 20")
+    expect(told.locator("details.write[open]")).to_have_count(0)
+    told.get_by_text("update of /items/i1").click()
+    expect(told.locator("details.write[open]")).to_contain_text("after the write exists")
+
+    playground.get_by_role("button", name="Save as test").click()
+    dialog = page.get_by_role("dialog", name="Save as a test")
+    expect(dialog.get_by_label("Name")).to_have_value("nobody may create orders/i1 and 1 more")
+    dialog.get_by_role("button", name="Add to the tests").click()
+    tests = page.get_by_role("tabpanel", name="Tests")
+    tests.get_by_role("button", name="Run tests").click()
+    expect(tests.get_by_role("region", name="Results")).to_contain_text("1 passed, 0 failed")
+
+
 def test_a_write_and_a_list_are_tried(
     open_console: NewPage, server: ServerProcess, operator: httpx.Client
 ) -> None:
-    source = RULES.replace("allow get:", "allow update: if request.resource.data.n > 1;\n allow list:")
+    source = RULES.replace(
+        "allow get:", "allow update: if request.resource.data.n > 1;\n allow list:"
+    )
     source = source.replace("&& exists", "|| exists")
     key = server.create_project("written", source)
     store(operator, "written", "notes/n1", owner="ada", n=1)

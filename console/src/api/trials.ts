@@ -115,22 +115,59 @@ export function decodeExplained(tree: JsonObject): Explained {
   };
 }
 
+/** A commit of one or several writes, or a read: what was said of each. */
+export interface TrialAnswer {
+  allowed: boolean;
+  results: readonly [TrialResult, ...TrialResult[]];
+  /** Documents that all grants of a commit rest on; null: it was no commit of several writes. */
+  lookedUp: { count: number; most: number } | null;
+}
+
 export async function explainRules(
   project: string,
   trial: JsonObject,
   signal?: AbortSignal,
 ): Promise<TrialResult> {
-  const options = { body: trial, ...(signal === undefined ? {} : { signal }) };
-  const tree = await call("POST", `${rulesPath(project)}:explain`, options);
+  const tree = await post(project, "explain", trial, signal);
+  return decodeResult(tree, tree);
+}
+
+export async function explainBatch(
+  project: string,
+  batch: JsonObject,
+  signal?: AbortSignal,
+): Promise<TrialAnswer> {
+  const tree = await post(project, "explain-batch", batch, signal);
+  const [first, ...others] = list(tree.writes).map((write) => decodeResult(write, tree));
+  if (first === undefined) throw new Error("the server explained no write");
+  return {
+    allowed: tree.allowed === true,
+    results: [first, ...others],
+    lookedUp: { count: Number(tree.looked_up), most: Number(tree.looked_up_max) },
+  };
+}
+
+async function post(
+  project: string,
+  verb: string,
+  body: JsonObject,
+  signal?: AbortSignal,
+): Promise<JsonObject> {
+  const options = { body, ...(signal === undefined ? {} : { signal }) };
+  return call("POST", `${rulesPath(project)}:${verb}`, options);
+}
+
+/** `whole` says what was asked, as whom, and when. */
+function decodeResult(tree: JsonObject, whole: JsonObject): TrialResult {
   return {
     allowed: tree.allowed === true,
     subject: String(tree.subject),
-    release: text(tree.release),
-    time: String(tree.time),
-    auth: objectOf(tree.auth),
+    release: text(whole.release),
+    time: String(whole.time),
+    auth: objectOf(whole.auth),
     before: objectOf(tree.before),
     ...decodeExplained(tree),
-    expressionsMax: Number(tree.expressions_max),
+    expressionsMax: Number(whole.expressions_max),
   };
 }
 

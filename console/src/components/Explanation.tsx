@@ -9,7 +9,15 @@ import {
   IconX,
 } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
-import type { Attempt, Explained, Lookup, Reason, Step, TrialResult } from "../api/trials";
+import type {
+  Attempt,
+  Explained,
+  Lookup,
+  Reason,
+  Step,
+  TrialAnswer,
+  TrialResult,
+} from "../api/trials";
 import { fieldsText } from "../model/trials";
 import { spanOfLine, spanOfText, tellingSteps } from "../rules/paint";
 import { type Span, spanOf } from "../rules/positions";
@@ -24,28 +32,82 @@ export interface Place {
   onJump?: ((span: Span) => void) | undefined;
 }
 
-export function Explanation({ result, ...place }: { result: TrialResult } & Place): ReactNode {
+export function Explanation({ answer, ...place }: { answer: TrialAnswer } & Place): ReactNode {
   const top = useRef<HTMLElement>(null);
   useEffect(() => {
     top.current?.scrollIntoView({ block: "start" });
   }, []);
-  const decided = result.attempts.find((attempt) => attempt.outcome === "granted");
+  const { allowed, results, lookedUp } = answer;
   return (
     <section className="explanation" aria-label="Explanation" ref={top}>
-      <div className="verdict" data-allowed={result.allowed} role="status">
-        {result.allowed ? <IconCircleCheck aria-hidden /> : <IconCircleX aria-hidden />}
-        <span className="grow">
-          <strong>{result.allowed ? "Allowed" : "Denied"}</strong>
-          <span className="muted breaks"> {result.subject}</span>
-          {decided !== undefined && (
-            <span className="by">
-              by <LineLink line={decided.line} {...place} /> allow {decided.methods.join(", ")}
+      {lookedUp === null ? (
+        <>
+          <Verdict allowed={allowed} isStatus>
+            <Subject result={results[0]} {...place} />
+          </Verdict>
+          <Why told={results[0]} expressionsMax={results[0].expressionsMax} {...place} />
+        </>
+      ) : (
+        <>
+          <Verdict allowed={allowed} isStatus>
+            <span className="muted">
+              {" "}
+              a commit of {results.length} writes, {lookedUp.count} of {lookedUp.most} look-ups
             </span>
+          </Verdict>
+          {lookedUp.count > lookedUp.most && (
+            <p className="reason">
+              All writes of a commit together may look up {lookedUp.most} documents.
+            </p>
           )}
-        </span>
-      </div>
-      <Why told={result} expressionsMax={result.expressionsMax} {...place} />
+          {results.map((result) => (
+            <details key={result.subject} className="write" open={!result.allowed}>
+              <summary>
+                <Verdict allowed={result.allowed}>
+                  <Subject result={result} {...place} />
+                </Verdict>
+              </summary>
+              <Why told={result} expressionsMax={result.expressionsMax} {...place} />
+            </details>
+          ))}
+        </>
+      )}
     </section>
+  );
+}
+
+function Verdict({
+  allowed,
+  isStatus = false,
+  children,
+}: {
+  allowed: boolean;
+  isStatus?: boolean;
+  children: ReactNode;
+}): ReactNode {
+  return (
+    <div className="verdict" data-allowed={allowed} {...(isStatus ? { role: "status" } : {})}>
+      {allowed ? <IconCircleCheck aria-hidden /> : <IconCircleX aria-hidden />}
+      <span className="grow">
+        <strong>{allowed ? "Allowed" : "Denied"}</strong>
+        {children}
+      </span>
+    </div>
+  );
+}
+
+/** What was asked, and by which statement it is granted. */
+function Subject({ result, ...place }: { result: TrialResult } & Place): ReactNode {
+  const decided = result.attempts.find((attempt) => attempt.outcome === "granted");
+  return (
+    <>
+      <span className="muted breaks"> {result.subject}</span>
+      {decided !== undefined && (
+        <span className="by">
+          by <LineLink line={decided.line} {...place} /> allow {decided.methods.join(", ")}
+        </span>
+      )}
+    </>
   );
 }
 

@@ -2,42 +2,23 @@
 
 import {
   Autocomplete,
-  Button,
   Checkbox,
   NativeSelect,
   SegmentedControl,
   Textarea,
   TextInput,
 } from "@mantine/core";
-import { type ReactNode, useEffect, useState } from "react";
+import { type ReactNode, useEffect } from "react";
 import { listDatabases, listUsers } from "../api/admin";
 import { listBuckets } from "../api/files";
 import { useLoaded } from "../api/hooks";
-import { explainRules } from "../api/trials";
-import {
-  encodeTrial,
-  type FormFault,
-  fieldsText,
-  METHODS,
-  type Method,
-  readsBefore,
-  type TrialForm,
-  writesData,
-} from "../model/trials";
+import { type FormFault, METHODS, type Method, mayBeBatch, type TrialForm } from "../model/trials";
+import { BatchWrites } from "./BatchWrites";
 import { FilterBar } from "./FilterBar";
-import { toastError } from "./feedback";
+import { DataParts, MONO, type TrialPart } from "./TrialData";
 
 const USERS_OFFERED = 200;
-const MONO = { input: { fontFamily: "var(--mono)", fontSize: 12 } };
 const NO_NAMES: readonly string[] = [];
-
-interface Part {
-  project: string;
-  form: TrialForm;
-  set: (change: Partial<TrialForm>) => void;
-  /** What to say at an input. */
-  faultOf: (input: keyof TrialForm) => string | null;
-}
 
 export function PlaygroundForm({
   project,
@@ -52,11 +33,11 @@ export function PlaygroundForm({
   isActive: boolean;
   fault: FormFault | null;
 }): ReactNode {
-  const part: Part = {
+  const part: TrialPart = {
     project,
     form,
     set: (change) => onForm({ ...form, ...change }),
-    faultOf: (input) => (fault?.input === input ? fault.message : null),
+    faultOf: (input) => (fault?.input === input && fault.other === null ? fault.message : null),
   };
   return (
     <>
@@ -79,10 +60,8 @@ export function PlaygroundForm({
       </div>
       <Target {...part} isActive={isActive} />
       <Caller {...part} isActive={isActive} />
-      {readsBefore(form) && <Before {...part} />}
-      {writesData(form) && (
-        <Data {...part} input="afterText" label={`${dataName(form)} after the write`} />
-      )}
+      <DataParts {...part} />
+      {mayBeBatch(form) && <BatchWrites {...part} fault={fault} />}
       <TextInput
         label="Request time"
         description="Empty: now."
@@ -102,7 +81,7 @@ function Target({
   set,
   faultOf,
   isActive,
-}: Part & { isActive: boolean }): ReactNode {
+}: TrialPart & { isActive: boolean }): ReactNode {
   const ofObjects = form.service === "objects";
   const isList = form.method === "list";
   const places = useLoaded(`places ${project} ${ofObjects} ${isActive}`, async () => {
@@ -180,7 +159,7 @@ function Caller({
   set,
   faultOf,
   isActive,
-}: Part & { isActive: boolean }): ReactNode {
+}: TrialPart & { isActive: boolean }): ReactNode {
   const wanted = isActive && form.caller === "user";
   const users = useLoaded(`trial users ${project} ${wanted}`, async () =>
     wanted ? (await listUsers(project, null, USERS_OFFERED)).items : [],
@@ -239,88 +218,5 @@ function Caller({
         />
       )}
     </fieldset>
-  );
-}
-
-/** What rules see of a file is its metadata. */
-function dataName(form: TrialForm): string {
-  return form.service === "objects" ? "Metadata" : "Data";
-}
-
-function Before(part: Part): ReactNode {
-  const { form, set } = part;
-  return (
-    <fieldset className="part">
-      <legend>{form.service === "objects" ? "The file" : "The document"}</legend>
-      <SegmentedControl
-        aria-label="What is there before"
-        data={[
-          { value: "stored", label: "As stored" },
-          { value: "none", label: "Missing" },
-          { value: "given", label: "Made up" },
-        ]}
-        value={form.before}
-        onChange={(value) => set({ before: value as TrialForm["before"] })}
-      />
-      {form.before === "given" && (
-        <Data {...part} input="beforeText" label={`${dataName(form)} before`} />
-      )}
-    </fieldset>
-  );
-}
-
-function Data({
-  project,
-  form,
-  set,
-  faultOf,
-  input,
-  label,
-}: Part & { input: "beforeText" | "afterText"; label: string }): ReactNode {
-  const [busy, setBusy] = useState(false);
-
-  /** What is stored is what a `get` would see. */
-  async function load(): Promise<void> {
-    setBusy(true);
-    try {
-      const get: TrialForm = { ...form, method: "get", caller: "nobody", before: "stored" };
-      const found = await explainRules(project, encodeTrial(get, null));
-      if (found.before === null) throw new Error("nothing is stored there");
-      set({ [input]: fieldsText(found.before) });
-    } catch (error) {
-      toastError("Nothing was taken", error);
-    }
-    setBusy(false);
-  }
-
-  return (
-    <div className="data">
-      <Textarea
-        label={label}
-        placeholder={
-          form.service === "objects"
-            ? '{"size": 1000, "contentType": "image/png"}'
-            : '{"text": "hello"}'
-        }
-        value={form[input]}
-        error={faultOf(input)}
-        onChange={(event) => set({ [input]: event.currentTarget.value })}
-        autosize
-        minRows={3}
-        maxRows={16}
-        spellCheck={false}
-        styles={MONO}
-      />
-      <Button
-        variant="subtle"
-        color="gray"
-        size="compact-xs"
-        loading={busy}
-        disabled={form.path.trim() === ""}
-        onClick={load}
-      >
-        Take what is stored
-      </Button>
-    </div>
   );
 }

@@ -1,20 +1,20 @@
 /** A request that nobody made, put to the draft or to the rules in force, and why it came out so. */
 
-import { Button, SegmentedControl, TextInput } from "@mantine/core";
+import { Button, SegmentedControl } from "@mantine/core";
 import { IconPlayerPlay, IconTestPipe } from "@tabler/icons-react";
-import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { messageOf } from "../api/client";
-import { explainRules, type TrialResult } from "../api/trials";
-import { type TestCase, withTestCase } from "../model/testcases";
-import { encodeTrial, FormFault, testCaseOf, type TrialForm } from "../model/trials";
+import { explainBatch, explainRules, type TrialAnswer } from "../api/trials";
+import { withTestCase } from "../model/testcases";
+import { encodeBatch, encodeTrial, FormFault, isBatch, type TrialForm } from "../model/trials";
 import { paintAttempts } from "../rules/paint";
 import type { Span } from "../rules/positions";
-import { Dialog } from "./Dialog";
 import { Explanation } from "./Explanation";
 import { toast } from "./feedback";
 import { PlaygroundForm } from "./PlaygroundForm";
 import type { PaintedSource } from "./RulesEditor";
 import { useRunKey } from "./runKey";
+import { hasTest, SaveTest } from "./SaveTest";
 
 export type Against = "draft" | "force";
 
@@ -31,11 +31,11 @@ export interface BenchProps {
   onJump: (span: Span) => void;
 }
 
-interface Outcome {
+export interface Outcome {
   form: TrialForm;
   against: Against;
   source: string;
-  result: TrialResult;
+  answer: TrialAnswer;
 }
 
 export function PlaygroundPane({
@@ -68,11 +68,16 @@ export function PlaygroundPane({
     setOutcome(null);
     const asked = against === "draft" ? source : deployed;
     try {
-      const trial = encodeTrial(form, against === "draft" ? source : null);
+      const draft = against === "draft" ? source : null;
+      const ask = isBatch(form) ? askBatch : askOne;
+      const answering = ask(project, form, draft, control.signal);
       setBusy(true);
-      const result = await explainRules(project, trial, control.signal);
-      setOutcome({ form, against, source: asked, result });
-      const paints = paintAttempts(asked, result.attempts);
+      const answer = await answering;
+      setOutcome({ form, against, source: asked, answer });
+      const paints = paintAttempts(
+        asked,
+        answer.results.flatMap((result) => result.attempts),
+      );
       onPainted({ source: asked, painted: { paints, lines: new Map() } });
     } catch (failure) {
       if (control.signal.aborted) return;
@@ -140,7 +145,7 @@ export function PlaygroundPane({
                   : "The draft has changed since: run it again."}
             </p>
           )}
-          <Explanation result={outcome.result} source={outcome.source} onJump={bench.onJump} />
+          <Explanation answer={outcome.answer} source={outcome.source} onJump={bench.onJump} />
         </>
       )}
       {isSaving && outcome !== null && (
@@ -156,6 +161,26 @@ export function PlaygroundPane({
       )}
     </div>
   );
+}
+
+/** Throws FormFault before anything is asked. */
+async function askOne(
+  project: string,
+  form: TrialForm,
+  draft: string | null,
+  signal: AbortSignal,
+): Promise<TrialAnswer> {
+  const result = await explainRules(project, encodeTrial(form, draft), signal);
+  return { allowed: result.allowed, results: [result], lookedUp: null };
+}
+
+async function askBatch(
+  project: string,
+  form: TrialForm,
+  draft: string | null,
+  signal: AbortSignal,
+): Promise<TrialAnswer> {
+  return explainBatch(project, encodeBatch(form, draft), signal);
 }
 
 export function AgainstSwitch({
@@ -178,69 +203,5 @@ export function AgainstSwitch({
         onChange={(value) => onChange(value as Against)}
       />
     </div>
-  );
-}
-
-/** Tests list files by prefix, never by folder. */
-function hasTest(form: TrialForm): boolean {
-  return form.service === "documents" || form.method !== "list" || !form.byFolder;
-}
-
-function callerName(form: TrialForm): string {
-  return form.caller === "nobody" ? "nobody" : form.caller === "user" ? form.user : form.uid;
-}
-
-function SaveTest({
-  outcome,
-  onClose,
-  onSave,
-}: {
-  outcome: Outcome;
-  onClose: () => void;
-  onSave: (test: TestCase) => void;
-}): ReactNode {
-  const { form, result } = outcome;
-  const [name, setName] = useState(
-    `${callerName(form)} ${result.allowed ? "may" : "may not"} ${form.method} ${form.path.trim()}`,
-  );
-  const [expect, setExpect] = useState<TestCase["expect"]>(result.allowed ? "allow" : "deny");
-
-  function submit(event: FormEvent): void {
-    event.preventDefault();
-    onSave(testCaseOf(form, result, outcome.source, name.trim(), expect));
-  }
-
-  return (
-    <Dialog onClose={onClose} title="Save as a test" size="sm">
-      <form className="stack" onSubmit={submit}>
-        <p className="muted">
-          The test holds the documents as they are now, so that it means the same tomorrow.
-        </p>
-        <TextInput
-          label="Name"
-          value={name}
-          onChange={(event) => setName(event.currentTarget.value)}
-          autoComplete="off"
-          data-autofocus
-        />
-        <div className="row">
-          <span className="muted small">Expect</span>
-          <SegmentedControl
-            aria-label="Expected decision"
-            data={["allow", "deny"]}
-            value={expect}
-            onChange={(value) => setExpect(value as TestCase["expect"])}
-          />
-        </div>
-        <div className="form-actions">
-          <Button variant="default" onClick={onClose}>
-            Cancel
-          </Button>
-          <Button type="submit" disabled={name.trim() === ""}>
-            Add to the tests
-          </Button>
-        </div>
-      </form>
-    </Dialog>
   );
 }

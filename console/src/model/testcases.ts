@@ -20,6 +20,8 @@ export interface TestCase {
   documents: readonly (readonly [string, JsonObject | null])[];
   data: JsonObject | null;
   query: JsonObject | null;
+  /** The writes of a commit, if it is one of several, in place of the method. */
+  batch: readonly { method: string; path: string; data: JsonObject | null }[];
 }
 
 const START = "tests:\n";
@@ -96,10 +98,18 @@ function linesOf(test: TestCase): string[] {
     const token = Object.keys(claims).length === 0 ? "" : `, token: ${yamlOf(claims)}`;
     lines.push(`as: {uid: ${yamlOf(uid)}${token}}`);
   }
+  if (test.batch.length > 0) return [...lines, ...batchLines(test), `expect: ${test.expect}`];
   lines.push(`${test.method}: ${yamlOf(test.path)}`);
   if (test.data !== null) lines.push(`data: ${yamlOf(test.data)}`);
   if (test.query !== null) lines.push(...queryLines(test.query));
   return [...lines, `expect: ${test.expect}`];
+}
+
+function batchLines({ batch }: TestCase): string[] {
+  const writes = batch.map(({ method, path, data }) =>
+    yamlOf({ [method]: path, ...(data === null ? {} : { data }) }),
+  );
+  return ["batch:", ...writes.map((write) => `  - ${write}`)];
 }
 
 /** The file with one more test at the end of its `tests`. */

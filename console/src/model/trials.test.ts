@@ -3,9 +3,12 @@ import { type JsonObject, NumberLiteral } from "./json";
 import { type TestCase, withTestCase, yamlOf } from "./testcases";
 import {
   EMPTY_TRIAL,
+  EMPTY_WRITE,
+  encodeBatch,
   encodeTrial,
   FormFault,
   fieldsText,
+  isBatch,
   testCaseOf,
   type TrialForm,
 } from "./trials";
@@ -66,6 +69,37 @@ describe("a request of the playground", () => {
     expect(encodeTrial(files, null)).toMatchObject({ bucket: "b", path: "a/", by_folder: true });
   });
 
+  const CREATE: TrialForm = {
+    ...GET,
+    method: "create",
+    afterText: '{"n": 1}',
+    others: [{ ...EMPTY_WRITE, method: "update", path: "/items/i1", afterText: '{"left": 4}' }],
+  };
+
+  test("several writes are one commit", () => {
+    expect(isBatch(GET)).toBe(false);
+    expect(isBatch({ ...CREATE, method: "get" })).toBe(false);
+    expect(isBatch({ ...CREATE, service: "objects" })).toBe(false);
+    expect(isBatch(CREATE)).toBe(true);
+    const commit: TrialForm = { ...CREATE, caller: "custom", uid: "ada" };
+    expect(encodeBatch(commit, "draft")).toEqual({
+      source: "draft",
+      database: "(default)",
+      caller: { uid: "ada", claims: {} },
+      writes: [
+        { method: "create", path: "notes/n1", after: { n: 1 } },
+        { method: "update", path: "items/i1", after: { left: 4 } },
+      ],
+    });
+    const wrong = { ...CREATE, others: [{ ...EMPTY_WRITE, path: "items" }] };
+    expect(() => encodeBatch(wrong, null)).toThrow(
+      expect.objectContaining({ input: "path", other: 0 }),
+    );
+    expect(() => encodeBatch({ ...CREATE, path: "" }, null)).toThrow(
+      expect.objectContaining({ input: "path", other: null }),
+    );
+  });
+
   test("faults are told where they are", () => {
     expect(faultOf({})).toBe("none");
     expect(faultOf({ path: "" })).toBe("path");
@@ -104,6 +138,7 @@ describe("YAML", () => {
     documents: [],
     data: null,
     query: null,
+    batch: [],
   };
   const LINES = '  - name: "n"\n    get: "a/b"\n    expect: deny\n';
 
@@ -130,7 +165,13 @@ describe("YAML", () => {
         { path: "notes/n1", after: true, fields: {} },
       ],
     };
-    const made = testCaseOf(form, tried, "request.time > request.auth.token.iat", "hers", "allow");
+    const made = testCaseOf(
+      form,
+      [tried],
+      "request.time > request.auth.token.iat",
+      "hers",
+      "allow",
+    );
     expect(withTestCase("", made)).toBe(
       `tests:
   - name: "hers"
@@ -145,6 +186,35 @@ describe("YAML", () => {
     );
   });
 
+  test("so does a commit of several writes", () => {
+    const form: TrialForm = {
+      ...GET,
+      method: "create",
+      afterText: '{"n": 1}',
+      others: [{ ...EMPTY_WRITE, method: "delete", path: "drafts/n1" }],
+    };
+    const none = { time: "2026-01-01T00:00:00Z", auth: null, before: null, lookups: [] };
+    const gone = {
+      ...none,
+      before: { n: 0 },
+      lookups: [
+        { path: "drafts/n1", after: false, fields: { n: 0 } },
+        { path: "counts/all", after: false, fields: { n: 2 } },
+      ],
+    };
+    const made = testCaseOf(form, [none, { ...gone }], "", "both", "allow");
+    expect(withTestCase("", made)).toBe(`tests:
+  - name: "both"
+    documents:
+      "drafts/n1": {"n": 0}
+      "counts/all": {"n": 2}
+    batch:
+      - {"create": "notes/n1", "data": {"n": 1}}
+      - {"delete": "drafts/n1"}
+    expect: allow
+`);
+  });
+
   test("so do lists, and files", () => {
     const where = [{ field: "owner", op: "==", value: { kind: "string", value: "u" } }] as const;
     const list: TrialForm = {
@@ -155,7 +225,7 @@ describe("YAML", () => {
       view: { where, orderBy: [{ field: "n", direction: "desc" }], group: true },
     };
     const tried = { time: "2026-01-01T00:00:00Z", auth: null, before: null, lookups: [] };
-    expect(withTestCase("", testCaseOf(list, tried, "", "l", "deny"))).toContain(
+    expect(withTestCase("", testCaseOf(list, [tried], "", "l", "deny"))).toContain(
       `    list: "notes"
     where: [["owner", "==", "u"]]
     order_by: [["n", "desc"]]
@@ -165,7 +235,7 @@ describe("YAML", () => {
     );
     const file: TrialForm = { ...GET, service: "objects", bucket: "b", path: "a/f.txt" };
     const stored = { ...tried, before: { size: 5 } };
-    expect(withTestCase("", testCaseOf(file, stored, "", "f", "deny"))).toContain(
+    expect(withTestCase("", testCaseOf(file, [stored], "", "f", "deny"))).toContain(
       `    service: storage
     objects:
       "b/a/f.txt": {"size": 5}

@@ -9,13 +9,27 @@ import { decodeFields, encodeFields, InvalidValue, normalTimestamp } from "./val
 export const METHODS = ["get", "list", "create", "update", "delete"] as const;
 export type Method = (typeof METHODS)[number];
 
-export interface TrialForm {
-  service: "documents" | "objects";
+/** What a commit may do to a document, to try. */
+export const WRITE_METHODS = ["create", "update", "delete"] as const satisfies readonly Method[];
+/** As the server has it. */
+export const WRITES_MAX = 20;
+
+/** What is done to one document or object. */
+export interface WriteForm {
   method: Method;
-  database: string;
-  bucket: string;
   /** A document, a collection, an object, a prefix; by the service and the method. */
   path: string;
+  before: "stored" | "none" | "given";
+  beforeText: string;
+  afterText: string;
+}
+
+export interface TrialForm extends WriteForm {
+  service: "documents" | "objects";
+  database: string;
+  bucket: string;
+  /** Further documents that the same commit writes. */
+  others: readonly WriteForm[];
   view: View;
   limit: string;
   /** Lists of objects: with a delimiter. */
@@ -26,18 +40,24 @@ export interface TrialForm {
   /** Of somebody made up. */
   uid: string;
   claims: string;
-  before: "stored" | "none" | "given";
-  beforeText: string;
-  afterText: string;
   time: string;
 }
 
+export const EMPTY_WRITE: WriteForm = {
+  method: "create",
+  path: "",
+  before: "stored",
+  beforeText: "{}",
+  afterText: "{}",
+};
+
 export const EMPTY_TRIAL: TrialForm = {
-  service: "documents",
+  ...EMPTY_WRITE,
   method: "get",
+  service: "documents",
   database: DEFAULT_DATABASE,
   bucket: "",
-  path: "",
+  others: [],
   view: EMPTY_VIEW,
   limit: "",
   byFolder: true,
@@ -45,25 +65,38 @@ export const EMPTY_TRIAL: TrialForm = {
   user: "",
   uid: "",
   claims: "",
-  before: "stored",
-  beforeText: "{}",
-  afterText: "{}",
   time: "",
 };
 
-export function writesData(form: TrialForm): boolean {
+/** Whether the request may be one of several writes. */
+export function mayBeBatch({ service, method }: TrialForm): boolean {
+  return service === "documents" && method !== "get" && method !== "list";
+}
+
+export function isBatch(form: TrialForm): boolean {
+  return mayBeBatch(form) && form.others.length > 0;
+}
+
+/** Each write of the commit as a request of its own. */
+export function writesOf(form: TrialForm): TrialForm[] {
+  if (!isBatch(form)) return [form];
+  return [form, ...form.others.map((other) => ({ ...form, ...other }))];
+}
+
+export function writesData(form: WriteForm): boolean {
   return form.method === "create" || form.method === "update";
 }
 
-export function readsBefore(form: TrialForm): boolean {
+export function readsBefore(form: WriteForm): boolean {
   return form.method === "get" || form.method === "update" || form.method === "delete";
 }
 
-/** A fault of the form, at one of its inputs. */
+/** A fault of the form, at one of its inputs; of the further writes, at that of the `other` one. */
 export class FormFault extends Error {
   constructor(
     readonly input: keyof TrialForm,
     message: string,
+    readonly other: number | null = null,
   ) {
     super(message);
   }
@@ -143,18 +176,39 @@ export function encodeTrial(form: TrialForm, source: string | null): JsonObject 
     trial.query = encodeQuery(path, form.view, limitOf(form.limit));
   else trial.path = path;
   if (form.service === "objects" && form.method === "list") trial.by_folder = form.byFolder;
-  trial.caller = callerOf(form);
-  if (readsBefore(form) && form.before !== "stored")
-    trial.before = form.before === "none" ? null : fieldsOf("beforeText", form.beforeText);
-  if (writesData(form)) trial.after = fieldsOf("afterText", form.afterText);
-  if (form.time.trim() !== "") {
+  return { ...trial, caller: callerOf(form), ...dataOf(form), ...timeOf(form) };
+}
+
+/** The server's request of a commit. Throws FormFault. */
+export function encodeBatch(form: TrialForm, source: string | null): JsonObject {
+  const writes = writesOf(form).map((one, at) => {
     try {
-      trial.time = normalTimestamp(form.time);
-    } catch {
-      throw new FormFault("time", "a time is such as 2026-11-22T17:00:00Z");
+      return { method: one.method, path: pathOf(one), ...dataOf(one) };
+    } catch (error) {
+      if (!(error instanceof FormFault) || at === 0) throw error;
+      throw new FormFault(error.input, error.message, at - 1);
     }
+  });
+  const batch: JsonObject = { writes, database: form.database, caller: callerOf(form) };
+  if (source !== null) batch.source = source;
+  return { ...batch, ...timeOf(form) };
+}
+
+function dataOf(form: WriteForm): JsonObject {
+  const data: JsonObject = {};
+  if (readsBefore(form) && form.before !== "stored")
+    data.before = form.before === "none" ? null : fieldsOf("beforeText", form.beforeText);
+  if (writesData(form)) data.after = fieldsOf("afterText", form.afterText);
+  return data;
+}
+
+function timeOf(form: TrialForm): JsonObject {
+  if (form.time.trim() === "") return {};
+  try {
+    return { time: normalTimestamp(form.time) };
+  } catch {
+    throw new FormFault("time", "a time is such as 2026-11-22T17:00:00Z");
   }
-  return trial;
 }
 
 /** Fields as they are shown to be edited. */
@@ -165,7 +219,7 @@ export function fieldsText(fields: JsonObject | null): string {
 // What every token says; a test needs it only if the rules look at it.
 const COMMON_CLAIMS = ["iss", "aud", "sub", "user_id", "auth_time", "iat", "exp", "baas"];
 
-/** What the server said of a trial, as far as a test of it needs. */
+/** What the server said of a trial, as far as a test of it needs: one result for each write. */
 export interface Tried {
   time: string;
   auth: JsonObject | null;
@@ -176,41 +230,60 @@ export interface Tried {
 /** The same request as a test: on documents of its own, so that it holds for ever. */
 export function testCaseOf(
   form: TrialForm,
-  tried: Tried,
+  tried: readonly [Tried, ...Tried[]],
   source: string,
   name: string,
   expect: TestCase["expect"],
 ): TestCase {
+  const [first] = tried;
   const trial = encodeTrial(form, null);
+  const writes = writesOf(form);
+  const full = writes.map((one) => fullPathOf(one));
+  const own = tried.flatMap(({ before }, at) =>
+    before === null ? [] : [[full[at] ?? "", before] as const],
+  );
+  const lookedUp = lookedUpBy(tried);
   const ofObjects = form.service === "objects";
-  const path = pathOf(form);
-  const full = ofObjects ? `${form.bucket}/${path}` : path;
-  const lookedUp = tried.lookups
-    .filter((one) => !one.after)
-    .map((one) => [one.path, one.fields] as const);
-  const own: (readonly [string, JsonObject | null])[] =
-    tried.before === null ? [] : [[full, tried.before]];
-  const auth = tried.auth;
-  const token = (auth?.token ?? {}) as JsonObject;
-  const claims = Object.fromEntries(
-    Object.entries(token).filter(
-      ([claim]) => !COMMON_CLAIMS.includes(claim) || new RegExp(`\\b${claim}\\b`).test(source),
-    ),
-  ) as JsonObject;
   return {
     name,
     expect,
     service: form.service,
     database: form.database,
     method: form.method,
-    path: full,
-    caller: auth === null ? null : { uid: String(auth.uid), claims },
-    time: form.time.trim() !== "" || /\btime\b/.test(source) ? tried.time : null,
+    path: fullPathOf(form),
+    caller: testCallerOf(first.auth, source),
+    time: form.time.trim() !== "" || /\btime\b/.test(source) ? first.time : null,
     stored: ofObjects
       ? own
-      : [...own, ...lookedUp.filter(([other, fields]) => other !== full && fields !== null)],
+      : [...own, ...lookedUp.filter(([path, fields]) => !full.includes(path) && fields !== null)],
     documents: ofObjects ? lookedUp.filter(([, fields]) => fields !== null) : [],
     data: (trial.after as JsonObject | undefined) ?? null,
     query: (trial.query as JsonObject | undefined) ?? null,
+    batch: isBatch(form)
+      ? writes.map((one) => ({
+          method: one.method,
+          path: fullPathOf(one),
+          data: (dataOf(one).after as JsonObject | undefined) ?? null,
+        }))
+      : [],
   };
+}
+
+function fullPathOf(form: TrialForm): string {
+  const path = pathOf(form);
+  return form.service === "objects" ? `${form.bucket}/${path}` : path;
+}
+
+/** Each document once, as it is before anything is written. */
+function lookedUpBy(tried: readonly Tried[]): (readonly [string, JsonObject | null])[] {
+  const before = tried.flatMap(({ lookups }) => lookups.filter((one) => !one.after));
+  return [...new Map(before.map((one) => [one.path, one.fields]))];
+}
+
+function testCallerOf(auth: JsonObject | null, source: string): TestCase["caller"] {
+  if (auth === null) return null;
+  const claims = Object.entries((auth.token ?? {}) as JsonObject).filter(
+    ([claim]) => !COMMON_CLAIMS.includes(claim) || new RegExp(`\\b${claim}\\b`).test(source),
+  );
+  return { uid: String(auth.uid), claims: Object.fromEntries(claims) };
 }
