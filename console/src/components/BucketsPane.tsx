@@ -1,7 +1,6 @@
 import { Button, Menu, TextInput } from "@mantine/core";
 import { IconBucket, IconDotsVertical, IconPlus, IconTrash } from "@tabler/icons-react";
-import { type FormEvent, type ReactNode, useState } from "react";
-import { messageOf } from "../api/client";
+import { type ReactNode, useState } from "react";
 import { createBucket, deleteBucket } from "../api/files";
 import type { Loaded } from "../api/hooks";
 import { faultOfBucket } from "../model/files";
@@ -9,7 +8,7 @@ import { filesHash } from "../model/routes";
 import { navigate } from "../navigation";
 import { Confirm } from "./Confirm";
 import { IconAction } from "./controls";
-import { Dialog } from "./Dialog";
+import { FormDialog } from "./FormDialog";
 import { Empty, Failed, Loading, toast } from "./feedback";
 
 export function BucketsPane({
@@ -82,12 +81,11 @@ export function BucketsPane({
         <NewBucket
           project={project}
           isFirst={data?.length === 0}
-          onClose={(made) => {
-            setCreating(false);
-            if (made === null) return;
+          onMade={(made) => {
             reload();
             navigate(filesHash(project, made));
           }}
+          onClose={() => setCreating(false)}
         />
       )}
       {deleting !== null && (
@@ -116,57 +114,39 @@ export function BucketsPane({
 function NewBucket({
   project,
   isFirst,
+  onMade,
   onClose,
 }: {
   project: string;
   isFirst: boolean;
-  onClose: (made: string | null) => void;
+  onMade: (id: string) => void;
+  onClose: () => void;
 }): ReactNode {
   const [id, setId] = useState(isFirst ? "default" : "");
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
   const fault = id === "" ? null : faultOfBucket(id);
 
-  async function submit(event: FormEvent): Promise<void> {
-    event.preventDefault();
-    setBusy(true);
-    setError(null);
-    try {
-      await createBucket(project, id);
-      onClose(id);
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
-  }
-
   return (
-    <Dialog onClose={() => onClose(null)} title="New bucket" size="sm">
-      <form className="stack" onSubmit={submit} noValidate>
-        <TextInput
-          label="Bucket id"
-          description="Who may use it is for the project's rules to say."
-          value={id}
-          onChange={(event) => setId(event.currentTarget.value)}
-          error={fault}
-          autoComplete="off"
-          spellCheck={false}
-          data-autofocus
-        />
-        {error !== null && (
-          <p className="error-text" role="alert">
-            {messageOf(error)}
-          </p>
-        )}
-        <div className="form-actions">
-          <Button variant="default" onClick={() => onClose(null)}>
-            Cancel
-          </Button>
-          <Button type="submit" loading={busy} disabled={id === "" || fault !== null}>
-            Create bucket
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="New bucket"
+      action="Create bucket"
+      size="sm"
+      disabled={id === "" || fault !== null}
+      onSubmit={async () => {
+        await createBucket(project, id);
+        onMade(id);
+      }}
+      onClose={onClose}
+    >
+      <TextInput
+        label="Bucket id"
+        description="Who may use it is for the project's rules to say."
+        value={id}
+        onChange={(event) => setId(event.currentTarget.value)}
+        error={fault}
+        autoComplete="off"
+        spellCheck={false}
+        data-autofocus
+      />
+    </FormDialog>
   );
 }

@@ -1,6 +1,6 @@
 /** One file: what it looks like, what is said of it, and what can be done with it. */
 
-import { Button, CopyButton, Menu, NativeSelect, TextInput } from "@mantine/core";
+import { CopyButton, Menu } from "@mantine/core";
 import {
   IconCopy,
   IconDotsVertical,
@@ -11,18 +11,18 @@ import {
   IconTrash,
   IconX,
 } from "@tabler/icons-react";
-import { type FormEvent, type ReactNode, useState } from "react";
-import { ApiError, messageOf } from "../api/client";
-import { copyFile, deleteFile, getFile, type StoredFile, signFile } from "../api/files";
+import { type ReactNode, useState } from "react";
+import { ApiError } from "../api/client";
+import { deleteFile, getFile, type StoredFile, signFile } from "../api/files";
 import { useLoaded } from "../api/hooks";
-import { baseName, faultOfName, folderOf, formatSize } from "../model/files";
+import { baseName, formatSize } from "../model/files";
 import { shortTime } from "../model/inputs";
 import { filesHash } from "../model/routes";
 import { navigate } from "../navigation";
 import type { FilesRoute } from "../pages/FilesPage";
 import { Confirm } from "./Confirm";
 import { Copy, IconAction } from "./controls";
-import { Dialog } from "./Dialog";
+import { Rename, SignedLink } from "./FileDialogs";
 import { FileMetadata } from "./FileMetadata";
 import { FilePreview } from "./FilePreview";
 import { Empty, Failed, Loading, toast, toastError } from "./feedback";
@@ -245,127 +245,4 @@ async function download(project: string, file: StoredFile): Promise<void> {
   } catch (error) {
     toastError("The file cannot be downloaded", error);
   }
-}
-
-const LIFETIMES = [
-  { value: "3600", label: "1 hour" },
-  { value: "86400", label: "1 day" },
-  { value: "604800", label: "7 days" },
-];
-
-function SignedLink({
-  project,
-  file,
-  onClose,
-}: {
-  project: string;
-  file: StoredFile;
-  onClose: () => void;
-}): ReactNode {
-  const [seconds, setSeconds] = useState("3600");
-  const loaded = useLoaded(`link ${file.name} ${file.etag} ${seconds}`, () =>
-    signFile(project, file.bucket, file.name, Number(seconds)),
-  );
-  const url = loaded.data === undefined ? null : new URL(loaded.data, location.href).href;
-  return (
-    <Dialog onClose={onClose} title="Signed link">
-      <div className="stack">
-        <p className="muted">
-          Whoever has this link can read the file until it expires, whatever the rules say. It
-          cannot be taken back; deleting or renaming the file ends it.
-        </p>
-        <NativeSelect
-          label="Expires in"
-          data={LIFETIMES}
-          value={seconds}
-          onChange={(event) => setSeconds(event.currentTarget.value)}
-        />
-        {url !== null && (
-          <div className="secret">
-            <span className="grow" data-testid="signed-link">
-              {url}
-            </span>
-            <Copy text={url} label="Copy link" />
-          </div>
-        )}
-        {url === null && loaded.loading && <Loading label="Making the link" />}
-        {url === null && !loaded.loading && (
-          <p className="error-text" role="alert">
-            {messageOf(loaded.error)}
-          </p>
-        )}
-        <div className="form-actions">
-          <Button onClick={onClose}>Done</Button>
-        </div>
-      </div>
-    </Dialog>
-  );
-}
-
-function Rename({
-  project,
-  file,
-  onClose,
-  onDone,
-}: {
-  project: string;
-  file: StoredFile;
-  onClose: () => void;
-  onDone: () => void;
-}): ReactNode {
-  const [name, setName] = useState(file.name);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
-  const fault = faultOfName(name);
-
-  async function submit(event: FormEvent): Promise<void> {
-    event.preventDefault();
-    setBusy(true);
-    setError(null);
-    try {
-      await copyFile(project, file.bucket, file.name, name);
-      await deleteFile(project, file.bucket, file.name);
-      toast(`It is called ${name} now`);
-      onDone();
-      onClose();
-      navigate(filesHash(project, file.bucket, folderOf(name), name));
-    } catch (failure) {
-      const isTaken = failure instanceof ApiError && failure.status === 412;
-      setError(isTaken ? new Error("there is a file of this name already") : failure);
-      setBusy(false);
-    }
-  }
-
-  return (
-    <Dialog onClose={onClose} title="Rename or move">
-      <form className="stack" onSubmit={submit} noValidate>
-        <TextInput
-          label="New name, with its folders"
-          value={name}
-          onChange={(event) => setName(event.currentTarget.value)}
-          error={fault}
-          autoComplete="off"
-          spellCheck={false}
-          data-autofocus
-          styles={{ input: { fontFamily: "var(--mono)", fontSize: 12 } }}
-        />
-        <p className="muted small">
-          Links to the old name end. A copy is made under the new name, then the old one is deleted.
-        </p>
-        {error !== null && (
-          <p className="error-text" role="alert">
-            {messageOf(error)}
-          </p>
-        )}
-        <div className="form-actions">
-          <Button variant="default" onClick={onClose}>
-            Cancel
-          </Button>
-          <Button type="submit" loading={busy} disabled={fault !== null || name === file.name}>
-            Rename
-          </Button>
-        </div>
-      </form>
-    </Dialog>
-  );
 }

@@ -19,6 +19,8 @@ export interface FormDialogProps {
   danger?: boolean;
   /** A text that must be typed first, for what is done to many or cannot be undone. */
   typed?: string | undefined;
+  /** The contents hold forms of their own: this one is the buttons only. */
+  isApart?: boolean;
   /** Where the focus begins: at the action's own inputs, else at Cancel. */
   hasInputs?: boolean;
 }
@@ -33,6 +35,7 @@ export function FormDialog({
   disabled = false,
   danger = false,
   typed,
+  isApart = false,
   hasInputs = true,
 }: FormDialogProps): ReactNode {
   const [busy, setBusy] = useState(false);
@@ -54,43 +57,60 @@ export function FormDialog({
     setBusy(false);
   }
 
+  const contents = (
+    <>
+      {children}
+      {typed !== undefined && (
+        <TextInput
+          label={
+            <>
+              Type <code className="breaks">{typed}</code> to confirm
+            </>
+          }
+          value={text}
+          onChange={(event) => setText(event.currentTarget.value)}
+          autoComplete="off"
+          spellCheck={false}
+          data-autofocus={!hasInputs || undefined}
+        />
+      )}
+      {error !== null && <FormFailure error={error} />}
+    </>
+  );
+  const buttons = (
+    <>
+      <Button
+        variant="default"
+        onClick={onClose}
+        data-autofocus={(!hasInputs && typed === undefined) || undefined}
+      >
+        Cancel
+      </Button>
+      <Button
+        type="submit"
+        color={danger ? "red.8" : "petrol"}
+        loading={busy}
+        disabled={disabled || !isTyped}
+      >
+        {action}
+      </Button>
+    </>
+  );
   return (
     <Dialog onClose={onClose} title={title} size={size}>
-      <form className="stack" onSubmit={submit} noValidate>
-        {children}
-        {typed !== undefined && (
-          <TextInput
-            label={
-              <>
-                Type <code className="breaks">{typed}</code> to confirm
-              </>
-            }
-            value={text}
-            onChange={(event) => setText(event.currentTarget.value)}
-            autoComplete="off"
-            spellCheck={false}
-            data-autofocus={!hasInputs || undefined}
-          />
-        )}
-        {error !== null && <FormFailure error={error} />}
-        <div className="form-actions">
-          <Button
-            variant="default"
-            onClick={onClose}
-            data-autofocus={(!hasInputs && typed === undefined) || undefined}
-          >
-            Cancel
-          </Button>
-          <Button
-            type="submit"
-            color={danger ? "red.8" : "petrol"}
-            loading={busy}
-            disabled={disabled || !isTyped}
-          >
-            {action}
-          </Button>
+      {isApart ? (
+        <div className="stack">
+          {contents}
+          <form className="form-actions" onSubmit={submit} noValidate>
+            {buttons}
+          </form>
         </div>
-      </form>
+      ) : (
+        <form className="stack" onSubmit={submit} noValidate>
+          {contents}
+          <div className="form-actions">{buttons}</div>
+        </form>
+      )}
     </Dialog>
   );
 }

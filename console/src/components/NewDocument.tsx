@@ -1,6 +1,6 @@
-import { Button, TextInput } from "@mantine/core";
-import { type FormEvent, type ReactNode, useState } from "react";
-import { isReason, messageOf } from "../api/client";
+import { TextInput } from "@mantine/core";
+import { type ReactNode, useRef, useState } from "react";
+import { isReason } from "../api/client";
 import { setDocument } from "../api/documents";
 import {
   faultOfId,
@@ -13,7 +13,6 @@ import {
 import { dataHash } from "../model/routes";
 import type { Fields } from "../model/values";
 import { navigate, useGuard } from "../navigation";
-import { Dialog } from "./Dialog";
 import {
   type Draft,
   draftOf,
@@ -22,6 +21,7 @@ import {
   isDirty,
   ModeSwitch,
 } from "./FieldsEditor";
+import { FormDialog } from "./FormDialog";
 import { toast, toastError } from "./feedback";
 
 const NONE: Fields = new Map();
@@ -49,8 +49,7 @@ export function NewDocument({
   const [collectionText, setCollectionText] = useState("");
   const [id, setId] = useState(() => given ?? newId());
   const [draft, setDraft] = useState<Draft>(() => draftOf(fields));
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<string | null>(null);
+  const isMade = useRef(false);
   const dirty = isDirty(draft, fields);
   useGuard(dirty, "The new document", () => true);
 
@@ -58,100 +57,78 @@ export function NewDocument({
   const fault = collection === null && collectionText !== "" ? faultOfCollection(inside) : null;
   const idFault = faultOfId(id);
 
-  async function submit(event: FormEvent): Promise<void> {
-    event.preventDefault();
-    setBusy(true);
-    setError(null);
+  async function create(): Promise<void> {
+    const path = [...inside, id];
     try {
-      const path = [...inside, id];
       await setDocument(project, database, path, finishedFields(draft), null);
-      toast(`${id} is created`);
-      onClose(true);
-      // After the guard is gone with the dialog.
-      setTimeout(() => navigate(dataHash(project, database, path)));
     } catch (failure) {
-      setError(
-        isReason(failure, "DocumentExists")
-          ? "There is a document of this id already."
-          : messageOf(failure),
-      );
-      setBusy(false);
+      if (!isReason(failure, "DocumentExists")) throw failure;
+      throw new Error("There is a document of this id already.", { cause: failure });
     }
+    toast(`${id} is created`);
+    isMade.current = true;
+    // After the guard is gone with the dialog.
+    setTimeout(() => navigate(dataHash(project, database, path)));
   }
 
   function close(): void {
-    if (dirty && !window.confirm("Discard the new document?")) return;
-    onClose(false);
+    if (!isMade.current && dirty && !window.confirm("Discard the new document?")) return;
+    onClose(isMade.current);
   }
 
   return (
-    <Dialog
-      onClose={close}
+    <FormDialog
       title={collection === null ? "Start a collection" : "New document"}
+      action="Create document"
       size={620}
+      isApart
+      disabled={idFault !== null || fault !== null || !isCollection(inside)}
+      onSubmit={create}
+      onClose={close}
     >
-      <div className="stack">
-        {collection === null ? (
-          <TextInput
-            label="Collection id"
-            description={parent.length === 0 ? undefined : `Under ${parent.join("/")}`}
-            placeholder="cities"
-            value={collectionText}
-            onChange={(event) => setCollectionText(event.currentTarget.value)}
-            error={fault}
-            data-autofocus
-            spellCheck={false}
-            autoComplete="off"
-            styles={{ input: { fontFamily: "var(--mono)" } }}
-          />
-        ) : (
-          <p className="muted">
-            In <code>{collection.join("/")}</code>
-          </p>
-        )}
+      {collection === null ? (
         <TextInput
-          label="Document id"
-          value={id}
-          onChange={(event) => setId(event.currentTarget.value)}
-          error={id === "" ? null : idFault}
-          data-autofocus={collection !== null}
-          onFocus={(event) => event.currentTarget.select()}
+          label="Collection id"
+          description={parent.length === 0 ? undefined : `Under ${parent.join("/")}`}
+          placeholder="cities"
+          value={collectionText}
+          onChange={(event) => setCollectionText(event.currentTarget.value)}
+          error={fault}
+          data-autofocus
           spellCheck={false}
           autoComplete="off"
           styles={{ input: { fontFamily: "var(--mono)" } }}
         />
-        <div>
-          <div className="row" style={{ marginBottom: 6 }}>
-            <h2 className="grow">Fields</h2>
-            <ModeSwitch
-              draft={draft}
-              onChange={setDraft}
-              onError={(failure) => toastError("The fields are not valid yet", failure)}
-            />
-          </div>
-          <div className="card new-fields">
-            <FieldsEditor draft={draft} base={fields} onChange={setDraft} />
-          </div>
+      ) : (
+        <p className="muted">
+          In <code>{collection.join("/")}</code>
+        </p>
+      )}
+      <TextInput
+        label="Document id"
+        value={id}
+        onChange={(event) => setId(event.currentTarget.value)}
+        error={id === "" ? null : idFault}
+        data-autofocus={collection !== null}
+        onFocus={(event) => event.currentTarget.select()}
+        spellCheck={false}
+        autoComplete="off"
+        styles={{ input: { fontFamily: "var(--mono)" } }}
+      />
+      <div>
+        <div className="row" style={{ marginBottom: 6 }}>
+          <h2 className="grow">Fields</h2>
+          <ModeSwitch
+            draft={draft}
+            onChange={setDraft}
+            onError={(failure) => toastError("The fields are not valid yet", failure)}
+          />
         </div>
-        {error !== null && (
-          <p className="error-text" role="alert">
-            {error}
-          </p>
-        )}
-        <form className="form-actions" onSubmit={submit}>
-          <Button variant="default" onClick={close}>
-            Cancel
-          </Button>
-          <Button
-            type="submit"
-            loading={busy}
-            disabled={idFault !== null || fault !== null || !isCollection(inside)}
-          >
-            Create document
-          </Button>
-        </form>
+        <div className="card new-fields">
+          <FieldsEditor draft={draft} base={fields} onChange={setDraft} />
+        </div>
       </div>
-    </Dialog>
+    </FormDialog>
   );
 }
 

@@ -10,7 +10,7 @@ import {
   IconRefresh,
   IconUpload,
 } from "@tabler/icons-react";
-import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { getProject } from "../api/admin";
 import { chosenFiles, type Dropped } from "../api/dropped";
 import { listBuckets } from "../api/files";
@@ -18,9 +18,9 @@ import { useLoaded } from "../api/hooks";
 import { addUploads } from "../api/uploads";
 import { BucketsPane } from "../components/BucketsPane";
 import { IconAction } from "../components/controls";
-import { Dialog } from "../components/Dialog";
 import { FilePane } from "../components/FilePane";
 import { FilesPane } from "../components/FilesPane";
+import { FormDialog } from "../components/FormDialog";
 import { Empty, Failed, toastError } from "../components/feedback";
 import { faultOfName, prefixOf } from "../model/files";
 import { filesHash, type Route } from "../model/routes";
@@ -138,11 +138,8 @@ export function FilesPage({ route }: { route: FilesRoute }): ReactNode {
       </div>
       {isNaming && bucket !== null && (
         <NewFolder
-          onClose={(name) => {
-            setNaming(false);
-            if (name !== null)
-              navigate(filesHash(project, bucket, [...folder, ...name.split("/")]));
-          }}
+          onMade={(name) => navigate(filesHash(project, bucket, [...folder, ...name.split("/")]))}
+          onClose={() => setNaming(false)}
         />
       )}
     </>
@@ -219,36 +216,33 @@ function Picker({
   );
 }
 
-function NewFolder({ onClose }: { onClose: (name: string | null) => void }): ReactNode {
+function NewFolder({
+  onMade,
+  onClose,
+}: {
+  onMade: (name: string) => void;
+  onClose: () => void;
+}): ReactNode {
   const [name, setName] = useState("");
   const fault = name === "" ? null : faultOfName(name);
-
-  function submit(event: FormEvent): void {
-    event.preventDefault();
-    if (name !== "" && fault === null) onClose(name);
-  }
-
   return (
-    <Dialog onClose={() => onClose(null)} title="New folder" size="sm">
-      <form className="stack" onSubmit={submit} noValidate>
-        <TextInput
-          label="Folder name"
-          description="The folder opens; it stays once a file is in it."
-          value={name}
-          onChange={(event) => setName(event.currentTarget.value)}
-          error={fault}
-          autoComplete="off"
-          data-autofocus
-        />
-        <div className="form-actions">
-          <Button variant="default" onClick={() => onClose(null)}>
-            Cancel
-          </Button>
-          <Button type="submit" disabled={name === "" || fault !== null}>
-            Open folder
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="New folder"
+      action="Open folder"
+      size="sm"
+      disabled={name === "" || fault !== null}
+      onSubmit={() => onMade(name)}
+      onClose={onClose}
+    >
+      <TextInput
+        label="Folder name"
+        description="The folder opens; it stays once a file is in it."
+        value={name}
+        onChange={(event) => setName(event.currentTarget.value)}
+        error={fault}
+        autoComplete="off"
+        data-autofocus
+      />
+    </FormDialog>
   );
 }

@@ -1,15 +1,17 @@
 import { Button, TextInput } from "@mantine/core";
-import { IconPlus, IconStack2 } from "@tabler/icons-react";
-import { type FormEvent, type ReactNode, useState } from "react";
+import { IconPlus, IconSearch, IconStack2 } from "@tabler/icons-react";
+import { type ReactNode, useState } from "react";
 import { createKey, createProject, listKeys, type Project } from "../api/admin";
-import { messageOf } from "../api/client";
 import type { Loaded } from "../api/hooks";
 import { Copy } from "../components/controls";
 import { Dialog } from "../components/Dialog";
-import { Empty, Failed, Loading } from "../components/feedback";
+import { FormDialog } from "../components/FormDialog";
+import { Empty, Loadable } from "../components/feedback";
 import { shortTime } from "../model/inputs";
 import { DEFAULT_DATABASE, dataHash } from "../model/routes";
 import { navigate } from "../navigation";
+
+const SEARCHED_FROM = 8;
 
 export function ProjectsPage({ projects }: { projects: Loaded<Project[]> }): ReactNode {
   const [isCreating, setCreating] = useState(false);
@@ -45,16 +47,22 @@ function ProjectList({
   projects: Loaded<Project[]>;
   onCreate: () => void;
 }): ReactNode {
-  if (projects.data === undefined && projects.loading) return <Loading label="Loading projects" />;
-  if (projects.data === undefined)
-    return (
-      <Failed
-        title="Projects could not be loaded"
-        error={projects.error}
-        onRetry={projects.reload}
-      />
-    );
-  if (projects.data.length === 0)
+  return (
+    <Loadable loaded={projects} what="projects">
+      {(items) => <Projects items={items} onCreate={onCreate} />}
+    </Loadable>
+  );
+}
+
+function Projects({
+  items,
+  onCreate,
+}: {
+  items: readonly Project[];
+  onCreate: () => void;
+}): ReactNode {
+  const [search, setSearch] = useState("");
+  if (items.length === 0)
     return (
       <Empty
         icon={<IconStack2 />}
@@ -64,20 +72,35 @@ function ProjectList({
         A project holds an app's documents, rules and users, apart from all others.
       </Empty>
     );
+  const wanted = search.trim().toLowerCase();
+  const shown = items.filter(({ id, name }) => `${id} ${name}`.toLowerCase().includes(wanted));
   return (
-    <ul className="projects">
-      {projects.data.map((project) => (
-        <li key={project.id}>
-          <a className="project" href={dataHash(project.id, DEFAULT_DATABASE, [])}>
-            <strong className="truncate">{project.name}</strong>
-            <code className="muted truncate">{project.id}</code>
-            <span className="muted small" style={{ marginTop: "auto" }}>
-              {project.created === "" ? "" : `Created ${shortTime(project.created).slice(0, 10)}`}
-            </span>
-          </a>
-        </li>
-      ))}
-    </ul>
+    <>
+      {items.length > SEARCHED_FROM && (
+        <TextInput
+          aria-label="Find a project"
+          placeholder="Find a project"
+          leftSection={<IconSearch size={15} />}
+          value={search}
+          onChange={(event) => setSearch(event.currentTarget.value)}
+          mb={12}
+        />
+      )}
+      {shown.length === 0 && <p className="muted">No project is called so.</p>}
+      <ul className="projects">
+        {shown.map((project) => (
+          <li key={project.id}>
+            <a className="project" href={dataHash(project.id, DEFAULT_DATABASE, [])}>
+              <strong className="truncate">{project.name}</strong>
+              {project.name !== project.id && <code className="muted truncate">{project.id}</code>}
+              <span className="muted small" style={{ marginTop: "auto" }}>
+                {project.created === "" ? "" : `Created ${shortTime(project.created).slice(0, 10)}`}
+              </span>
+            </a>
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }
 
@@ -94,27 +117,12 @@ export function idOfName(name: string): string {
 function NewProject({ onClose }: { onClose: (created: Project | null) => void }): ReactNode {
   const [name, setName] = useState("");
   const [id, setId] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
   const [created, setCreated] = useState<{ project: Project; key: string | null } | null>(null);
   const shownId = id ?? idOfName(name);
   const fault =
     shownId !== "" && !/^[a-z][a-z0-9-]{2,29}$/.test(shownId)
       ? "3 to 30 of a-z, 0-9 and -, a letter first."
       : null;
-
-  async function submit(event: FormEvent): Promise<void> {
-    event.preventDefault();
-    setBusy(true);
-    setError(null);
-    try {
-      const project = await createProject(shownId, name.trim());
-      setCreated({ project, key: await publishableKey(project.id) });
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
-  }
 
   if (created !== null)
     return (
@@ -146,40 +154,35 @@ function NewProject({ onClose }: { onClose: (created: Project | null) => void })
       </Dialog>
     );
   return (
-    <Dialog onClose={() => onClose(null)} title="New project">
-      <form className="stack" onSubmit={submit}>
-        <TextInput
-          label="Name"
-          value={name}
-          onChange={(event) => setName(event.currentTarget.value)}
-          placeholder="City guide"
-          data-autofocus
-        />
-        <TextInput
-          label="Project id"
-          description="Part of every address; it cannot be changed later."
-          value={shownId}
-          onChange={(event) => setId(event.currentTarget.value)}
-          error={fault}
-          spellCheck={false}
-          autoComplete="off"
-          styles={{ input: { fontFamily: "var(--mono)" } }}
-        />
-        {error !== null && (
-          <p className="error-text" role="alert">
-            {messageOf(error)}
-          </p>
-        )}
-        <div className="form-actions">
-          <Button variant="default" onClick={() => onClose(null)}>
-            Cancel
-          </Button>
-          <Button type="submit" loading={busy} disabled={shownId === "" || fault !== null}>
-            Create project
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="New project"
+      action="Create project"
+      disabled={shownId === "" || fault !== null}
+      onSubmit={async () => {
+        const project = await createProject(shownId, name.trim());
+        setCreated({ project, key: await publishableKey(project.id) });
+        return false;
+      }}
+      onClose={() => onClose(null)}
+    >
+      <TextInput
+        label="Name"
+        value={name}
+        onChange={(event) => setName(event.currentTarget.value)}
+        placeholder="City guide"
+        data-autofocus
+      />
+      <TextInput
+        label="Project id"
+        description="Part of every address; it cannot be changed later."
+        value={shownId}
+        onChange={(event) => setId(event.currentTarget.value)}
+        error={fault}
+        spellCheck={false}
+        autoComplete="off"
+        styles={{ input: { fontFamily: "var(--mono)" } }}
+      />
+    </FormDialog>
   );
 }
 
