@@ -21,6 +21,7 @@ _KEY = frozenset({"kind", "name"})
 _DATABASE = frozenset({"id"})
 _USER_CHANGE = frozenset({"disabled", "email_verified", "password", "claims"})
 _PAGE = frozenset({"page_size", "page_token"})
+_USERS = _PAGE | {"email"}
 _PARENT = frozenset({"parent"})
 
 
@@ -182,11 +183,15 @@ async def list_collections(request: Request) -> Answer:
 
 
 async def list_users(request: Request) -> Answer:
-    query = request.query(_PAGE)
+    query = request.query(_USERS)
+    project = request.params["project"]
+    if "email" in query:
+        found = await accounts.find_user(request.context, request.caller, project, query["email"])
+        return json_answer({"users": [] if found is None else [encode_user(found)]})
     page = await accounts.list_users(
         request.context,
         request.caller,
-        request.params["project"],
+        project,
         page_size=integer_parameter(query, "page_size", 100, minimum=1, maximum=1_000),
         page_token=query.get("page_token"),
     )

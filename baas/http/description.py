@@ -37,6 +37,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "uid": ("a user's id", {"type": "string"}),
     "asset": ("a file", {"type": "string"}),
     "page_size": ("most items on a page", {"type": "integer", "minimum": 1}),
+    "email": ("only whoever has this address, in place of pages", {"type": "string"}),
     "page_token": ("`next_page_token` of the page before", {"type": "string"}),
     "exists": ("delete only if the document exists (or not)", {"type": "boolean"}),
     "update_time": ("delete only if last changed then", {"type": "string", "format": "date-time"}),

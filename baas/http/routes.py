@@ -161,7 +161,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _M + "/schemas/releases/{id}", schemas_deployed.get_schema_release, _ADMIN, "A release of schemas", None, "SchemaRelease"),
     Route("POST", _M + "/databases/{database}/schemas:check", schemas_deployed.check_documents, _ADMIN, "Check stored documents against schemas, slice by slice", "SchemaCheckBody", "SchemaCheckPage"),
     Route("GET", _M + "/denials", denials.list_denials, _ADMIN, "Denials by rules and why, newest first", None, "DenialList", ("request_id", "path", "uid", "method", "page_size", "page_token")),
-    Route("GET", _M + "/users", admin.list_users, _ADMIN, "List users", None, "UserList", ("page_size", "page_token")),
+    Route("GET", _M + "/users", admin.list_users, _ADMIN, "List users, or find one by e-mail address", None, "UserList", ("page_size", "page_token", "email")),
     Route("POST", _M + "/users", admin.create_user, _ADMIN, "Make a user", "Credentials", "User", (), 201),
     Route("GET", _M + "/users/{uid}", admin.get_user, _ADMIN, "One user", None, "User"),
     Route("PATCH", _M + "/users/{uid}", admin.update_user, _ADMIN, "Disable or enable a user", "UserChange", "User"),

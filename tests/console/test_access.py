@@ -121,6 +121,30 @@ def test_dialogs_hold_the_focus_and_give_it_back(open_console: NewPage, project:
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
 
 
+def test_a_user_is_found_by_address_and_by_uid(
+    open_console: NewPage, operator: httpx.Client, project: str
+) -> None:
+    made = {"email": "zoe@example.com", "password": "correct horse battery"}
+    users = f"/admin/projects/{project}/users"
+    uid = checked(operator.post(users, json=made))["uid"]
+    checked(operator.post(users, json={**made, "email": "bob@example.com"}))
+    page = open_console(f"#/projects/{project}/users")
+    rows = page.get_by_role("table", name="Users").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    search = page.get_by_role("searchbox")
+    for text in ("Zoe@example.com", uid):
+        search.fill(text)
+        search.press("Enter")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("zoe@example.com")
+    for text in ("zoe", "nobody@example.com"):
+        search.fill(text)
+        search.press("Enter")
+        expect(page.get_by_text("Nobody has this e-mail address or UID")).to_be_visible()
+    search.fill("")
+    expect(rows).to_have_count(2)
+
+
 def luminance(page: Page, selector: str) -> float:
     colour = page.locator(selector).evaluate("item => getComputedStyle(item).backgroundColor")
     red, green, blue = (int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import httpx
 import pytest
 from playwright.sync_api import expect
@@ -114,3 +118,45 @@ def test_users_are_created_disabled_and_deleted(
     page.get_by_role("menuitem", name="Delete").click()
     page.get_by_role("button", name="Delete user").click()
     expect(page.get_by_role("heading", name="No users yet")).to_be_visible()
+
+
+SIGNED_IN = """rules_version = '2';
+service cloud.firestore {
+  match /databases/{database}/documents {
+    match /notes/{note} { allow read, write: if request.auth != null; }
+  }
+}
+"""
+
+
+def test_a_new_project_tells_how_an_app_connects(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client
+) -> None:
+    server.create_project("connected", SIGNED_IN)
+    page = open_console("#/projects/connected/data")
+    expect(page.get_by_role("heading", name="Write the first document")).to_be_visible()
+    code = page.locator(".connect pre")
+    expect(code).to_contain_text("baas_pk_")
+    expect(code).not_to_contain_text("…")
+    ran = subprocess.run(
+        [sys.executable, "-c", code.inner_text()], capture_output=True, text=True, check=True
+    )
+    assert "{'text': 'hello'}" in ran.stdout
+
+    page.get_by_text("curl", exact=True).click()
+    lines = code.inner_text().replace("ada@", "eve@").split("\n\n")
+    signed_up = subprocess.run(["bash", "-c", lines[0]], capture_output=True, text=True, check=True)
+    token = json.loads(signed_up.stdout)["id_token"]
+    command = lines[1].replace("ID_TOKEN", token)
+    made = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert json.loads(made.stdout)["path"].startswith("notes/"), made.stdout
+
+    page.reload()
+    expect(page.get_by_role("link", name="notes")).to_be_visible()
+
+
+def test_a_project_that_is_gone_leads_to_the_others(open_console: NewPage) -> None:
+    page = open_console("#/projects/nowhere/data")
+    expect(page.get_by_role("alert")).to_contain_text("nowhere")
+    page.get_by_role("link", name="All projects").click()
+    expect(page.get_by_role("heading", name="Projects", exact=True)).to_be_visible()

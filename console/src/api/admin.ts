@@ -1,7 +1,7 @@
 /** The administrative calls, one function each. */
 
 import type { JsonObject } from "../model/json";
-import { call } from "./client";
+import { call, isReason } from "./client";
 import type { Page } from "./pages";
 import type { Session } from "./session";
 
@@ -174,6 +174,24 @@ export async function listUsers(
   const token = pageToken === null ? "" : `&page_token=${enc(pageToken)}`;
   const tree = await call("GET", `${projectPath(project)}/users?page_size=${size}${token}`);
   return { items: list(tree.users).map(decodeUser), nextPageToken: text(tree.next_page_token) };
+}
+
+/** Whoever has this e-mail address or uid: one or nobody. */
+export async function findUsers(project: string, sought: string): Promise<Page<User>> {
+  const users = `${projectPath(project)}/users`;
+  if (sought.includes("@")) {
+    const tree = await call("GET", `${users}?email=${enc(sought)}`);
+    return { items: list(tree.users).map(decodeUser), nextPageToken: null };
+  }
+  try {
+    return {
+      items: [decodeUser(await call("GET", `${users}/${enc(sought)}`))],
+      nextPageToken: null,
+    };
+  } catch (error) {
+    if (!isReason(error, "UserNotFound")) throw error;
+    return { items: [], nextPageToken: null };
+  }
 }
 
 export async function createUser(project: string, email: string, password: string): Promise<User> {

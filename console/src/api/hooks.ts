@@ -54,6 +54,32 @@ export function useLoaded<T>(key: string, load: () => Promise<T>): Loaded<T> {
   };
 }
 
+const CLOCK_MS = 20_000;
+const clock = { now: Date.now(), watchers: new Set<() => void>() };
+let ticking: ReturnType<typeof setInterval> | undefined;
+
+function tick(): void {
+  clock.now = Date.now();
+  for (const watcher of clock.watchers) watcher();
+}
+
+function watchClock(watcher: () => void): () => void {
+  clock.watchers.add(watcher);
+  ticking ??= setInterval(tick, CLOCK_MS);
+  if (Date.now() - clock.now > CLOCK_MS) tick();
+  return () => {
+    clock.watchers.delete(watcher);
+    if (clock.watchers.size > 0) return;
+    clearInterval(ticking);
+    ticking = undefined;
+  };
+}
+
+/** The time, as it goes on: milliseconds since 1970, true to some seconds. */
+export function useNow(): number {
+  return useSyncExternalStore(watchClock, () => clock.now);
+}
+
 /** Asks again now and then while the page can be seen; null: never. */
 export function useRefresh(reload: () => void, everyMs: number | null): void {
   useEffect(() => {

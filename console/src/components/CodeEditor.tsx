@@ -82,15 +82,18 @@ const look = EditorView.theme({
   ".cm-lint-marker": { content: "none", width: "8px", height: "8px", margin: "6px 2px" },
   ".cm-lint-marker-error": { content: "none", borderRadius: "50%", background: "var(--danger)" },
   ".cm-lint-marker-warning": { content: "none", borderRadius: "50%", background: "var(--changed)" },
+  // Colours of the language must be read on these, so what changed within a line is underlined.
   ".cm-changedLine": {
-    backgroundColor: "color-mix(in srgb, var(--good) 13%, transparent) !important",
+    backgroundColor: "color-mix(in srgb, var(--good) 8%, transparent) !important",
   },
   ".cm-changedText": {
-    background: "color-mix(in srgb, var(--good) 26%, transparent) !important",
+    background: "color-mix(in srgb, var(--good) 6%, transparent) !important",
+    boxShadow: "inset 0 -2px var(--good)",
   },
   ".cm-deletedChunk": { backgroundColor: "var(--danger-soft) !important" },
   ".cm-deletedChunk .cm-deletedText": {
-    background: "color-mix(in srgb, var(--danger) 26%, transparent) !important",
+    background: "transparent !important",
+    boxShadow: "inset 0 -2px var(--danger)",
   },
   ".cm-collapsedLines": {
     background: "var(--sunken)",

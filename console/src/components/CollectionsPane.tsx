@@ -1,8 +1,7 @@
 import { Button, TextInput } from "@mantine/core";
 import { IconDatabase, IconFolder, IconPlus, IconRefresh } from "@tabler/icons-react";
 import { type ReactNode, useState } from "react";
-import { listCollections } from "../api/admin";
-import { useLoaded, useRefresh } from "../api/hooks";
+import { type Loaded, useRefresh } from "../api/hooks";
 import type { Segments } from "../model/paths";
 import { dataHash } from "../model/routes";
 import { IconAction } from "./controls";
@@ -18,16 +17,15 @@ export function CollectionsPane({
   project,
   database,
   path,
+  loaded,
 }: {
   project: string;
   database: string;
   path: Segments;
+  loaded: Loaded<string[]>;
 }): ReactNode {
   const [isCreating, setCreating] = useState(false);
   const [sought, setSought] = useState("");
-  const loaded = useLoaded(`collections ${project} ${database}`, () =>
-    listCollections(project, database, null),
-  );
   const { reload, data } = loaded;
   useRefresh(reload, REFRESH_MS);
   // A collection appears with its first document.

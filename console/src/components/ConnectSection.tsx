@@ -23,6 +23,19 @@ export function ConnectSection({ project }: { project: string }): ReactNode {
   );
 }
 
+/** What stands where a project has no documents yet. */
+export function FirstDocuments({ project }: { project: string }): ReactNode {
+  return (
+    <div className="first-documents">
+      <h2>Write the first document</h2>
+      <p className="muted">
+        Start a collection beside this, or write from an app. Documents appear here as they come.
+      </p>
+      <ConnectCode project={project} />
+    </div>
+  );
+}
+
 export function ConnectCode({ project }: { project: string }): ReactNode {
   const [language, setLanguage] = useState<Language>("python");
   const keys = useLoaded(`keys ${project}`, () => listKeys(project));

@@ -114,7 +114,7 @@ export function PlaygroundPane({
         {against === "draft" && !canUseDraft && (
           <p className="small muted">The draft has errors: mend them, or ask what is in force.</p>
         )}
-        <div className="row">
+        <div className="row actions">
           <Button
             type="submit"
             leftSection={<IconPlayerPlay size={15} />}

@@ -35,6 +35,8 @@ const PAGES: readonly {
   label: string;
   icon: ReactNode;
   key: string;
+  /** What comes from here on is of another kind. */
+  isFirst?: boolean;
 }[] = [
   { page: "data", label: "Data", icon: <IconDatabase />, key: "d" },
   { page: "query", label: "Query", icon: <IconListSearch />, key: "q" },
@@ -42,10 +44,10 @@ const PAGES: readonly {
   { page: "schemas", label: "Schemas", icon: <IconSchema />, key: "m" },
   { page: "expiry", label: "Expiry", icon: <IconHourglass />, key: "e" },
   { page: "jobs", label: "Jobs", icon: <IconProgressCheck />, key: "j" },
-  { page: "files", label: "Files", icon: <IconFiles />, key: "f" },
-  { page: "rules", label: "Rules", icon: <IconShieldCheck />, key: "r" },
+  { page: "files", label: "Files", icon: <IconFiles />, key: "f", isFirst: true },
+  { page: "rules", label: "Rules", icon: <IconShieldCheck />, key: "r", isFirst: true },
   { page: "users", label: "Users", icon: <IconUsers />, key: "u" },
-  { page: "backups", label: "Backups", icon: <IconDatabaseExport />, key: "b" },
+  { page: "backups", label: "Backups", icon: <IconDatabaseExport />, key: "b", isFirst: true },
   { page: "settings", label: "Settings", icon: <IconSettings />, key: "s" },
 ];
 
@@ -141,6 +143,7 @@ function Side({
               key={item.page}
               href={hashOf(project, item.page)}
               aria-current={item.page === page ? "page" : undefined}
+              data-first={item.isFirst}
               onClick={onNavigate}
             >
               {item.icon} {item.label}
@@ -183,9 +186,11 @@ function Switcher({
             <span className="name truncate" style={{ display: "block" }}>
               {name}
             </span>
-            <span className="id truncate" style={{ display: "block" }}>
-              {project}
-            </span>
+            {name !== project && (
+              <span className="id truncate" style={{ display: "block" }}>
+                {project}
+              </span>
+            )}
           </span>
           <IconSelector size={15} className="muted" />
         </button>

@@ -3,6 +3,9 @@
 import { ActionIcon, type ActionIconProps, CopyButton, Tooltip } from "@mantine/core";
 import { IconCheck, IconCopy } from "@tabler/icons-react";
 import type { ButtonHTMLAttributes, ReactNode } from "react";
+import { useNow } from "../api/hooks";
+import { shortTime } from "../model/inputs";
+import { agoText } from "../model/times";
 
 /** An icon that acts, named for everybody: as its tooltip and to screen readers. */
 export function IconAction({
@@ -29,6 +32,16 @@ export function Copy({ text, label }: { text: string; label: string }): ReactNod
         </IconAction>
       )}
     </CopyButton>
+  );
+}
+
+/** A time as one thinks of it; over it, as it was. */
+export function Moment({ time }: { time: string }): ReactNode {
+  const now = useNow();
+  return (
+    <time dateTime={time} title={shortTime(time)}>
+      {agoText(time, now)}
+    </time>
   );
 }
 

@@ -4,7 +4,7 @@ import { Button, Loader } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { IconAlertTriangle, IconCheck } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useState } from "react";
-import { ApiError, messageOf } from "../api/client";
+import { ApiError, isReason, messageOf } from "../api/client";
 import type { Loaded } from "../api/hooks";
 import { visible } from "../model/text";
 
@@ -100,10 +100,16 @@ export function Failed({
       <h2>{title}</h2>
       <p>{messageOf(error)}</p>
       {request !== null && <code className="muted">request {request}</code>}
-      {onRetry !== undefined && (
-        <Button variant="default" onClick={onRetry}>
-          Try again
+      {isReason(error, "ProjectNotFound") ? (
+        <Button variant="default" component="a" href="#/">
+          All projects
         </Button>
+      ) : (
+        onRetry !== undefined && (
+          <Button variant="default" onClick={onRetry}>
+            Try again
+          </Button>
+        )
       )}
     </div>
   );

@@ -103,7 +103,11 @@ export function BackupsPage({ project }: { project: string }): ReactNode {
               onCancel={(task) => void act("Not ended", () => cancelBackupTask(task.id))}
             />
             {data.page.items.length === 0 ? (
-              <Empty icon={<IconDatabaseExport />} title="No backups yet">
+              <Empty
+                icon={<IconDatabaseExport />}
+                title="No backups yet"
+                action={<Button onClick={() => start(project)}>Back up this project</Button>}
+              >
                 Each holds every database at one version, users, rules and objects. The server's
                 secret key is not in it: keep it elsewhere.
               </Empty>

@@ -3,9 +3,10 @@
 import { TextInput, Tooltip } from "@mantine/core";
 import { IconDatabase, IconHome, IconListSearch } from "@tabler/icons-react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
-import { getProject } from "../api/admin";
+import { getProject, listCollections } from "../api/admin";
 import { ConnectionContext, useConnection, useConnectionStatus, useLoaded } from "../api/hooks";
 import { CollectionsPane } from "../components/CollectionsPane";
+import { FirstDocuments } from "../components/ConnectSection";
 import { IconAction } from "../components/controls";
 import { DatabaseMenu } from "../components/DatabaseMenu";
 import { DocumentPane } from "../components/DocumentPane";
@@ -23,6 +24,9 @@ export function DataPage({ route }: { route: DataRoute }): ReactNode {
   const { project, database, path } = route;
   const connection = useConnection(project, database);
   const exists = useLoaded(`project ${project}`, () => getProject(project));
+  const collections = useLoaded(`collections ${project} ${database}`, () =>
+    listCollections(project, database, null),
+  );
   const fault = path.length === 0 ? null : faultOfPath(path);
   const collection = isDocument(path) ? path.slice(0, -1) : path;
   const depth = path.length === 0 ? "root" : isCollection(path) ? "collection" : "document";
@@ -50,12 +54,14 @@ export function DataPage({ route }: { route: DataRoute }): ReactNode {
         data-depth={depth}
         {...(depth === "document" ? { "data-open": "" } : {})}
       >
-        <CollectionsPane project={project} database={database} path={path} />
+        <CollectionsPane project={project} database={database} path={path} loaded={collections} />
         <section className="pane documents" aria-label="Documents">
           {fault !== null ? (
             <Empty icon={<IconDatabase />} title="This path cannot be">
               {fault}
             </Empty>
+          ) : collection.length === 0 && collections.data?.length === 0 ? (
+            <FirstDocuments project={project} />
           ) : collection.length === 0 ? (
             <Empty icon={<IconDatabase />} title="Choose a collection">
               Its documents appear here, and stay up to date as apps change them.

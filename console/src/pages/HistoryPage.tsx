@@ -32,7 +32,8 @@ export function HistoryPage({ route }: { route: HistoryRoute }): ReactNode {
   );
   const page = loaded.data;
   const versions = page?.items ?? [];
-  const at = versions.findIndex((one) => one.time === version);
+  // Where there is room, the newest one is shown until another is chosen.
+  const at = version === null ? 0 : versions.findIndex((one) => one.time === version);
   const chosen = versions[at] ?? null;
 
   return (
@@ -68,13 +69,13 @@ export function HistoryPage({ route }: { route: HistoryRoute }): ReactNode {
         </Empty>
       )}
       {page !== undefined && versions.length > 0 && (
-        <div className="history" data-open={chosen !== null || undefined}>
+        <div className="history" data-open={version !== null || undefined}>
           <section className="pane tint" aria-label="Versions">
             <div className="pane-body">
               <ol className="versions">
                 {versions.map((one) => (
                   <li key={one.time}>
-                    <VersionLink route={route} version={one} />
+                    <VersionLink route={route} version={one} isChosen={one === chosen} />
                   </li>
                 ))}
               </ol>
@@ -123,13 +124,21 @@ export function HistoryPage({ route }: { route: HistoryRoute }): ReactNode {
   );
 }
 
-function VersionLink({ route, version }: { route: HistoryRoute; version: Version }): ReactNode {
+function VersionLink({
+  route,
+  version,
+  isChosen,
+}: {
+  route: HistoryRoute;
+  version: Version;
+  isChosen: boolean;
+}): ReactNode {
   const { project, database, path } = route;
   const tone = { created: "good", updated: undefined, deleted: "danger" }[version.kind];
   return (
     <a
       href={historyHash(project, database, path, version.time)}
-      aria-current={version.time === route.version ? "true" : undefined}
+      aria-current={isChosen ? "true" : undefined}
     >
       <span className="row">
         <span className="grow" title={version.time}>

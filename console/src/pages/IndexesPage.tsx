@@ -21,14 +21,13 @@ import {
 import { FieldInput } from "../components/ClauseEditor";
 import { ClauseList } from "../components/ClauseList";
 import { Confirm } from "../components/Confirm";
-import { IconAction } from "../components/controls";
+import { IconAction, Moment } from "../components/controls";
 import { DatabaseMenu } from "../components/DatabaseMenu";
 import { DefinitionText } from "../components/ExplainPanel";
 import { FormDialog } from "../components/FormDialog";
 import { Empty, toast, toastError } from "../components/feedback";
 import { Listing, usePages } from "../components/Listing";
 import { type Column, Table } from "../components/Table";
-import { shortTime } from "../model/inputs";
 import { databaseHash, type Route } from "../model/routes";
 
 const PAGE = 100;
@@ -132,9 +131,10 @@ function columnsOf(
     {
       name: "Collection and fields",
       cell: (index) => (
-        <>
-          <code className="muted">#{index.id}</code> <DefinitionText definition={index} />
-        </>
+        <span className="row named-index">
+          <code className="muted">#{index.id}</code>
+          <DefinitionText definition={index} />
+        </span>
       ),
     },
     {
@@ -162,7 +162,7 @@ function columnsOf(
       name: "Last used",
       isNamed: true,
       className: "muted",
-      cell: ({ used }) => (used === null ? "never" : shortTime(used)),
+      cell: ({ used }) => (used === null ? "never" : <Moment time={used} />),
       title: ({ used }) => used ?? undefined,
     },
     {

@@ -6,10 +6,10 @@ import { type ReactNode, useEffect, useRef, useState } from "react";
 import { type Denial, type DenialPage, listDenials } from "../api/denials";
 import type { Rules } from "../api/rules";
 import { DenialPane } from "../components/DenialPane";
+import { Moment } from "../components/controls";
 import { Empty } from "../components/feedback";
 import { Listing, usePages } from "../components/Listing";
 import { type Column, Table } from "../components/Table";
-import { shortTime } from "../model/inputs";
 import { ANY_DENIAL, type DenialFilter, type RulesRoute, rulesHash } from "../model/routes";
 import { METHODS, type TrialForm } from "../model/trials";
 import { replaceHash } from "../navigation";
@@ -209,7 +209,7 @@ const COLUMNS: readonly Column<Denial>[] = [
     ),
   },
   { name: "Method", cell: ({ method }) => method },
-  { name: "Caller", className: "mono", cell: callerOf, title: callerOf },
+  { name: "Caller", cell: (denial) => <code>{callerOf(denial)}</code>, title: callerOf },
   { name: "Reason", isWide: true, className: "muted", cell: reasonOf, title: reasonOf },
-  { name: "Time", isWide: true, className: "muted", cell: ({ time }) => shortTime(time) },
+  { name: "Time", isWide: true, className: "muted", cell: ({ time }) => <Moment time={time} /> },
 ];

@@ -72,7 +72,9 @@ export function RulesHistory({
     );
   const isWhole = page.nextPageToken === null;
   const releases = isWhole ? [...page.items, FIRST] : page.items;
-  const chosen = releases.findIndex((one) => one.id === route.release);
+  // Where there is room, the newest one is shown until another is chosen.
+  const shown = route.release ?? page.items[0]?.id ?? FIRST.id;
+  const chosen = releases.findIndex((one) => one.id === shown);
   const before = releases[chosen + 1]?.id ?? null;
   const isUnknown = before === FIRST.id && page.items.length >= KEPT;
 
@@ -83,11 +85,7 @@ export function RulesHistory({
           <ol className="releases">
             {releases.map((release) => (
               <li key={release.id}>
-                <ReleaseLink
-                  project={project}
-                  release={release}
-                  isChosen={release.id === route.release}
-                />
+                <ReleaseLink project={project} release={release} isChosen={release.id === shown} />
               </li>
             ))}
           </ol>
@@ -95,22 +93,16 @@ export function RulesHistory({
         </div>
       </section>
       <section className="pane" aria-label="Release">
-        {route.release === null ? (
-          <Empty icon={<IconHistory />} title="Choose a release">
-            Its changes are shown here, and the way back to it.
-          </Empty>
-        ) : (
-          <ReleasePane
-            key={route.release}
-            project={project}
-            id={route.release}
-            before={chosen < 0 || isUnknown ? null : before}
-            deployed={deployed}
-            dirty={dirty}
-            onEdit={onEdit}
-            onDeployed={onDeployed}
-          />
-        )}
+        <ReleasePane
+          key={shown}
+          project={project}
+          id={shown}
+          before={chosen < 0 || isUnknown ? null : before}
+          deployed={deployed}
+          dirty={dirty}
+          onEdit={onEdit}
+          onDeployed={onDeployed}
+        />
       </section>
     </div>
   );

@@ -165,7 +165,9 @@ function Editor({
               }
             />
           )}
-          <Check project={project} texts={texts} disabled={isBroken || refusal !== null} />
+          {texts.length > 0 && (
+            <Check project={project} texts={texts} disabled={isBroken || refusal !== null} />
+          )}
         </section>
       </div>
       {deploying !== null && (

@@ -2,25 +2,35 @@ import { Button, Menu, PasswordInput, TextInput } from "@mantine/core";
 import {
   IconDotsVertical,
   IconPlus,
+  IconSearch,
   IconTrash,
   IconUserCheck,
   IconUserOff,
   IconUsers,
 } from "@tabler/icons-react";
 import { type ReactNode, useState } from "react";
-import { createUser, deleteUser, listUsers, setUserDisabled, type User } from "../api/admin";
+import {
+  createUser,
+  deleteUser,
+  findUsers,
+  listUsers,
+  setUserDisabled,
+  type User,
+} from "../api/admin";
 import { Confirm } from "../components/Confirm";
-import { Copy, IconAction } from "../components/controls";
+import { Copy, IconAction, Moment } from "../components/controls";
 import { FormDialog } from "../components/FormDialog";
 import { Empty, toast, toastError } from "../components/feedback";
 import { Listing, usePages } from "../components/Listing";
 import { type Column, Table } from "../components/Table";
-import { shortTime } from "../model/inputs";
 
 const PAGE = 50;
 
 export function UsersPage({ project }: { project: string }): ReactNode {
-  const pages = usePages("users", project, (token) => listUsers(project, token, PAGE));
+  const [sought, setSought] = useState("");
+  const pages = usePages("users", `${project} ${sought}`, (token) =>
+    sought === "" ? listUsers(project, token, PAGE) : findUsers(project, sought),
+  );
   const [isCreating, setCreating] = useState(false);
   const [deleting, setDeleting] = useState<User | null>(null);
 
@@ -44,6 +54,7 @@ export function UsersPage({ project }: { project: string }): ReactNode {
     <>
       <header className="bar">
         <h1 className="grow">Users</h1>
+        <FindUser onFind={setSought} />
         <Button leftSection={<IconPlus size={15} />} onClick={() => setCreating(true)} data-key="n">
           New user
         </Button>
@@ -52,13 +63,19 @@ export function UsersPage({ project }: { project: string }): ReactNode {
         <Listing
           pages={pages}
           empty={
-            <Empty
-              icon={<IconUsers />}
-              title="No users yet"
-              action={<Button onClick={() => setCreating(true)}>Create a user</Button>}
-            >
-              Users appear here when they sign up in an app, or when you create them.
-            </Empty>
+            sought === "" ? (
+              <Empty
+                icon={<IconUsers />}
+                title="No users yet"
+                action={<Button onClick={() => setCreating(true)}>Create a user</Button>}
+              >
+                Users appear here when they sign up in an app, or when you create them.
+              </Empty>
+            ) : (
+              <Empty icon={<IconUsers />} title="Nobody has this e-mail address or UID">
+                Addresses and UIDs are found whole, not by a part of them.
+              </Empty>
+            )
           }
         >
           {({ items }) => (
@@ -97,6 +114,35 @@ export function UsersPage({ project }: { project: string }): ReactNode {
   );
 }
 
+/** Asks when it is submitted, and for all again when it is emptied. */
+function FindUser({ onFind }: { onFind: (sought: string) => void }): ReactNode {
+  const [text, setText] = useState("");
+  return (
+    <form
+      role="search"
+      onSubmit={(event) => {
+        event.preventDefault();
+        onFind(text.trim());
+      }}
+    >
+      <TextInput
+        type="search"
+        aria-label="Find a user by e-mail or UID"
+        placeholder="E-mail or UID, Enter"
+        leftSection={<IconSearch size={15} />}
+        value={text}
+        onChange={(event) => {
+          setText(event.currentTarget.value);
+          if (event.currentTarget.value === "") onFind("");
+        }}
+        maxLength={320}
+        autoComplete="off"
+        spellCheck={false}
+      />
+    </form>
+  );
+}
+
 function columnsOf(
   onToggle: (user: User) => void,
   onDelete: (user: User) => void,
@@ -126,12 +172,17 @@ function columnsOf(
         </span>
       ),
     },
-    { name: "Created", isWide: true, className: "muted", cell: (user) => shortTime(user.created) },
+    {
+      name: "Created",
+      isWide: true,
+      className: "muted",
+      cell: ({ created }) => <Moment time={created} />,
+    },
     {
       name: "Last sign-in",
       isWide: true,
       className: "muted",
-      cell: ({ lastSignIn }) => (lastSignIn === null ? "never" : shortTime(lastSignIn)),
+      cell: ({ lastSignIn }) => (lastSignIn === null ? "never" : <Moment time={lastSignIn} />),
     },
     {
       name: "Actions",

@@ -253,3 +253,18 @@ async def test_sign_in_and_refresh(world: World) -> None:
         {"email": "bob@example.com", "password": "x"},
     ):
         check_error(await post("sign-up", tree), 400)
+
+
+async def test_an_administrator_finds_a_user_by_address_and_nobody_else_does(world: World) -> None:
+    address = f"{ADMIN}/users"
+    found = await world.operator.get(address, params={"email": "ADA@example.com"})
+    assert [user["uid"] for user in found.json()["users"]] == [world.uid]
+    none = await world.operator.get(address, params={"email": "nobody@example.com"})
+    assert none.json() == {"users": []}
+    for wrong in ("ada", "", "a@b.c\0"):
+        refused = await world.operator.get(address, params={"email": wrong})
+        assert (refused.status_code, refused.json()["error"]["reason"]) == (400, "InvalidEmail")
+    for client in (world.anonymous, world.user, world.secret):
+        answer = await client.get(address, params={"email": "ada@example.com"})
+        assert answer.status_code in (401, 403)
+        assert world.uid not in answer.text

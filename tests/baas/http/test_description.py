@@ -272,6 +272,7 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "POST", f"{ADMIN}/rules:check", json={"source": "service"})
     user = await send(operator, "POST", f"{ADMIN}/users", json={**body, "email": "z@example.com"})
     await send(operator, "GET", f"{ADMIN}/users?page_size=1")
+    assert len((await send(operator, "GET", f"{ADMIN}/users?email=z@example.com"))["users"]) == 1
     await send(operator, "GET", f"{ADMIN}/users/{user['uid']}")
     await send(operator, "PATCH", f"{ADMIN}/users/{user['uid']}", json={"disabled": True})
     await send(operator, "DELETE", f"{ADMIN}/users/{user['uid']}")
