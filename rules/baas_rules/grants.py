@@ -46,6 +46,13 @@ class Asked:
     runs: tuple[Run, ...]
     weight: int
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the first of them grants whatever is asked: there is nothing before it that could
+        be too much to evaluate."""
+        condition = self.grants[0].allow.condition
+        return condition is None or (isinstance(condition, ast.Literal) and condition.value is True)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Askable:

@@ -66,18 +66,24 @@ class PathTree(Generic[T]):
     def match_document(self, database: str, path: tuple[str, ...]) -> list[tuple[T, Captures]]:
         """As `match` of a document's full path. Where every id on the way is a wildcard's, what
         covers a document depends on the collections alone, and is kept."""
-        if len(path) % 2:  # no document's path: it would share what is kept of one
+        kept = self.match_shape(database, path)
+        if kept is None:
             return self.match_below(("databases", database, "documents"), path)
+        ids = path[1::2]
+        return [(item, captures + ids) for item, captures in kept]
+
+    def match_shape(self, database: str, path: tuple[str, ...]) -> list[tuple[T, Captures]] | None:
+        """The items that cover a document whatever the ids in its path, with what its database
+        binds; None if that depends on the ids."""
+        if len(path) % 2:  # no document's path: it would share what is kept of one
+            return None
         shape = (database, path[::2])
         kept = self._shapes.get(shape, ...)
         if kept is ...:
             kept = self._shape(("databases", database, "documents"), path)
             if len(self._shapes) < _SHAPES_MAX:
                 self._shapes[shape] = kept
-        if kept is None:
-            return self.match_below(("databases", database, "documents"), path)
-        ids = path[1::2]
-        return [(item, captures + ids) for item, captures in kept]
+        return kept
 
     def _shape(
         self, prefix: tuple[str, ...], path: tuple[str, ...]

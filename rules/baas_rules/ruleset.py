@@ -14,6 +14,7 @@ from baas_rules.decision import (
     OpenAccess,
     Reason,
     Request,
+    Segments,
 )
 from baas_rules.environment import Documents
 from baas_rules.errors import Diagnostic, RulesCheckError, RulesSyntaxError, Severity
@@ -101,6 +102,12 @@ class Ruleset:
     def version(self) -> int:
         """The `rules_version`: 1 or 2."""
         return self._version
+
+    def is_open(self, method: str, database: str, path: Segments) -> bool:
+        """Whether anybody is allowed this with a document, whatever it holds, told from the names
+        of the collections in its path alone. False says nothing: ask `decide`."""
+        rules = self._services.get(DOCUMENT_SERVICE)
+        return rules is not None and rules.is_open(method, database, path)
 
     def decide(self, request: Request, documents: Documents) -> Decision:
         """Whether a request for one document or object is allowed, given the documents that were

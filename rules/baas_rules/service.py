@@ -30,6 +30,8 @@ from baas_rules.settling import ALLOWED, DENIED, because, settled, undecided
 from baas_rules.source import Source
 from baas_rules.steps import Narrator, attempt, looked_up, subject_of
 
+_OPEN_MAX = 1024
+
 
 class ServiceRules:
     """Immutable and safe to share between threads."""
@@ -40,6 +42,7 @@ class ServiceRules:
         self.outline = made
         self._statements = Statements(made)
         self._askable = self._statements.askable
+        self._open: dict[tuple[str, str, Segments], bool] = {}
         self.lists = ListProofs(source, made, self._statements)
 
     def decide(self, request: Request, documents: Documents) -> Decision:
@@ -65,6 +68,18 @@ class ServiceRules:
         if unresolved:
             return undecided(unresolved)
         return settled(False, environment)
+
+    def is_open(self, method: str, database: str, path: Segments) -> bool:
+        """As `Ruleset.is_open`."""
+        place = (method, database, path[::2])
+        known = self._open.get(place)
+        if known is None:
+            askable = self._askable.get(method)
+            found = None if askable is None else askable.tree.match_shape(database, path)
+            known = bool(found and found[0][0].is_open)
+            if len(self._open) < _OPEN_MAX:
+                self._open[place] = known
+        return known
 
     def _asked(self, request: Request, askable: Askable) -> list[tuple[Asked, Captures]]:
         """The conditions that are asked, with what the wildcards of their matches bind."""

@@ -23,6 +23,8 @@ from baas_rules import (
     check,
 )
 from baas_rules.decision import OBJECT_SERVICE
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.rules.worlds import ADA, NOW, document, looked_up, object_request, ruleset, wrapped
 
@@ -759,3 +761,52 @@ def test_the_error_tree() -> None:
 def test_the_source_is_kept() -> None:
     text = wrapped("match /a { allow get; }")
     assert Ruleset.parse(text).source == text
+
+
+# --- what is open ------------------------------------------------------------------------------
+
+HEAVY = " || ".join(["get(/databases/$(database)/documents/a/b).data.x == 1"] * 5)
+ASKED_METHODS = st.sampled_from(["get", "create", "update", "delete"])
+OPEN_PATTERNS = st.sampled_from(
+    ["/a/{x}", "/a/x", "/{c}/{x}", "/{all=**}", "/a/{x}/b/{y}", "/a/{rest=**}", "/a/{x}/b/x"]
+)
+OPEN_CONDITIONS = st.sampled_from(
+    ["", ": if true", ": if false", ": if request.auth == null", ": if 1", f": if {HEAVY}"]
+)
+
+
+@given(
+    version=st.sampled_from(["1", "2"]),
+    matches=st.lists(
+        st.tuples(OPEN_PATTERNS, st.sampled_from(["get", "write", "create"]), OPEN_CONDITIONS),
+        max_size=4,
+    ),
+    asked=st.lists(
+        st.tuples(st.sampled_from(["a/x", "a/y", "b/x", "a/x/b/x", "a/y/b/z"]), ASKED_METHODS),
+        min_size=1,
+        max_size=12,
+    ),
+)
+def test_what_is_open_is_allowed_to_anybody(
+    version: str, matches: list[tuple[str, str, str]], asked: list[tuple[str, str]]
+) -> None:
+    allowed = "".join(
+        f"match {pattern} {{ allow {method}{condition}; }}\n"
+        for pattern, method, condition in matches
+    )
+    rules = ruleset(allowed, version=version)
+    for path, method in asked:
+        if rules.is_open(method, "(default)", tuple(path.split("/"))):
+            assert rules.decide(asking(path, method, auth=None), {}).allowed
+
+
+def test_what_is_open_is_found() -> None:
+    rules = ruleset(
+        "match /a/{x} { allow create; allow get: if true; allow update: if request.auth != null; }"
+    )
+    path = ("a", "x")
+    assert rules.is_open("create", "(default)", path)
+    assert rules.is_open("get", "other", path)
+    assert not rules.is_open("update", "(default)", path)
+    assert not rules.is_open("delete", "(default)", path)
+    assert not rules.is_open("create", "(default)", ("b", "x"))
