@@ -33,7 +33,9 @@ expect.set_options(timeout=20_000)
 # What a 401, 404, 409 or 412 leaves in the browser's log is no fault of the page.
 _EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
 
-_AWAY = re.compile(r"ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|WebSocket")
+_AWAY = re.compile(
+    r"ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|WebSocket|status of 5\d\d"
+)
 
 
 @pytest.fixture(scope="session")
@@ -170,8 +172,14 @@ def watched_page(browser: Browser) -> Iterator[NewPage]:
 def open_console(server: ServerProcess, watched_page: NewPage) -> NewPage:
     """Opens the console at a hash address, signed in."""
 
-    def open_at(address: str, *, size: tuple[int, int] = WIDE, dark: bool = False) -> Page:
-        page = watched_page(session=sign_in(server), size=size, dark=dark)
+    def open_at(
+        address: str,
+        *,
+        size: tuple[int, int] = WIDE,
+        dark: bool = False,
+        restarts: bool = False,
+    ) -> Page:
+        page = watched_page(session=sign_in(server), size=size, dark=dark, restarts=restarts)
         page.goto(f"{server.url}/console/{address}")
         return page
 

@@ -32,7 +32,14 @@ export function DataPage({ route }: { route: DataRoute }): ReactNode {
   const depth = path.length === 0 ? "root" : isCollection(path) ? "collection" : "document";
   if (exists.error !== undefined)
     return (
-      <Failed title="This project cannot be shown" error={exists.error} onRetry={exists.reload} />
+      <Failed
+        title="This project cannot be shown"
+        error={exists.error}
+        onRetry={() => {
+          exists.reload();
+          collections.reload();
+        }}
+      />
     );
   return (
     <ConnectionContext value={connection}>

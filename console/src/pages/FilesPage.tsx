@@ -58,7 +58,14 @@ export function FilesPage({ route }: { route: FilesRoute }): ReactNode {
 
   if (exists.error !== undefined)
     return (
-      <Failed title="This project cannot be shown" error={exists.error} onRetry={exists.reload} />
+      <Failed
+        title="This project cannot be shown"
+        error={exists.error}
+        onRetry={() => {
+          exists.reload();
+          buckets.reload();
+        }}
+      />
     );
   return (
     <>

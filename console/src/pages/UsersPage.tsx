@@ -120,6 +120,7 @@ function FindUser({ onFind }: { onFind: (sought: string) => void }): ReactNode {
   return (
     <form
       role="search"
+      className="find"
       onSubmit={(event) => {
         event.preventDefault();
         onFind(text.trim());
