@@ -1,25 +1,17 @@
 /** What documents look like: an editor, a check of what is stored, deployment, history. */
 
 import "../data.css";
-import { json } from "@codemirror/lang-json";
 import { Button, Menu } from "@mantine/core";
-import { IconHistory, IconListCheck, IconPlus, IconSchema, IconTrash } from "@tabler/icons-react";
-import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
-import { listDatabases } from "../api/admin";
+import { IconHistory, IconPlus, IconSchema, IconTrash } from "@tabler/icons-react";
+import { type ReactNode, useEffect, useMemo, useState } from "react";
 import { messageOf } from "../api/client";
 import { useLoaded } from "../api/hooks";
-import {
-  checkSchemas,
-  type Finding,
-  getSchemas,
-  listSchemaReleases,
-  type SchemaRelease,
-} from "../api/schemas";
-import { CodeEditor, type Mark } from "../components/CodeEditor";
+import { checkSchemas, getSchemas, listSchemaReleases, type SchemaRelease } from "../api/schemas";
 import { IconAction } from "../components/controls";
 import { Empty, Failed, Loading, toast, toastError } from "../components/feedback";
+import { SchemaCheck } from "../components/SchemaCheck";
 import { SchemaDeploy } from "../components/SchemaDeploy";
-import { SchemaFindings } from "../components/SchemaFindings";
+import { SchemaEditor } from "../components/SchemaEditor";
 import { shortTime } from "../model/inputs";
 import type { Json } from "../model/json";
 import { DEFAULT_DATABASE } from "../model/routes";
@@ -36,9 +28,6 @@ import {
 import { useGuard } from "../navigation";
 
 const TYPING_MS = 500;
-const WAITING_MS = 700;
-const FOUND_MAX = 100;
-const language = json();
 
 export function SchemasPage({ project }: { project: string }): ReactNode {
   const loaded = useLoaded(`schemas ${project}`, () => getSchemas(project));
@@ -166,7 +155,7 @@ function Editor({
             />
           )}
           {texts.length > 0 && (
-            <Check project={project} texts={texts} disabled={isBroken || refusal !== null} />
+            <SchemaCheck project={project} texts={texts} disabled={isBroken || refusal !== null} />
           )}
         </section>
       </div>
@@ -208,149 +197,6 @@ function useRefusal(project: string, texts: readonly SchemaText[], isIdle: boole
     };
   }, [project, texts, isIdle]);
   return refusal;
-}
-
-function SchemaEditor({
-  text,
-  refusal,
-  onChange,
-}: {
-  text: string;
-  refusal: string | null;
-  onChange: (text: string) => void;
-}): ReactNode {
-  const fault = faultOfSchema(text);
-  const marks = useMemo<Mark[]>(
-    () =>
-      fault === null
-        ? []
-        : [
-            {
-              from: fault.offset,
-              to: fault.offset + 1,
-              severity: "error",
-              message: fault.message,
-            },
-          ],
-    [fault],
-  );
-  const problem = fault?.message ?? refusal;
-  return (
-    <>
-      <div className="fill">
-        <CodeEditor
-          value={text}
-          onChange={onChange}
-          language={language}
-          label="JSON Schema"
-          marks={marks}
-        />
-      </div>
-      {problem !== null && (
-        <p className="error-text note" role="alert">
-          {problem}
-        </p>
-      )}
-    </>
-  );
-}
-
-interface Checked {
-  database: string;
-  checked: number;
-  failed: number;
-  found: Finding[];
-  isDone: boolean;
-}
-
-/** Checks all that is stored, slice by slice, in every database. */
-function Check({
-  project,
-  texts,
-  disabled,
-}: {
-  project: string;
-  texts: readonly SchemaText[];
-  disabled: boolean;
-}): ReactNode {
-  const [results, setResults] = useState<readonly Checked[]>([]);
-  const [isBusy, setBusy] = useState(false);
-  const control = useRef<AbortController | null>(null);
-  useEffect(() => () => control.current?.abort(), []);
-
-  async function checkDatabase(
-    database: string,
-    schemas: Json[],
-    done: readonly Checked[],
-    signal: AbortSignal,
-  ): Promise<Checked> {
-    let result: Checked = { database, checked: 0, failed: 0, found: [], isDone: false };
-    let token: string | null = null;
-    for (;;) {
-      const page = await checkSchemas(project, database, schemas, 1_000, token, signal);
-      token = page.nextPageToken;
-      result = {
-        database,
-        checked: result.checked + page.checked,
-        failed: result.failed + page.failed,
-        found: [...result.found, ...page.found].slice(0, FOUND_MAX),
-        isDone: token === null && !page.isWaiting,
-      };
-      setResults([...done, result]);
-      if (result.isDone || signal.aborted) return result;
-      if (page.isWaiting) await new Promise((resolve) => setTimeout(resolve, WAITING_MS));
-    }
-  }
-
-  async function run(): Promise<void> {
-    const mine = new AbortController();
-    control.current = mine;
-    setBusy(true);
-    setResults([]);
-    try {
-      const schemas = readSchemas(texts);
-      const done: Checked[] = [];
-      for (const database of await listDatabases(project)) {
-        done.push(await checkDatabase(database, schemas, done, mine.signal));
-        if (mine.signal.aborted) break;
-      }
-    } catch (error) {
-      if (!mine.signal.aborted) toastError("The check broke off", error);
-    }
-    setBusy(false);
-  }
-
-  return (
-    <div className="schema-check">
-      <div className="row">
-        <Button
-          variant="default"
-          leftSection={<IconListCheck size={15} />}
-          disabled={disabled}
-          loading={isBusy}
-          onClick={run}
-        >
-          Check stored documents
-        </Button>
-        {isBusy && (
-          <Button variant="default" onClick={() => control.current?.abort()}>
-            Stop
-          </Button>
-        )}
-      </div>
-      {results.map((one) => (
-        <div key={one.database} role="status">
-          <p className="small">
-            <code>{one.database}</code>
-            {`: ${one.checked.toLocaleString("en")} checked, ${one.failed.toLocaleString("en")} do not fit${one.isDone ? "" : " so far"}`}
-          </p>
-          {one.found.length > 0 && (
-            <SchemaFindings project={project} database={one.database} found={one.found} />
-          )}
-        </div>
-      ))}
-    </div>
-  );
 }
 
 function HistoryMenu({
