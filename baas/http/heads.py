@@ -20,11 +20,14 @@ Header: TypeAlias = tuple[bytes, bytes]
 KNOWN_MAX = 1_000  # heads, of all connections
 SEEN_MAX = 10_000
 LINES_BYTES_MAX = 2_048
+HEAD_BYTES_MAX = 16 * 1024  # with a longer target, the parser's side sees whether it is too long
 REQUEST_BYTES_MAX = 64 * 1024  # of a request with known lines; a larger body is worth its parsing
 _END = b"\r\n\r\n"
 _METHODS = {name.encode(): name for name in ("GET", "POST", "PUT", "PATCH", "DELETE")}
 _TARGET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/-._~!$&'()*+,;=:@%?"
-_NOT_KNOWN = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer"})
+_NOT_KNOWN = frozenset(
+    {b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"proxy-connection"}
+)
 
 
 class Head:
@@ -55,6 +58,8 @@ class KnownHeads:
     def split(self, data: bytes) -> KnownRequest | None:
         """Takes apart what came if it is one whole request with known lines; None says nothing."""
         end = data.find(_END)
+        if not 0 < end <= HEAD_BYTES_MAX:
+            return None
         start = data.find(b"\r\n") + 2
         head = self._known.get(data[start:end])
         if head is None or len(data) - end - 4 != head.body_bytes:
@@ -75,7 +80,7 @@ class KnownHeads:
         end = data.find(_END)
         start = data.find(b"\r\n") + 2
         raw = data[start:end]
-        if not 0 < len(raw) <= LINES_BYTES_MAX or raw in self._known:
+        if end < 0 or not 0 < len(raw) <= LINES_BYTES_MAX or raw in self._known:
             return
         number = hash(raw)
         if number not in self._seen:

@@ -9,7 +9,7 @@ import pytest
 
 from baas.http import heads
 from baas.http.heads import KnownHeads
-from baas.http.protocol import BoundedHttpProtocol
+from baas.http.protocol import HEAD_BYTES_MAX, BoundedHttpProtocol
 from tests.baas.http.test_connection import Connection
 
 LINES = b"Host: x\r\nContent-Length: 2\r\nX-Note: a: b"
@@ -132,6 +132,7 @@ async def test_what_differs_in_anything_is_for_the_parser(data: bytes) -> None:
     [
         b"Host: x\r\nConnection: close",
         b"Host: x\r\nConnection: keep-alive, x",
+        b"Host: x\r\nProxy-Connection: close",
         b"Host: x\r\nTransfer-Encoding: chunked",
         b"Host: x\r\nExpect: 100-continue",
         b"Host: x\r\nUpgrade: h2c",
@@ -161,6 +162,32 @@ async def test_what_is_remembered_is_bounded(
         await know(b"GET /a HTTP/1.1\r\nHost: %d\r\n\r\n" % number)
         assert 1 <= len(fresh._known) <= 3
         assert len(fresh._seen) <= 4
+
+
+async def test_a_head_in_parts_is_not_taken_for_whole_however_long_its_body() -> None:
+    """Its length less three was what the lines say, and the rest was read as another request."""
+    lines = b"Host: x\r\nContent-Length: 60"
+    await know(b"POST /a HTTP/1.1\r\n" + lines + b"\r\n\r\n" + b"-" * 60)
+    first = b"POST /" + b"a" * (63 - 17 - len(lines) - 1) + b" HTTP/1.1\r\n" + lines + b"\r"
+    assert len(first) == 63
+    connection = Counted()
+    await connection.feed(first)
+    assert not connection.transport.written
+    await connection.feed(b"\n\r\n" + b"-" * 60)
+    await connection.settle()
+    (seen,) = connection.seen
+    assert seen[0] == "POST"
+    assert connection.parsed == 2
+
+
+@pytest.mark.parametrize("size", [HEAD_BYTES_MAX - 100, HEAD_BYTES_MAX + 1])
+async def test_known_lines_do_not_lift_the_bound_on_a_head(size: int) -> None:
+    await know(POST)
+    connection = Connection()
+    await connection.feed(POST.replace(b"/a?b=c", b"/" + b"a" * size))
+    await connection.settle()
+    is_refused = connection.transport.written[0].startswith(b"HTTP/1.1 431 ")
+    assert is_refused == (size > HEAD_BYTES_MAX)
 
 
 async def test_a_known_request_behind_one_that_waits_takes_its_turn() -> None:
