@@ -12,6 +12,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ import httpx
 import orjson
 
 from baas.storage.sqlite_schema import TABLES
-from bench.servers import Target, product, seed_fields
+from bench.servers import Target, seed_fields
+from bench.servers import product as serving
 
 BATCH = 500
-REQUESTS = 60
+REQUESTS = (60, 200)  # a small database, and one that is past what SQLite keeps in memory
 CONNECTIONS = 4
 _DOCUMENTS = "documents(key, path, created, version, data) VALUES (?, ?, ?, ?, ?)"
 _ENTRIES = 'entries("index", key, document) VALUES (?, ?, (SELECT id FROM documents WHERE key = ?))'
@@ -34,29 +36,30 @@ def table(folder: Path, *, rounds: int) -> str:
     """A Markdown table: documents a second, and the ratio to the floor of the same round."""
     folder.mkdir()
     lines = []
-    for name, is_operator in (("an administrator", True), ("a user, rules on", False)):
+    callers = (("an administrator", True), ("a user, rules on", False))
+    for requests, (name, is_operator) in product(REQUESTS, callers):
         found = [
-            _round(folder / f"{is_operator:d}{number}", is_operator=is_operator)
+            _round(folder / f"{requests}-{is_operator:d}-{number}", requests, is_operator)
             for number in range(rounds)
         ]
         bare, whole = (statistics.median(pair[side] for pair in found) for side in (0, 1))
         cpu = [statistics.median(pair[side] for pair in found) for side in (2, 3)]
         ratio = statistics.median(one[1] / one[0] for one in found)
         lines.append(
-            f"| bulk write by {name} | {bare:,.0f} | {whole:,.0f} | **{ratio:.2f}** "
+            f"| {BATCH * requests:,} by {name} | {bare:,.0f} | {whole:,.0f} | **{ratio:.2f}** "
             f"| {cpu[0]:.1f} / {cpu[1]:.1f}: {cpu[0] / cpu[1]:.2f} |"
         )
     title = f"## Bulk writes, {BATCH} documents a request, {CONNECTIONS} connections, one index"
-    head = "| load | executemany/s | baas/s | **ratio** | CPU us floor / baas: ratio |"
+    head = "| documents | executemany/s | baas/s | **ratio** | CPU us floor / baas: ratio |"
     return "\n".join([title, "", head, "|---|---|---|---|---|", *lines, ""])
 
 
-def _round(folder: Path, *, is_operator: bool) -> tuple[float, float, float, float]:
+def _round(folder: Path, requests: int, is_operator: bool) -> tuple[float, float, float, float]:
     folder.mkdir()
-    with product("uvicorn", folder, documents=BATCH, delay=(None, 0)) as target:
+    with serving("uvicorn", folder, documents=BATCH, delay=(None, 0)) as target:
         operator = json.loads((folder / "data" / "server.json").read_text("utf-8"))["token"]
         _make_index(target, operator)
-        rate, cpu = _write(target, operator if is_operator else target.token)
+        rate, cpu = _write(target, requests, operator if is_operator else target.token)
     files = sorted((folder / "data").rglob("*.sqlite*"), key=lambda file: -file.stat().st_size)
     floor, floor_cpu = _write_rows(files[0], folder / "floor.sqlite")
     return floor, rate, floor_cpu, cpu
@@ -69,8 +72,8 @@ def _make_index(target: Target, operator: str) -> None:
     assert httpx.post(url, json=body, headers=headers, timeout=60).is_success
 
 
-def _bodies(uid: str) -> Iterator[bytes]:
-    for start in range(0, BATCH * REQUESTS, BATCH):
+def _bodies(uid: str, requests: int) -> Iterator[bytes]:
+    for start in range(0, BATCH * requests, BATCH):
         writes = [
             {"set": f"posts/b{number:07}", "fields": seed_fields(number, uid)}
             for number in range(start, start + BATCH)
@@ -78,9 +81,9 @@ def _bodies(uid: str) -> Iterator[bytes]:
         yield orjson.dumps({"writes": writes})
 
 
-def _write(target: Target, token: str) -> tuple[float, float]:
+def _write(target: Target, requests: int, token: str) -> tuple[float, float]:
     """Documents a second, and the server's CPU for each."""
-    waiting = list(_bodies(target.uid))
+    waiting = list(_bodies(target.uid, requests))
     url = f"{target.url}/api/v1/projects/bench/documents:bulk-write"
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
@@ -102,7 +105,7 @@ def _write(target: Target, token: str) -> tuple[float, float]:
     for thread in threads:
         thread.join()
     took = time.perf_counter() - began
-    count = BATCH * REQUESTS
+    count = BATCH * requests
     return count / took, (target.cpu_seconds() - cpu) * 1e6 / count
 
 
