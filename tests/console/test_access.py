@@ -145,6 +145,37 @@ def test_a_user_is_found_by_address_and_by_uid(
     expect(rows).to_have_count(2)
 
 
+def test_a_users_claims_and_password_are_changed(
+    open_console: NewPage, server: ServerProcess, operator: httpx.Client
+) -> None:
+    key = server.create_project("edited")
+    base = f"{server.url}/api/v1/projects/edited/accounts"
+    made = {"email": "kim@example.com", "password": "correct horse battery"}
+    checked(operator.post("/admin/projects/edited/users", json=made))
+    page = open_console("#/projects/edited/users")
+    page.get_by_role("button", name="Actions for kim@example.com").click()
+    page.get_by_role("menuitem", name="Edit…").click()
+    dialog = page.get_by_role("dialog", name="Edit user")
+    dialog.get_by_label("Claims").fill('{"role": ')
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Line 1: the text ends too early")
+    dialog.get_by_label("Claims").fill('{"role": "editor"}')
+    dialog.get_by_label("The e-mail address is verified").check()
+    dialog.get_by_label("New password").fill("another long password")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    row = page.get_by_role("row", name="kim@example.com")
+    expect(row).to_contain_text('{"role":"editor"}')
+    expect(row).to_contain_text("verified")
+    login = {"email": "kim@example.com", "password": "another long password"}
+    headers = {"X-API-Key": key}
+    session = checked(httpx.post(f"{base}:sign-in", json=login, headers=headers, timeout=30))
+    assert session["user"]["claims"] == {"role": "editor"}
+    assert session["user"]["email_verified"]
+    refused = httpx.post(f"{base}:sign-in", json=made, headers=headers, timeout=30)
+    assert refused.status_code == 401
+
+
 def luminance(page: Page, selector: str) -> float:
     colour = page.locator(selector).evaluate("item => getComputedStyle(item).backgroundColor")
     red, green, blue = (int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3])

@@ -30,6 +30,17 @@ export interface User {
   disabled: boolean;
   created: string;
   lastSignIn: string | null;
+  /** The app's own. */
+  claims: JsonObject;
+}
+
+/** What is left out stays. */
+export interface UserChange {
+  disabled?: boolean;
+  emailVerified?: boolean;
+  /** Ends the user's sessions. */
+  password?: string;
+  claims?: JsonObject;
 }
 
 const enc = encodeURIComponent;
@@ -163,6 +174,7 @@ function decodeUser(tree: JsonObject): User {
     disabled: tree.disabled === true,
     created: text(tree.created) ?? "",
     lastSignIn: text(tree.last_sign_in),
+    claims: (tree.claims ?? {}) as JsonObject,
   };
 }
 
@@ -200,14 +212,14 @@ export async function createUser(project: string, email: string, password: strin
   return decodeUser(tree);
 }
 
-export async function setUserDisabled(
+export async function updateUser(
   project: string,
   uid: string,
-  disabled: boolean,
+  { emailVerified, ...change }: UserChange,
 ): Promise<User> {
-  const path = `${projectPath(project)}/users/${enc(uid)}`;
-  const tree = await call("PATCH", path, { body: { disabled } });
-  return decodeUser(tree);
+  const body: JsonObject = { ...change };
+  if (emailVerified !== undefined) body.email_verified = emailVerified;
+  return decodeUser(await call("PATCH", `${projectPath(project)}/users/${enc(uid)}`, { body }));
 }
 
 export async function deleteUser(project: string, uid: string): Promise<void> {

@@ -1,6 +1,7 @@
 /** What the playground's form says, as a request of the server and as a test. Pure. */
 
-import { JsonError, type JsonObject, NumberLiteral, parseJson, writeJson } from "./json";
+import { parseClaims } from "./claims";
+import { JsonError, type JsonObject, parseJson, writeJson } from "./json";
 import { DEFAULT_DATABASE } from "./routes";
 import { EMPTY_VIEW, encodeQuery, type View } from "./queries";
 import type { TestCase } from "./testcases";
@@ -111,17 +112,11 @@ function fieldsOf(input: keyof TrialForm, text: string): JsonObject {
 }
 
 function claimsOf(text: string): JsonObject {
-  if (text.trim() === "") return {};
-  let tree: unknown;
   try {
-    tree = parseJson(text).tree;
+    return parseClaims(text);
   } catch (error) {
     throw new FormFault("claims", faultText(error, text));
   }
-  const isObject = tree !== null && typeof tree === "object" && !Array.isArray(tree);
-  if (!isObject || tree instanceof NumberLiteral)
-    throw new FormFault("claims", 'claims are an object, such as {"admin": true}');
-  return tree as JsonObject;
 }
 
 function faultText(error: unknown, text: string): string {

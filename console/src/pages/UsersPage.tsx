@@ -1,6 +1,7 @@
 import { Button, Menu, PasswordInput, TextInput } from "@mantine/core";
 import {
   IconDotsVertical,
+  IconPencil,
   IconPlus,
   IconSearch,
   IconTrash,
@@ -9,20 +10,15 @@ import {
   IconUsers,
 } from "@tabler/icons-react";
 import { type ReactNode, useState } from "react";
-import {
-  createUser,
-  deleteUser,
-  findUsers,
-  listUsers,
-  setUserDisabled,
-  type User,
-} from "../api/admin";
+import { createUser, deleteUser, findUsers, listUsers, type User, updateUser } from "../api/admin";
 import { Confirm } from "../components/Confirm";
 import { Copy, IconAction, Moment } from "../components/controls";
+import { EditUser } from "../components/EditUser";
 import { FormDialog } from "../components/FormDialog";
 import { Empty, toast, toastError } from "../components/feedback";
 import { Listing, usePages } from "../components/Listing";
 import { type Column, Table } from "../components/Table";
+import { type JsonObject, writeJson } from "../model/json";
 
 const PAGE = 50;
 
@@ -32,6 +28,7 @@ export function UsersPage({ project }: { project: string }): ReactNode {
     sought === "" ? listUsers(project, token, PAGE) : findUsers(project, sought),
   );
   const [isCreating, setCreating] = useState(false);
+  const [editing, setEditing] = useState<User | null>(null);
   const [deleting, setDeleting] = useState<User | null>(null);
 
   function replace(user: User): void {
@@ -42,8 +39,7 @@ export function UsersPage({ project }: { project: string }): ReactNode {
 
   async function toggle(user: User): Promise<void> {
     try {
-      await setUserDisabled(project, user.uid, !user.disabled);
-      replace({ ...user, disabled: !user.disabled });
+      replace(await updateUser(project, user.uid, { disabled: !user.disabled }));
       toast(user.disabled ? `${user.email} may sign in again` : `${user.email} is disabled`);
     } catch (error) {
       toastError("The user was not changed", error);
@@ -84,13 +80,21 @@ export function UsersPage({ project }: { project: string }): ReactNode {
               className="users-grid"
               items={items}
               keyOf={(user) => user.uid}
-              columns={columnsOf((user) => void toggle(user), setDeleting)}
+              columns={columnsOf(setEditing, (user) => void toggle(user), setDeleting)}
             />
           )}
         </Listing>
       </div>
       {isCreating && (
         <NewUser project={project} onDone={pages.reload} onClose={() => setCreating(false)} />
+      )}
+      {editing !== null && (
+        <EditUser
+          project={project}
+          user={editing}
+          onDone={replace}
+          onClose={() => setEditing(null)}
+        />
       )}
       {deleting !== null && (
         <Confirm
@@ -145,6 +149,7 @@ function FindUser({ onFind }: { onFind: (sought: string) => void }): ReactNode {
 }
 
 function columnsOf(
+  onEdit: (user: User) => void,
   onToggle: (user: User) => void,
   onDelete: (user: User) => void,
 ): readonly Column<User>[] {
@@ -157,10 +162,13 @@ function columnsOf(
     },
     {
       name: "Status",
-      cell: ({ disabled }) => (
-        <span className="badge" data-tone={disabled ? "warn" : "good"}>
-          {disabled ? "disabled" : "active"}
-        </span>
+      cell: ({ disabled, emailVerified }) => (
+        <>
+          <span className="badge" data-tone={disabled ? "warn" : "good"}>
+            {disabled ? "disabled" : "active"}
+          </span>{" "}
+          {emailVerified && <span className="badge wide-only">verified</span>}
+        </>
       ),
     },
     {
@@ -172,6 +180,13 @@ function columnsOf(
           <Copy text={uid} label="Copy UID" />
         </span>
       ),
+    },
+    {
+      name: "Claims",
+      isWide: true,
+      className: "muted claims",
+      cell: ({ claims }) => <code>{claimsText(claims)}</code>,
+      title: ({ claims }) => claimsText(claims),
     },
     {
       name: "Created",
@@ -197,6 +212,9 @@ function columnsOf(
             </IconAction>
           </Menu.Target>
           <Menu.Dropdown>
+            <Menu.Item leftSection={<IconPencil size={15} />} onClick={() => onEdit(user)}>
+              Edit…
+            </Menu.Item>
             <Menu.Item
               leftSection={user.disabled ? <IconUserCheck size={15} /> : <IconUserOff size={15} />}
               onClick={() => onToggle(user)}
@@ -215,6 +233,10 @@ function columnsOf(
       ),
     },
   ];
+}
+
+function claimsText(claims: JsonObject): string {
+  return Object.keys(claims).length === 0 ? "" : writeJson(claims);
 }
 
 function NewUser({
