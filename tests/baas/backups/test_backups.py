@@ -224,13 +224,22 @@ async def test_a_restore_that_was_cancelled_can_be_repeated(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backup_runner, "SAVE_SECONDS", 0.02)
-    monkeypatch.setattr("baas.backups.reading.CHUNK_DOCUMENTS", 1)
+    reached = asyncio.Event()
+
+    async def never(*_: object) -> list[str]:
+        reached.set()
+        await asyncio.Event().wait()
+        return []
+
+    # All is written, and the project is about to be shown.
+    monkeypatch.setattr("baas.backups.reading.Restorer._finish", never)
     task = await back_up(app)
     options = {"project": "demo", "target": "copy", "new_keys": False}
     started = await backups.start_restore(app.context, OPERATOR, task.backup, **options)  # type: ignore[arg-type]
     with pytest.raises(FailedPrecondition, match="one thing with backups at a time"):
         await backups.start_backup(app.context, OPERATOR, None)
-    await asyncio.sleep(0.03)
+    async with asyncio.timeout(60):
+        await reached.wait()
     with pytest.raises(BaasError):  # nobody sees it yet
         await app.context.projects.get_project("copy")
     await backups.cancel_task(app.context, OPERATOR, started.id)
