@@ -26,6 +26,7 @@ _OPERATORS = (
     *("==", "!=", "<", "<=", ">", ">=", "in", "not-in"),
     *("array-contains", "array-contains-any"),
 )
+_WRITES = ("create", "update", "delete")
 _NONE = "none"
 
 
@@ -45,6 +46,14 @@ _NONE = "none"
 @click.option("--claims", help="Claims of the token, as JSON, besides those of every token.")
 @click.option("--after", metavar="JSON", help="What is to be stored, of create and update.")
 @click.option("--before", help='What is there in place of what is stored, as JSON, or "none".')
+@click.option(
+    "--with",
+    "others",
+    nargs=3,
+    multiple=True,
+    metavar="METHOD PATH JSON",
+    help='Another write of the same commit, which getAfter sees; of delete the JSON is "none".',
+)
 @click.option(
     "--where",
     nargs=3,
@@ -69,15 +78,20 @@ def try_rules(
 ) -> None:
     """Ask the rules whether METHOD of PATH would be allowed, and show every step of the decision.
     Nothing is written. Exit code 1 if it is denied."""
+    is_batch = bool(options["others"])
     body = _trial(method, path, options)
+    if is_batch:
+        body = _batch(body, options)
     if rules is not None:
         body["source"] = read_text(rules)
-    address = path_of("projects", project, "rules:explain")
+    verb = "rules:explain-batch" if is_batch else "rules:explain"
+    address = path_of("projects", project, verb)
     told = run(target, lambda client: client.call("POST", address, json=body))
     if as_json:
         print_json(told)
     else:
-        click.echo(printable("\n".join(_lines(told))))
+        lines = _batch_lines(told) if is_batch else _lines(told)
+        click.echo(printable("\n".join(lines)))
     if not told["allowed"]:
         raise click.exceptions.Exit(1)
 
@@ -105,6 +119,24 @@ def _trial(method: str, path: str, options: Mapping[str, Any]) -> dict[str, Any]
     if options["time"] is not None:
         body["time"] = options["time"]
     return body
+
+
+def _batch(trial: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same request as the first one of several writes."""
+    if options["bucket"] is not None or trial["method"] not in _WRITES:
+        raise CommandFailed(f"--with goes with {', '.join(_WRITES)} of a document")
+    first = {name: trial[name] for name in ("method", "path", "before", "after") if name in trial}
+    shared = {name: trial[name] for name in ("database", "caller", "time") if name in trial}
+    return {**shared, "writes": [first, *(_other(*given) for given in options["others"])]}
+
+
+def _other(method: str, path: str, text: str) -> dict[str, Any]:
+    if method not in _WRITES:
+        raise CommandFailed(f"unknown write `{method}` of --with: there are {', '.join(_WRITES)}")
+    write: dict[str, Any] = {"method": method, "path": path.strip("/")}
+    if text != _NONE:
+        write["after"] = _parse("--with", text)
+    return write
 
 
 def _query(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,6 +193,15 @@ def _parse(option: str, text: str) -> dict[str, Any]:
 
 
 # What is told ------------------------------------------------------------------------------------
+
+
+def _batch_lines(told: Mapping[str, Any]) -> Iterator[str]:
+    verdict = "allowed" if told["allowed"] else "denied"
+    looked = f"{told['looked_up']} of {told['looked_up_max']} documents looked up"
+    yield f"the commit of {len(told['writes'])} writes is {verdict}: {looked}"
+    for write in told["writes"]:
+        yield ""
+        yield from _lines(write)
 
 
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:

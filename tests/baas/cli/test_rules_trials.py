@@ -86,6 +86,10 @@ ODD: list[tuple[tuple[str, ...], str]] = [
     (("get", "a/b", "--as", "x", "--user", "y"), "--as and --user exclude each other"),
     (("create", "a/b", "--after", "{"), "--after is no JSON"),
     (("create", "a/b", "--after", "[]"), "--after is a JSON object"),
+    (("get", "a/b", "--with", "delete", "c/d", "none"), "--with goes with create, update, delete"),
+    (("delete", "a/b", "--with", "get", "c/d", "none"), "unknown write `get` of --with"),
+    (("delete", "a/b", "--with", "create", "c/d", "x"), "--with is no JSON"),
+    (("delete", "a/b", "--with", "create", "c/d", "none"), "`create` needs `writes[1].after`"),
     (("get", "a/b", "--user", "nobody"), "there is no user `nobody`"),
 ]
 
@@ -96,3 +100,29 @@ def test_what_makes_no_sense_is_told(baas: Command, file: str) -> None:
         assert told.code == 1
         assert message in told.err, arguments
         assert not told.out
+
+
+ORDERS = """service cloud.firestore { match /databases/{database}/documents {
+  match /orders/{item} {
+    allow create: if getAfter(/databases/$(database)/documents/items/$(item)).data.left == 4;
+  }
+  match /items/{item} { allow update: if request.auth.uid == 'ada'; }
+} }"""
+
+
+def test_writes_of_one_commit_are_asked_together(baas: Command, file: str) -> None:
+    Path(file).write_text(ORDERS, encoding="utf-8")
+    line = b'{"path": "items/i1", "fields": {"left": 5}}\n'
+    assert baas("import", "-", "-p", "chat", stdin=line).code == 0
+    asked = ("rules", "try", "create", "orders/i1", "--after", "{}", "-p", "chat", "--as", "ada")
+    other = ("--with", "update", "items/i1", '{"left": 4}', "--rules", file)
+    assert baas(*asked, "--rules", file).code == 1
+    told = baas(*asked, *other)
+    assert told.code == 0
+    first, _, write, *_ = lines = told.out.splitlines()
+    assert first == "the commit of 2 writes is allowed: 1 of 20 documents looked up"
+    assert write == "create of /orders/i1 is allowed"
+    assert "update of /items/i1 is allowed" in lines
+    assert "looked up /items/i1 after the write: exists" in lines
+    kept = baas(*asked, *other, "--with", "delete", "items/i2", "none", "--json")
+    assert (kept.code, [one["allowed"] for one in kept.json["writes"]]) == (1, [True, True, False])
