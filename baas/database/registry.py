@@ -38,6 +38,8 @@ class Databases:
     def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
         self.is_shared = store.is_shared  # other nodes, or workers, may commit to them
         self.is_near = store.is_near  # what is small is read without waiting
+        # Other workers of this machine commit to them; whether they did is known without waiting.
+        self.has_workers = store.is_shared and store.is_near
         self._store = store
         self._settings = settings
         self._clock = clock
@@ -79,6 +81,29 @@ class Databases:
         if project is not None:
             check_project_id(project)
         return await self._obtain(name, create=create)
+
+    def is_current(self, project: str | None) -> bool:
+        """Whether all is known here that other workers of this machine had committed to the
+        server's own database and to the project's reserved one: users, keys, rules. What is not
+        open is not remembered, either."""
+        return not self._behind(project)
+
+    async def keep_up(self, project: str | None) -> None:
+        """What is remembered of both databases is true to all that other workers had acknowledged
+        before the call. Raises Unavailable where that cannot be known."""
+        for database in self._behind(project):
+            try:
+                await database.catch_up()
+            except Unavailable:
+                if self._open.get(database.name) is database and not database.is_removed:
+                    raise
+
+    def _behind(self, project: str | None) -> list[Database]:
+        names = [DatabaseName.system(None)]
+        if project is not None:
+            names.append(DatabaseName.system(project))
+        found = [self._open[name] for name in names if name in self._open]
+        return [database for database in found if not database.is_current]
 
     def watch_opened(self, watcher: Callable[[Database], None]) -> None:
         """Calls `watcher` with each database that is opened, before anybody can use it."""

@@ -121,6 +121,10 @@ class HttpFace:
                 await in_task()
             if route is not None and route.ends_with_client:
                 request.exchange.end_with_client()
+            databases = request.context.databases
+            if databases.has_workers and not databases.is_current(request.project):
+                await in_task()
+                await databases.keep_up(request.project)
             if request.origin is not None:
                 await check_origin(request)
             if route is None:

@@ -270,6 +270,7 @@ class ListenSession:
         """Another user, or a fresh token of the same one: every target is proved again.
         Raises TokenInvalid, TokenExpired."""
         caller = ANONYMOUS
+        await self._context.databases.keep_up(self.name.project)
         if token is not None:
             caller = await identify(self._context, self.name.project, token)
         self._token, self.caller, self._refusal = token, caller, None
@@ -377,6 +378,12 @@ class ListenSession:
         first = self._queue.first
         assert first is not None
         target, update = first
+        databases = self._context.databases
+        if databases.has_workers and not databases.is_current(self.name.project):
+            # Another worker may have taken the right to it before it made the update.
+            await databases.keep_up(self.name.project)
+            if self._must_look_round() or self._queue.first is not first:
+                return None
         try:
             if update is None:
                 await self._catch_up(target)
@@ -541,24 +548,11 @@ class ListenSession:
                 return
             database = await self._open()
             authorizer = await make_authorizer(self._context, self.caller, self.name)
-            lookups = await self._ask(authorizer, target.target, database)
+            lookups = await _ask(authorizer, target.target, database)
             if self._watches(target, lookups):
                 return
             # Asked once more: what changed before it was watched would go unnoticed.
             self._watch(target, lookups, database)
-
-    async def _ask(
-        self, authorizer: Authorizer, target: Target, database: Database
-    ) -> frozenset[DocumentPath]:
-        if isinstance(target, QueryTarget):
-            async with database.snapshot() as snapshot:
-                return (await authorizer.check_list(target.query, snapshot)).lookups
-        found: frozenset[DocumentPath] = frozenset()
-        async with database.snapshot() as snapshot:
-            documents = await snapshot.get_documents(target.paths)
-            for path, document in zip(target.paths, documents, strict=True):
-                found |= (await authorizer.check_get(path, document, snapshot)).lookups
-        return found
 
     async def _check_images(self, target: _Target, update: Update) -> None:
         """Raises PermissionDenied unless every image in the update may be sent. Makes the target
@@ -588,3 +582,18 @@ class ListenSession:
         if target.watch is not None:
             target.watch.close()
         target.watch = database.listeners.watch(lookups, notify)
+
+
+async def _ask(
+    authorizer: Authorizer, target: Target, database: Database
+) -> frozenset[DocumentPath]:
+    """What the rules looked up to allow a target as of now. Raises PermissionDenied."""
+    if isinstance(target, QueryTarget):
+        async with database.snapshot() as snapshot:
+            return (await authorizer.check_list(target.query, snapshot)).lookups
+    found: frozenset[DocumentPath] = frozenset()
+    async with database.snapshot() as snapshot:
+        documents = await snapshot.get_documents(target.paths)
+        for path, document in zip(target.paths, documents, strict=True):
+            found |= (await authorizer.check_get(path, document, snapshot)).lookups
+    return found

@@ -110,6 +110,7 @@ async def _check_request(hub: ListenHub, scope: Scope) -> DatabaseName:
     """The database that the path names. Raises NotFound, and PermissionDenied for the origin."""
     found = _PATH.fullmatch(scope["path"])
     project = None if found is None else found[1]
+    await hub.context.databases.keep_up(project)
     headers = dict(scope["headers"])
     origin = headers.get(b"origin")
     if origin is not None:
@@ -190,6 +191,7 @@ class _Connection:
         command = self._protocol.receive(_payload(message))
         assert isinstance(command, Greet), command
         if command.api_key is not None:
+            await self._hub.context.databases.keep_up(name.project)
             await check_api_key(self._hub.context, name.project, command.api_key)
         session = await self._hub.open_session(name, command.token)
         try:
