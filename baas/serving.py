@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 
 from baas import app
@@ -20,6 +22,7 @@ from baas.workers.supervisor import Place, Supervisor
 # What a server imports when it starts: so that all workers have one copy of it.
 _LATER = ("uvloop", "uvicorn.loops.uvloop", "uvicorn.lifespan.on")
 _LATER_FOR_MONGODB = ("baas.storage.mongo_store",)
+BEAT_SECONDS = 0.25  # of each event loop: seen by the supervisor, every LOOK_SECONDS
 _LATER_FOR_REMOTE = ("baas.buckets.remote_blobs",)
 
 
@@ -80,6 +83,7 @@ class _Workers:
 
         def started(one: App) -> None:
             place.ready((one.setup_token or "-").encode())
+            _beat_on(asyncio.get_running_loop(), place.beat)
 
         part = WorkerPart(
             Channel(self._inboxes, place.index),
@@ -97,6 +101,11 @@ class _Workers:
         )
         token = word.decode()
         greet(self._settings, self._url, None if token == "-" else token)
+
+
+def _beat_on(loop: asyncio.AbstractEventLoop, beat: Callable[[], None]) -> None:
+    beat()
+    loop.call_later(BEAT_SECONDS, _beat_on, loop, beat)
 
 
 def _imports(settings: Settings) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import mmap
 import os
 import select
 import signal
@@ -24,6 +25,8 @@ RESTART_SECONDS_MIN = 0.1
 RESTART_SECONDS_MAX = 30.0
 HEALTHY_SECONDS = 60.0  # who lived for so long is started again at once
 KILL_SECONDS = 5.0  # beyond the time that draining may take
+LOOK_SECONDS = 0.5  # between two looks at whether all workers beat
+SILENT_SECONDS = 15.0  # who has not beaten for so long is killed
 NOT_STARTED = 3
 _PR_SET_PDEATHSIG = 1
 _log = structlog.get_logger("baas.workers")
@@ -35,11 +38,13 @@ Say = Callable[[bytes], None]
 class Place:
     """Which worker a process is. `is_new`: the first one in this place since the server started.
     `ready` is to be called once, when it serves; its word is given to whoever started the first
-    ones."""
+    ones. `beat` is to be called again and again from then on, more often than LOOK_SECONDS: a
+    process that is stopped holds the locks that it has, and all others wait for it."""
 
     index: int
     is_new: bool
     ready: Say
+    beat: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -52,6 +57,8 @@ class _Worker:
     starts: int = 0
     failures: int = 0
     due: float = field(default=0.0)  # when it is started again
+    beats: int = 0  # as last seen
+    silent_looks: int = 0
 
 
 class Supervisor:
@@ -66,12 +73,16 @@ class Supervisor:
         on_ready: Callable[[bytes], None],
         on_death: Callable[[], None],
         drain_seconds: float,
+        silent_seconds: float = SILENT_SECONDS,
     ) -> None:
         self._workers = [_Worker(index) for index in range(count)]
         self._run = run
         self._on_ready = on_ready
         self._on_death = on_death
         self._drain_seconds = drain_seconds
+        self._silent_looks_max = silent_seconds / LOOK_SECONDS
+        self._beats = memoryview(mmap.mmap(-1, 8 * count)).cast("Q")  # shared with the workers
+        self._look_at = 0.0
         self._is_ready = False
         self._code = 0
         self._kill_at: float | None = None  # set once all are to end
@@ -89,6 +100,7 @@ class Supervisor:
                 self._reap()
                 self._listen()
                 self._start_due()
+                self._look()
                 if self._kill_at is not None and time.monotonic() > self._kill_at:
                     self._signal(signal.SIGKILL)
         return self._code
@@ -100,9 +112,8 @@ class Supervisor:
             if worker.ready >= 0:
                 watched.register(worker.ready, select.POLLIN)
         times = [worker.due for worker in self._workers if worker.due]
-        times += [] if self._kill_at is None else [self._kill_at]
-        seconds = max(0.0, min(times) - time.monotonic()) if times else None
-        watched.poll(None if seconds is None else seconds * 1_000 + 1)
+        times.append(self._look_at if self._kill_at is None else self._kill_at)
+        watched.poll(max(0.0, min(times) - time.monotonic()) * 1_000 + 1)
         with contextlib.suppress(BlockingIOError):
             for number in signals.recv(64):
                 if number != signal.SIGCHLD:
@@ -179,6 +190,22 @@ class Supervisor:
             self._is_ready = True
             self._on_ready(self._workers[0].word)
 
+    def _look(self) -> None:
+        """Kills who is silent. Looks are counted, not time: if this process was stopped together
+        with its workers, none of them has been silent for longer than it."""
+        now = time.monotonic()
+        if now < self._look_at or self._kill_at is not None:
+            return
+        self._look_at = now + LOOK_SECONDS
+        for worker in self._workers:
+            before, worker.beats = worker.beats, self._beats[worker.index]
+            is_silent = worker.pid and worker.word is not None and worker.beats == before
+            worker.silent_looks = worker.silent_looks + 1 if is_silent else 0
+            if worker.silent_looks > self._silent_looks_max:
+                worker.silent_looks = 0
+                _log.error("a worker is silent, and is killed", worker=worker.index, pid=worker.pid)
+                os.kill(worker.pid, signal.SIGKILL)
+
     def _start_due(self) -> None:
         now = time.monotonic()
         for worker in self._workers:
@@ -216,7 +243,10 @@ class Supervisor:
                 os.write(writing, word)
                 os.close(writing)
 
-            code = self._run(Place(worker.index, worker.starts == 0, say))
+            def beat() -> None:
+                self._beats[worker.index] += 1
+
+            code = self._run(Place(worker.index, worker.starts == 0, say, beat))
         except BaseException:
             _log.exception("a worker ended")
         finally:
