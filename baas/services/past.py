@@ -45,6 +45,7 @@ from baas.services.documents import (
 )
 from baas.services.queries import QueryPage
 from baas.settings import Limits
+from baas.storage.engine import PastImage
 
 _LATEST = 2**63 - 1
 
@@ -172,7 +173,8 @@ async def list_versions(
     page_size: int,
     page_token: str | None = None,
 ) -> VersionPage:
-    """What is known of a document's past, for administrators and secret keys. Raises
+    """What is known of a document's past, for administrators and secret keys. Costs the versions
+    shown, not their sizes: what they held is not read. Raises
     PermissionDenied, InvalidArgument (`InvalidPageToken`)."""
     if not caller.bypasses_rules:
         raise PermissionDenied()
@@ -182,33 +184,29 @@ async def list_versions(
         (current,) = await snapshot.get_documents([path])
         # Of each image comes at least one version, but for one that was shown already.
         images = await snapshot.read_history(path, below=before + 1, limit=page_size + 2)
-    states: list[tuple[StoredDocument, int | None]] = []
-    if current is not None:
-        states.append((current, None))
-    states += [(image.document, image.superseded) for image in images]
-    versions = [one for one in _versions(states) if one.time.microseconds < before]
+    versions = [one for one in _versions(current, images) if one.time.microseconds < before]
     page = versions[:page_size]
     is_last = len(versions) <= page_size
     return VersionPage(page, None if is_last else str(page[-1].time.microseconds))
 
 
-def _versions(states: Sequence[tuple[StoredDocument, int | None]]) -> list[DocumentVersion]:
+def _versions(current: StoredDocument | None, images: Sequence[PastImage]) -> list[DocumentVersion]:
     found: list[DocumentVersion] = []
     newer: int | None = None
-    for document, superseded in states:
-        if superseded is not None and superseded != newer:
-            found.append(DocumentVersion(Timestamp(superseded), VersionKind.DELETED))
-        newer = document.version
-        is_first = document.created == document.version
-        found.append(
-            DocumentVersion(
-                Timestamp(document.version),
-                VersionKind.CREATED if is_first else VersionKind.UPDATED,
-                None if document.is_erased else len(document.data),
-                document.is_erased,
-            )
-        )
+    if current is not None:
+        newer = current.version
+        found.append(_made(current.created, newer, len(current.data)))
+    for image in images:
+        if image.superseded != newer:
+            found.append(DocumentVersion(Timestamp(image.superseded), VersionKind.DELETED))
+        newer = image.version
+        found.append(_made(image.created, newer, image.size))
     return found
+
+
+def _made(created: int, version: int, size: int) -> DocumentVersion:
+    kind = VersionKind.CREATED if created == version else VersionKind.UPDATED
+    return DocumentVersion(Timestamp(version), kind, size or None, is_erased=not size)
 
 
 def gets_checker(

@@ -127,11 +127,17 @@ class CommitGroup:
 
 @dataclass(frozen=True, slots=True)
 class PastImage:
-    """What a document was until version `superseded` changed or deleted it. An image that was
-    erased has no data (`is_erased`)."""
+    """That a document had an image, which version `version` made and `superseded` changed or
+    deleted; `size` is that of its data."""
 
-    document: StoredDocument
+    created: int
+    version: int
     superseded: int
+    size: int
+
+    @property
+    def is_erased(self) -> bool:
+        return not self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +192,7 @@ class Snapshot(Protocol):
 
     async def read_history(self, key: bytes, *, below: int, limit: int) -> list[PastImage]:
         """At most `limit` of a document's superseded images, newest first: those that were
-        superseded before version `below`."""
+        superseded before version `below`. What they held is not read."""
         ...
 
     async def scan_documents(

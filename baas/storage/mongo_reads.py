@@ -30,6 +30,7 @@ from baas.storage.mongo_layout import (
 from baas.storage.mongo_wire import Document
 
 _FOUND_IDS = 1_000  # that one find asks for
+_VERSION = ("created", "version", "superseded", "bytes")  # as PastImage takes them
 _HISTORY_KEYS = 100  # of which one find asks for old images
 _LOG_ROWS = 16  # of up to two MiB
 
@@ -89,10 +90,10 @@ class MongoSnapshot:
                 "filter": {"key": self._rows.document(key), "superseded": {"$lt": below}},
                 "sort": {"superseded": -1},
                 "limit": limit,
-                "projection": IMAGE | {"superseded": 1},
+                "projection": dict.fromkeys(_VERSION, 1) | {"_id": 0},
             }
         )
-        return [PastImage(as_document(row), row["superseded"]) for row in rows]
+        return [PastImage(*[row[name] for name in _VERSION]) for row in rows]
 
     async def scan_documents(
         self, span: KeyRange, *, limit: int, descending: bool = False

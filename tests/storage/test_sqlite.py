@@ -27,8 +27,9 @@ from baas.storage.engine import (
     Entry,
 )
 from baas.storage.sqlite import SqliteEngine
+from baas.storage.sqlite_reads import read_history
 from baas.storage.sqlite_schema import check_sqlite_version
-from tests.storage.commits import ALL, Writer, texts
+from tests.storage.commits import ALL, Writer, key, texts
 
 
 @pytest.fixture
@@ -192,6 +193,21 @@ async def test_history_bytes_follow_history(engine: SqliteEngine, file: Path) ->
     assert await engine.read_history_bytes() == 3
     await engine.trim(4, limit=10)
     assert await engine.read_history_bytes() == 0
+
+
+async def test_sizes_of_versions_are_told_without_reading_them(
+    engine: SqliteEngine, file: Path
+) -> None:
+    writer = Writer(engine)
+    for version in range(1, 22):
+        await writer.write(version, {"a": f"{version:02}" + "x" * 400_000})
+    engine._run_checkpoint()
+    connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+    found = read_history(connection, key("a"), 100, 100)
+    pages, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)
+    connection.close()
+    assert [one.size for one in found] == [400_002] * 20
+    assert 0 < pages < 40  # an image takes about 100
 
 
 # The WAL ------------------------------------------------------------------------------------------

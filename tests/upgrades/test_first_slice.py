@@ -59,10 +59,14 @@ async def test_everything_is_there_and_goes_on(app: App) -> None:
         snapshot.meter()
         found, _ = await snapshot.read_first(query, bytes_max=1_000_000)
         told = snapshot.explain(query, returned=5, seconds=0.0)
-        (then,) = await snapshot.read_history(DocumentPath.parse("users/eve"), below=2**62, limit=9)
+        friend = DocumentPath.parse("users/eve")
+        (image,) = await snapshot.read_history(friend, below=2**62, limit=9)
+        (then,) = await snapshot.get_documents_at([friend], image.version)
     assert [one.fields["n"] for one in found] == [3, 10, 17, 24, 31]
     assert [scan.kind for scan in told.scans] == ["index"]
-    assert then.document.fields["friend"] == Reference(DocumentPath.parse("users/ada"))
+    assert then is not None
+    assert len(then.data) == image.size
+    assert then.fields["friend"] == Reference(DocumentPath.parse("users/ada"))
     result = await commit(context, OPERATOR, NAME, [SetWrite(ada.path, {"born": 1815})])
     assert result.version > ada.version
 
