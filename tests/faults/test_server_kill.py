@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import apsw
 import httpx
 import pytest
 
+from tests.faults.files import check_log_and_documents_agree
 from tests.faults.object_load import BUCKET, ObjectLoad
 from tests.faults.seeds import RULES, new_seed, rounds
 from tests.processes import Nursery, ServerProcess, checked
@@ -50,7 +50,7 @@ def test_no_acknowledged_commit_or_object_is_lost(
     commits = sum(map(len, acknowledged))
     assert commits > ROUNDS * WRITERS
     assert objects.puts > ROUNDS * OBJECT_WRITERS
-    _check_log_and_documents_agree(tmp_path / "data")
+    check_log_and_documents_agree(tmp_path / "data", "crash")
     record_property(
         "summary",
         f"kill -9 of the server: {ROUNDS} rounds, {commits} commits and {objects.puts} puts of "
@@ -115,24 +115,3 @@ def _numbers(server: ServerProcess, collection: str) -> dict[str, int]:
     assert lines[-1].get("done") is True, answer.text[-500:]
     documents = [line["document"] for line in lines if "document" in line]
     return {document["path"].split("/")[1]: document["fields"]["number"] for document in documents}
-
-
-def _check_log_and_documents_agree(data: Path) -> None:
-    """Read with SQLite alone: the newest log record of each path is the document's own version."""
-    file = data / "projects" / "crash" / "databases" / "default.sqlite"
-    connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
-    assert list(connection.execute("PRAGMA integrity_check")) == [("ok",)]
-    head = connection.execute("SELECT version FROM head").get
-    newest = connection.execute("SELECT max(version) FROM log").get
-    assert head == newest
-    disagreeing = connection.execute(
-        """SELECT count(*) FROM documents d
-           LEFT JOIN (SELECT path, max(version) AS version FROM log GROUP BY path) l USING (path)
-           WHERE l.version IS NOT d.version"""
-    ).get
-    assert disagreeing == 0
-    superseded_twice = connection.execute(
-        "SELECT count(*) FROM (SELECT key, version FROM history GROUP BY 1, 2 HAVING count(*) > 1)"
-    ).get
-    assert superseded_twice == 0
-    connection.close()
