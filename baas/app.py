@@ -50,6 +50,7 @@ from baas.http.protocol import BoundedHttpProtocol
 from baas.projects.erasures import Erasures
 from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
+from baas.projects.retention import RetentionRules
 from baas.projects.ttl import TtlPolicies
 from baas.services import schema_deployments
 from baas.services.authentication import OPERATOR_PREFIX
@@ -250,6 +251,8 @@ class App:
         sources = Sources(databases, projects, objects, clock)
         backups = make_backups(settings, sources, accounts, secret, node)
         stack.push_async_callback(backups.place.store.close)
+        retention = RetentionRules(databases, settings, clock)
+        databases.reach_of = retention.reach
         context = Context(
             settings=settings,
             clock=clock,
@@ -269,6 +272,7 @@ class App:
             ttl_policies=TtlPolicies(
                 databases, clock, node=node, most=settings.limits.ttl_policies_max
             ),
+            retention=retention,
             operator_token=self.operator_token,
         )
         self._start_background(stack, context)

@@ -20,6 +20,7 @@ from baas.cli.jobs import job_group
 from baas.cli.objects import object_group
 from baas.cli.projects import key_group, project_group
 from baas.cli.queries import query_command
+from baas.cli.retention import retention_group
 from baas.cli.rules import rules_group
 from baas.cli.schemas import schema_group
 from baas.cli.serve import serve_command
@@ -52,6 +53,7 @@ for _command in (
     collection_group,
     job_group,
     ttl_group,
+    retention_group,
     data_group,
     user_group,
     admin_group,

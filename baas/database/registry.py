@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import structlog
 
@@ -14,6 +14,7 @@ from baas.database.database import Database
 from baas.database.failures import as_baas_error
 from baas.database.loading import Loader
 from baas.database.names import DatabaseName, check_database_id, check_project_id
+from baas.database.retention import Reach
 from baas.errors import BaasError, NotFound, Unavailable
 from baas.settings import Settings
 from baas.storage.engine import StorageError
@@ -51,6 +52,8 @@ class Databases:
         self._is_closed = False
         self._trimming: asyncio.Task[None] | None = None
         self._on_opened: list[Callable[[Database], None]] = []
+        # How far back each one's history reaches; None: as the settings say.
+        self.reach_of: Callable[[DatabaseName], Awaitable[Reach | None]] = _usual_reach
 
     def find(self, name: DatabaseName) -> Database | None:
         """A database that is open; None says nothing about one that is not."""
@@ -249,7 +252,7 @@ class Databases:
                 await asyncio.wait(closing)
             for database in self.open_databases():
                 try:
-                    await database.retention.trim()
+                    await database.retention.trim(await self.reach_of(database.name))
                     await database.index_keeper.tidy()
                 except BaasError as error:
                     _log.warning("tidying up failed", database=str(database.name), error=str(error))
@@ -298,3 +301,7 @@ def _not_found(name: DatabaseName) -> NotFound:
         f"database `{name.database}` of project `{name.project}` does not exist",
         reason="DatabaseNotFound",
     )
+
+
+async def _usual_reach(name: DatabaseName) -> Reach | None:
+    return None

@@ -17,6 +17,7 @@ from baas.http.schemas_objects import OBJECTS
 from baas.http.schemas_of_schemas import DEPLOYED
 from baas.http.schemas_rules import RULES
 from baas.projects.jobs import JobKind
+from baas.projects.retention import BYTES_MAX, BYTES_MIN, SECONDS_MAX, SECONDS_MIN
 
 _EMAIL: Schema = {"type": "string", "examples": ["ada@example.com"], "maxLength": 320}
 _PASSWORD: Schema = {"type": "string", "examples": ["correct horse battery staple"]}
@@ -632,6 +633,29 @@ _PROJECTS: dict[str, Schema] = {
         }
     ),
     "ErasureList": _object({"erasures": _list(_ref("Erasure"))}),
+    "Retention": _object(
+        {
+            "seconds": {**_or_null(_COUNT), "description": "what was said; null: nothing"},
+            "bytes": {**_or_null(_COUNT), "description": "what was said; null: nothing"},
+            "in_force": _object({"seconds": _COUNT, "bytes": _COUNT}),
+            "oldest": {**_MOMENT, "description": "what was before is forgotten; null: nothing is"},
+            "history_bytes": {**_COUNT, "description": "of old images"},
+            "answers_bytes": {**_COUNT, "description": "of answers kept for requests that repeat"},
+        }
+    ),
+    "RetentionBody": _object(
+        {},
+        {
+            "seconds": {
+                **_or_null({"type": "integer", "minimum": SECONDS_MIN, "maximum": SECONDS_MAX}),
+                "description": "how long history and log are kept; null: as the server is set to",
+            },
+            "bytes": {
+                **_or_null({"type": "integer", "minimum": BYTES_MIN, "maximum": BYTES_MAX}),
+                "description": "how large the old images may be; null: as the server is set to",
+            },
+        },
+    ),
     "TtlPolicy": _object(
         {
             "collection": {**_TEXT, "description": "of every collection with this id"},

@@ -18,6 +18,7 @@ from baas.errors import BaasError
 from baas.projects.erasures import Erasures
 from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
+from baas.projects.retention import RetentionRules
 from baas.projects.ttl import TtlPolicies
 from baas.services.denial_traces import DenialTraces
 from baas.services.proofs import Proofs
@@ -46,6 +47,7 @@ class Context:
     backups: Backups
     erasures: Erasures
     ttl_policies: TtlPolicies
+    retention: RetentionRules
     proofs: Proofs
     operator_token: str = field(repr=False)
 

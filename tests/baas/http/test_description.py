@@ -247,6 +247,9 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "PUT", f"{expiry}/sessions", json={"field": "expires"})
     await send(operator, "GET", expiry)
     await send(operator, "DELETE", f"{expiry}/sessions")
+    retention = f"{ADMIN}/databases/(default)/retention"
+    await send(operator, "PUT", retention, json={"seconds": 86_400})
+    await send(operator, "GET", retention)
     await use_history(operator, described)
     await use_objects(world, described)
     rules = await send(operator, "GET", f"{ADMIN}/rules")
