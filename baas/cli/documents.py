@@ -14,6 +14,8 @@ from baas.cli.jobs import report, wait_over
 from baas.cli.options import Target, database_option, json_option, project_option, with_target
 from baas.cli.output import note, print_json, print_table
 
+_PLANNED = ("created", "updated", "deleted", "erased")
+_CHANGES_SHOWN = 100
 _CONDITION = re.compile(
     r"\s*(?P<field>(?:`(?:[^`\\]|\\.)*`|[^\s=!<>`])+)\s*"
     r"(?P<op>==|!=|<=|>=|<|>|(?:array-contains-any|array-contains|not-in|in)(?=[\s\[]))(?![=<>])\s*"
@@ -203,10 +205,7 @@ def restore_command(
     if not dry_run:
         _run_job(target, project, database, "restore", body, no_wait, as_json)
         return
-    base = path_of("projects", project, "databases", database)
-    plan = run(
-        target, lambda client: client.call("POST", f"{base}/documents:plan-restore", json=body)
-    )
+    plan = _plan_restore(target, path_of("projects", project, "databases", database), body)
     if as_json:
         print_json(plan)
         return
@@ -215,10 +214,24 @@ def restore_command(
         [[one["kind"], one["path"]] for one in plan["changes"]],
         empty="nothing would change",
     )
-    numbers = ", ".join(
-        f"{name} {plan[name]}" for name in ("created", "updated", "deleted", "erased")
-    )
-    click.echo(f"would be: {numbers}")
+    click.echo("would be: " + ", ".join(f"{name} {plan[name]}" for name in _PLANNED))
+
+
+def _plan_restore(target: Target, base: str, body: dict[str, Any]) -> dict[str, Any]:
+    """All pages as one: their numbers added, the first changes."""
+
+    async def work(client: Client) -> dict[str, Any]:
+        path = f"{base}/documents:plan-restore"
+        plan = page = await client.call("POST", path, json=body)
+        while token := page.get("next_page_token"):
+            page = await client.call("POST", path, json={**body, "page_token": token})
+            for name in _PLANNED:
+                plan[name] += page[name]
+            plan["changes"] = (plan["changes"] + page["changes"])[:_CHANGES_SHOWN]
+        plan.pop("next_page_token", None)
+        return plan
+
+    return run(target, work)
 
 
 @click.group("collection")

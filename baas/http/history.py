@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from baas.database.names import DatabaseName
@@ -22,6 +23,7 @@ from baas.wire.writes import decode_document_path, decode_time
 _NO_PARAMETERS: frozenset[str] = frozenset()
 _HISTORY = frozenset({"path", "page_size", "page_token"})
 _RESTORE = frozenset({"path", "at", "recursive"})
+_PLAN = _RESTORE | {"page_token"}
 _ERASE = frozenset({"path", "present"})
 
 
@@ -44,23 +46,32 @@ async def list_versions(request: Request) -> Answer:
 
 
 async def plan_restore(request: Request) -> Answer:
-    path, at, recursive = await _read_restore(request)
+    members = await _read_members(request, _PLAN)
+    path, at, recursive = _read_restore(members)
+    token = members.get("page_token")
     plan = await restores.plan_restore(
-        request.context, request.caller, _name(request), path, at, recursive=recursive
+        request.context,
+        request.caller,
+        _name(request),
+        path,
+        at,
+        recursive=recursive,
+        page_token=None if token is None else check_string(token, "page_token"),
     )
-    return json_answer(
-        {
-            "created": plan.created,
-            "updated": plan.updated,
-            "deleted": plan.deleted,
-            "erased": plan.erased,
-            "changes": [{"path": str(one.path), "kind": one.kind} for one in plan.changes],
-        }
-    )
+    tree: dict[str, Any] = {
+        "created": plan.created,
+        "updated": plan.updated,
+        "deleted": plan.deleted,
+        "erased": plan.erased,
+        "changes": [{"path": str(one.path), "kind": one.kind} for one in plan.changes],
+    }
+    if plan.next_page_token is not None:
+        tree["next_page_token"] = plan.next_page_token
+    return json_answer(tree)
 
 
 async def restore(request: Request) -> Answer:
-    path, at, recursive = await _read_restore(request)
+    path, at, recursive = _read_restore(await _read_members(request, _RESTORE))
     job = await restores.start_restore(
         request.context, request.caller, _name(request), path, at, recursive=recursive
     )
@@ -86,11 +97,14 @@ async def list_erasures(request: Request) -> Answer:
     return json_answer({"erasures": [_encode_erasure(erasure) for erasure in found]})
 
 
-async def _read_restore(
-    request: Request,
-) -> tuple[CollectionPath | DocumentPath, Timestamp, bool]:
+async def _read_members(request: Request, allowed: frozenset[str]) -> Mapping[str, Any]:
     request.query(_NO_PARAMETERS)
-    members = check_object(await request.read_json(), "", allowed=_RESTORE, required=("path", "at"))
+    return check_object(await request.read_json(), "", allowed=allowed, required=("path", "at"))
+
+
+def _read_restore(
+    members: Mapping[str, Any],
+) -> tuple[CollectionPath | DocumentPath, Timestamp, bool]:
     return (
         decode_subtree(check_string(members["path"], "path")),
         decode_time(members["at"], "at"),

@@ -126,7 +126,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _M + "/databases/{database}/documents:delete-recursive", jobs.delete_recursive, _ADMIN, "Delete a document or collection with all below, as a job; not atomic", "DeleteRecursiveBody", "Job", (), 202),
     Route("POST", _M + "/databases/{database}/documents:update-by-query", jobs.update_by_query, _ADMIN, "Update every document of a query, as a job; not atomic", "UpdateByQueryBody", "Job", (), 202),
     Route("GET", _M + "/databases/{database}/documents:history", history.list_versions, _ADMIN, "List the versions of a document, newest first", None, "VersionList", ("path", "page_size", "page_token")),
-    Route("POST", _M + "/databases/{database}/documents:plan-restore", history.plan_restore, _ADMIN, "What a restore would change", "RestoreBody", "RestorePlan"),
+    Route("POST", _M + "/databases/{database}/documents:plan-restore", history.plan_restore, _ADMIN, "What a restore would change", "RestorePlanBody", "RestorePlan"),
     Route("POST", _M + "/databases/{database}/documents:restore", history.restore, _ADMIN, "Restore a document or a collection to an earlier time, as a job; not atomic", "RestoreBody", "Job", (), 202),
     Route("POST", _M + "/databases/{database}/documents:erase", history.erase, _ADMIN, "Erase what a document was, and if asked what it is", "EraseBody", "Erasure"),
     Route("GET", _M + "/databases/{database}/erasures", history.list_erasures, _ADMIN, "List what was erased, newest first", None, "ErasureList"),

@@ -603,6 +603,16 @@ _PROJECTS: dict[str, Schema] = {
         },
         {"recursive": {"type": "boolean", "description": "with everything below"}},
     ),
+    "RestorePlanBody": _object(
+        {
+            "path": {**_PATH, "description": "a document's or a collection's path"},
+            "at": {**_TIME, "description": "what there was at this time would come back"},
+        },
+        {
+            "recursive": {"type": "boolean", "description": "with everything below"},
+            "page_token": {**_TEXT, "description": "where the page before ended"},
+        },
+    ),
     "RestorePlan": _object(
         {
             "created": _COUNT,
@@ -611,9 +621,15 @@ _PROJECTS: dict[str, Schema] = {
             "erased": {**_COUNT, "description": "documents that cannot be restored"},
             "changes": {
                 **_list(_object({"path": _PATH, "kind": {"enum": ["create", "update", "delete"]}})),
-                "description": "the first hundred",
+                "description": "the first hundred of the page",
             },
-        }
+        },
+        {
+            "next_page_token": {
+                **_TEXT,
+                "description": "for the page with more: the numbers are those of one page",
+            }
+        },
     ),
     "EraseBody": _object(
         {"path": _PATH},

@@ -3,13 +3,16 @@ Rules do not apply. As a job, by ordinary commits, which are new versions: histo
 replaced, and listeners hear of it. **Not atomic** (see `jobs`).
 
 What was changed after the restore began stays as it is. The job goes through the log since that
-time, so it costs what was changed since in the whole database.
+time, so it costs what was changed since in the whole database, and holds a chunk of images in
+memory, `_IMAGES` more at most than fit into it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -18,7 +21,13 @@ from baas.database.database import Database, ReadSnapshot
 from baas.database.indexes import is_reserved
 from baas.database.names import DatabaseName
 from baas.encoding.documents import StoredDocument
-from baas.errors import BaasError, FailedPrecondition, OutOfRange, ResumeTokenExpired
+from baas.errors import (
+    BaasError,
+    FailedPrecondition,
+    InvalidArgument,
+    OutOfRange,
+    ResumeTokenExpired,
+)
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite, Write
@@ -29,10 +38,13 @@ from baas.services.context import Context
 from baas.services.documents import open_database
 from baas.services.job_steps import CHUNK_BYTES_MAX, CHUNK_DOCUMENTS_MAX, Step
 from baas.services.past import version_at
+from baas.storage.engine import LogRecord
 
-RECORDS_PLANNED_MAX = 50_000  # of the log
 PATHS_TOLD_MAX = 100
+PLAN_SECONDS = 5.0  # for one page of a plan
+_PLAN_TOKEN = re.compile(r"(\d{1,18})-(\d{1,18}(?:\+\d{1,9})?)")
 _LOG_PAGE = 100
+_IMAGES = 16  # read at a time, of up to a MiB each
 _SCANNED_MAX = 5_000  # records of the log in one chunk
 
 
@@ -88,13 +100,30 @@ class PlannedChange:
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
     """How many documents a restore would change, the first of them by name; `erased` are those that
-    it could not restore."""
+    it could not restore. `next_page_token` if there may be more."""
 
     created: int
     updated: int
     deleted: int
     erased: int
     changes: list[PlannedChange]
+    next_page_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """In the log: behind version `after`, and `records` of what comes next."""
+
+    after: int
+    records: int = 0
+
+    @classmethod
+    def read(cls, text: str) -> _Place:
+        after, _, records = text.partition("+")
+        return cls(int(after), int(records or 0))
+
+    def __str__(self) -> str:
+        return f"{self.after}+{self.records}" if self.records else str(self.after)
 
 
 async def start_restore(
@@ -123,34 +152,54 @@ async def plan_restore(
     at: Timestamp,
     *,
     recursive: bool,
+    page_token: str | None = None,
 ) -> RestorePlan:
-    """What `start_restore` would change, and changes nothing. Raises also OutOfRange
-    (`TooFarBack`) where more than RECORDS_PLANNED_MAX changes were made since."""
+    """What `start_restore` would change, and changes nothing. A page is what is found within about
+    PLAN_SECONDS, of all that was changed until the first one was asked for. Raises also
+    InvalidArgument (`InvalidPageToken`)."""
     database, wanted = await _open(context, caller, name, path, at, recursive)
-    async with database.snapshot() as snapshot:
-        if wanted.single is None:
-            await snapshot.read_touched(wanted.to, limit=RECORDS_PLANNED_MAX)
+    cursor: str | None = None
+    if page_token is not None:
+        until, cursor = _read_token(page_token)
+        wanted = replace(wanted, until=until)
     counts = {"create": 0, "update": 0, "delete": 0}
     erased = 0
     told: list[PlannedChange] = []
-    cursor: str | None = None
     is_last = False
+    ends_at = context.clock.monotonic_seconds() + PLAN_SECONDS
     while not is_last:
         step = await next_restores(database, cursor, wanted)
         cursor, is_last = step.cursor, step.is_last
         erased += len(step.unfit)
-        documents = await database.get_documents(step.paths)
-        for one, document in zip(step.paths, documents, strict=True):
-            write = step.make(one, document)
-            if write is None:
-                continue
-            kind = "delete" if isinstance(write, DeleteWrite) else "update"
-            if document is None:
-                kind = "create"
-            counts[kind] += 1
+        for change in await _plan_step(database, step):
+            counts[change.kind] += 1
             if len(told) < PATHS_TOLD_MAX:
-                told.append(PlannedChange(one, kind))
-    return RestorePlan(counts["create"], counts["update"], counts["delete"], erased, told)
+                told.append(change)
+        if context.clock.monotonic_seconds() >= ends_at:
+            break
+    token = None if is_last else f"{wanted.until}-{cursor}"
+    return RestorePlan(counts["create"], counts["update"], counts["delete"], erased, told, token)
+
+
+async def _plan_step(database: Database, step: Step) -> list[PlannedChange]:
+    planned = []
+    for start in range(0, len(step.paths), _IMAGES):
+        paths = step.paths[start : start + _IMAGES]
+        for path, document in zip(paths, await database.get_documents(paths), strict=True):
+            write = step.make(path, document)
+            if write is not None:
+                kind = "delete" if isinstance(write, DeleteWrite) else "update"
+                planned.append(PlannedChange(path, "create" if document is None else kind))
+    return planned
+
+
+def _read_token(token: str) -> tuple[int, str]:
+    found = _PLAN_TOKEN.fullmatch(token)
+    if found is None or not token.isascii():
+        raise InvalidArgument(
+            "`page_token` is not a token that a plan has given", reason="InvalidPageToken"
+        )
+    return int(found[1]), found[2]
 
 
 async def next_restores(database: Database, cursor: str | None, wanted: Restore) -> Step:
@@ -161,10 +210,10 @@ async def next_restores(database: Database, cursor: str | None, wanted: Restore)
             if wanted.single is not None:
                 found: dict[DocumentPath, StoredDocument | None]
                 (image,) = await snapshot.get_images_at([wanted.single], wanted.to)
-                found, position, is_last = {wanted.single: image}, wanted.until, True
+                found, place, is_last = {wanted.single: image}, _Place(wanted.until), True
             else:
-                after = wanted.to if cursor is None else int(cursor)
-                found, position, is_last = await _read_on(snapshot, after, wanted)
+                place = _Place(wanted.to) if cursor is None else _Place.read(cursor)
+                found, place, is_last = await _read_on(snapshot, place, wanted)
         except ResumeTokenExpired as error:
             raise FailedPrecondition(
                 f"history does not reach back to {Timestamp(wanted.to)} any more",
@@ -187,34 +236,63 @@ async def next_restores(database: Database, cursor: str | None, wanted: Restore)
             return None
         return SetWrite(path, image.fields)
 
-    return Step(list(kept), restore, str(position), is_last, unfit)
+    return Step(list(kept), restore, str(place), is_last, unfit)
 
 
 async def _read_on(
-    snapshot: ReadSnapshot, after: int, wanted: Restore
-) -> tuple[dict[DocumentPath, StoredDocument | None], int, bool]:
+    snapshot: ReadSnapshot, place: _Place, wanted: Restore
+) -> tuple[dict[DocumentPath, StoredDocument | None], _Place, bool]:
     """Documents that the log names next, each at its last change, with their images of then; where
     to go on, and whether nothing is left."""
     found: dict[DocumentPath, StoredDocument | None] = {}
     scanned = size = 0
-    while scanned < _SCANNED_MAX and len(found) < CHUNK_DOCUMENTS_MAX and size < CHUNK_BYTES_MAX:
-        records = await snapshot.read_log(after, limit=_LOG_PAGE)
+    while scanned < _SCANNED_MAX:
+        records = await snapshot.read_log(place.after, limit=_LOG_PAGE)
         scanned += len(records)
         within = [one for one in records if one.version <= wanted.until]
-        mine = [one for one in within if wanted.holds(one.path)]
-        last = await snapshot.get_images_at([one.path for one in mine], wanted.until)
-        paths = [
-            record.path
-            for record, image in zip(mine, last, strict=True)
-            if (record.deleted if image is None else record.version == image.version)
+        numbers = [
+            number
+            for number, one in enumerate(within)
+            if number >= place.records and wanted.holds(one.path)
         ]
-        images = await snapshot.get_images_at(paths, wanted.to)
-        found.update(zip(paths, images, strict=True))
-        size += sum(len(image.data) for image in images if image is not None)
+        while numbers:
+            room = min(_IMAGES, CHUNK_DOCUMENTS_MAX - len(found))
+            if room <= 0 or size >= CHUNK_BYTES_MAX:
+                return found, _Place(place.after, numbers[0]), False
+            part, numbers = numbers[:room], numbers[room:]
+            images = await _read_images(snapshot, [within[number] for number in part], wanted)
+            found.update(images)
+            size += sum(len(image.data) for image in images.values() if image is not None)
         if len(within) < len(records) or not records:
-            return found, wanted.until, True
-        after = records[-1].version
-    return found, after, False
+            return found, _Place(wanted.until), True
+        place = _Place(records[-1].version)
+    return found, place, False
+
+
+async def _read_images(
+    snapshot: ReadSnapshot, records: Sequence[LogRecord], wanted: Restore
+) -> dict[DocumentPath, StoredDocument | None]:
+    """The images of then of those documents that these records changed last."""
+    last = await snapshot.get_images_at([one.path for one in records], wanted.until)
+    versions = [None if image is None else image.version for image in last]
+    del last  # they may be large
+    gone = [
+        record.path
+        for record, version in zip(records, versions, strict=True)
+        if record.deleted and version is None
+    ]
+    ends = await asyncio.gather(
+        *[snapshot.read_history(path, below=wanted.until + 1, limit=1) for path in gone]
+    )
+    deleted = {
+        (path, images[0].superseded) for path, images in zip(gone, ends, strict=True) if images
+    }
+    paths = [
+        record.path
+        for record, version in zip(records, versions, strict=True)
+        if record.version == version or (record.path, record.version) in deleted
+    ]
+    return dict(zip(paths, await snapshot.get_images_at(paths, wanted.to), strict=True))
 
 
 async def _open(

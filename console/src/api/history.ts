@@ -72,19 +72,33 @@ export async function getDocumentAt(
   return found == null ? null : decodeDocument(found);
 }
 
+const CHANGES_SHOWN = 100;
+
+/** All pages as one. */
 export async function planRestore(
   project: string,
   database: string,
   wish: RestoreWish,
 ): Promise<RestorePlan> {
-  const tree = await call("POST", `${base(project, database)}:plan-restore`, { body: { ...wish } });
-  return {
-    created: Number(tree.created),
-    updated: Number(tree.updated),
-    deleted: Number(tree.deleted),
-    erased: Number(tree.erased),
-    changes: list(tree.changes).map((one) => ({ path: String(one.path), kind: String(one.kind) })),
-  };
+  const plan: RestorePlan = { created: 0, updated: 0, deleted: 0, erased: 0, changes: [] };
+  let token: string | null = null;
+  do {
+    const body: JsonObject = { ...wish };
+    if (token !== null) body.page_token = token;
+    const tree: JsonObject = await call("POST", `${base(project, database)}:plan-restore`, {
+      body,
+    });
+    plan.created += Number(tree.created);
+    plan.updated += Number(tree.updated);
+    plan.deleted += Number(tree.deleted);
+    plan.erased += Number(tree.erased);
+    for (const one of list(tree.changes)) {
+      if (plan.changes.length === CHANGES_SHOWN) break;
+      plan.changes.push({ path: String(one.path), kind: String(one.kind) });
+    }
+    token = text(tree.next_page_token);
+  } while (token !== null);
+  return plan;
 }
 
 export async function restore(project: string, database: string, wish: RestoreWish): Promise<Job> {

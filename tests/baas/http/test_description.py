@@ -361,6 +361,8 @@ async def use_history(operator: httpx.AsyncClient, described: DescribedClient) -
     await send(operator, "GET", f"{base}/documents:history?path=past/x&page_size=1")
     wanted = {"path": "past/x", "at": time}
     await send(operator, "POST", f"{base}/documents:plan-restore", json=wanted)
+    paged = {**wanted, "page_token": f"{2**50}-1"}
+    await send(operator, "POST", f"{base}/documents:plan-restore", json=paged)
     await send(operator, "POST", f"{base}/documents:restore", json=wanted)
     erased = {"path": "past/x", "present": True}
     await send(operator, "POST", f"{base}/documents:erase", json=erased)

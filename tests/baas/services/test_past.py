@@ -173,11 +173,31 @@ async def over(world: World, job: Job) -> Job:
     return job
 
 
+async def plan_all(
+    world: World, path: CollectionPath | DocumentPath, time: Timestamp, *, recursive: bool = False
+) -> restores.RestorePlan:
+    """All pages as one."""
+    total = restores.RestorePlan(0, 0, 0, 0, [])
+    token = None
+    while True:
+        page = await restores.plan_restore(
+            world.context, OPERATOR, NAME, path, time, recursive=recursive, page_token=token
+        )
+        total = restores.RestorePlan(
+            total.created + page.created,
+            total.updated + page.updated,
+            total.deleted + page.deleted,
+            total.erased + page.erased,
+            total.changes + page.changes,
+        )
+        token = page.next_page_token
+        if token is None:
+            return total
+
+
 async def restore(world: World, path: str, time: Timestamp, *, recursive: bool = False) -> Job:
     asked = decode_subtree(path)
-    plan = await restores.plan_restore(
-        world.context, OPERATOR, NAME, asked, time, recursive=recursive
-    )
+    plan = await plan_all(world, asked, time, recursive=recursive)
     job = await restores.start_restore(
         world.context, OPERATOR, NAME, asked, time, recursive=recursive
     )
@@ -198,6 +218,8 @@ async def test_a_collection_is_restored_as_new_versions(
 ) -> None:
     monkeypatch.setattr(restores, "CHUNK_DOCUMENTS_MAX", 3)
     monkeypatch.setattr(restores, "_LOG_PAGE", 2)
+    monkeypatch.setattr(restores, "_IMAGES", 2)
+    monkeypatch.setattr(restores, "PLAN_SECONDS", 0.0)
     names = [f"{room}/d{n}" for n in range(8)]
     deep = f"{room}/d0/sub/x"
     then = await put(shared, {name: {"n": n} for n, name in enumerate(names)} | {deep: {"n": 0}})
@@ -220,6 +242,65 @@ async def test_a_collection_is_restored_as_new_versions(
     assert await all_in(shared, deep) == [{"n": 0}]
     job = await restore(shared, names[0], now)  # a document alone, and back again
     assert await all_in(shared, names[0], names[1]) == [{"n": 11}, {"n": 1}]
+
+
+async def test_a_plan_is_of_one_moment_and_counts_each_document_once(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restores, "CHUNK_DOCUMENTS_MAX", 1)
+    monkeypatch.setattr(restores, "PLAN_SECONDS", 0.0)
+    a, b, late = (f"{room}/{name}" for name in ("a", "b", "late"))
+    then = await put(shared, {a: {"n": 1}, b: {"n": 1}})
+    for number in range(2):  # deleted twice, with chunks in between
+        await put(shared, {a: {"n": number + 2}})
+        await put(shared, {a: None})
+        await put(shared, {b: {"n": number + 2}})
+    asked = decode_subtree(room)
+    first = await restores.plan_restore(
+        shared.context, OPERATOR, NAME, asked, then, recursive=False
+    )
+    assert first.next_page_token is not None
+    plan = await plan_all(shared, asked, then)
+    assert (plan.created, plan.updated, plan.deleted) == (1, 1, 0)
+    assert [(str(one.path), one.kind) for one in plan.changes] == [(a, "create"), (b, "update")]
+    await put(shared, {late: {"n": 1}})
+    token: str | None = first.next_page_token
+    while token is not None:
+        page = await restores.plan_restore(
+            shared.context, OPERATOR, NAME, asked, then, recursive=False, page_token=token
+        )
+        assert late not in [str(one.path) for one in page.changes]
+        token = page.next_page_token
+    for wrong in ("", "5", "5-", "-5", "5-5+", "5-x", "5-5 ", f"5-{'9' * 19}", "٥-٥"):
+        with pytest.raises(InvalidArgument) as refused:
+            await restores.plan_restore(
+                shared.context, OPERATOR, NAME, asked, then, recursive=False, page_token=wrong
+            )
+        assert refused.value.reason == "InvalidPageToken"
+    with pytest.raises(PermissionDenied):
+        await restores.plan_restore(shared.context, ADA, NAME, asked, then, recursive=False)
+
+
+async def test_a_restore_reads_a_large_commit_in_pieces(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many documents a commit changed, a step holds a chunk's bytes and a few more."""
+    monkeypatch.setattr(restores, "CHUNK_BYTES_MAX", 10_000)
+    names = [f"{room}/d{number:03}" for number in range(100)]
+    then = await put(shared, {name: {"text": "x" * 1_000} for name in names})
+    await put(shared, {name: {"text": "y" * 1_000} for name in names})
+    database = await shared.context.databases.open(NAME)
+    wanted = restores.Restore(decode_subtree(room), False, then.microseconds, database.version)
+    found: list[str] = []
+    cursor, is_last = None, False
+    while not is_last:
+        step = await restores.next_restores(database, cursor, wanted)
+        cursor, is_last = step.cursor, step.is_last
+        assert len(step.paths) <= 10 + restores._IMAGES
+        found += [str(path) for path in step.paths]
+    assert found == names
+    job = await restore(shared, room, then)
+    assert (job.state, job.progress.written) == (JobState.DONE, 100)
 
 
 async def test_what_is_changed_after_a_restore_began_stays(
