@@ -24,9 +24,9 @@ from baas.storage.engine import (
     LogRecord,
     Page,
 )
-from baas.storage.mongo_batches import Lookups, Openings
+from baas.storage.mongo_batches import OPENING_ROWS_MAX, Lookups, Openings
 from baas.storage.mongo_client import MongoConnection, is_duplicate
-from baas.storage.mongo_layout import JOINED_ROWS_MAX, Row, Rows, as_document
+from baas.storage.mongo_layout import Row, Rows, as_document
 from baas.storage.mongo_lines import MongoLines
 from baas.storage.mongo_reads import MongoSnapshot
 from baas.storage.mongo_transactions import HeadMoved, Repeat, Transactions
@@ -158,7 +158,7 @@ class MongoEngine(_FarEngine):
     async def open_snapshot(self, first: FirstScan | None = None) -> MongoSnapshot:
         self._check_open()
         connection, rows = self._connection, self._rows
-        if first is None or not 0 < first.limit <= JOINED_ROWS_MAX:
+        if first is None or not 0 < first.limit <= OPENING_ROWS_MAX:
             found, time = await self._shared.heads.get([self._head_id])
             return MongoSnapshot(connection, rows, self._check_head(found.get(self._head_id)), time)
         opened = await self._shared.openings.open(self._head_id, rows.scan(first))

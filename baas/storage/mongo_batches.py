@@ -11,8 +11,10 @@ from typing import Any, Generic, TypeVar
 
 from bson import Timestamp
 
+from baas.encoding.documents import StoredDocument
 from baas.storage.mongo_client import BATCH_ROWS, MongoConnection
 from baas.storage.mongo_layout import Row, RowScan
+from baas.storage.mongo_reads import read_documents
 from baas.storage.mongo_wire import Document
 
 T = TypeVar("T")
@@ -22,6 +24,7 @@ Told = TypeVar("Told")
 # More batches at once are smaller ones: each costs the server and the driver nearly the same.
 BATCHES_AT_ONCE = 4
 BATCH_ROWS_MAX = 1_000
+OPENING_ROWS_MAX = 200  # of a scan that goes with others
 
 Found = tuple[dict[str, T], Timestamp]
 
@@ -148,8 +151,9 @@ class Opened:
 
 
 class Openings(Batches[tuple[str, RowScan], Opened]):
-    """Heads of snapshots, each with what its first scan finds: one command where there would be
-    two, and one scan for all who ask the same."""
+    """Heads of snapshots, each with what its first scan finds: one command for all of them, and
+    where there are entries one more for all their documents. The same scan is made once for all
+    who ask for it, and what several lead to is read once."""
 
     async def open(self, head_id: str, scan: RowScan) -> Opened:
         return await self._ask((head_id, scan))
@@ -173,5 +177,20 @@ class Openings(Batches[tuple[str, RowScan], Opened]):
                 by_scan[row["scan"]].append(row)
             else:
                 by_head[row["_id"]] = row
-        found = {scan: scan.decode(by_scan[number]) for number, scan in enumerate(scans)}
+        documents = await self._read_documents(scans, by_scan, time)
+        found = {scan: scan.decode(by_scan[number], documents) for number, scan in enumerate(scans)}
         return [Opened(by_head.get(head_id), found[scan], time) for head_id, scan in batch]
+
+    async def _read_documents(
+        self, scans: Sequence[RowScan], by_scan: Sequence[Sequence[Row]], time: Timestamp
+    ) -> dict[str, StoredDocument]:
+        """What the entries lead to. Joined by the servers (`$lookup`), each entry would be a query
+        of its own: twice the processor time."""
+        ids = [
+            row["document"]
+            for scan, rows in zip(scans, by_scan, strict=True)
+            if scan.collection == "entries"
+            for row in rows
+        ]
+        concern = {"level": "snapshot", "atClusterTime": time}
+        return await read_documents(self._connection, ids, concern) if ids else {}

@@ -43,16 +43,7 @@ INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("log", {"key": {"requests": 1}, "name": "requests", "sparse": True}),
     ("turns", {"key": {"at": 1}, "name": "at", "expireAfterSeconds": 60}),
 )
-JOINED_ROWS_MAX = 200  # of entries; for more, MongoDB joins slower than two finds do
 IMAGE = {"path": 1, "created": 1, "version": 1, "data": 1}
-_JOIN = {
-    "$lookup": {
-        "from": "documents",
-        "localField": "document",
-        "foreignField": "_id",
-        "as": "found",
-    }
-}
 
 Row = Mapping[str, Any]
 
@@ -68,7 +59,7 @@ def as_document(row: Row) -> StoredDocument:
 
 @dataclass(frozen=True, slots=True)
 class RowScan:
-    """A scan of documents, or of entries with their documents, as MongoDB is asked for it."""
+    """A scan of documents, or of entries, as MongoDB is asked for it."""
 
     collection: str
     prefix: str  # of the `_id`s, before the key
@@ -78,23 +69,25 @@ class RowScan:
     descending: bool
 
     def pipeline(self) -> list[dict[str, Any]]:
-        stages: list[dict[str, Any]] = [
+        return [
             {"$match": {"_id": {"$gte": self.start, "$lt": self.end}}},
             {"$sort": {"_id": -1 if self.descending else 1}},
             {"$limit": self.limit},
         ]
-        return stages if self.collection == "documents" else [*stages, _JOIN]
 
-    def key(self, row_id: str) -> bytes:
-        return row_id[len(self.prefix) :].encode("latin-1")
-
-    def decode(self, rows: Iterable[Row]) -> list[Any]:
-        """Documents or EntryRows."""
+    def decode(
+        self, rows: Iterable[Row], documents: Mapping[str, StoredDocument]
+    ) -> list[StoredDocument] | list[EntryRow]:
+        """Documents, or EntryRows with the documents that they lead to."""
         if self.collection == "documents":
             return [as_document(row) for row in rows]
+        start = len(self.prefix)
         try:
-            return [EntryRow(self.key(row["_id"]), as_document(row["found"][0])) for row in rows]
-        except IndexError as error:
+            return [
+                EntryRow(row["_id"][start:].encode("latin-1"), documents[row["document"]])
+                for row in rows
+            ]
+        except KeyError as error:
             raise EngineCorrupt("an entry leads to no document") from error
 
 

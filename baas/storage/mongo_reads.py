@@ -9,7 +9,6 @@ from bson import Timestamp
 
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
-    EngineCorrupt,
     EngineUnavailable,
     EntryRow,
     FirstScan,
@@ -20,10 +19,8 @@ from baas.storage.engine import (
 from baas.storage.mongo_client import BATCH_ROWS, MongoConnection
 from baas.storage.mongo_layout import (
     IMAGE,
-    JOINED_ROWS_MAX,
     Row,
     Rows,
-    RowScan,
     as_document,
     log_records,
 )
@@ -111,12 +108,10 @@ class MongoSnapshot:
         asked = FirstScan(index, span, limit, descending)
         if (known := self._known(asked)) is not None:
             return known
-        scan = self._rows.scan(asked)
-        if limit > JOINED_ROWS_MAX:
-            return await self._scan_in_two(scan)
-        if limit <= 0:
-            return []
-        entries: list[EntryRow] = scan.decode(await self._aggregate("entries", scan.pipeline()))
+        where = self._rows.entry_span(index, span)
+        found = await self._scan("entries", where, limit, descending, None)
+        documents = await self._get([row["document"] for row in found])
+        entries: list[Any] = self._rows.scan(asked).decode(found, documents)
         return entries
 
     def _known(self, asked: FirstScan) -> list[Any] | None:
@@ -125,16 +120,6 @@ class MongoSnapshot:
         if self._first is None or self._first[0] != asked:
             return None
         return list(self._first[1])
-
-    async def _scan_in_two(self, scan: RowScan) -> list[EntryRow]:
-        """For many rows: the servers join them slower than two finds do."""
-        where = {"$gte": scan.start, "$lt": scan.end}
-        found = await self._scan("entries", where, scan.limit, scan.descending, None)
-        documents = await self._get([row["document"] for row in found])
-        try:
-            return [EntryRow(scan.key(row["_id"]), documents[row["document"]]) for row in found]
-        except KeyError as error:
-            raise EngineCorrupt("an entry leads to no document") from error
 
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:
         return await self._count("documents", self._rows.document_span(span), limit)
@@ -160,12 +145,8 @@ class MongoSnapshot:
         self._is_closed = True
 
     async def _get(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
-        found: dict[str, StoredDocument] = {}
-        different = list(dict.fromkeys(ids))
-        for start in range(0, len(different), _FOUND_IDS):
-            some = different[start : start + _FOUND_IDS]
-            rows = await self._find({"find": "documents", "filter": {"_id": {"$in": some}}})
-            found.update({row["_id"]: as_document(row) for row in rows})
+        self._check_open()
+        found = await read_documents(self._connection, ids, self._concern)
         self._check_open()
         return found
 
@@ -239,6 +220,24 @@ class MongoSnapshot:
     def _check_open(self) -> None:
         if self._is_closed:
             raise EngineUnavailable("the snapshot is closed")
+
+
+async def read_documents(
+    connection: MongoConnection, ids: Iterable[str], concern: Document
+) -> dict[str, StoredDocument]:
+    """Those of the documents that there are, by `_id`, in as few finds as there may be."""
+    found: dict[str, StoredDocument] = {}
+    different = list(dict.fromkeys(ids))
+    for start in range(0, len(different), _FOUND_IDS):
+        command: Document = {
+            "find": "documents",
+            "filter": {"_id": {"$in": different[start : start + _FOUND_IDS]}},
+            "batchSize": BATCH_ROWS,
+            "readConcern": concern,
+        }
+        rows = await connection.read(command)
+        found.update({row["_id"]: as_document(row) for row in rows})
+    return found
 
 
 def _image_at(
