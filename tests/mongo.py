@@ -42,13 +42,17 @@ class _Member:
 
 
 class ReplicaSet:
-    """Real mongods in `folder`, which `stop` removes. Members are named by their number from 0."""
+    """Real mongods in `folder`, which `stop` removes. Members are named by their number from 0.
+    `options`: what a client's URI says of the connection, as `&tls=true`."""
 
-    def __init__(self, folder: Path, members: int = 1, *, flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, members: int = 1, *, flags: tuple[str, ...] = (), options: str = ""
+    ) -> None:
         mongod = find_mongod()
         assert mongod is not None, NOT_RUN
         self._mongod = mongod
         self._flags = flags
+        self._options = options
         self._folder = folder
         self._members = [
             _Member(free_port(), folder / f"mongod{number}") for number in range(members)
@@ -57,7 +61,7 @@ class ReplicaSet:
     @property
     def uri(self) -> str:
         addresses = ",".join(member.address for member in self._members)
-        return f"mongodb://{addresses}/?replicaSet={_REPLICA_SET}"
+        return f"mongodb://{addresses}/?replicaSet={_REPLICA_SET}{self._options}"
 
     def start(self) -> ReplicaSet:
         """Starts and initiates all members; returns when one of them takes writes."""
@@ -140,7 +144,7 @@ class ReplicaSet:
     def client(self, number: int, *, milliseconds: int = 10_000) -> MongoClient[dict[str, Any]]:
         """A client of one member alone."""
         return MongoClient(
-            f"mongodb://{self._members[number].address}/?directConnection=true",
+            f"mongodb://{self._members[number].address}/?directConnection=true{self._options}",
             serverSelectionTimeoutMS=milliseconds,
             connectTimeoutMS=milliseconds,
             socketTimeoutMS=milliseconds,
