@@ -25,7 +25,7 @@ from baas.storage.engine import (
     Page,
 )
 from baas.storage.mongo_batches import OPENING_ROWS_MAX, Lookups, Openings
-from baas.storage.mongo_client import MongoConnection, is_duplicate
+from baas.storage.mongo_client import MongoConnection, is_conflict, is_duplicate
 from baas.storage.mongo_layout import Row, Rows, as_document
 from baas.storage.mongo_lines import MongoLines
 from baas.storage.mongo_reads import MongoSnapshot
@@ -46,6 +46,9 @@ T = TypeVar("T")
 
 _MAJORITY_READ = {"level": "majority"}
 _ALL = KeyRange(b"", None)
+# After another server was met, the head goes first for so long: who is outrun is in nobody's way
+# then. Locks of what it wrote already would end the other one's transactions.
+OTHERS_SECONDS = 5.0
 _FORGOTTEN_ROWS_MAX = 100  # at a time; each may hold as many answers as a group has commits
 # Nobody has claimed the next commit (what is missing is least), or not any more.
 _UNCLAIMED: Document = {"$expr": {"$lte": ["$claim.until", "$$NOW"]}}
@@ -112,6 +115,7 @@ class MongoEngine(_FarEngine):
         self.lines = MongoLines(self._connection, self._number)
         self._id: str = shared.clock.random_bytes(8).hex()
         self._is_closed = False
+        self._others_until = 0.0  # by the loop's time, another server is taken to commit here, too
         self._turn = asyncio.Lock()
         self._writes: set[asyncio.Task[Any]] = set()
         self._watches: set[Callable[[], None]] = set()
@@ -301,12 +305,16 @@ class MongoEngine(_FarEngine):
             "$or": [_UNCLAIMED, {"claim.by": self._id}],
         }
         head = self._head_command(update, expected)
+        loop = asyncio.get_running_loop()
 
         async def body(session: Session) -> None:
+            first = loop.time() < self._others_until
             try:
-                if not await run_group(self._connection, commands, head, session):
+                if not await run_group(self._connection, commands, head, session, head_first=first):
                     raise HeadMoved
             except OperationFailure as error:
+                if is_conflict(error):
+                    self._others_until = loop.time() + OTHERS_SECONDS
                 if not is_duplicate(error) or commands.replaces_entries:
                     raise
                 commands.replace_entries()
@@ -325,6 +333,7 @@ class MongoEngine(_FarEngine):
         try:
             await self._shared.transactions.run_once(body, was_written, size=commands.bytes)
         except HeadMoved as error:
+            self._others_until = loop.time() + OTHERS_SECONDS
             version = (await self._read_head())["version"]
             if version == group.expected_version:
                 raise EngineConflict("another server has claimed the next commit") from error

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ from pymongo.errors import (
 
 from baas.storage.engine import EngineCorrupt, EngineUnavailable, StorageError
 from baas.storage.mongo_lease import Lease
-from baas.storage.mongo_wire import Document, Session, Wire, check_answer
+from baas.storage.mongo_wire import Document, Session, Wire
 
 T = TypeVar("T")
 
@@ -276,17 +276,12 @@ class MongoConnection:
         return await self._send(command, session.seconds_left, session)
 
     async def write_all_in(
-        self, session: Session, commands: Sequence[Document], *, together: bool
-    ) -> AsyncGenerator[Document]:
-        """The answers to writes of a transaction, in order. Those sent together are in memory as
-        bytes together; where one fails the server refuses the others, and what they did is gone
-        with the transaction, which the caller has to abort if an answer is not as it should be."""
-        step = len(commands) if together else 1
-        for start in range(0, len(commands), step):
-            marked = [session.mark(command) for command in commands[start : start + step]]
-            for answer in await self._wire.call_all(marked, session.seconds_left):
-                check_answer(answer)
-                yield answer
+        self, session: Session, commands: Sequence[Document]
+    ) -> Sequence[Document]:
+        """The answers to writes of a transaction that are sent together, in order. They are
+        unchecked: where one has failed the server has refused those after it."""
+        marked = [session.mark(command) for command in commands]
+        return await self._wire.call_all(marked, session.seconds_left)
 
     async def end_transaction(self, session: Session, command: str, seconds: float) -> Document:
         """Asks once for `commitTransaction`, to a majority, or for `abortTransaction`."""

@@ -178,8 +178,7 @@ class _Answers(asyncio.Protocol):
                     raise ProtocolError(f"an answer of {length:,} bytes")
                 if len(self._buffer) < length:
                     return
-                self._found.append(memoryview(bytes(self._buffer[_HEADER.size : length])))
-                del self._buffer[:length]
+                self._found.append(memoryview(self._take(length))[_HEADER.size : length])
                 self._next = (self._next + 1) & 0x7FFFFFFF
         except ProtocolError as error:
             self._end(error)
@@ -188,6 +187,13 @@ class _Answers(asyncio.Protocol):
             self._end(ProtocolError("more came than was asked for"))
         elif len(self._found) == self._count and not self.done.done():
             self.done.set_result(self._found)
+
+    def _take(self, length: int) -> bytearray:
+        """What begins with one whole message. Most often that is all, and need not be copied."""
+        message, self._buffer = self._buffer, bytearray()
+        if len(message) > length:
+            self._buffer += memoryview(message)[length:]
+        return message
 
     def connection_lost(self, error: Exception | None) -> None:
         self._driver.connection_lost(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from bson.binary import Binary
@@ -19,7 +18,7 @@ from baas.storage.engine import (
 )
 from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_layout import Row, Rows
-from baas.storage.mongo_wire import Document, Session
+from baas.storage.mongo_wire import Document, Session, check_answer
 
 # A command is one BSON document of at most 16 MiB; a document's text is below 7 MiB.
 COMMAND_BYTES_MAX = 6 * 1024 * 1024
@@ -236,22 +235,30 @@ async def _find(
 
 
 async def run_group(
-    connection: MongoConnection, commands: GroupCommands, head: Document, session: Session
+    connection: MongoConnection,
+    commands: GroupCommands,
+    head: Document,
+    session: Session,
+    *,
+    head_first: bool,
 ) -> bool:
     """All commands of a group, the one that moves the head first; False if the head was not where
-    the group expects it. Raises EngineCorrupt if a row to be replaced is not there: the head is
-    where the group expects it, so it must be."""
-    written = [head, *commands.written]
-    together = commands.bytes <= TOGETHER_BYTES_MAX
-    answers = connection.write_all_in(session, written, together=together)
-    async with aclosing(answers):
-        if (await anext(answers))["n"] != 1:
-            return False
-        for command in commands.written:
-            answer = await anext(answers)
-            updates = command.get("updates")
-            if updates is not None and answer["n"] != len(updates):
-                raise EngineCorrupt(f"of {len(updates)} rows to replace {answer['n']} were there")
+    the group expects it. With `head_first` the others are sent when it has moved. Raises
+    EngineCorrupt if a row to be replaced is not there: the head is where the group expects it, so
+    it must be."""
+    steps = [[head], commands.written] if head_first else [[head, *commands.written]]
+    if commands.bytes > TOGETHER_BYTES_MAX:
+        steps = [[command] for step in steps for command in step]
+    for step in steps:
+        answers = await connection.write_all_in(session, step)
+        for command, answer in zip(step, answers, strict=True):
+            check_answer(answer)
+            if command is head:
+                if answer["n"] != 1:
+                    return False
+            elif "updates" in command and answer["n"] != len(command["updates"]):
+                rows = len(command["updates"])
+                raise EngineCorrupt(f"of {rows} rows to replace {answer['n']} were there")
     return True
 
 

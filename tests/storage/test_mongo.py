@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ from baas.storage.engine import (
 from baas.storage.mongo import MongoEngine
 from baas.storage.mongo_client import OPERATIONS_MAX
 from baas.storage.mongo_store import MongoStore
+from baas.storage.mongo_wire import Document, Wire
 from baas.storage.store import StoreName
 from tests.mongo import ReplicaSet
 from tests.storage.commits import ALL, Writer, change, document, key, texts
@@ -102,6 +103,22 @@ async def test_commit_that_the_cache_has_no_room_for_is_refused(
     assert await texts(engine, *names[:20]) == [None] * 20
 
 
+async def test_group_of_which_one_command_fails_leaves_nothing(
+    engine: MongoEngine, replica_set: ReplicaSet
+) -> None:
+    """What a server refuses before it looks at the transaction does not end it there: commands
+    that were sent together with it are done."""
+    writer = Writer(engine)
+    await writer.write(1, {"a": "old"})
+    group = CommitGroup(1, [writer.record(2, {"a": "new", "b": "new"})])
+    with failing(replica_set, ["insert"], {"times": 1}, errorCode=2), pytest.raises(StorageError):
+        await engine.commit(group)
+    assert await version_of(engine) == 1
+    assert await texts(engine, "a", "b") == ["old", None]
+    await engine.commit(group)
+    assert await texts(engine, "a", "b") == ["new", "new"]
+
+
 # Several owners -----------------------------------------------------------------------------------
 
 
@@ -138,6 +155,34 @@ async def test_claimed_turn_keeps_the_others_out_until_the_commit(open_node: Ope
     await one.commit(group(3, "a", after=2))
     await two.claim_turn(0)
     await one.commit(group(4, "c", after=3))
+
+
+async def test_head_goes_first_while_another_server_is_near(
+    open_node: OpenAgain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is outrun then has written nothing that is in the other one's way."""
+    engine, other = await open_node(), await open_node()
+    await engine.commit(group(1, "a"))
+    sent: list[list[str]] = []
+    call_all = Wire.call_all
+
+    async def noted(wire: Wire, commands: Sequence[Document], *args: Any, **options: Any) -> Any:
+        sent.append(
+            [f"{name} {command[name]}" for command in commands for name in list(command)[:1]]
+        )
+        return await call_all(wire, commands, *args, **options)
+
+    monkeypatch.setattr(Wire, "call_all", noted)
+    all_of_it = ["update heads", "insert documents", "insert log"]
+    await engine.commit(group(2, "b", after=1))
+    assert all_of_it in sent
+    with pytest.raises(EngineConflict):
+        await other.commit(group(2, "c"))
+    sent.clear()
+    await other.commit(group(3, "c", after=2))
+    assert all_of_it[:1] in sent
+    assert all_of_it[1:] in sent
+    assert all_of_it not in sent
 
 
 async def test_lines_are_in_order_for_all_servers(open_node: OpenAgain) -> None:
