@@ -78,6 +78,7 @@ class Limits:
         200, "password checks that may wait before newcomers are refused"
     )
     collection_indexes_max: int = _setting(64, "most indexes made on demand for one collection id")
+    erase_documents_max: int = _setting(100, "most documents that one request erases")
     ttl_policies_max: int = _setting(100, "most policies of expiry of one database")
     ruleset_bytes_max: int = _setting(256 * 1024, "largest ruleset source")
     schema_bytes_max: int = _setting(64 * 1024, "largest JSON Schema of a collection")

@@ -243,15 +243,15 @@ collection_group.add_command(restore_command)
 
 
 @document_group.command("erase")
-@click.argument("path")
-@click.option("--present", is_flag=True, help="Delete the document as it is, too.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--present", is_flag=True, help="Delete the documents as they are, too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @project_option
 @database_option
 @json_option
 @with_target
 def erase_command(
-    path: str,
+    paths: tuple[str, ...],
     present: bool,
     yes: bool,
     project: str,
@@ -259,21 +259,33 @@ def erase_command(
     as_json: bool,
     target: Target,
 ) -> None:
-    """Erase all that the document PATH was, for ever: nothing can restore it.
+    """Erase all that the document PATH was, for ever: nothing can restore it. Or several.
 
-    With SQLite the database's file is written anew, and writes wait meanwhile.
+    With SQLite the database's file is written anew, once for all, and writes wait meanwhile.
     """
     if not yes:
-        typed = click.prompt(f"This erases the past of {path}. Type the path to go on", err=True)
-        if typed != path:
-            raise click.ClickException("that is not the path; nothing was erased")
+        _confirm_erasure(paths)
     base = path_of("projects", project, "databases", database)
-    body = {"path": path, "present": present}
-    erased = run(target, lambda client: client.call("POST", f"{base}/documents:erase", json=body))
+    body = {"documents": paths, "present": present}
+    answer = run(
+        target, lambda client: client.call("POST", f"{base}/documents:batch-erase", json=body)
+    )
+    erased = answer["erasures"]
     if as_json:
-        print_json(erased)
+        print_json(erased if len(paths) > 1 else erased[0])
+        return
+    for one in erased:
+        click.echo(f"erased {one['images']} versions of {one['path']}")
+
+
+def _confirm_erasure(paths: tuple[str, ...]) -> None:
+    if len(paths) == 1:
+        asked, wanted, word = f"the past of {paths[0]}", paths[0], "path"
     else:
-        click.echo(f"erased {erased['images']} versions of {path}")
+        asked, wanted, word = f"the past of {len(paths)} documents", str(len(paths)), "number"
+    typed = click.prompt(f"This erases {asked}. Type the {word} to go on", err=True)
+    if typed != wanted:
+        raise click.ClickException(f"that is not the {word}; nothing was erased")
 
 
 def _run_job(

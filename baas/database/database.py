@@ -676,11 +676,11 @@ class Database:
         call. Raises Unavailable."""
         await self._committer.catch_up()
 
-    async def erase(self, path: DocumentPath) -> int:
-        """Empties all superseded images of a document; see `StorageEngine.erase`. Snapshots,
+    async def erase(self, paths: Sequence[DocumentPath]) -> list[int]:
+        """Empties all superseded images of documents; see `StorageEngine.erase`. Snapshots,
         listeners and resume tokens that would need one begin anew."""
         with baas_errors():
-            return await self._engine.erase(keys.document_key(path))
+            return await self._engine.erase([keys.document_key(path) for path in paths])
 
     async def start_incarnation(self) -> str:
         """Whatever resumes from a token of before begins anew, and so must this object: to be

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from baas.database.names import DatabaseName
@@ -17,7 +17,7 @@ from baas.services import erasures, past, restores
 from baas.services.past import DocumentVersion
 from baas.wire.documents import time_text
 from baas.wire.jobs import decode_subtree
-from baas.wire.objects import check_boolean, check_object, check_string
+from baas.wire.objects import check_array, check_boolean, check_object, check_string
 from baas.wire.writes import decode_document_path, decode_time
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
@@ -25,6 +25,7 @@ _HISTORY = frozenset({"path", "page_size", "page_token"})
 _RESTORE = frozenset({"path", "at", "recursive"})
 _PLAN = _RESTORE | {"page_token"}
 _ERASE = frozenset({"path", "present"})
+_BATCH_ERASE = frozenset({"documents", "present"})
 
 
 async def list_versions(request: Request) -> Answer:
@@ -81,14 +82,33 @@ async def restore(request: Request) -> Answer:
 async def erase(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     members = check_object(await request.read_json(), "", allowed=_ERASE, required=("path",))
-    erasure = await erasures.erase_document(
+    path = decode_document_path(members["path"], "path")
+    (erasure,) = await _erase(request, [path], members.get("present", False))
+    return json_answer(_encode_erasure(erasure))
+
+
+async def batch_erase(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    members = check_object(
+        await request.read_json(), "", allowed=_BATCH_ERASE, required=("documents",)
+    )
+    maximum = request.context.settings.limits.erase_documents_max
+    texts = check_array(members["documents"], "documents", maximum=maximum)
+    paths = [
+        decode_document_path(text, f"documents[{number}]") for number, text in enumerate(texts)
+    ]
+    found = await _erase(request, paths, members.get("present", False))
+    return json_answer({"erasures": [_encode_erasure(erasure) for erasure in found]})
+
+
+async def _erase(request: Request, paths: Sequence[DocumentPath], present: object) -> list[Erasure]:
+    return await erasures.erase_documents(
         request.context,
         request.caller,
         _name(request),
-        decode_document_path(members["path"], "path"),
-        present=check_boolean(members.get("present", False), "present"),
+        paths,
+        present=check_boolean(present, "present"),
     )
-    return json_answer(_encode_erasure(erasure))
 
 
 async def list_erasures(request: Request) -> Answer:

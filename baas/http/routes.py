@@ -129,6 +129,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _M + "/databases/{database}/documents:plan-restore", history.plan_restore, _ADMIN, "What a restore would change", "RestorePlanBody", "RestorePlan"),
     Route("POST", _M + "/databases/{database}/documents:restore", history.restore, _ADMIN, "Restore a document or a collection to an earlier time, as a job; not atomic", "RestoreBody", "Job", (), 202),
     Route("POST", _M + "/databases/{database}/documents:erase", history.erase, _ADMIN, "Erase what a document was, and if asked what it is", "EraseBody", "Erasure"),
+    Route("POST", _M + "/databases/{database}/documents:batch-erase", history.batch_erase, _ADMIN, "Erase what several documents were, and if asked what they are", "BatchEraseBody", "ErasureList"),
     Route("GET", _M + "/databases/{database}/erasures", history.list_erasures, _ADMIN, "List what was erased, newest first", None, "ErasureList"),
     Route("GET", _M + "/databases/{database}/ttl", ttl.list_policies, _ADMIN, "List what expires", None, "TtlPolicyList"),
     Route("PUT", _M + "/databases/{database}/ttl/{collection}", ttl.set_policy, _ADMIN, "Let documents of a collection group expire at the time in a field", "TtlBody", "TtlPolicy", (), 201),

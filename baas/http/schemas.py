@@ -635,6 +635,10 @@ _PROJECTS: dict[str, Schema] = {
         {"path": _PATH},
         {"present": {"type": "boolean", "description": "delete the document as it is, too"}},
     ),
+    "BatchEraseBody": _object(
+        {"documents": _list(_PATH)},
+        {"present": {"type": "boolean", "description": "delete the documents as they are, too"}},
+    ),
     "Erasure": _object(
         {
             "id": _TEXT,

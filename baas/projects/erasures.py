@@ -5,6 +5,7 @@ projects/{project}/erasures/{id}    in the server's system database
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -59,11 +60,15 @@ class Erasures:
     def new_id(self) -> str:
         return new_document_id(self._clock)
 
-    async def save(self, erasure: Erasure) -> None:
-        path = project_document(erasure.name.project, ERASURES, erasure.id)
+    async def save(self, erasures: Sequence[Erasure]) -> None:
+        """In one commit."""
+        writes = [
+            SetWrite(project_document(one.name.project, ERASURES, one.id), one.to_fields())
+            for one in erasures
+        ]
 
         async def body(transaction: Transaction) -> None:
-            await transaction.write([SetWrite(path, erasure.to_fields())])
+            await transaction.write(writes)
 
         await self._store.run(None, body)
 

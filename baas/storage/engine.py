@@ -344,9 +344,9 @@ class StorageEngine(Protocol):
         """(version, response) of a commit that carried this request id, within retention."""
         ...
 
-    async def erase(self, key: bytes) -> int:
-        """Empties all superseded images of a document; the count of those that were not yet. Their
-        versions stay, so that it can be told that something was there.
+    async def erase(self, keys: Sequence[bytes]) -> list[int]:
+        """Empties all superseded images of documents; for each the count of those that were not
+        yet. Their versions stay, so that it can be told that something was there.
 
         Where the engine owns its files, no byte of an erased image, or of anything else that was
         deleted, is left in them once it has returned and no snapshot of before is open. It may take

@@ -219,9 +219,12 @@ class MongoEngine(_FarEngine):
                 return commit["version"], bytes(commit["response"])
         raise EngineCorrupt(f"the log names request `{request_id}` and does not hold it")
 
-    async def erase(self, key: bytes) -> int:
-        """How long MongoDB keeps deleted bytes in its files and its oplog is its own affair."""
-        row_id = self._rows.document(key)
+    async def erase(self, keys: Sequence[bytes]) -> list[int]:
+        """How long MongoDB keeps deleted bytes in its files and its oplog is its own affair. Each
+        document is a transaction."""
+        return [await self._erase_one(self._rows.document(key)) for key in keys]
+
+    async def _erase_one(self, row_id: str) -> int:
         return await self._write(
             lambda: self._transact(lambda session: self._erase(session, row_id))
         )

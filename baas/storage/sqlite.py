@@ -260,10 +260,10 @@ class SqliteEngine:
         )
         return None if row is None else (row[0], row[1])
 
-    async def erase(self, key: bytes) -> int:
-        count = await self._write(lambda: self._erase(key))
+    async def erase(self, keys: Sequence[bytes]) -> list[int]:
+        counts = await self._write(lambda: self._erase(keys))
         self._tidy_wal()
-        return count
+        return counts
 
     async def start_incarnation(self, incarnation: str) -> None:
         await self._write(
@@ -305,8 +305,8 @@ class SqliteEngine:
         self._sharer.tell_soon(self._loop)
         return result
 
-    def _erase(self, key: bytes) -> int:
-        count = self._in_transaction(lambda: empty_history(self._writer, key))
+    def _erase(self, keys: Sequence[bytes]) -> list[int]:
+        counts = self._in_transaction(lambda: [empty_history(self._writer, key) for key in keys])
         # Pages hold what was in them before: only a file that is written anew does not.
         connection = self._writer
         with storage_errors(), self._sharer.turn():
@@ -321,7 +321,7 @@ class SqliteEngine:
             if not self._must_truncate or self._snapshots:
                 break  # else a later commit does it
             time.sleep(_TRUNCATE_PAUSE_SECONDS)  # another checkpoint is just running
-        return count
+        return counts
 
     def _note_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._sharer.wal_pages = pages

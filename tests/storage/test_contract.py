@@ -736,8 +736,9 @@ async def test_erasing_empties_the_images_and_keeps_their_versions(engine: Stora
     await writer.write(7, {"a": "second", "b": "last"})
     await writer.write(8, {"a": None})
     assert await engine.read_history_bytes() == len("one" + "first" + "second")
-    assert await engine.erase(key("a")) == 2
-    assert await engine.erase(key("a")) == 0
+    assert await engine.erase([key("a"), key("nobody")]) == [2, 0]
+    assert await engine.erase([key("a")]) == [0]
+    assert await engine.erase([]) == []
     assert await engine.read_history_bytes() == len("first")
     async with snapshot_of(engine) as snapshot:
         for version, expected in ((4, None), (5, True), (7, True), (8, None)):
@@ -749,7 +750,7 @@ async def test_erasing_empties_the_images_and_keeps_their_versions(engine: Stora
         records = await snapshot.read_log(0, limit=10)
         assert [record.version for record in records] == [5, 5, 7, 7, 8]
     await writer.write(9, {"b": "more"})  # the head is where it was
-    assert await engine.erase(key("nobody")) == 0
+    assert await engine.erase([key("b"), key("a")]) == [2, 0]  # in the order that was asked for
 
 
 async def test_a_new_incarnation_changes_nothing_else(open_engine: OpenEngine) -> None:

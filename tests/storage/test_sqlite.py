@@ -473,13 +473,14 @@ async def test_no_byte_of_what_was_erased_is_left_in_any_file(
     filling = "x" * (20_000 if large else 10)
     await writer.write(2, {"other": "kept"})
     for version in range(3, 40):
-        await writer.write(version, {"a": f"s3cret{version}{filling}", "other": f"k{version}"})
+        secret = f"s3cret{version}{filling}"
+        await writer.write(version, {"a": secret, "b": secret, "other": f"k{version}"})
     assert await engine.trim(20, limit=100)
-    await writer.write(50, {"a": None})
+    await writer.write(50, {"a": None, "b": None})
     engine._run_checkpoint()  # part of it is in the file, and part in the WAL
     await writer.write(51, {"other": "kept"})
     assert b"s3cret" in all_bytes(file)
-    await engine.erase(b"a")
+    await engine.erase([b"a", b"b"])
     assert b"s3cret" not in all_bytes(file)
     assert await texts(engine, "other", "a") == ["kept", None]
     await writer.write(60, {"other": "later"})
@@ -492,11 +493,11 @@ async def test_a_snapshot_of_before_keeps_the_wal_until_it_is_closed(
     await writer.write(2, {"a": "s3cret"})
     await writer.write(3, {"a": None})
     snapshot = await engine.open_snapshot()
-    await engine.erase(b"a")
+    await engine.erase([b"a"])
     (image,) = await snapshot.get_documents_at([b"a"], 2)
     assert image is not None
     assert image.data == b"s3cret"
     await snapshot.close()
     await writer.write(4, {"b": "more"})  # the next commit tidies up
-    await engine.erase(b"nobody")
+    await engine.erase([b"nobody"])
     assert b"s3cret" not in all_bytes(file)

@@ -138,8 +138,8 @@ def _deleting(app: App, paths: list[DocumentPath], *, is_erased: bool = False) -
                 gone = [DeleteWrite(path) for path in paths]
                 changed = SetWrite(DocumentPath.parse("c/0201"), {"n": -1})
                 await documents.commit(app.context, OPERATOR, NAME, [*gone, changed])
-                for path in [*paths, changed.path] if is_erased else []:
-                    await database.erase(path)
+                if is_erased:
+                    await database.erase([*paths, changed.path])
             return found
 
     return Scan

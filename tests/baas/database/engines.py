@@ -113,8 +113,8 @@ class SteeredEngine:
     async def open_snapshot(self, first: FirstScan | None = None) -> Snapshot:
         return await self.engine.open_snapshot(first)
 
-    async def erase(self, key: bytes) -> int:
-        return await self.engine.erase(key)
+    async def erase(self, keys: Sequence[bytes]) -> list[int]:
+        return await self.engine.erase(keys)
 
     async def start_incarnation(self, incarnation: str) -> None:
         await self.engine.start_incarnation(incarnation)

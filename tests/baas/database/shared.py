@@ -224,8 +224,11 @@ class SharedEngine:
             raise EngineUnknown("told to leave it open")
         return ()
 
-    async def erase(self, key: bytes) -> int:
+    async def erase(self, keys: Sequence[bytes]) -> list[int]:
         await self._reach()
+        return [self._erase(key) for key in keys]
+
+    def _erase(self, key: bytes) -> int:
         images = self.state.images.get(key, [])
         for place, (version, image) in enumerate(images[:-1]):
             if image is not None:

@@ -270,7 +270,7 @@ async def test_resuming_over_what_was_erased_resets(store: Store) -> None:
     await client.connect()
     client.disconnect()
     await store.commit({city("a"): None})
-    await store.engine.erase(keys.document_key(city("a")))
+    await store.engine.erase([keys.document_key(city("a"))])
     await client.connect()
     assert client.updates[-1].reset
     assert [change.document.path.id for change in client.updates[-1].changes] == ["b"]

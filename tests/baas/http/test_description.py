@@ -366,6 +366,8 @@ async def use_history(operator: httpx.AsyncClient, described: DescribedClient) -
     await send(operator, "POST", f"{base}/documents:restore", json=wanted)
     erased = {"path": "past/x", "present": True}
     await send(operator, "POST", f"{base}/documents:erase", json=erased)
+    several = {"documents": ["past/x", "past/y"]}
+    await send(operator, "POST", f"{base}/documents:batch-erase", json=several)
     await send(operator, "GET", f"{base}/erasures")
 
 

@@ -21,8 +21,10 @@ from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite, Write
+from baas.projects.erasures import Erasure
 from baas.projects.jobs import Job, JobState
 from baas.services import erasures, jobs, past, restores, transactions, transfer
+from baas.services.caller import Caller
 from baas.services.documents import commit
 from baas.services.past import VersionKind
 from baas.wire.jobs import decode_subtree
@@ -342,6 +344,13 @@ def _answer(value: int) -> Any:
     return answer
 
 
+async def erase(
+    world: World, *paths: str, present: bool, caller: Caller = OPERATOR
+) -> list[Erasure]:
+    named = [at(path) for path in paths]
+    return await erasures.erase_documents(world.context, caller, NAME, named, present=present)
+
+
 # Erasures ----------------------------------------------------------------------------------------
 
 
@@ -351,7 +360,7 @@ async def test_what_is_erased_is_not_read_restored_or_resumed_over(
     path = f"{room}/a"
     secret = await put(shared, {path: {"secret": "first"}, f"{room}/b": {"n": 1}})
     changed = await put(shared, {path: {"secret": "second"}, f"{room}/b": {"n": 2}})
-    erasure = await erasures.erase_document(shared.context, OPERATOR, NAME, at(path), present=True)
+    (erasure,) = await erase(shared, path, present=True)
     assert (erasure.path, erasure.images, erasure.present) == (path, 2, True)
     (listed,) = [
         one
@@ -392,16 +401,40 @@ async def test_what_is_erased_is_not_read_restored_or_resumed_over(
         assert await snapshot.read_commits(snapshot.version) == []
 
 
+async def test_several_documents_are_erased_at_once(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasures, "_DELETED", 2)
+    names = [f"{room}/d{number:03}" for number in range(100)]
+    first = await put(shared, {key: {"n": 1} for key in names})
+    await put(shared, {key: {"n": 2} for key in names[:3]})
+    with pytest.raises(InvalidArgument) as refused:
+        await erase(shared, *names, f"{room}/one-more", present=True)
+    assert refused.value.reason == "TooMany"
+    with pytest.raises(InvalidArgument) as refused:
+        await erase(shared, present=True)
+    assert refused.value.reason == "NoDocuments"
+    assert await get(shared, names[0], first) == {"n": 1}
+    found = await erase(shared, *names, names[0], present=True)  # named twice, erased once
+    assert [(one.path, one.images) for one in found] == [
+        (name, 2 if number < 3 else 1) for number, name in enumerate(names)
+    ]
+    assert await all_in(shared, *names) == [None] * 100
+    assert await get(shared, names[0], first) is None
+    listed = await erasures.list_erasures(shared.context, OPERATOR, NAME)
+    assert {one.id for one in found} <= {one.id for one in listed}
+
+
 async def test_the_present_stays_unless_it_is_asked_for(shared: World, room: str) -> None:
     path = f"{room}/a"
     await put(shared, {path: {"n": 1}})
     await put(shared, {path: {"n": 2}})
-    erasure = await erasures.erase_document(shared.context, OPERATOR, NAME, at(path), present=False)
+    (erasure,) = await erase(shared, path, present=False)
     assert erasure.images == 1
     assert await all_in(shared, path) == [{"n": 2}]
     for caller in (ADA, SECRET):
         with pytest.raises(PermissionDenied):
-            await erasures.erase_document(shared.context, caller, NAME, at(path), present=True)
+            await erase(shared, path, present=True, caller=caller)
         with pytest.raises(PermissionDenied):
             await restores.start_restore(
                 shared.context, caller, NAME, at(path), Timestamp(1), recursive=False
