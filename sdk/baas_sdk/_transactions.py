@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -14,7 +15,13 @@ from baas_sdk._requests import Begun, Call, Groups, Read
 from baas_sdk._snapshots import DocumentSnapshot
 from baas_sdk._values import Tree, format_time
 from baas_sdk._writes import CommitResult, WriteResult
-from baas_sdk.errors import Aborted, FailedPrecondition, InvalidArgument, InvalidValue
+from baas_sdk.errors import (
+    Aborted,
+    FailedPrecondition,
+    InvalidArgument,
+    InvalidValue,
+    TransactionConflict,
+)
 
 ATTEMPTS_MAX = 5
 R = TypeVar("R", bound=BaseDocumentReference)
@@ -161,12 +168,14 @@ class BaseTransaction(BaseWriteBatch, Generic[R]):
         self._is_committed = True
         return [] if result is None else self._committed(result)
 
-    def _failed(self, error: BaseException, *, may_retry: bool) -> bool:
-        """Whether it is to be tried again."""
-        if not (may_retry and isinstance(error, Aborted)):
-            return False
+    def _retry_after(self, error: BaseException, attempt: int) -> float | None:
+        """The pause in seconds before it is tried again; None if it is not to be."""
+        if attempt >= self.max_attempts or not isinstance(error, Aborted):
+            return None
         self._aborted, self._token = self._token or self._aborted, None
-        return True
+        if attempt == 1 and isinstance(error, TransactionConflict):
+            return 0.0  # the server has it wait in line, for no longer than it takes
+        return self._client._options.retry.pause_seconds(attempt, random.random())
 
     def _rollback_call(self) -> Call[None] | None:
         """Gives up what the server knows of it: at most, that it is its turn."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import wraps
@@ -62,11 +61,11 @@ class AsyncTransaction(BaseTransaction["AsyncDocumentReference"]):
                     await self.commit()
                 return value
             except BaseException as error:
-                may_retry = attempt < self.max_attempts
-                if not self._failed(error, may_retry=may_retry):
+                pause = self._retry_after(error, attempt)
+                if pause is None:
                     await self._roll_back()
                     raise
-            await asyncio.sleep(self._client._options.retry.pause_seconds(attempt, random.random()))
+            await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
     async def _roll_back(self) -> None:

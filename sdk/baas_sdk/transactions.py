@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -61,11 +60,11 @@ class Transaction(BaseTransaction["DocumentReference"]):
                     self.commit()
                 return value
             except BaseException as error:
-                may_retry = attempt < self.max_attempts
-                if not self._failed(error, may_retry=may_retry):
+                pause = self._retry_after(error, attempt)
+                if pause is None:
                     self._roll_back()
                     raise
-            time.sleep(self._client._options.retry.pause_seconds(attempt, random.random()))
+            time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
     def _roll_back(self) -> None:

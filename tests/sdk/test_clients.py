@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,6 +22,7 @@ from baas_sdk import (
     FieldFilter,
     FieldPath,
     GeoPoint,
+    RetryPolicy,
     SumAggregation,
     WriteResult,
     errors,
@@ -667,3 +669,43 @@ async def test_a_batch_may_be_an_async_with_block(peer: Peer) -> None:
     async with face.client as client, client.batch() as batch:
         batch.set(client.document("c/a"), {})
     assert len(peer.requests) == 1
+
+
+@dataclass(frozen=True)
+class NotedPauses(RetryPolicy):
+    """No pauses; after which failures there would have been one."""
+
+    after: list[int] = field(default_factory=list)
+
+    def pause_seconds(self, failures: int, random: float) -> float:
+        self.after.append(failures)
+        return 0.0
+
+
+@pytest.mark.parametrize(("reason", "after"), [("TransactionConflict", [2]), ("Aborted", [1, 2])])
+async def test_a_transaction_over_a_conflict_gets_in_line_without_a_pause(
+    peer: Peer, is_async: bool, reason: str, after: list[int]
+) -> None:
+    """The server has it wait there, for no longer than it takes."""
+    noted = NotedPauses()
+    face = Face(peer.url, is_async=is_async, retry=noted)
+    for attempt in range(3):
+        peer.reply(Reply(json={"transaction": f"t{attempt}", "read_time": TIME}))
+        peer.reply(error_reply(409, "ABORTED", reason) if attempt < 2 else committed(TIME))
+
+    def write(transaction: Any) -> None:
+        transaction.set(face.client.document("c/d"), {})
+
+    async def write_later(transaction: Any) -> None:
+        write(transaction)
+
+    await face.call(face.client.run_transaction, write_later if is_async else write)
+    await face.close()
+
+    assert noted.after == after
+    begun = [
+        received.json()
+        for received in peer.requests
+        if received.path.endswith(":begin-transaction")
+    ]
+    assert begun == [{}, {"retry": "t0"}, {"retry": "t1"}]
