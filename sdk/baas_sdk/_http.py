@@ -134,6 +134,8 @@ class SyncHttp:
                 case Authorize():
                     outcome = self.id_token(step.stale)
                 case Attempt():
+                    if self._is_closed:  # since the attempt before
+                        raise _closed()
                     outcome = send(step)
                 case Pause():
                     time.sleep(step.seconds)
@@ -240,7 +242,7 @@ class AsyncHttp:
         self._session = session
         self._refreshing: asyncio.Task[None] | None = None
         self._transport: AsyncTransport = transport or AsyncPooledTransport(
-            trust_env=not options.is_loopback
+            options.base_url, trust_env=not options.is_loopback
         )
         self._is_closed = False
 
@@ -299,10 +301,10 @@ class AsyncHttp:
         return self._session.id_token or self._options.bearer
 
     async def close(self) -> None:
+        self._is_closed = True
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
-        self._is_closed = True
         await self._transport.close()
 
     async def _refresh(self, used: Tokens, stale: str | None) -> None:
@@ -330,6 +332,8 @@ class AsyncHttp:
                 case Authorize():
                     outcome = await self.id_token(step.stale)
                 case Attempt():
+                    if self._is_closed:  # since the attempt before
+                        raise _closed()
                     outcome = await send(step)
                 case Pause():
                     await asyncio.sleep(step.seconds)

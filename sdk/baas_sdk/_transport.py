@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import aiohttp
 import urllib3
@@ -112,7 +113,13 @@ class PooledTransport:
         if proxy is None:
             self._pools = urllib3.PoolManager(maxsize=CONNECTIONS_MAX, block=True)
         else:
-            self._pools = urllib3.ProxyManager(proxy, maxsize=CONNECTIONS_MAX, block=True)
+            self._pools = urllib3.ProxyManager(
+                proxy,
+                maxsize=CONNECTIONS_MAX,
+                block=True,
+                proxy_headers=_proxy_credentials(proxy),
+            )
+        self._is_closed = False
 
     def send(self, request: Outgoing) -> PooledResponse:
         with _blocking_errors(request.timeout_seconds):
@@ -129,9 +136,12 @@ class PooledTransport:
                     connect=request.connect_seconds, read=request.timeout_seconds
                 ),
             )
+        if self._is_closed:  # meanwhile, and the connection's pool may be newer than that
+            self._pools.clear()
         return PooledResponse(answer, request)
 
     def close(self) -> None:
+        self._is_closed = True
         self._pools.clear()
 
 
@@ -178,6 +188,15 @@ def _blocking_errors(timeout_seconds: float) -> Iterator[None]:
         raise _lost(error) from error
 
 
+def _proxy_credentials(proxy: str) -> dict[str, str]:
+    """urllib3 does not look for them in the address."""
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return {}
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return dict(urllib3.make_headers(proxy_basic_auth=user))
+
+
 def _proxy_of(base_url: str) -> str | None:
     parts = urlsplit(base_url)
     if proxy_bypass(parts.hostname or ""):
@@ -192,8 +211,11 @@ def _proxy_of(base_url: str) -> str | None:
 class AsyncPooledTransport:
     """An AsyncTransport. `trust_env`: the proxies of the environment are asked."""
 
-    def __init__(self, *, trust_env: bool) -> None:
-        self._trust_env = trust_env
+    def __init__(self, base_url: str, *, trust_env: bool) -> None:
+        # Asked once, and here: aiohttp would look into ~/.netrc, too, in a thread for each request,
+        # and show the server what it finds there.
+        self._proxy = _proxy_of(base_url) if trust_env else None
+        self._answers: WeakSet[aiohttp.ClientResponse] = WeakSet()  # that may still be read
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: Outgoing) -> AsyncPooledResponse:
@@ -207,6 +229,7 @@ class AsyncPooledTransport:
                 headers=request.headers,
                 allow_redirects=False,  # one could carry credentials to another place
                 auto_decompress=not request.is_raw,
+                proxy=self._proxy,
                 timeout=aiohttp.ClientTimeout(
                     total=None,
                     connect=request.timeout_seconds,
@@ -216,9 +239,14 @@ class AsyncPooledTransport:
             )
         except (aiohttp.ClientError, OSError) as error:
             raise _async_error(error, request.timeout_seconds) from error
-        return AsyncPooledResponse(answer, request.timeout_seconds)
+        except RuntimeError as error:
+            raise _closed_or(error, session) from error
+        self._answers.add(answer)
+        return AsyncPooledResponse(answer, session, request.timeout_seconds)
 
     async def close(self) -> None:
+        for answer in tuple(self._answers):  # aiohttp leaves those waiting who read one
+            answer.content.set_exception(aiohttp.ClientConnectionError("the client is closed"))
         if self._session is not None:
             await self._session.close()
 
@@ -229,7 +257,6 @@ class AsyncPooledTransport:
                 limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_SECONDS_MAX
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=self._trust_env,
             max_line_size=HEAD_BYTES_MAX,
             max_field_size=HEAD_BYTES_MAX,
         )
@@ -239,10 +266,16 @@ class AsyncPooledTransport:
 class AsyncPooledResponse:
     """An AsyncResponse."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        answer: aiohttp.ClientResponse,
+        session: aiohttp.ClientSession,
+        timeout_seconds: float,
+    ) -> None:
         self.status = answer.status
         self.headers: Mapping[str, str] = answer.headers
         self._answer = answer
+        self._session = session
         self._timeout_seconds = timeout_seconds
 
     async def read(self) -> bytes:
@@ -250,12 +283,16 @@ class AsyncPooledResponse:
             return await self._answer.read()
         except (aiohttp.ClientError, OSError) as error:
             raise _async_error(error, self._timeout_seconds) from error
+        except RuntimeError as error:
+            raise _closed_or(error, self._session) from error
 
     async def read_piece(self) -> bytes:
         try:
             return await self._answer.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise _async_error(error, self._timeout_seconds) from error
+        except RuntimeError as error:
+            raise _closed_or(error, self._session) from error
 
     async def close(self) -> None:
         self._answer.close()
@@ -265,6 +302,11 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
     """A large body, which else would be written in one go, however slowly it is taken."""
     for start in range(0, len(body), PIECE_BYTES):
         yield body[start : start + PIECE_BYTES]
+
+
+def _closed_or(error: RuntimeError, session: aiohttp.ClientSession) -> Exception:
+    """So aiohttp says that the client was closed meanwhile; anything else is a defect."""
+    return _lost(error) if session.closed else Internal(str(error))
 
 
 def _async_error(error: Exception, timeout_seconds: float) -> SdkError:

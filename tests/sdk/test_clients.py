@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -511,6 +513,25 @@ async def test_calls_go_through_the_proxy_of_the_environment(
     assert peer.requests[-1].headers["host"] == "baas.example"
 
 
+async def test_a_proxy_gets_the_credentials_of_its_address_and_the_server_none(
+    peer: Peer, is_async: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login eve password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", peer.url.replace("//", "//me:p%40ss@"))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    peer.reply(lambda _: Reply(json=document("c/a")))
+    for key, sent in (("baas_pk_x", None), ("baas_sk_secret", "Bearer baas_sk_secret")):
+        face = Face("http://baas.example", is_async=is_async, api_key=key)
+        await face.call(face.client.document("c/a").get)
+        await face.close()
+        headers = peer.requests[-1].headers
+        assert headers.get("authorization") == sent
+        assert headers["proxy-authorization"] == f"Basic {b64encode(b'me:p@ss').decode()}"
+
+
 async def test_redirects_are_not_followed(peer: Peer, face: Face) -> None:
     peer.reply(Reply(status=307, headers={"location": "http://127.0.0.1:9/"}))
 
@@ -547,6 +568,49 @@ async def test_a_closed_client_says_so(peer: Peer, is_async: bool) -> None:
     with pytest.raises(errors.FailedPrecondition, match="closed"):
         face.client.collection("c").listen()
     await face.close()
+
+
+async def test_a_call_that_runs_when_the_client_is_closed_is_not_tried_again(
+    peer: Peer, is_async: bool
+) -> None:
+    """What waits for an answer by asyncio ends at once, else when the answer has come."""
+    slow = RetryPolicy(pause_seconds_first=0.4)
+    face = Face(peer.url, is_async=is_async, retry=slow)
+    asked = threading.Event()
+
+    def refuse(_: Received) -> Reply:
+        asked.set()
+        return error_reply(503, "UNAVAILABLE")
+
+    peer.reply(refuse)
+    call = asyncio.create_task(face.call(face.client.document("c/a").get))
+    assert await asyncio.to_thread(asked.wait, 5)
+    await face.close()
+    with pytest.raises(errors.SdkError):
+        await call
+    assert len(peer.requests) == 1
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"])
+async def test_who_waits_for_an_answer_when_the_client_is_closed_hears_of_it(begun: bytes) -> None:
+    asked = asyncio.Event()
+
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(begun)
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    async with server:
+        face = Face(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", is_async=True)
+        call = asyncio.create_task(face.call(face.client.document("c/a").get))
+        await asked.wait()
+        await asyncio.sleep(0.05)
+        await face.close()
+        with pytest.raises(errors.SdkError):
+            await asyncio.wait_for(call, 5)
 
 
 async def test_a_secret_key_is_a_bearer(peer: Peer, is_async: bool) -> None:
