@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import click
 
-from baas.cli.client import path_of, run
-from baas.cli.options import Target, database_option, json_option, project_option, with_target
-from baas.cli.output import print_json, print_table
+from baas.cli.client import Client, path_of, run
+from baas.cli.failures import CommandFailed
+from baas.cli.options import (
+    Target,
+    database_option,
+    json_option,
+    project_option,
+    read_text,
+    with_target,
+)
+from baas.cli.output import note, print_json, print_table
+from baas.errors import InvalidPath
+from baas.model.paths import FieldPath, check_id
 
 
 @click.group("ttl")
@@ -59,6 +73,91 @@ def delete_policy(collection: str, project: str, database: str, target: Target) 
     path = _path(project, database, collection)
     run(target, lambda client: client.call("DELETE", path))
     click.echo(f"documents of {collection} do not expire any more")
+
+
+@ttl_group.command("deploy")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Only tell what would change.")
+@project_option
+@database_option
+@with_target
+def deploy_policies(file: Path, dry_run: bool, project: str, database: str, target: Target) -> None:
+    """Put the policies in FILE in force, in place of all that were.
+
+    FILE holds a JSON object of collection ids, each with the field that says when its documents
+    expire: `{"sessions": "expires"}`. Policies that were the same stay, and go on counting. Broken
+    off, it can be repeated.
+    """
+    wanted = _read(file)
+    base = _path(project, database)
+
+    async def work(client: Client) -> list[str]:
+        found = (await client.call("GET", base))["policies"]
+        there = {one["collection"]: one["field"] for one in found}
+        changes = []
+        for collection in [name for name in there if there[name] != wanted.get(name)]:
+            if collection not in wanted:
+                changes.append(f"{collection}: no more")
+            if not dry_run:
+                await client.call("DELETE", _path(project, database, collection))
+        for collection, field in wanted.items():
+            if there.get(collection) == field:
+                continue
+            changes.append(f"{collection}: {field}")
+            if not dry_run:
+                path = _path(project, database, collection)
+                await client.call("PUT", path, json={"field": field})
+        return changes
+
+    changes = run(target, work)
+    for line in changes:
+        click.echo(line)
+    if not changes:
+        note("no difference")
+
+
+@ttl_group.command("pull")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@project_option
+@database_option
+@with_target
+def pull_policies(file: Path, project: str, database: str, target: Target) -> None:
+    """Write the policies in force to FILE, for `baas ttl deploy`. A file that is there is
+    replaced."""
+    found = run(target, lambda client: client.call("GET", _path(project, database)))["policies"]
+    tree = {one["collection"]: one["field"] for one in found}
+    try:
+        file.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"`{file}` cannot be written: {error.strerror}") from None
+    click.echo(f"wrote {len(tree)} policies to {file}")
+
+
+def _read(file: Path) -> dict[str, str]:
+    """Fields by collection ids, as the server writes them."""
+    try:
+        tree = json.loads(read_text(file), object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        raise CommandFailed(f"`{file}` is no JSON: {error}") from None
+    if not isinstance(tree, dict):
+        raise CommandFailed(f'`{file}` is no JSON object such as {{"sessions": "expires"}}')
+    wanted = {}
+    for collection, field in tree.items():
+        if not isinstance(field, str):
+            raise CommandFailed(f"`{file}`: `{collection}` needs the name of a field")
+        try:
+            check_id(collection, "collection id")
+            wanted[collection] = str(FieldPath.parse(field))
+        except InvalidPath as error:
+            raise CommandFailed(f"`{file}`: `{collection}`: {error.message}") from None
+    return wanted
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return tree
 
 
 def _path(project: str, database: str, *more: str) -> str:
