@@ -88,7 +88,7 @@ class Accounts:
         self._passwords = passwords
         self._settings = settings
         self._clock = clock
-        self._throttle = Throttle(clock)
+        self._throttle = Throttle(clock, workers=settings.workers)
         self._refresh_tokens = RefreshTokens(secret.derive("refresh-tokens"))
         self._cache = TokenCache()
         self._keys: dict[str, SigningKeys] = {}

@@ -15,6 +15,7 @@ from baas.clock import Clock
 from baas.errors import ResourceExhausted
 
 BUCKETS_MAX = 50_000
+PARTS_MAX = 4  # of a rate: with fewer attempts, honest people who mistype would wait too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,10 @@ class Rate:
 
     burst: int
     seconds: float
+
+    def part(self, parts: int) -> Rate:
+        """What each of several workers allows, so that all of them together allow this."""
+        return Rate(-(-self.burst // parts), self.seconds * parts)
 
 
 Charges: TypeAlias = dict[tuple[str, ...], Rate]
@@ -37,10 +42,12 @@ SIGN_UP_RATE = Rate(200, 1.0)
 
 
 class Throttle:
-    """Token buckets by any key, the least recently used forgotten past `BUCKETS_MAX`."""
+    """Token buckets by any key, the least recently used forgotten past `BUCKETS_MAX`. Each of
+    several workers has its own, of a part of each rate: one of PARTS_MAX at most."""
 
-    def __init__(self, clock: Clock, *, buckets_max: int = BUCKETS_MAX) -> None:
+    def __init__(self, clock: Clock, *, workers: int = 1, buckets_max: int = BUCKETS_MAX) -> None:
         self._clock = clock
+        self._parts = min(workers, PARTS_MAX)
         self._buckets_max = buckets_max
         # Key -> the time at which the bucket is full again; absent means full (as in GCRA).
         self._full_at: OrderedDict[tuple[str, ...], float] = OrderedDict()
@@ -48,6 +55,7 @@ class Throttle:
     def take(self, charges: Charges) -> None:
         """Charges every bucket once, or none. Raises ResourceExhausted (`TooManyAttempts`)."""
         now = self._clock.monotonic_seconds()
+        charges = self._own(charges)
         waits = [
             self._full_at.get(key, now) - now - (rate.burst - 1) * rate.seconds
             for key, rate in charges.items()
@@ -68,7 +76,7 @@ class Throttle:
     def give_back(self, charges: Charges) -> None:
         """Undoes one charge: the attempt was a good one."""
         now = self._clock.monotonic_seconds()
-        for key, rate in charges.items():
+        for key, rate in self._own(charges).items():
             full_at = self._full_at.get(key)
             if full_at is None:
                 continue
@@ -76,6 +84,11 @@ class Throttle:
                 del self._full_at[key]
             else:
                 self._full_at[key] = full_at - rate.seconds
+
+    def _own(self, charges: Charges) -> Charges:
+        if self._parts == 1:
+            return charges
+        return {key: rate.part(self._parts) for key, rate in charges.items()}
 
 
 def sign_in_charges(project: str, email: str, address: str | None) -> Charges:

@@ -6,6 +6,7 @@ from baas.accounts.throttle import (
     ACCOUNT_RATE,
     ADDRESS_RATE,
     PAIR_RATE,
+    PARTS_MAX,
     SIGN_UP_RATE,
     Charges,
     Rate,
@@ -126,3 +127,21 @@ def test_memory_is_bounded() -> None:
     for number in range(1_000):
         throttle.take({("k", str(number)): Rate(3, 10.0)})
     assert len(throttle._full_at) == 100
+
+
+@pytest.mark.parametrize(("workers", "burst"), [(1, 10), (2, 5), (3, 4), (4, 3), (64, 3)])
+def test_several_workers_allow_together_what_one_allows(workers: int, burst: int) -> None:
+    clock = VirtualClock()
+    throttle = Throttle(clock, workers=workers)
+    charges: Charges = {("key",): Rate(10, 30.0)}
+    for _ in range(burst):
+        throttle.take(charges)
+    with pytest.raises(ResourceExhausted):
+        throttle.take(charges)
+    throttle.give_back(charges)
+    throttle.take(charges)
+    clock.advance(30.0 * min(workers, PARTS_MAX) - 1)
+    with pytest.raises(ResourceExhausted):
+        throttle.take(charges)
+    clock.advance(1)
+    throttle.take(charges)
