@@ -38,20 +38,23 @@ def test_no_acknowledged_commit_is_lost_with_a_worker(
     seed = new_seed()
     flags = ("--workers", str(WORKERS))
     server = ServerProcess(tmp_path / "data", *flags, nursery=nursery).start()
-    key = server.create_project(PROJECT, RULES, allow_open=True)
-    load = Load(server, key, random.Random(seed))
-    asyncio.run(load.run())
-    assert server.process is not None
-    workers = children(server.process.pid)
-    server.kill()
-    wait(lambda: not any(map(is_running, workers)))
-    server.start()
-    with httpx.Client(base_url=server.url, timeout=60) as client:
-        for side in ("left", "right"):
-            missing = [name for name in load.told if not has(client, f"{side}/{name}")]
-            assert missing == []
-    assert server.stop() == 0
-    check_log_and_documents_agree(tmp_path / "data", PROJECT)
+    try:
+        key = server.create_project(PROJECT, RULES, allow_open=True)
+        load = Load(server, key, random.Random(seed))
+        asyncio.run(load.run())
+        assert server.process is not None
+        workers = children(server.process.pid)
+        server.kill()
+        wait(lambda: not any(map(is_running, workers)))
+        server.start()
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            for side in ("left", "right"):
+                missing = [name for name in load.told if not has(client, f"{side}/{name}")]
+                assert missing == []
+        assert server.stop() == 0
+        check_log_and_documents_agree(tmp_path / "data", PROJECT)
+    finally:
+        server.stop()
     record_property(
         "summary",
         f"kill -9 of {KILLS} workers under load, and of their parent: {len(load.told)} commits "
