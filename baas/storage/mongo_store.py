@@ -24,6 +24,7 @@ SERVER_VERSION_MIN = (6, 0)
 # ending, the others go on fetching from it, and a majority is back after up to twenty-two.
 TIMEOUT_SECONDS = 30.0
 _SWEEP_ROWS = 5_000
+_SWEEP_END_SECONDS = 1.0  # that closing waits for what is being swept
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NAMESPACE_EXISTS = 48
 
@@ -90,6 +91,8 @@ class MongoStore:
         if shared is None:
             return
         if self._sweeping is not None:
+            # Cancelled while it connects, the driver would leave the socket open.
+            await asyncio.wait([self._sweeping], timeout=_SWEEP_END_SECONDS)
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping])
         await shared.watcher.close()
