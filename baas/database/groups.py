@@ -104,9 +104,8 @@ class Group:
         """Whether anything that the transaction read is changed by the group so far."""
         images = self.images
         if images:
-            for segments in transaction.read_set:
-                if segments in images:
-                    return True
+            if not images.keys().isdisjoint(transaction.read_set):
+                return True
             for query in transaction.queries:
                 if self.touches(query):
                     return True
@@ -253,9 +252,8 @@ def is_stale(attempt: Attempt, group: Group, recent: RecentCommits, version: int
     if read_at < version:
         if read_at < recent.floor:
             return True
-        for segments in transaction.read_set:
-            if recent.changed_at(segments) > read_at:
-                return True
+        if recent.has_changed(transaction.read_set, read_at):
+            return True
         if transaction.queries:
             if read_at < recent.images_floor:
                 return True

@@ -87,9 +87,14 @@ class RecentCommits:
         self._bytes = self._changes = 0
         self.floor = self.images_floor = version
 
-    def changed_at(self, segments: tuple[str, ...]) -> int:
-        """The version of the last known change of a document; 0 if none is known."""
-        return self._changed.get(segments, 0)
+    def has_changed(self, documents: Iterable[tuple[str, ...]], version: int) -> bool:
+        """Whether any of the documents, given by segments, is known to have changed above a
+        version."""
+        changed = self._changed
+        for segments in documents:  # noqa: SIM110 (half of a generator's cost)
+            if changed.get(segments, 0) > version:
+                return True
+        return False
 
     def since(self, version: int) -> Iterator[CommitEvent]:
         """Commits above `version`, latest first."""

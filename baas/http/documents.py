@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from functools import lru_cache
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import orjson
@@ -193,22 +192,25 @@ async def bulk_write(request: Request) -> Answer:
         request_id=key.id,
         request_digest=key.digest,
     )
-    return json_answer({"results": [_encode_outcome(request, outcome) for outcome in outcomes]})
+    return json_answer({"results": _encode_outcomes(request, outcomes)})
+
+
+def _encode_outcomes(request: Request, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Most writes of a request have one and the same result."""
+    found: list[dict[str, Any]] = []
+    last: Outcome | None = None
+    for outcome in outcomes:
+        if outcome is not last:
+            last, tree = outcome, _encode_outcome(request, outcome)
+        found.append(tree)
+    return found
 
 
 def _encode_outcome(request: Request, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, WriteResult):
-        if outcome.update_time is None or outcome.transform_results:
-            return encode_write_result(outcome)
-        return _written_at(outcome.update_time.microseconds)
+        return encode_write_result(outcome)
     request.context.denials.note(request.id, outcome)
     return encode_error(outcome, request.id)
-
-
-@lru_cache(maxsize=16)
-def _written_at(microseconds: int) -> dict[str, Any]:
-    """What most writes of a request have done: all of a commit at one time."""
-    return {"update_time": time_text(microseconds)}
 
 
 async def batch_get(request: Request) -> Answer:

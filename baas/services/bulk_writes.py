@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from baas.database.names import DatabaseName
@@ -164,7 +164,10 @@ class _Wave:
         self._name = name
         self._writes = writes
         self._time = time
-        self._places = {write.path.segments: place for place, write in enumerate(writes)}
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, ...], int]:
+        return {write.path.segments: place for place, write in enumerate(self._writes)}
 
     async def run(self, transaction: Transaction) -> None:
         self.failed = await transaction.write_each(self._writes)
