@@ -47,7 +47,7 @@ from baas.services.authorizer import DECISIONS_PER_TURN, Authorizer
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import commit as commit_writes
-from baas.services.documents import open_database, read_documents
+from baas.services.documents import make_authorizer, open_database, read_documents
 from baas.services.past import gets_checker, read_whole, version_at
 from baas.services.queries import open_allowed
 from baas.services.transaction_tokens import ID_BYTES, TransactionState, TransactionTokens
@@ -262,7 +262,7 @@ async def commit(
     check = _Check(context, caller, name, database, reads, state)
     contention, identifier = database.contention, state.id.hex()
     try:
-        async with _place_if_large(context, database, reads):
+        async with _place_if_large(context, caller, name, database, reads):
             result = await commit_writes(
                 context,
                 caller,
@@ -308,15 +308,40 @@ def digest_of_groups(groups: Iterable[Group]) -> str:
 
 @asynccontextmanager
 async def _place_if_large(
-    context: Context, database: Database, reads: ReadsSeen
+    context: Context, caller: Caller, name: DatabaseName, database: Database, reads: ReadsSeen
 ) -> AsyncGenerator[None]:
-    """Aggregations that are asked again at a commit wait for a place, as they did before."""
+    """Aggregations that are asked again at a commit wait for a place, as they did before. Those
+    that the caller may not ask do not: the wait would tell how large they are, and the commit ends
+    before it asks them, unless its answer is kept."""
     asked = [item.aggregation for item in reads.aggregations]
-    if not asked or await aggregations.are_small(database, asked):
+    if (
+        not asked
+        or not await _may_ask(context, caller, name, database, asked)
+        or await aggregations.are_small(database, asked)
+    ):
         yield
         return
     async with aggregations.place(database, context):
         yield
+
+
+async def _may_ask(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    database: Database,
+    asked: Sequence[Aggregation],
+) -> bool:
+    if caller.bypasses_rules:
+        return True
+    async with database.snapshot() as snapshot:
+        authorizer = await make_authorizer(context, caller, name)
+        try:
+            for aggregation in asked:
+                await authorizer.check_list(aggregation.query, snapshot)
+        except PermissionDenied:
+            return False
+    return True
 
 
 class _Check:

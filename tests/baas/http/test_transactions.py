@@ -596,3 +596,25 @@ async def test_transactions_outlive_a_restart(tmp_path: Path) -> None:
         again = await Transaction(client).begin(retry=tokens[1].token)
         assert await again.get("a/n") == [{"n": 2}]
         await client.aclose()
+
+
+async def test_a_commit_tells_nobody_how_large_an_aggregation_is_that_he_may_not_ask(
+    shared: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules are asked before it waits for a place: else the wait is what tells."""
+    for number in range(12):
+        answer = await shared.secret.put(f"{BASE}/closed/o{number}", json={"fields": {"n": 1}})
+        assert answer.is_success, answer.text
+    monkeypatch.setattr("baas.services.aggregations.COUNTED_AT_ONCE_MAX", 10)
+    database = await shared.app.context.databases.open(DatabaseName("demo"))
+    monkeypatch.setattr(database, "count_gate", asyncio.Semaphore(0))
+    where = {"field": "n", "op": "==", "value": 1}
+    asked = {
+        "query": {"collection": "closed", "where": where},
+        "aggregates": [{"op": "count"}],
+        "seen": "0" * 32,
+    }
+    one = await Transaction(shared.user).begin()
+    write = set_to(f"users/{shared.uid}", n=1)
+    async with asyncio.timeout(3):
+        assert reason(await one.commit(write, aggregations=[asked])) == "PermissionDenied"
