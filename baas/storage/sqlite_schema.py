@@ -178,8 +178,10 @@ def mark_removed(path: str, sharer: Sharer) -> None:
 def _migrate(connection: apsw.Connection, number: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        MIGRATIONS[number](connection)
-        connection.execute(f"PRAGMA user_version = {number + 1}")
+        # Another worker may have been faster: it was asked before the lock was had.
+        if fetch_one(connection, "PRAGMA user_version") == (number,):
+            MIGRATIONS[number](connection)
+            connection.execute(f"PRAGMA user_version = {number + 1}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -71,6 +71,8 @@ class ServiceRules:
 
     def is_open(self, method: str, database: str, path: Segments) -> bool:
         """As `Ruleset.is_open`."""
+        if len(path) % 2:  # no document's path: it would share what is kept of one
+            return False
         place = (method, database, path[::2])
         known = self._open.get(place)
         if known is None:

@@ -810,3 +810,4 @@ def test_what_is_open_is_found() -> None:
     assert not rules.is_open("update", "(default)", path)
     assert not rules.is_open("delete", "(default)", path)
     assert not rules.is_open("create", "(default)", ("b", "x"))
+    assert not rules.is_open("create", "(default)", ("a",))

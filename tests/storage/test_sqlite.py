@@ -145,6 +145,19 @@ async def test_an_older_format_is_brought_forward_step_by_step(
         SqliteEngine.open(file, clock=VirtualClock())
 
 
+async def test_a_step_that_another_worker_took_first_is_not_taken_again(
+    engine: SqliteEngine, file: Path
+) -> None:
+    await engine.close()
+    read(file, "ALTER TABLE head DROP COLUMN request_bytes")
+    read(file, "PRAGMA user_version = 1")
+    first, second = (apsw.Connection(str(file)) for _ in range(2))
+    for connection in (first, second):  # both have read that the file has format 1
+        sqlite_schema._migrate(connection, 1)
+        connection.close()
+    assert read(file, "PRAGMA user_version") == [(2,)]
+
+
 async def test_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineUnavailable):
