@@ -49,6 +49,7 @@ from baas.storage.sqlite_writes import (
     delete_requests,
     empty_history,
     transact,
+    write_anew,
     write_backfill,
     write_upon,
 )
@@ -99,8 +100,8 @@ class SqliteEngine:
         self._is_closed = False
         self._checkpoint_from = WAL_CHECKPOINT_PAGES
         self._forced_from = WAL_FORCED_PAGES
-        self._must_truncate = False  # what was erased is in the WAL still
-        self._truncate_again_at = 0.0
+        # It may be there where whoever wrote the file was killed.
+        self._erased = _Erased(self._tidy_wal, is_there=not sharer.is_shared and _has_wal(path))
         self._checkpoint: asyncio.Future[None] | None = None
         self._checkpointer: apsw.Connection | None = None  # most databases never need it
         self._idle_readers: list[apsw.Connection] = []
@@ -230,6 +231,8 @@ class SqliteEngine:
             connection.close()
         else:
             self._idle_readers.append(connection)
+        if self._erased.is_there and not self._snapshots:
+            self._tidy_wal()  # nobody may ever commit again
 
     async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         missed = await self._write(lambda: self._commit(group))
@@ -288,6 +291,7 @@ class SqliteEngine:
             return
         self._is_closed = True
         self._claim.drop()
+        self._erased.stop()
         if self._checkpoint is not None:
             await asyncio.wait([self._checkpoint])
         self._worker.idle_seconds = 0.0  # this is its last call
@@ -307,18 +311,12 @@ class SqliteEngine:
 
     def _erase(self, keys: Sequence[bytes]) -> list[int]:
         counts = self._in_transaction(lambda: [empty_history(self._writer, key) for key in keys])
-        # Pages hold what was in them before: only a file that is written anew does not.
-        connection = self._writer
         with storage_errors(), self._sharer.turn():
-            connection.execute("PRAGMA temp_store = FILE").fetchall()
-            try:
-                connection.execute("VACUUM")
-            finally:
-                connection.execute("PRAGMA temp_store = MEMORY").fetchall()
-        self._must_truncate = True
+            write_anew(self._writer)
+        self._erased.is_there = True
         for _ in range(_SHARED_TRUNCATE_ATTEMPTS if self.is_shared else _TRUNCATE_ATTEMPTS):
             self._force_checkpoint()
-            if not self._must_truncate or self._snapshots:
+            if not self._erased.is_there or self._snapshots:
                 break  # else a later commit does it
             time.sleep(_TRUNCATE_PAUSE_SECONDS)  # another checkpoint is just running
         return counts
@@ -332,9 +330,9 @@ class SqliteEngine:
         connection.set_busy_timeout(_FORCED_BUSY_MILLISECONDS)
         try:
             with self._sharer.turn():
-                if self._must_truncate:
+                if self._erased.is_there:
                     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                    self._must_truncate = False
+                    self._erased.is_there = False
                 else:
                     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
                 self._sharer.wal_pages = 0
@@ -342,7 +340,7 @@ class SqliteEngine:
         except apsw.Error:
             # Somebody reads an old version still. Commits must not wait again at once.
             self._forced_from = self._sharer.wal_pages + WAL_FORCED_PAGES
-            self._truncate_again_at = time.monotonic() + _TRUNCATE_AGAIN_SECONDS
+            self._erased.note_try()
         finally:
             connection.set_busy_timeout(5_000)
 
@@ -401,15 +399,15 @@ class SqliteEngine:
             for snapshot, opened_at in list(self._snapshots.items()):
                 if pages - opened_at >= WAL_SNAPSHOT_PAGES:
                     snapshot.revoke()
-        wanted_from = 0 if self._must_truncate else min(self._checkpoint_from, self._forced_from)
+        wanted_from = 0 if self._erased.is_there else min(self._checkpoint_from, self._forced_from)
         if self._is_closed or pages < wanted_from:
             return
-        may_truncate = self._must_truncate and not self._snapshots
-        if pages >= self._forced_from or (
-            may_truncate and time.monotonic() >= self._truncate_again_at
-        ):
+        may_truncate = self._erased.is_there and not self._snapshots
+        if pages >= self._forced_from or (may_truncate and self._erased.is_due):
             self._forced_from = pages + WAL_FORCED_PAGES
-            self._worker.submit(self._force_checkpoint)
+            self._erased.follow(self._worker.submit(self._force_checkpoint))
+        elif may_truncate:
+            self._erased.try_later()
         elif self._checkpoint is None or self._checkpoint.done():
             self._checkpoint_from = pages + WAL_CHECKPOINT_PAGES
             self._checkpoint = asyncio.get_running_loop().run_in_executor(
@@ -424,6 +422,46 @@ class SqliteEngine:
             self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 
+class _Erased:
+    """What was erased and is in the WAL still. It goes from there whether anybody commits or not;
+    snapshots of other workers, of whose end nobody tells, may keep it for a while."""
+
+    def __init__(self, tidy: Callable[[], None], *, is_there: bool) -> None:
+        self.is_there = is_there
+        self._tidy = tidy
+        self._due_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_stopped = False
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due_at
+
+    def note_try(self) -> None:
+        """From any thread: the next one comes later."""
+        self._due_at = time.monotonic() + _TRUNCATE_AGAIN_SECONDS
+
+    def follow(self, attempt: asyncio.Future[None]) -> None:
+        """Another one comes after it, if it is in vain."""
+        if self.is_there:
+            self.note_try()
+            attempt.add_done_callback(lambda _: self.try_later())
+
+    def try_later(self) -> None:
+        if self.is_there and self._timer is None and not self._is_stopped:
+            seconds = max(0.0, self._due_at - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._try)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _try(self) -> None:
+        self._timer = None
+        self._tidy()
+
+
 def _read_at_once(
     connection: apsw.Connection, keys: Sequence[bytes]
 ) -> list[StoredDocument | None]:
@@ -432,6 +470,13 @@ def _read_at_once(
         return read_documents(connection, keys)
     finally:
         connection.execute("ROLLBACK")
+
+
+def _has_wal(path: str) -> bool:
+    try:
+        return os.path.getsize(f"{path}-wal") > 0
+    except OSError:
+        return False
 
 
 def _sync_folders(folder: Path) -> None:

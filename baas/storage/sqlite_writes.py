@@ -248,6 +248,15 @@ def empty_history(connection: apsw.Connection, key: bytes) -> int:
     return int(count)
 
 
+def write_anew(connection: apsw.Connection) -> None:
+    """Pages hold what was in them before: only a file that is written anew does not."""
+    connection.execute("PRAGMA temp_store = FILE").fetchall()
+    try:
+        connection.execute("VACUUM")
+    finally:
+        connection.execute("PRAGMA temp_store = MEMORY").fetchall()
+
+
 def delete_before(
     connection: apsw.Connection, before: int, requests_before: int, limit: int
 ) -> int:

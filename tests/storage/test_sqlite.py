@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -518,3 +519,45 @@ async def test_a_snapshot_of_before_keeps_the_wal_until_it_is_closed(
     await writer.write(4, {"b": "more"})  # the next commit tidies up
     await engine.erase([b"nobody"])
     assert b"s3cret" not in all_bytes(file)
+
+
+async def test_a_snapshot_that_is_closed_lets_go_of_what_was_erased_without_another_commit(
+    engine: SqliteEngine, file: Path
+) -> None:
+    writer = Writer(engine)
+    await writer.write(2, {"a": "s3cret"})
+    await writer.write(3, {"a": None})
+    snapshot = await engine.open_snapshot()
+    await engine.erase([b"a"])
+    await snapshot.close()
+    await _wait_without(file, b"s3cret")
+
+
+async def test_what_was_erased_goes_from_the_wal_of_a_server_that_was_killed(
+    engine: SqliteEngine, file: Path, tmp_path: Path
+) -> None:
+    writer = Writer(engine)
+    await writer.write(2, {"a": "s3cret"})
+    await writer.write(3, {"a": None})
+    snapshot = await engine.open_snapshot()
+    await engine.erase([b"a"])  # it has answered; the snapshot keeps the WAL
+    killed = tmp_path / "killed" / file.name
+    killed.parent.mkdir()
+    for path in file.parent.glob(f"{file.name}*"):
+        shutil.copy(path, killed.parent)
+    await snapshot.close()
+    assert b"s3cret" in all_bytes(killed)
+    again = SqliteEngine.open(killed, clock=SystemClock())
+    try:
+        assert (await again.read_head()).version == 3  # as whoever opens a database asks
+        await _wait_without(killed, b"s3cret")
+    finally:
+        await again.close()
+
+
+async def _wait_without(file: Path, text: bytes) -> None:
+    for _ in range(250):
+        if text not in all_bytes(file):
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("it is still there")
