@@ -10,7 +10,6 @@ from baas.projects.retention import RetentionRule
 from baas.services.admins import check_is_admin
 from baas.services.caller import Caller
 from baas.services.context import Context
-from baas.services.documents import open_database
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ async def get_retention(context: Context, caller: Caller, name: DatabaseName) ->
     """Raises PermissionDenied, NotFound."""
     check_is_admin(caller)
     await context.projects.check_database(name)
-    database = await open_database(context, name)
+    database = await context.databases.open(name)
     rules = context.retention
     return RetentionState(
         await rules.get(name), await rules.reach(name), await database.retention.read_kept()
@@ -39,6 +38,5 @@ async def set_retention(
     """Takes effect within a minute. What is forgotten does not come back if more is kept again.
     Raises PermissionDenied, NotFound, InvalidArgument (`InvalidRetention`)."""
     check_is_admin(caller)
-    await context.projects.check_database(name)
     await context.retention.set(name, rule)
     return await get_retention(context, caller, name)
