@@ -52,8 +52,8 @@ class Databases:
         self._is_closed = False
         self._trimming: asyncio.Task[None] | None = None
         self._on_opened: list[Callable[[Database], None]] = []
-        # How far back each one's history reaches; None: as the settings say.
-        self.reach_of: Callable[[DatabaseName], Awaitable[Reach | None]] = _usual_reach
+        # How far back each one's history reaches; None: nobody knows, and nothing is forgotten.
+        self.reach_of: Callable[[DatabaseName], Awaitable[Reach]] | None = None
 
     def find(self, name: DatabaseName) -> Database | None:
         """A database that is open; None says nothing about one that is not."""
@@ -252,7 +252,8 @@ class Databases:
                 await asyncio.wait(closing)
             for database in self.open_databases():
                 try:
-                    await database.retention.trim(await self.reach_of(database.name))
+                    if self.reach_of is not None:
+                        await database.retention.trim(await self.reach_of(database.name))
                     await database.index_keeper.tidy()
                 except BaasError as error:
                     _log.warning("tidying up failed", database=str(database.name), error=str(error))
@@ -301,7 +302,3 @@ def _not_found(name: DatabaseName) -> NotFound:
         f"database `{name.database}` of project `{name.project}` does not exist",
         reason="DatabaseNotFound",
     )
-
-
-async def _usual_reach(name: DatabaseName) -> Reach | None:
-    return None

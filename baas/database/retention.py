@@ -45,13 +45,13 @@ class Retention:
         self._settings = settings
         self._clock = clock
 
-    async def trim(self, reach: Reach | None = None) -> int:
-        """Forgets what is no longer covered, by the server's settings unless told; the count of
-        rows forgotten. Several may do it at once, in as many processes."""
+    async def trim(self, reach: Reach) -> int:
+        """Forgets what is no longer covered; the count of rows forgotten. Several may do it at
+        once, in as many processes."""
         with baas_errors():
             return await trim(
                 self._engine,
-                reach or Reach.of(self._settings),
+                reach,
                 self._clock.now_microseconds(),
                 self._settings.request_answers_bytes,
             )

@@ -1,23 +1,18 @@
-"""How far back a database's history reaches, over HTTP, for administrators."""
+"""How far back histories reach, over HTTP, for administrators."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from baas.database.retention import Reach
 from baas.http.accounts import NO_PARAMETERS
 from baas.http.answers import Answer, json_answer
 from baas.http.requests import Request
-from baas.projects.retention import (
-    BYTES_MAX,
-    BYTES_MIN,
-    SECONDS_MAX,
-    SECONDS_MIN,
-    RetentionRule,
-)
+from baas.projects.retention import RetentionRule
 from baas.services import retention
-from baas.services.retention import RetentionState
+from baas.services.retention import ProjectRetention, RetentionState
 from baas.wire.documents import time_text
-from baas.wire.objects import check_integer, check_object
+from baas.wire.objects import check_object, check_whole
 
 _RULE = frozenset({"seconds", "bytes"})
 
@@ -26,34 +21,60 @@ async def get_retention(request: Request) -> Answer:
     request.query(NO_PARAMETERS)
     request.database = request.params["database"]
     found = await retention.get_retention(request.context, request.caller, request.database_name)
-    return json_answer(_encode(found))
+    return json_answer(_encode_state(found))
 
 
 async def set_retention(request: Request) -> Answer:
-    request.query(NO_PARAMETERS)
-    members = check_object(await request.read_json(), "", allowed=_RULE, required=())
-    rule = RetentionRule(
-        _number(members, "seconds", SECONDS_MIN, SECONDS_MAX),
-        _number(members, "bytes", BYTES_MIN, BYTES_MAX),
-    )
+    rule = await _read_rule(request)
     request.database = request.params["database"]
     made = await retention.set_retention(
         request.context, request.caller, request.database_name, rule
     )
+    return json_answer(_encode_state(made))
+
+
+async def get_project_retention(request: Request) -> Answer:
+    request.query(NO_PARAMETERS)
+    found = await retention.get_project_retention(
+        request.context, request.caller, request.params["project"]
+    )
+    return json_answer(_encode(found))
+
+
+async def set_project_retention(request: Request) -> Answer:
+    rule = await _read_rule(request)
+    made = await retention.set_project_retention(
+        request.context, request.caller, request.params["project"], rule
+    )
     return json_answer(_encode(made))
 
 
-def _number(members: dict[str, Any], name: str, minimum: int, maximum: int) -> int | None:
-    given = members.get(name)
-    return None if given is None else check_integer(given, name, minimum=minimum, maximum=maximum)
+async def _read_rule(request: Request) -> RetentionRule:
+    request.query(NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_RULE, required=())
+    return RetentionRule(
+        **{name: check_whole(given, name) for name, given in members.items() if given is not None}
+    )
 
 
-def _encode(state: RetentionState) -> dict[str, object]:
+def _encode(state: RetentionState | ProjectRetention) -> dict[str, Any]:
     return {
         "seconds": state.rule.seconds,
         "bytes": state.rule.bytes,
-        "in_force": {"seconds": state.reach.seconds, "bytes": state.reach.bytes},
-        "oldest": time_text(state.kept.oldest) if state.kept.oldest else None,
-        "history_bytes": state.kept.history_bytes,
-        "answers_bytes": state.kept.request_bytes,
+        "inherited": _encode_reach(state.inherited),
+        "in_force": _encode_reach(state.reach),
     }
+
+
+def _encode_state(state: RetentionState) -> dict[str, Any]:
+    kept = state.kept
+    return {
+        **_encode(state),
+        "oldest": time_text(kept.oldest) if kept.oldest else None,
+        "history_bytes": kept.history_bytes,
+        "answers_bytes": kept.request_bytes,
+    }
+
+
+def _encode_reach(reach: Reach) -> dict[str, int]:
+    return {"seconds": reach.seconds, "bytes": reach.bytes}

@@ -136,6 +136,8 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _M + "/databases/{database}/ttl/{collection}", ttl.delete_policy, _ADMIN, "Let documents expire no more", None, "Empty"),
     Route("GET", _M + "/databases/{database}/retention", retention.get_retention, _ADMIN, "How far back history reaches, and what is kept", None, "Retention"),
     Route("PUT", _M + "/databases/{database}/retention", retention.set_retention, _ADMIN, "Say how far back the history of a database reaches", "RetentionBody", "Retention"),
+    Route("GET", _M + "/retention", retention.get_project_retention, _ADMIN, "How far back the histories of a project's databases reach that say nothing themselves", None, "ProjectRetention"),
+    Route("PUT", _M + "/retention", retention.set_project_retention, _ADMIN, "Say how far back the histories of a project's databases reach", "RetentionBody", "ProjectRetention"),
     Route("GET", _M + "/jobs", jobs.list_jobs, _ADMIN, "List jobs, newest first", None, "JobList"),
     Route("POST", _M + "/jobs/{id}:cancel", jobs.cancel_job, _ADMIN, "End a job after the chunk that it is at", None, "Job"),
     Route("GET", _M + "/jobs/{id}", jobs.get_job, _ADMIN, "One job, with its progress", None, "Job"),

@@ -471,6 +471,16 @@ _ORIGINS: Schema = {
     "description": "web origins that may call, as browsers send them; `*` for any",
 }
 _COUNT: Schema = {"type": "integer", "minimum": 0}
+_REACH: Schema = _object({"seconds": _COUNT, "bytes": _COUNT})
+_RETENTION: dict[str, Schema] = {
+    "seconds": {**_or_null(_COUNT), "description": "what was said; null: nothing"},
+    "bytes": {**_or_null(_COUNT), "description": "what was said; null: nothing"},
+    "inherited": {
+        **_REACH,
+        "description": "what holds where nothing was said: by the project, else by the server",
+    },
+    "in_force": _REACH,
+}
 _SCOPE: Schema = {
     "enum": ["collection", "group", "below"],
     "description": "for one collection, for all with the id, or for those below a document",
@@ -653,11 +663,10 @@ _PROJECTS: dict[str, Schema] = {
         }
     ),
     "ErasureList": _object({"erasures": _list(_ref("Erasure"))}),
+    "ProjectRetention": _object(_RETENTION),
     "Retention": _object(
         {
-            "seconds": {**_or_null(_COUNT), "description": "what was said; null: nothing"},
-            "bytes": {**_or_null(_COUNT), "description": "what was said; null: nothing"},
-            "in_force": _object({"seconds": _COUNT, "bytes": _COUNT}),
+            **_RETENTION,
             "oldest": {**_MOMENT, "description": "what was before is forgotten; null: nothing is"},
             "history_bytes": {**_COUNT, "description": "of old images"},
             "answers_bytes": {**_COUNT, "description": "of answers kept for requests that repeat"},
@@ -668,11 +677,11 @@ _PROJECTS: dict[str, Schema] = {
         {
             "seconds": {
                 **_or_null({"type": "integer", "minimum": SECONDS_MIN, "maximum": SECONDS_MAX}),
-                "description": "how long history and log are kept; null: as the server is set to",
+                "description": "how long history and log are kept; null: as what is inherited",
             },
             "bytes": {
                 **_or_null({"type": "integer", "minimum": BYTES_MIN, "maximum": BYTES_MAX}),
-                "description": "how large the old images may be; null: as the server is set to",
+                "description": "how large the old images may be; null: as what is inherited",
             },
         },
     ),

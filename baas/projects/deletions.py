@@ -31,6 +31,7 @@ _BELOW = (
     "jobs",
     "keys",
     "releases",
+    "retention",
     "rulesets",
     "schema_drafts",
     "schema_sets",

@@ -78,9 +78,15 @@ def check_boolean(tree: Any, at: str) -> bool:
     return tree
 
 
-def check_integer(tree: Any, at: str, *, minimum: int, maximum: int) -> int:
+def check_whole(tree: Any, at: str) -> int:
+    """An integer of any size: how large it may be is told elsewhere."""
     if type(tree) is not int:
         raise invalid(at, f"must be an integer, not {kind_of(tree)}")
-    if not minimum <= tree <= maximum:
-        raise invalid(at, f"must be from {minimum} to {maximum}, not {tree}", reason="OutOfBounds")
     return tree
+
+
+def check_integer(tree: Any, at: str, *, minimum: int, maximum: int) -> int:
+    found = check_whole(tree, at)
+    if not minimum <= found <= maximum:
+        raise invalid(at, f"must be from {minimum} to {maximum}, not {found}", reason="OutOfBounds")
+    return found

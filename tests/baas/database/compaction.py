@@ -17,6 +17,7 @@ from pathlib import Path
 from baas.clock import Clock, SystemClock
 from baas.database.database import Database
 from baas.database.names import DatabaseName
+from baas.database.retention import Reach
 from baas.database.transaction import Transaction
 from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
@@ -78,7 +79,7 @@ async def run(
                 sizes = (file.stat().st_size, wal.stat().st_size, history, answers)
                 found.append(Sizes(done, *sizes))
                 told(found[-1])
-                await database.retention.trim()
+                await database.retention.trim(Reach.of(settings))
     finally:
         await database.close()
     return found

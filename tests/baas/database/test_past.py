@@ -16,6 +16,7 @@ from baas.database import past
 from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.past import PastSnapshot
+from baas.database.retention import Reach
 from baas.encoding.documents import StoredDocument
 from baas.errors import OutOfRange, ResumeTokenExpired
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
@@ -166,14 +167,12 @@ async def test_what_is_put_back_has_a_bound_and_is_read_a_few_at_a_time(
 async def test_what_history_has_forgotten_is_not_made_up(tmp_path: Path) -> None:
     clock = VirtualClock()
     engine = SqliteEngine.open(tmp_path / "t.sqlite", clock=clock, synchronous="normal")
-    database = await Database.open(
-        DatabaseName("demo"), engine, clock=clock, settings=Settings(retention_seconds=10)
-    )
+    database = await Database.open(DatabaseName("demo"), engine, clock=clock, settings=Settings())
     path = DocumentPath.parse("c/a")
     version = await apply(database, {path: {"n": 1}})
     clock.advance(60)
     await apply(database, {path: {"n": 2}})
-    await database.retention.trim()
+    await database.retention.trim(Reach(10, 2**30))
     async with database.snapshot() as snapshot:
         then = PastSnapshot(snapshot, version)
         with pytest.raises(ResumeTokenExpired):

@@ -47,10 +47,10 @@ async def test_by_age(database: Database, engine: SteeredEngine, clock: VirtualC
 async def test_nothing_is_written_where_nothing_is_due(
     database: Database, engine: SteeredEngine, clock: VirtualClock
 ) -> None:
-    assert await database.retention.trim() == 0
+    assert await database.retention.trim(Reach.of(Settings())) == 0
     await write(database, put("c/a", {}))
     clock.advance(DAY)
-    assert await database.retention.trim() == 0
+    assert await database.retention.trim(Reach.of(Settings())) == 0
     assert await engine.read_oldest_version() == 0
 
 

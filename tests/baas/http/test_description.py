@@ -369,6 +369,8 @@ async def use_history(operator: httpx.AsyncClient, described: DescribedClient) -
     several = {"documents": ["past/x", "past/y"]}
     await send(operator, "POST", f"{base}/documents:batch-erase", json=several)
     await send(operator, "GET", f"{base}/erasures")
+    await send(operator, "GET", f"{ADMIN}/retention")
+    await send(operator, "PUT", f"{ADMIN}/retention", json={"seconds": None, "bytes": 2_000_000})
 
 
 async def use_objects(world: World, described: DescribedClient) -> None:
