@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from baas.database.budget import ReadBudget
 from baas.database.index_demand import LARGE_DOCUMENTS
-from baas.database.indexes import IndexDefinition, Indexes, is_reserved
+from baas.database.indexes import IndexDefinition, Indexes, IndexKind, is_reserved
 from baas.database.planner import (
     CollectionScan,
     Gaps,
@@ -572,7 +572,7 @@ class _IndexSource(_SpanSource):
         definition = self._index.definition
         values: list[bytes] = []
         for field in definition.fields:
-            if field.array:
+            if field.kind is IndexKind.ARRAY:
                 continue
             key = keys.encode_value(get_field(row.document.fields, field.path), field.descending)
             values.append(key)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from typing import Any
 
@@ -34,16 +35,21 @@ _MISSING: Any = object()
 _NOTHING: tuple[tuple[Entry, ...], tuple[Entry, ...]] = ((), ())
 
 
+class IndexKind(Enum):
+    """What of a field stands in an entry; the values are stored."""
+
+    PLAIN = "plain"  # the value
+    ARRAY = "array"  # one entry per distinct element of an array, none for anything else
+
+
 @dataclass(frozen=True, slots=True)
 class IndexField:
-    """`array`: one entry per distinct element of an array, none for anything else."""
-
     path: FieldPath
     descending: bool = False
-    array: bool = False
+    kind: IndexKind = IndexKind.PLAIN
 
     def __str__(self) -> str:
-        kind = ":array" if self.array else ""
+        kind = "" if self.kind is IndexKind.PLAIN else f":{self.kind.value}"
         return f"{self.path}{kind}{':desc' if self.descending else ''}"
 
 
@@ -121,7 +127,7 @@ class Index:
             value = _get(fields, segments)
             if value is _MISSING:
                 return ()
-            if field.array:
+            if field.kind is IndexKind.ARRAY:
                 if type(value) is not list or not value:
                     return ()
                 elements = {keys.encode_value(item, field.descending) for item in value}
@@ -167,7 +173,7 @@ def _only_field(definition: IndexDefinition) -> tuple[str, bool] | None:
     if definition.group or len(definition.fields) != 1:
         return None
     (first,) = definition.fields
-    if first.array or len(first.path.segments) != 1:
+    if first.kind is not IndexKind.PLAIN or len(first.path.segments) != 1:
         return None
     return first.path.segments[0], first.descending
 
@@ -343,7 +349,7 @@ def encode_record(record: IndexRecord) -> Fields:
     """The record as a document's fields."""
     definition = record.definition
     fields: list[Value] = [
-        {"field": str(field.path), "descending": field.descending, "array": field.array}
+        {"field": str(field.path), "descending": field.descending, "kind": field.kind.value}
         for field in definition.fields
     ]
     return {
@@ -377,10 +383,14 @@ def decode_record(fields: Mapping[str, Any], *, written: int = 0) -> IndexRecord
             used=int(fields.get("used", written)),
             is_restored=bool(fields.get("restored", False)),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DataLoss(f"an index definition is damaged: {error!r}") from error
 
 
 def _decode_fields(items: Iterable[Mapping[str, Any]]) -> Iterator[IndexField]:
     for item in items:
-        yield IndexField(FieldPath.parse(item["field"]), item["descending"], item["array"])
+        if "kind" in item:
+            kind = IndexKind(item["kind"])
+        else:  # a record from before there were more than these two
+            kind = IndexKind.ARRAY if item["array"] else IndexKind.PLAIN
+        yield IndexField(FieldPath.parse(item["field"]), item["descending"], kind)

@@ -21,6 +21,7 @@ from baas.database.indexes import (
     IndexDefinition,
     Indexes,
     IndexField,
+    IndexKind,
     above_key,
     collection_prefix,
 )
@@ -222,7 +223,7 @@ class _Disjunct:
         """The index that serves this disjunct exactly."""
         fixed = [IndexField(path) for path in sorted(self.equal, key=lambda path: path.segments)]
         if self.element is not None:
-            fixed.append(IndexField(self.element.field, array=True))
+            fixed.append(IndexField(self.element.field, kind=IndexKind.ARRAY))
         fields = (*fixed, *self.ordered)
         is_below = self.below is not None
         return IndexDefinition(self.query.collection.id, self.is_group, fields, is_below)
@@ -243,7 +244,7 @@ class _Disjunct:
             self.exact = self.exact and not keys.is_cut(prefix)
         fixed = len(index.definition.fields) - len(self.ordered)
         for field in index.definition.fields[:fixed]:
-            if field.array:
+            if field.kind is IndexKind.ARRAY:
                 assert self.element is not None
                 value = self.element.value
             else:
@@ -471,8 +472,8 @@ class _Gaps:
         return whole, spans
 
 
-def _regardless_of_direction(fields: Iterable[IndexField]) -> set[tuple[FieldPath, bool]]:
-    return {(field.path, field.array) for field in fields}
+def _regardless_of_direction(fields: Iterable[IndexField]) -> set[tuple[FieldPath, IndexKind]]:
+    return {(field.path, field.kind) for field in fields}
 
 
 def _clip(spans: Iterable[KeyRange], lower: bytes, upper: bytes | None) -> Iterator[KeyRange]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from baas.database.indexes import Index, IndexDefinition, IndexField
+from baas.database.indexes import Index, IndexDefinition, IndexField, IndexKind
 from baas.http.answers import Answer, json_answer
 from baas.http.requests import Request, integer_parameter
 from baas.model.timestamps import Timestamp
@@ -90,7 +90,7 @@ def encode_definition(definition: IndexDefinition) -> dict[str, Any]:
             {
                 "field": str(field.path),
                 "direction": "desc" if field.descending else "asc",
-                "array": field.array,
+                "array": field.kind is IndexKind.ARRAY,
             }
             for field in definition.fields
         ],
@@ -117,8 +117,9 @@ def _decode_field(tree: Any, at: str) -> IndexField:
     direction = check_string(members.get("direction", "asc"), join(at, "direction"))
     if direction not in ("asc", "desc"):
         raise invalid(join(at, "direction"), "must be `asc` or `desc`")
+    is_array = check_boolean(members.get("array", False), join(at, "array"))
     return IndexField(
         decode_field_path(members["field"], join(at, "field")),
         direction == "desc",
-        check_boolean(members.get("array", False), join(at, "array")),
+        IndexKind.ARRAY if is_array else IndexKind.PLAIN,
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from baas.database.database import Database
-from baas.database.indexes import Index, IndexDefinition, is_reserved_collection
+from baas.database.indexes import Index, IndexDefinition, IndexKind, is_reserved_collection
 from baas.database.names import DatabaseName
 from baas.errors import InvalidArgument, NotFound, PermissionDenied
 from baas.model.paths import check_id
@@ -110,7 +110,7 @@ def _check_definition(definition: IndexDefinition) -> None:
     fields = definition.fields
     if not fields or len(fields) > FIELDS_MAX:
         raise _invalid(f"an index has 1 to {FIELDS_MAX} fields, not {len(fields)}")
-    if sum(field.array for field in fields) > 1:
+    if sum(field.kind is IndexKind.ARRAY for field in fields) > 1:
         raise _invalid("an index can hold the elements of one array only")
     paths = [field.path for field in fields]
     if NAME in paths:

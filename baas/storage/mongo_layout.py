@@ -32,7 +32,7 @@ from baas.model.paths import DocumentPath
 from baas.storage.engine import EngineCorrupt, EntryRow, FirstScan, KeyRange, LogRecord
 from baas.storage.store import StoreName
 
-FORMAT = 1  # of a newer format data is refused, of an older one migrated
+FORMAT = 2  # of a newer format data is refused, of an older one migrated
 COLLECTIONS = ("heads", "documents", "entries", "history", "log", "doomed", "turns")
 INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("heads", {"key": {"project": 1}, "name": "project"}),

@@ -28,9 +28,15 @@ _SWEEP_END_SECONDS = 1.0  # that closing waits for what is being swept
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NAMESPACE_EXISTS = 48
 
+
+async def _know_kinds(connection: MongoConnection) -> None:
+    """From format 2 on the records of indexes tell the kind of each field: servers from before
+    would take those that they do not know for plain ones. What is stored is read as it is."""
+
+
 # By the format that each one leads away from, to the next one. Each may be broken off at any place
 # and begun again, by several servers at once, so what it does twice changes nothing.
-MIGRATIONS: dict[int, Callable[[MongoConnection], Awaitable[None]]] = {}
+MIGRATIONS: dict[int, Callable[[MongoConnection], Awaitable[None]]] = {1: _know_kinds}
 
 _log = structlog.get_logger("baas.mongo")
 

@@ -19,7 +19,7 @@ from baas.storage.sharing import Sharer
 
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
-FORMAT = 2  # kept as user_version; a file of a newer format is refused, of an older one migrated
+FORMAT = 3  # kept as user_version; a file of a newer format is refused, of an older one migrated
 REMOVED = "removed"  # as its incarnation: the file is about to go, or has gone already
 CACHE_KIB = 8 * 1024  # pages of the file that one connection keeps
 REQUEST_BYTES = f"octet_length(id) + octet_length(response) + {REQUEST_ROW_BYTES}"
@@ -84,8 +84,13 @@ def _count_requests(connection: apsw.Connection) -> None:
     )
 
 
+def _know_kinds(connection: apsw.Connection) -> None:
+    """From format 3 on the records of indexes tell the kind of each field: servers from before
+    would take those that they do not know for plain ones. What is stored is read as it is."""
+
+
 # By the format that each one leads away from, to the next one. All of one is one transaction.
-MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {1: _count_requests}
+MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {1: _count_requests, 2: _know_kinds}
 
 
 def check_sqlite_version(version: str) -> None:

@@ -14,6 +14,7 @@ from baas.clock import SystemClock
 from baas.storage import mongo_store
 from baas.storage.engine import BackfillRow, EngineUnavailable, Entry
 from baas.storage.mongo_client import MongoConnection
+from baas.storage.mongo_layout import FORMAT
 from baas.storage.mongo_store import MongoStore
 from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
 from scripts.find_mongod import find_mongod
@@ -131,8 +132,8 @@ async def test_deletion_that_was_cut_off_is_finished_by_the_next_start(
 
 async def test_data_of_another_format_is_refused(store: MongoStore, mongodb_uri: str) -> None:
     with MongoClient[dict[str, object]](mongodb_uri) as client:
-        client[store._database].store.insert_one({"_id": "format", "format": 2})
-    with pytest.raises(EngineUnavailable, match="format 2"):
+        client[store._database].store.insert_one({"_id": "format", "format": FORMAT + 1})
+    with pytest.raises(EngineUnavailable, match=f"format {FORMAT + 1}"):
         await store.list_databases("demo")
 
 
@@ -149,8 +150,9 @@ async def test_an_older_format_is_brought_forward(
         if len(calls) == 1:
             raise EngineUnavailable("broken off")
 
-    monkeypatch.setattr(mongo_store, "FORMAT", 2)
-    monkeypatch.setattr(mongo_store, "MIGRATIONS", {1: migrate})
+    now = FORMAT
+    monkeypatch.setattr(mongo_store, "FORMAT", now + 1)
+    monkeypatch.setattr(mongo_store, "MIGRATIONS", {now: migrate})
     newer = second(store)
     with pytest.raises(EngineUnavailable, match="broken off"):
         await newer.list_databases("demo")
@@ -163,7 +165,7 @@ async def test_an_older_format_is_brought_forward(
     await newer.close()
     monkeypatch.undo()
     older = second(store)
-    with pytest.raises(EngineUnavailable, match="reads formats up to 1"):
+    with pytest.raises(EngineUnavailable, match=f"reads formats up to {now}"):
         await older.list_databases("demo")
     await older.close()
 

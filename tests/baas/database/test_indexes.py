@@ -20,6 +20,7 @@ from baas.database.indexes import (
     IndexDefinition,
     Indexes,
     IndexField,
+    IndexKind,
     IndexRecord,
     decode_record,
     encode_record,
@@ -73,7 +74,9 @@ def test_a_document_without_a_field_has_no_entry() -> None:
 
 
 def test_only_entries_that_differ_are_written() -> None:
-    indexes = made(BY_SIZE, IndexDefinition("cities", False, (IndexField(TAGS, array=True),)))
+    indexes = made(
+        BY_SIZE, IndexDefinition("cities", False, (IndexField(TAGS, kind=IndexKind.ARRAY),))
+    )
     old: Fields = {"size": 1, "tags": ["a", "b", "a"]}
     assert len(indexes.entries_for(city("x"), None, old)[1]) == 3
     removed, added = indexes.entries_for(city("x"), old, {"size": 1.0, "tags": ["b", "c"]})
@@ -94,7 +97,12 @@ def test_subcollections_share_the_index_but_not_the_range() -> None:
 
 @given(
     fields=st.lists(
-        st.builds(IndexField, st.sampled_from(arbitrary.FIELDS), st.booleans(), st.booleans()),
+        st.builds(
+            IndexField,
+            st.sampled_from(arbitrary.FIELDS),
+            st.booleans(),
+            st.sampled_from(IndexKind),
+        ),
         max_size=3,
     ),
     group=st.booleans(),
@@ -116,11 +124,17 @@ def test_records_of_the_first_format_are_read() -> None:
         "ready": True,
     }
     assert decode_record(fields, written=5) == IndexRecord(BY_SIZE, is_ready=True, used=5)
+    fields["fields"] = [{"field": "tags", "descending": True, "array": True}]
+    (field,) = decode_record(fields).definition.fields
+    assert field == IndexField(TAGS, descending=True, kind=IndexKind.ARRAY)
 
 
 def test_a_damaged_definition_is_data_loss() -> None:
     with pytest.raises(DataLoss):
         decode_record({"collection": "c"})
+    record = encode_record(IndexRecord(BY_SIZE))
+    with pytest.raises(DataLoss):
+        decode_record({**record, "fields": [{"field": "a", "descending": False, "kind": "x"}]})
 
 
 # Building ----------------------------------------------------------------------------------------
