@@ -104,7 +104,7 @@ async def create_document(request: Request) -> Answer:
     body = await request.read_body()
     key = read_key(request, body)
     if document_id is None and key.id is not None:
-        path = documents.document_path_of(request.caller, key.id, collection)
+        path = documents.document_path_of(request.caller, key.id, key.digest, collection)
     elif document_id is None:
         path = documents.new_document_path(request.context, collection)
         new_paths = (path,)

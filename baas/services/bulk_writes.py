@@ -112,7 +112,9 @@ class _BulkWrite:
         result = await database.run_transaction(
             body.run,
             request_time=self._time,
-            request_id=self._part_id(f"{number}"),
+            request_id=caller_request_id(
+                self._caller, self._request_id, self._request_digest, f"{number}"
+            ),
             request_digest=self._request_digest,
         )
         outcomes: list[Outcome] = list(result.write_results)
@@ -130,19 +132,15 @@ class _BulkWrite:
                 self._caller,
                 self._name,
                 (write,),
-                request_id=None if self._request_id is None else f"{self._request_id}/{part}",
+                request_id=self._request_id,
                 request_digest=self._request_digest,
+                request_part=part,
             )
         except BaasError as error:
             if _is_to_be_repeated(error, self._request_id):
                 raise
             return error
         return result.write_results[0]
-
-    def _part_id(self, part: str) -> str | None:
-        if self._request_id is None:
-            return None
-        return caller_request_id(self._caller, f"{self._request_id}/{part}")
 
 
 class _Wave:

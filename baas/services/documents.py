@@ -34,7 +34,7 @@ from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import NO_PRECONDITION, VerifyWrite, Write, apply_write
 from baas.services.authorizer import Authorizer, DocumentReader
-from baas.services.caller import Caller
+from baas.services.caller import Caller, CallerKind
 from baas.services.context import Context
 from baas.services.schema_guard import (
     check_schemas,
@@ -74,9 +74,11 @@ def new_document_path(context: Context, collection: CollectionPath) -> DocumentP
     return collection.document(new_document_id(context.clock))
 
 
-def document_path_of(caller: Caller, request_id: str, collection: CollectionPath) -> DocumentPath:
+def document_path_of(
+    caller: Caller, request_id: str, request_digest: bytes, collection: CollectionPath
+) -> DocumentPath:
     """A path with an automatic id that is the same whenever the caller repeats the request."""
-    seed = f"{caller_request_id(caller, request_id)}\n{collection}".encode()
+    seed = f"{caller_request_id(caller, request_id, request_digest)}\n{collection}".encode()
     number = int.from_bytes(hashlib.blake2b(seed, digest_size=32).digest())
     letters = []
     for _ in range(AUTOMATIC_ID_LENGTH):
@@ -155,14 +157,15 @@ async def commit(
     *,
     request_id: str | None = None,
     request_digest: bytes = b"",
+    request_part: str = "",
     new_paths: Sequence[DocumentPath] = (),
     first: First | None = None,
 ) -> CommitResult[None]:
     """Applies all writes or none, durably, as of one commit version. The same `request_id` again
     answers with the first commit's result and writes nothing; with another `request_digest` it is
-    refused (`IdempotencyKeyReused`). `new_paths`, of `new_document_path`,
-    are not looked up first: nothing can be there. `first` runs before anything is written, and may
-    refuse the commit.
+    refused (`IdempotencyKeyReused`). `request_part` tells apart the commits of one request.
+    `new_paths`, of `new_document_path`, are not looked up first: nothing can be there. `first` runs
+    before anything is written, and may refuse the commit.
 
     Raises PermissionDenied unless the rules allow every single change (a verify counts as a get);
     NotFound, AlreadyExists or FailedPrecondition for a precondition that fails, to callers only
@@ -203,7 +206,7 @@ async def commit(
     return await database.run_transaction(
         write,
         request_time=time,
-        request_id=caller_request_id(caller, request_id),
+        request_id=caller_request_id(caller, request_id, request_digest, request_part),
         request_digest=request_digest,
     )
 
@@ -292,11 +295,19 @@ def read_time(context: Context, version: int) -> Timestamp:
     return Timestamp(version or context.clock.now_microseconds())
 
 
-def caller_request_id(caller: Caller, request_id: str | None) -> str | None:
-    """A request id within its caller's own, so that none can meet another caller's answer."""
+def caller_request_id(
+    caller: Caller, request_id: str | None, request_digest: bytes, part: str = ""
+) -> str | None:
+    """A request id within its caller's own, so that none can meet another caller's answer, nor a
+    part of a request (a word without `:`) another request's. Nothing tells signed-out callers
+    apart: an id of theirs is of one request, so that nobody can use up what others would draw."""
     if request_id is None:
         return None
-    return f"{caller.kind.value}:{caller.uid or ''}:{request_id}"
+    if caller.kind is CallerKind.ANONYMOUS:
+        scope = request_digest.hex()
+    else:
+        scope = caller.uid or ""
+    return f"{caller.kind.value}:{scope}{part and '/'}{part}:{request_id}"
 
 
 async def _check_may_know(

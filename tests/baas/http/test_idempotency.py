@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from baas.testing import app_client, make_settings, started_app
-from tests.baas.http.conftest import BASE, World, open_world
+from tests.baas.http.conftest import ADMIN, BASE, RULES, World, open_world
 
 INCREMENT = {"fields": {}, "merge": True, "transforms": [{"field": "n", "increment": 1}]}
 WRITES: dict[str, tuple[str, str, Any]] = {
@@ -93,6 +93,33 @@ async def test_a_key_belongs_to_its_caller(world: World) -> None:
     assert (await world.secret.get(mine)).json()["fields"] == {"n": 2}
     denied = await world.anonymous.put(mine, json=INCREMENT, headers=key("k"))
     assert denied.json()["error"]["code"] == "PERMISSION_DENIED"
+
+
+async def test_a_key_of_one_signed_out_caller_is_not_used_up_for_another(world: World) -> None:
+    source = RULES.replace("match /public/{id} {", "match /public/{id} {\n allow create: if true;")
+    deployed = await world.operator.put(
+        f"{ADMIN}/rules", json={"source": source, "allow_open": True}
+    )
+    assert deployed.is_success, deployed.text
+    mine, theirs = {"fields": {"text": "mine"}}, {"fields": {"text": "theirs"}}
+    first = await world.anonymous.post(f"{BASE}/public", json=mine, headers=key("1"))
+    other = await world.anonymous.post(f"{BASE}/public", json=theirs, headers=key("1"))
+    again = await world.anonymous.post(f"{BASE}/public", json=theirs, headers=key("1"))
+    assert (first.status_code, other.status_code, again.status_code) == (201, 201, 201)
+    assert first.json()["path"] != other.json()["path"]
+    assert other.content == again.content
+    found = (await world.anonymous.get(f"{BASE}/public")).json()["documents"]
+    assert sorted(item["fields"]["text"] for item in found) == ["mine", "theirs"]
+
+
+async def test_a_key_does_not_meet_a_part_of_a_bulk_write(world: World) -> None:
+    writes = [{"set": "owned/a", "fields": {"owner": world.uid}}, {"delete": "owned/none"}]
+    bulk = {"writes": writes, "request_id": "k"}
+    for one in ("k/0", "k/0.1", "0:k", "/0:k"):
+        assert (await world.user.post(f"{BASE}:bulk-write", json=bulk)).is_success
+        body = {"writes": [{"set": f"users/{world.uid}", "fields": {}}], "request_id": one}
+        answer = await world.user.post(f"{BASE}:commit", json=body)
+        assert answer.is_success, answer.text
 
 
 async def test_what_was_refused_is_asked_anew(world: World) -> None:
