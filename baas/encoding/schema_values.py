@@ -9,6 +9,7 @@ timestamp for a string. A field name that starts with `$` has one more.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from baas.encoding import json_values
@@ -59,7 +60,7 @@ def type_of(tree: Any) -> str:
     return _TYPES[kind]
 
 
-def field_path(place: list[str | int]) -> str:
+def field_path(place: Iterable[str | int]) -> str:
     """A place in an instance as a field path, with the number of an array's element in brackets; it
     ends at a value that has a tag. Empty: the document itself."""
     text = ""

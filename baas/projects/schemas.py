@@ -43,6 +43,7 @@ _DEPTH_MAX = 40  # of a schema
 _COST_MAX = 10_000
 _DOCUMENT_DEPTH = 20
 _HIDDEN = "it"
+_NOTHING = object()
 # What can be told of a keyword in a word or two; of the others the message is all.
 # fmt: off
 _EXPECTED = frozenset((
@@ -56,12 +57,17 @@ _EXPECTED = frozenset((
 @dataclass(frozen=True, slots=True)
 class Violation:
     """What is wrong with a field: `keyword` of the schema, and what it expects, if that is short.
-    `field` is a field path, empty for the document itself. No value of the document is told."""
+    `place` is where, empty for the document itself. No value of the document is told."""
 
-    field: str
+    place: tuple[str | int, ...]
     keyword: str
     message: str
     expected: Any = None
+
+    @property
+    def field(self) -> str:
+        """`place` as a field path."""
+        return field_path(self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,30 +327,51 @@ def _invalid_unique() -> SchemaRejected:
     )
 
 
+def of_what_changed(violations: Iterable[Violation], old: Fields, new: Fields) -> list[Violation]:
+    """Those at places whose values differ: what can be told to who wrote `new` and may not read
+    `old`, of which much may still be there."""
+    before, after = encode_instance(old), encode_instance(new)
+    return [one for one in violations if _at(before, one.place) != _at(after, one.place)]
+
+
+def _at(tree: Any, place: Iterable[str | int]) -> Any:
+    for part in place:
+        try:
+            tree = tree[part]
+        except (LookupError, TypeError):
+            return _NOTHING
+    return tree
+
+
 def _describe(error: jsonschema_rs.ValidationError) -> Iterator[Violation]:
-    place = error.instance_path
+    place = tuple(error.instance_path)
     kind = error.kind
     keyword = str(error.schema_path[-1]) if error.schema_path else ""
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.Custom):
         wanted = kind.message.rpartition(", not ")[2].split(" or ")
-        yield Violation(field_path(place), kind.keyword, _cut(kind.message), wanted)
+        yield Violation(place, kind.keyword, _cut(kind.message), wanted)
+        return
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.PropertyNames):
+        # Its own message quotes the name; the place does, and can be left out.
+        name, message = str(kind.error.instance), kind.error.message
+        yield Violation((*place, name), keyword, _cut(f"has a name that does not fit: {message}"))
         return
     if keyword in ("additionalProperties", "unevaluatedProperties"):
         unexpected = getattr(kind, "unexpected", None)
         for name in unexpected or ():
-            yield Violation(field_path([*place, name]), keyword, "is not a field of the schema")
+            yield Violation((*place, name), keyword, "is not a field of the schema")
         if not unexpected:
-            yield Violation(field_path(place), keyword, "has fields that are not of the schema")
+            yield Violation(place, keyword, "has fields that are not of the schema")
         return
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.FalseSchema):
-        yield Violation(field_path(place), "false", "is not allowed")
+        yield Violation(place, "false", "is not allowed")
         return
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
-        yield Violation(field_path([*place, kind.property]), "required", "is missing")
+        yield Violation((*place, kind.property), "required", "is missing")
         return
     name = kind.name if keyword.isdecimal() else keyword
     expected = _told(kind.value) if name in _EXPECTED else None
-    yield Violation(field_path(place), name, _cut(error.message), expected)
+    yield Violation(place, name, _cut(error.message), expected)
 
 
 def _told(value: Any) -> Any:

@@ -25,11 +25,12 @@ from baas.services.documents import (
     caller_request_id,
     commit,
     find_database,
+    may_get,
     open_database,
     request_time,
     rules_of,
 )
-from baas.services.schema_guard import check_schemas_each, prepare
+from baas.services.schema_guard import MayRead, check_schemas_each, prepare
 
 Outcome: TypeAlias = WriteResult | BaasError
 
@@ -170,6 +171,7 @@ class _Wave:
     async def run(self, transaction: Transaction) -> None:
         self.failed = await transaction.write_each(self._writes)
         self.alone = []
+        may_read: MayRead | None = None
         if not self._caller.bypasses_rules:
             # What may be told of a failure, and of a document that is only verified, is a question
             # of its own to the rules.
@@ -178,8 +180,8 @@ class _Wave:
             ]
             self.alone += [place for place in self.failed if place not in self.alone]
             self.failed = {}
-            await self._check_rules(transaction)
-        unfit = await check_schemas_each(self._context, self._name.project, transaction)
+            may_read = await self._check_rules(transaction)
+        unfit = await check_schemas_each(self._context, self._name.project, transaction, may_read)
         for segments, error in (unfit | transaction.stage_each()).items():
             self.failed[self._places[segments]] = error
         if self.failed or self.alone:
@@ -191,7 +193,7 @@ class _Wave:
                 "alone": self.alone,
             }
 
-    async def _check_rules(self, transaction: Transaction) -> None:
+    async def _check_rules(self, transaction: Transaction) -> MayRead:
         context, caller, name = self._context, self._caller, self._name
         ruleset = await rules_of(context, caller, name, transaction)
         make = partial(Authorizer, context, caller, name, ruleset, self._time)
@@ -218,6 +220,7 @@ class _Wave:
             elif denial is not None:
                 self.failed[self._places[segments]] = denial
                 transaction.leave_out(change.path)
+        return partial(may_get, make, transaction)
 
 
 def _is_to_be_repeated(error: BaasError, request_id: str | None) -> bool:

@@ -20,7 +20,7 @@ from baas.clock import (
 )
 from baas.database.database import Database
 from baas.database.names import DatabaseName
-from baas.database.transaction import CommitResult, Transaction
+from baas.database.transaction import CommitResult, PendingChange, Transaction
 from baas.encoding.documents import StoredDocument
 from baas.errors import (
     AlreadyExists,
@@ -37,6 +37,7 @@ from baas.services.authorizer import Authorizer, DocumentReader
 from baas.services.caller import Caller, CallerKind
 from baas.services.context import Context
 from baas.services.schema_guard import (
+    MayRead,
     check_schemas,
     has_no_schemas,
     prepare,
@@ -180,6 +181,7 @@ async def commit(
 
     async def write(transaction: Transaction) -> None:
         transaction.assume_missing(new_paths)
+        may_read: MayRead | None = None
         if caller.bypasses_rules:
             if first is not None:
                 await first(transaction, _no_authorizer)
@@ -189,9 +191,11 @@ async def commit(
             ruleset = find_rules(context, caller, name, transaction)
             if ruleset is None:
                 ruleset = await rules_of(context, caller, name, transaction)
-            authorizer = Authorizer(context, caller, name, ruleset, time)
+            make = partial(Authorizer, context, caller, name, ruleset, time)
+            may_read = partial(may_get, make, transaction)
+            authorizer = make()
             if first is not None:
-                await first(transaction, partial(Authorizer, context, caller, name, ruleset, time))
+                await first(transaction, make)
             try:
                 if not transaction.write_nowait(writes):
                     await transaction.write(writes)
@@ -201,7 +205,7 @@ async def commit(
             if not authorizer.check_writes_nowait(writes, transaction):
                 await authorizer.check_writes(writes, transaction)
         if not rest_on_no_schemas(context, name.project, transaction):
-            await check_schemas(context, name.project, transaction)
+            await check_schemas(context, name.project, transaction, may_read)
 
     return await database.run_transaction(
         write,
@@ -280,6 +284,17 @@ async def read_documents(
     return found
 
 
+async def may_get(
+    make: Callable[[], Authorizer], reader: DocumentReader, change: PendingChange
+) -> bool:
+    """Whether the rules let the caller get what is there before the change."""
+    try:
+        await make().check_get(change.path, change.old, reader)
+    except PermissionDenied:
+        return False
+    return True
+
+
 def _no_authorizer() -> Authorizer:
     raise AssertionError("no rules bind this caller")
 
@@ -303,10 +318,7 @@ def caller_request_id(
     apart: an id of theirs is of one request, so that nobody can use up what others would draw."""
     if request_id is None:
         return None
-    if caller.kind is CallerKind.ANONYMOUS:
-        scope = request_digest.hex()
-    else:
-        scope = caller.uid or ""
+    scope = request_digest.hex() if caller.kind is CallerKind.ANONYMOUS else caller.uid or ""
     return f"{caller.kind.value}:{scope}{part and '/'}{part}:{request_id}"
 
 

@@ -1,5 +1,6 @@
 """Where schemas are enforced: within the transaction of every write to documents, after the rules,
-on what the document would be. A schema tells nothing to who may not write.
+on what the document would be. A schema tells nothing to who may not write, and nothing of what is
+stored to who may not read it.
 
 Uniqueness is a query within the same transaction, on an index that is made for it. It belongs to
 the read set, so a commit before which somebody else took the values is evaluated anew in its turn:
@@ -9,9 +10,9 @@ of any number of writers one gets them, on whichever node.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from baas.database.database import Database
 from baas.database.indexes import IndexDefinition, IndexField
@@ -20,19 +21,33 @@ from baas.errors import AlreadyExists, BaasError, InvalidArgument, QuotaExceeded
 from baas.model.order import SortKey
 from baas.model.paths import DocumentPath
 from baas.model.values import Fields
-from baas.projects.schemas import EMPTY, Schema, SchemaSet, UniqueFields, Violation
+from baas.projects.schemas import (
+    EMPTY,
+    Schema,
+    SchemaSet,
+    UniqueFields,
+    Violation,
+    of_what_changed,
+)
 from baas.services.context import Context
 
 _CHECKS_PER_TURN = 20
 
 
-async def check_schemas(context: Context, project: str, transaction: Transaction) -> None:
+MayRead: TypeAlias = Callable[[PendingChange], Awaitable[bool]]
+"""Whether who writes may read what is there."""
+
+
+async def check_schemas(
+    context: Context, project: str, transaction: Transaction, may_read: MayRead | None = None
+) -> None:
     """Checks all that a transaction has written so far. Raises InvalidArgument (`SchemaViolation`),
-    AlreadyExists (`UniqueViolation`) for the first document that does not fit."""
+    AlreadyExists (`UniqueViolation`) for the first document that does not fit. `may_read` is asked
+    before an error is told; None: all may be read."""
     schemas = await _in_force(context, project, transaction)
     if not schemas:
         return
-    guard = _Guard(transaction, schemas, is_atomic=True)
+    guard = _Guard(transaction, schemas, may_read, is_atomic=True)
     for number, change in enumerate(transaction.changes, 1):
         error = await guard.check(change)
         if error is not None:
@@ -57,7 +72,7 @@ def rest_on_no_schemas(context: Context, project: str, transaction: Transaction)
 
 
 async def check_schemas_each(
-    context: Context, project: str, transaction: Transaction
+    context: Context, project: str, transaction: Transaction, may_read: MayRead | None = None
 ) -> dict[Segments, BaasError]:
     """Leaves out of a transaction each document that does not fit, as if the writes came one after
     the other; their errors."""
@@ -65,7 +80,7 @@ async def check_schemas_each(
     failed: dict[Segments, BaasError] = {}
     if not schemas:
         return failed
-    guard = _Guard(transaction, schemas, is_atomic=False)
+    guard = _Guard(transaction, schemas, may_read, is_atomic=False)
     for number, change in enumerate(transaction.changes, 1):
         error = await guard.check(change)
         if error is not None:
@@ -139,9 +154,17 @@ class _Guard:
     """One transaction. `is_atomic`: all of it happens or nothing; else each document was written
     after those that were accepted before it."""
 
-    def __init__(self, transaction: Transaction, schemas: SchemaSet, *, is_atomic: bool) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        schemas: SchemaSet,
+        may_read: MayRead | None,
+        *,
+        is_atomic: bool,
+    ) -> None:
         self._transaction = transaction
         self._schemas = schemas
+        self._may_read = may_read
         self._after: dict[Segments, Fields | None] = {}
         if is_atomic:
             self._after = {one.path.segments: one.fields for one in transaction.changes}
@@ -163,7 +186,8 @@ class _Guard:
     ) -> BaasError | None:
         violations = schema.check(fields)
         if violations:
-            return schema_violation(change.path, schema, violations)
+            told = await self._told(violations, change, fields)
+            return schema_violation(change.path, schema, told)
         claimed = []
         for unique in schema.unique:
             key = unique.key(fields)
@@ -175,6 +199,13 @@ class _Guard:
             claimed.append(claim)
         self._taken.update(claimed)
         return None
+
+    async def _told(
+        self, violations: list[Violation], change: PendingChange, fields: Fields
+    ) -> list[Violation]:
+        if change.old is None or self._may_read is None or await self._may_read(change):
+            return violations
+        return of_what_changed(violations, change.old.fields, fields)
 
     async def _is_held(
         self,
@@ -200,12 +231,15 @@ class _Guard:
 def schema_violation(
     path: DocumentPath, schema: Schema, violations: list[Violation]
 ) -> InvalidArgument:
-    first = violations[0]
-    where = f"`{first.field}` " if first.field else ""
-    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    """`violations` are those that can be told; there may be others, or none but others."""
+    told = "what is stored there does not fit, which is not told to who may not read it"
+    if violations:
+        first = violations[0]
+        where = f"`{first.field}` " if first.field else ""
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        told = f"{where}{first.message}{more}"
     return InvalidArgument(
-        f"`{path}` does not fit the schema of `{schema.pattern.text}`: "
-        f"{where}{first.message}{more}",
+        f"`{path}` does not fit the schema of `{schema.pattern.text}`: {told}",
         reason="SchemaViolation",
         details={
             "document": str(path),

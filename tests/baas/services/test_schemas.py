@@ -34,7 +34,7 @@ from baas.services.documents import commit
 from baas.services.jobs import UpdateByQuery
 from baas.services.schema_deployments import deploy_schemas
 from baas.wire.jobs import decode_update_by_query
-from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World
+from tests.baas.services.worlds import ADA, EVE, NAME, OPERATOR, SECRET, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -174,6 +174,40 @@ async def test_imports_and_jobs_obey(shared: World, room: str) -> None:
     assert (job.progress.first_failure or {})["reason"] == "SchemaViolation"
     assert await fields_of(shared, f"{room}/a") == {"name": "A", "age": 6}
     assert await fields_of(shared, f"{room}/b") == {"name": "B", "age": 149}
+
+
+async def test_what_may_not_be_read_is_not_told(shared: World, room: str) -> None:
+    """Whoever may update blindly learns of a document only what he wrote himself."""
+    own = "request.auth.uid == 'ada'"
+    await shared.deploy(f"match /{room}/{{id}} {{ allow update: if true; allow get: if {own}; }}")
+    await write(shared, put(f"{room}/a", n=1, secrets={"hidden": "x", "other": 1}, deep=["x"]))
+    hidden = {"propertyNames": {"maxLength": 3}, "additionalProperties": {"type": "null"}}
+    properties = {"n": {"maximum": 5}, "secrets": hidden, "deep": {"items": {"type": "null"}}}
+    source = {"x-collection": room, "properties": properties, "required": ["missing"]}
+    await deploy(shared, source, allow_existing=True)
+
+    def merge(*names: str, **fields: Any) -> SetWrite:
+        paths = tuple([FieldPath(tuple(name.split("."))) for name in names])
+        return SetWrite(at(f"{room}/a"), fields, mask=paths)
+
+    async def told(blind: Caller, *writes: Write) -> list[list[str]]:
+        details = await refused(shared, *writes, caller=blind)
+        return [[one["field"], one["keyword"]] for one in details["violations"]]
+
+    assert await told(EVE, merge("k", k=1)) == []
+    assert await told(EVE, merge("n", n=9)) == [["n", "maximum"]]
+    mixed = await told(EVE, merge("secrets.mine", secrets={"mine": 1}))
+    assert sorted(mixed) == [["secrets.mine", "maxLength"], ["secrets.mine", "type"]]
+    assert len(await told(ADA, merge("k", k=1))) == 6
+    assert len(await told(OPERATOR, merge("k", k=1))) == 6
+    for change in (merge("k", k=1), merge("secrets.mine", secrets={"mine": 1})):
+        for way in (commit, bulk_write):
+            try:
+                text = repr(await way(shared.context, EVE, NAME, [change]))
+            except InvalidArgument as error:
+                text = f"{error} {error.details}"
+            assert "does not fit the schema" in text
+            assert not any(word in text for word in ("hidden", "other", "deep", "missing"))
 
 
 async def test_rules_come_first(shared: World, room: str) -> None:
