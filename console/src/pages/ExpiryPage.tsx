@@ -1,4 +1,5 @@
-/** What goes by itself and what was made to go: policies of expiry, and erasures on record. */
+/** What goes by itself and what was made to go: policies of expiry, how far back history reaches,
+ * and erasures on record. */
 
 import "../data.css";
 import { Button } from "@mantine/core";
@@ -13,6 +14,7 @@ import { IconAction } from "../components/controls";
 import { DatabaseMenu } from "../components/DatabaseMenu";
 import { Empty, Loadable, toast } from "../components/feedback";
 import { NewPolicy } from "../components/NewPolicy";
+import { RetentionSection } from "../components/RetentionSection";
 import { type Column, Table } from "../components/Table";
 import { askedDocuments } from "../model/asked";
 import { shortTime } from "../model/inputs";
@@ -35,7 +37,7 @@ export function ExpiryPage({ route }: { route: Extract<Route, { page: "expiry" }
   return (
     <>
       <header className="bar">
-        <h1>Expiry</h1>
+        <h1>Expiry and history</h1>
         <span className="grow" />
         <Button leftSection={<IconPlus size={15} />} onClick={() => setMaking(true)} data-key="n">
           New policy
@@ -81,6 +83,7 @@ export function ExpiryPage({ route }: { route: Extract<Route, { page: "expiry" }
               </Loadable>
             </div>
           </section>
+          <RetentionSection project={project} database={database} />
           <section className="section" aria-labelledby="erasures">
             <header>
               <div className="grow">
@@ -96,8 +99,8 @@ export function ExpiryPage({ route }: { route: Extract<Route, { page: "expiry" }
                 {(items) =>
                   items.length === 0 ? (
                     <Empty icon={<IconEraser />} title="Nothing was erased">
-                      Deleted documents stay in history for as long as the server keeps it. Erase
-                      one where not even that may be.
+                      Deleted documents stay in history for as long as it is kept. Erase one where
+                      not even that may be.
                     </Empty>
                   ) : (
                     <div className="scroll">
@@ -259,5 +262,3 @@ function erasureColumns(project: string, database: string): readonly Column<Eras
     },
   ];
 }
-
-/** Tells what would go before the policy is set: a mistaken field may take a whole collection. */

@@ -16,7 +16,7 @@ import { LoadMore, usePages } from "../components/Listing";
 import { RestoreDialog } from "../components/RestoreDialog";
 import { exactTime } from "../model/inputs";
 import { writeJson } from "../model/json";
-import { dataHash, historyHash, type Route } from "../model/routes";
+import { dataHash, databaseHash, historyHash, type Route } from "../model/routes";
 import { encodeFields } from "../model/values";
 import { navigate } from "../navigation";
 
@@ -65,7 +65,11 @@ export function HistoryPage({ route }: { route: HistoryRoute }): ReactNode {
       )}
       {page !== undefined && versions.length === 0 && (
         <Empty icon={<IconHistory />} title="No versions are kept">
-          Each change is kept for as long as the server's retention says.
+          Each change is kept{" "}
+          <a className="link" href={databaseHash(project, "expiry", database)}>
+            for a time, and up to a size
+          </a>
+          .
         </Empty>
       )}
       {page !== undefined && versions.length > 0 && (
