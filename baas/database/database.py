@@ -64,6 +64,7 @@ from baas.storage.engine import (
     KeyRange,
     LogRecord,
     PastImage,
+    RequestAnswer,
     Snapshot,
     StorageEngine,
     StorageError,
@@ -298,6 +299,13 @@ class ReadSnapshot:
         try:
             check_resumable(after, await self._database.read_oldest_version())
             return await self._open.read_log(after, limit=limit)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
+    async def read_requests(self, after: int, *, limit: int) -> list[RequestAnswer]:
+        """As `Snapshot.read_requests`: the next answers to requests that are kept."""
+        try:
+            return await self._open.read_requests(after, limit=limit)
         except StorageError as error:
             raise as_baas_error(error) from error
 

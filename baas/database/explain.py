@@ -10,7 +10,14 @@ from baas.database.planner import CollectionScan, IndexScan, NameScan, Plan, Poi
 from baas.encoding.documents import StoredDocument
 from baas.model.aggregates import Aggregation
 from baas.model.queries import Query, effective_orders, inequality_fields
-from baas.storage.engine import EntryRow, KeyRange, LogRecord, PastImage, Snapshot
+from baas.storage.engine import (
+    EntryRow,
+    KeyRange,
+    LogRecord,
+    PastImage,
+    RequestAnswer,
+    Snapshot,
+)
 
 FEW = 64  # documents more than were returned are no cause for a hint
 
@@ -74,6 +81,9 @@ class MeteredSnapshot:
 
     async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
         return await self._snapshot.read_log(after, limit=limit)
+
+    async def read_requests(self, after: int, *, limit: int) -> list[RequestAnswer]:
+        return await self._snapshot.read_requests(after, limit=limit)
 
     async def close(self) -> None:
         await self._snapshot.close()

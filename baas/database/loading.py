@@ -19,6 +19,7 @@ from baas.storage.engine import (
     CommitGroup,
     CommitRecord,
     KeyRange,
+    RequestAnswer,
     StorageEngine,
     StorageError,
 )
@@ -83,12 +84,22 @@ class Loader:
             documents.append(StoredDocument(one.path, data, one.created, one.version))
         await self.add(documents)
 
+    async def add_requests(self, answers: Sequence[RequestAnswer]) -> int:
+        """Keeps answers to requests, so that who repeats one there gets the same answer here; how
+        many were not here yet."""
+        try:
+            return await self._engine.add_requests(answers)
+        except StorageError as error:
+            raise as_baas_error(error) from error
+
     async def finish(self) -> None:
         """Forgets how the documents came here: no version before can be asked for."""
         try:
             if self._head is None:
                 self._head = (await self._engine.read_head()).version
-            while self._head and await self._engine.trim(self._head, limit=_TRIM_ROWS):
+            while self._head and await self._engine.trim(
+                self._head, limit=_TRIM_ROWS, requests_before=0
+            ):
                 pass
         except StorageError as error:
             raise as_baas_error(error) from error

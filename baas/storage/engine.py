@@ -17,6 +17,7 @@ from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
 
 REQUEST_ROW_BYTES = 64  # what an answer takes beside its request's id and its response
+REQUESTS_PAGE_BYTES = 1024 * 1024  # a page of answers ends with the one that reaches it
 
 
 class StorageError(Exception):
@@ -126,6 +127,21 @@ class CommitGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestAnswer:
+    """What is kept of a commit that carried a request id. A commit carries one at most, so its
+    version tells answers apart, and puts them in order."""
+
+    version: int
+    id: str
+    response: bytes
+
+    @property
+    def size(self) -> int:
+        """As `read_request_bytes` counts."""
+        return len(self.id.encode()) + len(self.response) + REQUEST_ROW_BYTES
+
+
+@dataclass(frozen=True, slots=True)
 class PastImage:
     """That a document had an image, which version `version` made and `superseded` changed or
     deleted; `size` is that of its data."""
@@ -216,6 +232,12 @@ class Snapshot(Protocol):
     async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
         """Records with version > `after`, in (version, ordinal) order; a commit is never split:
         at least one whole commit, and further whole commits while fewer than `limit` records."""
+        ...
+
+    async def read_requests(self, after: int, *, limit: int) -> list[RequestAnswer]:
+        """The next answers of commits above version `after` that are kept, in version order: at
+        most `limit` (which is at least 1), and no more than it takes to reach
+        `REQUESTS_PAGE_BYTES`; none at the end. Page by the last one's version."""
         ...
 
     async def close(self) -> None: ...
@@ -342,6 +364,12 @@ class StorageEngine(Protocol):
 
     async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
         """(version, response) of a commit that carried this request id, within retention."""
+        ...
+
+    async def add_requests(self, answers: Sequence[RequestAnswer]) -> int:
+        """Keeps answers that another database gave, all of one call or none, as if their commits
+        had been made here; the count of those that were not here yet. The head stays where it is:
+        it has to come to lie above them before anybody commits."""
         ...
 
     async def erase(self, keys: Sequence[bytes]) -> list[int]:

@@ -23,12 +23,14 @@ from baas.storage.engine import (
     KeyRange,
     LogRecord,
     Page,
+    RequestAnswer,
 )
 from baas.storage.mongo_batches import OPENING_ROWS_MAX, Lookups, Openings
 from baas.storage.mongo_client import MongoConnection, is_conflict, is_duplicate
 from baas.storage.mongo_layout import Row, Rows, as_document
 from baas.storage.mongo_lines import MongoLines
 from baas.storage.mongo_reads import MongoSnapshot
+from baas.storage.mongo_requests import add_requests, forget_requests, keep_requests
 from baas.storage.mongo_transactions import HeadMoved, Repeat, Transactions
 from baas.storage.mongo_watch import HeadWatcher
 from baas.storage.mongo_wire import Document, Session
@@ -36,8 +38,6 @@ from baas.storage.mongo_writes import (
     GroupCommands,
     empty_history,
     fill_entries,
-    forget_requests,
-    keep_requests,
     run_group,
 )
 from baas.storage.store import StoreMissing
@@ -218,6 +218,16 @@ class MongoEngine(_FarEngine):
             if commit.get("request") == request_id:
                 return commit["version"], bytes(commit["response"])
         raise EngineCorrupt(f"the log names request `{request_id}` and does not hold it")
+
+    async def add_requests(self, answers: Sequence[RequestAnswer]) -> int:
+        async def add(session: Session) -> int:
+            await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+            count, size = await add_requests(self._connection, self._rows, session, answers)
+            if count:
+                await self._change_head(session, {"$inc": {"request_bytes": size}})
+            return count
+
+        return await self._write(lambda: self._transact(add))
 
     async def erase(self, keys: Sequence[bytes]) -> list[int]:
         """How long MongoDB keeps deleted bytes in its files and its oplog is its own affair. Each

@@ -15,6 +15,7 @@ from baas.storage.engine import (
     KeyRange,
     LogRecord,
     PastImage,
+    RequestAnswer,
 )
 from baas.storage.mongo_client import BATCH_ROWS, MongoConnection
 from baas.storage.mongo_layout import (
@@ -24,6 +25,7 @@ from baas.storage.mongo_layout import (
     as_document,
     log_records,
 )
+from baas.storage.mongo_requests import read_requests
 from baas.storage.mongo_wire import Document
 
 _FOUND_IDS = 1_000  # that one find asks for
@@ -140,6 +142,10 @@ class MongoSnapshot:
             if len(found) < most:
                 return records
             where["$gt"] = found[-1]["_id"]
+
+    async def read_requests(self, after: int, *, limit: int) -> list[RequestAnswer]:
+        self._check_open()
+        return await read_requests(self._find, self._rows, after, limit)
 
     async def close(self) -> None:
         self._is_closed = True

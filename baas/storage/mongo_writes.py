@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bson.binary import Binary
@@ -17,7 +17,7 @@ from baas.storage.engine import (
     EngineCorrupt,
 )
 from baas.storage.mongo_client import MongoConnection
-from baas.storage.mongo_layout import Row, Rows
+from baas.storage.mongo_layout import Rows
 from baas.storage.mongo_wire import Document, Session, check_answer
 
 # A command is one BSON document of at most 16 MiB; a document's text is below 7 MiB.
@@ -273,84 +273,6 @@ async def empty_history(
         emptied = {"q": full, "u": {"$set": {"data": "", "bytes": 0}}, "multi": True}
         await connection.write_in(session, {"update": "history", "updates": [emptied]})
     return len(sizes), sum(sizes)
-
-
-async def keep_requests(
-    connection: MongoConnection,
-    rows: Rows,
-    session: Session,
-    span: dict[str, str],
-    requests_before: int,
-) -> int:
-    """Of rows of log that are about to go, what their younger requests were answered; the bytes of
-    that."""
-    wanted = {"_id": span | {"$gte": max(span["$gte"], rows.log(requests_before))}}
-    command = {
-        "find": "log",
-        "filter": {**wanted, "requests": {"$exists": True}},
-        "projection": {"commits.paths": 0},
-    }
-    kept = [
-        {
-            "_id": rows.kept(row["commits"][-1]["version"]),
-            "commits": [commit for commit in row["commits"] if "request" in commit],
-            "requests": row["requests"],
-            "answers": row.get("answers", 0),
-        }
-        for row in await connection.read_in(session, command)
-        if row["_id"] < rows.kept(0)
-    ]
-    if kept:
-        await connection.write_in(session, {"insert": "log", "documents": kept})
-    return _answers(kept)
-
-
-async def forget_requests(
-    connection: MongoConnection, rows: Rows, session: Session, head_id: str, limit: int
-) -> tuple[int, Document]:
-    """Forgets the oldest answers: those of rows of log that were trimmed, then those of others,
-    from where the head says that there are some. How many rows, and what becomes of the head."""
-    kept = {"$gte": rows.kept(0), "$lt": rows.all()["$lt"]}
-    found = await _find_answers(connection, session, {"_id": kept}, limit)
-    if found:
-        deletion = {"q": {"_id": {"$in": [row["_id"] for row in found]}}, "limit": 0}
-        await connection.write_in(session, {"delete": "log", "deletes": [deletion]})
-        return len(found), {"$inc": {"request_bytes": -_answers(found)}}
-    command: Document = {"find": "heads", "filter": {"_id": head_id}}
-    (head,) = await connection.read_in(session, command)
-    span = {"$gte": rows.log(head.get("requests_from", 0)), "$lt": rows.kept(0)}
-    query = {"_id": span, "requests": {"$exists": True}}
-    found = await _find_answers(connection, session, query, limit)
-    if not found:
-        return 0, {}
-    gone = ("requests", "answers", "commits.$[].request", "commits.$[].response")
-    update = {
-        "q": {"_id": {"$in": [row["_id"] for row in found]}},
-        "u": {"$unset": dict.fromkeys(gone, "")},
-        "multi": True,
-    }
-    await connection.write_in(session, {"update": "log", "updates": [update]})
-    return len(found), {
-        "$inc": {"request_bytes": -_answers(found)},
-        "$set": {"requests_from": found[-1]["commits"][-1]["version"] + 1},
-    }
-
-
-async def _find_answers(
-    connection: MongoConnection, session: Session, query: Document, limit: int
-) -> list[Document]:
-    command: Document = {
-        "find": "log",
-        "filter": query,
-        "projection": {"answers": 1, "commits.version": 1},
-        "sort": {"_id": 1},
-        "limit": limit,
-    }
-    return await connection.read_in(session, command)
-
-
-def _answers(rows: Iterable[Row]) -> int:
-    return sum(row.get("answers", 0) for row in rows)
 
 
 def _inserts(collection: str, rows: _Batches) -> Iterator[Document]:

@@ -24,6 +24,7 @@ from baas.storage.engine import (
     Head,
     LogRecord,
     Page,
+    RequestAnswer,
 )
 from baas.storage.sharing import Alone, Claim, Sharer
 from baas.storage.sqlite_reads import (
@@ -48,6 +49,7 @@ from baas.storage.sqlite_writes import (
     delete_entries,
     delete_requests,
     empty_history,
+    keep_requests,
     transact,
     write_anew,
     write_backfill,
@@ -262,6 +264,9 @@ class SqliteEngine:
             ).fetchone()
         )
         return None if row is None else (row[0], row[1])
+
+    async def add_requests(self, answers: Sequence[RequestAnswer]) -> int:
+        return await self._write_tidily(lambda: keep_requests(self._writer, answers))
 
     async def erase(self, keys: Sequence[bytes]) -> list[int]:
         counts = await self._write(lambda: self._erase(keys))

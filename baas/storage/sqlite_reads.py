@@ -14,6 +14,7 @@ import apsw
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
 from baas.storage.engine import (
+    REQUESTS_PAGE_BYTES,
     EngineUnavailable,
     EntryRow,
     FirstScan,
@@ -21,6 +22,7 @@ from baas.storage.engine import (
     LogRecord,
     Page,
     PastImage,
+    RequestAnswer,
 )
 from baas.storage.sqlite_schema import as_storage_error, fetch_one
 from baas.storage.store import StoreMissing
@@ -50,6 +52,7 @@ _HISTORY = (
 )
 # CROSS JOIN fixes the order of the loops: entries first.
 _ENTRIES = "entries CROSS JOIN documents ON documents.id = entries.document"
+_REQUESTS = "SELECT version, id, response FROM requests WHERE version > ? ORDER BY version LIMIT ?"
 _LOG = "SELECT version, ordinal, path, deleted FROM log"
 
 
@@ -174,6 +177,17 @@ def read_log(connection: apsw.Connection, after: int, limit: int) -> list[LogRec
     ]
 
 
+def read_requests(connection: apsw.Connection, after: int, limit: int) -> list[RequestAnswer]:
+    found: list[RequestAnswer] = []
+    size = 0
+    for row in connection.execute(_REQUESTS, (after, limit)):
+        found.append(RequestAnswer(*row))
+        size += found[-1].size
+        if size >= REQUESTS_PAGE_BYTES:
+            break
+    return found
+
+
 def _count(
     connection: apsw.Connection, source: str, bindings: tuple[Any, ...], limit: int | None
 ) -> int:
@@ -288,6 +302,11 @@ class SqliteSnapshot:
     async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
         return await self._run(
             lambda connection: read_log(connection, after, limit), limit <= INLINE_ROWS_MAX
+        )
+
+    async def read_requests(self, after: int, *, limit: int) -> list[RequestAnswer]:
+        return await self._run(
+            lambda connection: read_requests(connection, after, limit), limit <= INLINE_ROWS_MAX
         )
 
     async def close(self) -> None:

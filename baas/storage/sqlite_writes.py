@@ -20,6 +20,7 @@ from baas.storage.engine import (
     EngineConflict,
     Entry,
     LogRecord,
+    RequestAnswer,
 )
 from baas.storage.sqlite_reads import read_log
 from baas.storage.sqlite_schema import REQUEST_BYTES, fetch_one
@@ -44,6 +45,10 @@ _ADD_HISTORY = (
 )
 _ADD_LOG = ("INSERT INTO log(version, ordinal, path, deleted) VALUES ", "(?, ?, ?, ?)", "")
 _ADD_REQUEST = ("INSERT INTO requests(id, version, response) VALUES ", "(?, ?, ?)", "")
+_KEEP_REQUEST = (
+    "INSERT INTO requests(id, version, response) VALUES (?, ?, ?)"
+    f" ON CONFLICT DO NOTHING RETURNING {REQUEST_BYTES}"
+)
 _ADD_ENTRY = (
     'INSERT OR REPLACE INTO entries("index", key, document) VALUES ',
     "(?, ?, (SELECT id FROM documents WHERE key = ?))",
@@ -288,3 +293,12 @@ def delete_requests(connection: apsw.Connection, before: int, limit: int) -> int
     if freed:
         connection.execute("UPDATE head SET request_bytes = request_bytes - ?", (sum(freed),))
     return len(freed)
+
+
+def keep_requests(connection: apsw.Connection, answers: Sequence[RequestAnswer]) -> int:
+    """Adds answers that another database gave; how many were not there yet."""
+    rows = ((one.id, one.version, one.response) for one in answers)
+    added = [size for (size,) in connection.executemany(_KEEP_REQUEST, rows)]
+    if added:
+        connection.execute("UPDATE head SET request_bytes = request_bytes + ?", (sum(added),))
+    return len(added)

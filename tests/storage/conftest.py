@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,20 +67,27 @@ ENGINES: dict[str, Place] = {
 
 
 @pytest.fixture(params=list(ENGINES))
-async def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenEngine]:
-    """Opens the same database again and again; what is still open at the end is closed."""
+async def open_named(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenDatabase]:
+    """Opens databases of one engine, each again and again; what is still open at the end is
+    closed."""
     opened: list[StorageEngine] = []
 
     async with ENGINES[request.param](request, tmp_path) as open_database:
 
-        async def open_again() -> StorageEngine:
-            engine = await open_database("database")
+        async def open_again(name: str) -> StorageEngine:
+            engine = await open_database(name)
             opened.append(engine)
             return engine
 
         yield open_again
         for engine in opened:
             await engine.close()
+
+
+@pytest.fixture
+def open_engine(open_named: OpenDatabase) -> OpenEngine:
+    """Opens the same database again and again."""
+    return partial(open_named, "database")
 
 
 @pytest.fixture

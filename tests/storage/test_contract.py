@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
     REQUEST_ROW_BYTES,
+    REQUESTS_PAGE_BYTES,
     BackfillRow,
     CommitGroup,
     CommitRecord,
@@ -20,6 +21,7 @@ from baas.storage.engine import (
     Entry,
     FirstScan,
     KeyRange,
+    RequestAnswer,
     Snapshot,
     StorageEngine,
     StorageError,
@@ -588,6 +590,7 @@ async def test_every_method_raises_storage_error_after_close(engine: StorageEngi
         lambda: engine.drop_index(1, limit=1),
         lambda: engine.find_request("x"),
         lambda: engine.trim(1, limit=1),
+        lambda: engine.add_requests([]),
     ):
         with pytest.raises(StorageError):
             await call()
@@ -728,6 +731,95 @@ async def test_answers_to_requests_are_counted_and_forgotten_the_oldest_first(
     while await engine.trim(8, limit=100):
         pass
     assert await engine.read_request_bytes() == 0
+
+
+async def answers_of(engine: StorageEngine, *, limit: int = 1_000) -> list[RequestAnswer]:
+    """All of them, page by page."""
+    found: list[RequestAnswer] = []
+    async with snapshot_of(engine) as snapshot:
+        while page := await snapshot.read_requests(found[-1].version if found else 0, limit=limit):
+            assert len(page) <= limit
+            found += page
+    return found
+
+
+async def write_requests(engine: StorageEngine) -> list[RequestAnswer]:
+    """Commits 1 to 12, in groups, of which each third carries no request id; some are trimmed, and
+    of those the oldest answer is forgotten. The answers that are left."""
+    writer = Writer(engine)
+    for first in range(1, 13, 3):
+        await writer.commit(
+            *(
+                writer.record(
+                    version,
+                    {"a": str(version)},
+                    request_id=None if version % 3 == 0 else f"é-{20 - version}",
+                    response=b"\x00%d" % version,
+                )
+                for version in range(first, first + 3)
+            )
+        )
+    while await engine.trim(7, limit=100, requests_before=4):
+        pass
+    versions = [4, 5, 7, 8, 10, 11]
+    return [RequestAnswer(one, f"é-{20 - one}", b"\x00%d" % one) for one in versions]
+
+
+async def test_answers_to_requests_are_listed_in_pages_in_the_order_of_their_versions(
+    engine: StorageEngine,
+) -> None:
+    assert await answers_of(engine) == []
+    expected = await write_requests(engine)
+    for limit in (1, 2, 3, 5, 100):
+        assert await answers_of(engine, limit=limit) == expected
+    async with snapshot_of(engine) as snapshot:
+        assert await snapshot.read_requests(5, limit=2) == expected[2:4]
+        # As of the snapshot, whatever comes later.
+        await engine.commit(CommitGroup(12, [CommitRecord(13, [], "later", b"")]))
+        assert await snapshot.read_requests(11, limit=5) == []
+    later = RequestAnswer(13, "later", b"")
+    assert await answers_of(engine) == [*expected, later]
+    assert await engine.forget_requests(limit=1)
+    left = await answers_of(engine)
+    assert left[-1] == later
+    assert sum(one.size for one in left) == await engine.read_request_bytes()
+
+
+async def test_a_page_of_answers_is_bounded_in_bytes(engine: StorageEngine) -> None:
+    third = b"x" * (REQUESTS_PAGE_BYTES // 3)
+    for version, size in enumerate((1, 1, 1, 1, 4, 1)):
+        commit = CommitRecord(version + 1, [], f"r{version}", third * size)
+        await engine.commit(CommitGroup(version, [commit]))
+    async with snapshot_of(engine) as snapshot:
+        pages = []
+        after = 0
+        while page := await snapshot.read_requests(after, limit=100):
+            pages.append([one.version for one in page])
+            after = page[-1].version
+    assert pages == [[1, 2, 3], [4, 5], [6]]
+
+
+async def test_answers_are_carried_over_to_another_database(open_named: OpenDatabase) -> None:
+    source, target = await open_named("source"), await open_named("target")
+    answers = await write_requests(source)
+    assert await target.add_requests([]) == 0
+    assert await target.add_requests(answers[:2]) == 2
+    assert await target.add_requests(answers) == len(answers) - 2
+    assert await target.add_requests(answers) == 0
+    assert await answers_of(target) == answers
+    assert await target.read_request_bytes() == sum(one.size for one in answers)
+    assert (await target.read_head()).version == 0
+    for one in answers:
+        assert await target.find_request(one.id) == (one.version, one.response)
+    # They grow old as the others do.
+    await target.commit(CommitGroup(0, [CommitRecord(20, [], "own", b"")]))
+    while await target.trim(20, limit=2, requests_before=8):
+        pass
+    assert [one.version for one in await answers_of(target)] == [8, 10, 11, 20]
+    while await target.trim(30, limit=2):
+        pass
+    assert await answers_of(target) == []
+    assert await target.read_request_bytes() == 0
 
 
 async def test_erasing_empties_the_images_and_keeps_their_versions(engine: StorageEngine) -> None:

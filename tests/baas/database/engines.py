@@ -15,6 +15,7 @@ from baas.storage.engine import (
     Lines,
     LogRecord,
     Page,
+    RequestAnswer,
     Snapshot,
     StorageEngine,
 )
@@ -112,6 +113,9 @@ class SteeredEngine:
 
     async def open_snapshot(self, first: FirstScan | None = None) -> Snapshot:
         return await self.engine.open_snapshot(first)
+
+    async def add_requests(self, answers: Sequence[RequestAnswer]) -> int:
+        return await self.engine.add_requests(answers)
 
     async def erase(self, keys: Sequence[bytes]) -> list[int]:
         return await self.engine.erase(keys)

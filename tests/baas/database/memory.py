@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from baas.database.indexes import Indexes
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
-from baas.storage.engine import EntryRow, KeyRange, LogRecord, PastImage
+from baas.storage.engine import EntryRow, KeyRange, LogRecord, PastImage, RequestAnswer
 
 
 class MemorySnapshot:
@@ -63,6 +63,9 @@ class MemorySnapshot:
         return len(_within(self.entries.get(index, {}), span, False)[:limit])
 
     async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
+        raise NotImplementedError
+
+    async def read_requests(self, after: int, *, limit: int) -> list[RequestAnswer]:
         raise NotImplementedError
 
     async def close(self) -> None:

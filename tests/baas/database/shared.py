@@ -25,6 +25,7 @@ from baas.storage.engine import (
     LogRecord,
     Page,
     PastImage,
+    RequestAnswer,
 )
 from baas.storage.store import StoreMissing, StoreName
 
@@ -224,6 +225,9 @@ class SharedEngine:
             raise EngineUnknown("told to leave it open")
         return ()
 
+    async def add_requests(self, answers: Sequence[RequestAnswer]) -> int:
+        raise NotImplementedError
+
     async def erase(self, keys: Sequence[bytes]) -> list[int]:
         await self._reach()
         return [self._erase(key) for key in keys]
@@ -340,6 +344,9 @@ class SharedSnapshot:
         found = [record for record in self._log if record.version > after]
         last = found[:limit][-1].version if found else 0
         return [record for record in found if record.version <= last]
+
+    async def read_requests(self, after: int, *, limit: int) -> list[RequestAnswer]:
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Nothing is held."""
