@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pymongo.errors import OperationFailure
 
-from baas.clock import Clock
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
     BackfillRow,
     CommitGroup,
     EngineConflict,
     EngineCorrupt,
-    EngineUnavailable,
     FirstScan,
     Head,
     KeyRange,
@@ -25,14 +22,15 @@ from baas.storage.engine import (
     Page,
     RequestAnswer,
 )
-from baas.storage.mongo_batches import OPENING_ROWS_MAX, Lookups, Openings
-from baas.storage.mongo_client import MongoConnection, is_conflict, is_duplicate
-from baas.storage.mongo_layout import Row, Rows, as_document
+from baas.storage.mongo_batches import OPENING_ROWS_MAX
+from baas.storage.mongo_client import is_conflict, is_duplicate
+from baas.storage.mongo_head import HeadRow
+from baas.storage.mongo_layout import Row, Rows
 from baas.storage.mongo_lines import MongoLines
 from baas.storage.mongo_reads import MongoSnapshot
 from baas.storage.mongo_requests import add_requests, forget_requests, keep_requests
-from baas.storage.mongo_transactions import HeadMoved, Repeat, Transactions
-from baas.storage.mongo_watch import HeadWatcher
+from baas.storage.mongo_shared import Shared
+from baas.storage.mongo_transactions import HeadMoved, Repeat
 from baas.storage.mongo_wire import Document, Session
 from baas.storage.mongo_writes import (
     GroupCommands,
@@ -52,40 +50,6 @@ OTHERS_SECONDS = 5.0
 _FORGOTTEN_ROWS_MAX = 100  # at a time; each may hold as many answers as a group has commits
 # Nobody has claimed the next commit (what is missing is least), or not any more.
 _UNCLAIMED: Document = {"$expr": {"$lte": ["$claim.until", "$$NOW"]}}
-
-
-def _as_is(row: Row) -> Row:
-    return row
-
-
-@dataclass(slots=True)
-class Shared:
-    """What all engines of one store share."""
-
-    connection: MongoConnection
-    clock: Clock
-    node: str
-    documents: Lookups[StoredDocument]
-    heads: Lookups[Row]
-    requests: Lookups[Row]
-    openings: Openings
-    watcher: HeadWatcher
-    transactions: Transactions
-
-    @classmethod
-    def make(cls, connection: MongoConnection, clock: Clock) -> Shared:
-        node = clock.random_bytes(8).hex()
-        return cls(
-            connection,
-            clock,
-            node,
-            Lookups(connection, "documents", as_document),
-            Lookups(connection, "heads", _as_is),
-            Lookups(connection, "log", _as_is, field="requests"),
-            Openings(connection),
-            HeadWatcher(connection, node),
-            Transactions(connection),
-        )
 
 
 class _FarEngine:
@@ -108,22 +72,19 @@ class MongoEngine(_FarEngine):
     def __init__(self, shared: Shared, head_id: str, head: Row) -> None:
         self._shared = shared
         self._connection = shared.connection
-        self._head_id = head_id
-        self._incarnation: str = head["incarnation"]
-        self._number: str = head["number"]
-        self._rows = Rows(self._number)
-        self.lines = MongoLines(self._connection, self._number)
+        self._head = HeadRow(shared, head_id, head)
+        self._rows = Rows(self._head.number)
+        self.lines = MongoLines(self._connection, self._head.number)
         self._id: str = shared.clock.random_bytes(8).hex()
-        self._is_closed = False
         self._others_until = 0.0  # by the loop's time, another server is taken to commit here, too
         self._turn = asyncio.Lock()
         self._writes: set[asyncio.Task[Any]] = set()
         self._watches: set[Callable[[], None]] = set()
 
     def watch(self, notify: Callable[[], None]) -> Callable[[], None]:
-        if self._is_closed:
+        if self._head.is_closed:
             return lambda: None
-        stop = self._shared.watcher.watch(self._head_id, self, notify)
+        stop = self._shared.watcher.watch(self._head.id, self, notify)
         self._watches.add(stop)
 
         def end() -> None:
@@ -133,20 +94,20 @@ class MongoEngine(_FarEngine):
         return end
 
     async def read_head(self) -> Head:
-        head = await self._read_head()
-        return Head(self._incarnation, head["version"])
+        head = await self._head.read()
+        return Head(self._head.incarnation, head["version"])
 
     async def read_oldest_version(self) -> int:
-        return int((await self._read_head())["oldest"])
+        return int((await self._head.read())["oldest"])
 
     async def read_history_bytes(self) -> int:
-        return int((await self._read_head())["history_bytes"])
+        return int((await self._head.read())["history_bytes"])
 
     async def read_request_bytes(self) -> int:
-        return int((await self._read_head()).get("request_bytes", 0))
+        return int((await self._head.read()).get("request_bytes", 0))
 
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
-        self._check_open()
+        self._head.check_open()
         if not keys:
             return []
         ids = [self._rows.document(key) for key in keys]
@@ -160,37 +121,37 @@ class MongoEngine(_FarEngine):
         return None  # every read is a round trip
 
     async def open_snapshot(self, first: FirstScan | None = None) -> MongoSnapshot:
-        self._check_open()
+        self._head.check_open()
         connection, rows = self._connection, self._rows
         if first is None or not 0 < first.limit <= OPENING_ROWS_MAX:
-            found, time = await self._shared.heads.get([self._head_id])
-            return MongoSnapshot(connection, rows, self._check_head(found.get(self._head_id)), time)
-        opened = await self._shared.openings.open(self._head_id, rows.scan(first))
-        head = self._check_head(opened.head)
+            found, time = await self._shared.heads.get([self._head.id])
+            return MongoSnapshot(connection, rows, self._head.check(found.get(self._head.id)), time)
+        opened = await self._shared.openings.open(self._head.id, rows.scan(first))
+        head = self._head.check(opened.head)
         return MongoSnapshot(connection, rows, head, opened.time, (first, opened.found))
 
     async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         await self._write(lambda: self._commit(group))
-        self._shared.watcher.note_commit(self._head_id, self)
+        self._shared.watcher.note_commit(self._head.id, self)
         return ()
 
     async def claim_turn(self, seconds: float) -> None:
         """A claim is judged by the clock of the primary, and ended by the next commit."""
-        self._check_open()
-        query = {"_id": self._head_id, "number": self._number, **_UNCLAIMED}
+        self._head.check_open()
+        query = {"_id": self._head.id, "number": self._head.number, **_UNCLAIMED}
         until = {"$add": ["$$NOW", int(seconds * 1_000)]}
         claim = {"$set": {"claim": {"by": self._id, "until": until}}}
         # Unlike a transaction it waits for the lock of the head, behind nobody else.
         await self._connection.write({"update": "heads", "updates": [{"q": query, "u": [claim]}]})
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
-        self._check_open()
+        self._head.check_open()
         if not rows:
             return 0
         return await self._write(lambda: self._transact(lambda session: self._fill(session, rows)))
 
     async def drop_index(self, index: int, *, limit: int) -> int:
-        self._check_open()
+        self._head.check_open()
         found = await self._connection.read(
             {
                 "find": "entries",
@@ -208,7 +169,7 @@ class MongoEngine(_FarEngine):
         return len(found)
 
     async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
-        self._check_open()
+        self._head.check_open()
         name = self._rows.request(request_id)
         found, _ = await self._shared.requests.get([name])
         row = found.get(name)
@@ -221,10 +182,10 @@ class MongoEngine(_FarEngine):
 
     async def add_requests(self, answers: Sequence[RequestAnswer]) -> int:
         async def add(session: Session) -> int:
-            await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+            await self._head.touch(session)
             count, size = await add_requests(self._connection, self._rows, session, answers)
             if count:
-                await self._change_head(session, {"$inc": {"request_bytes": size}})
+                await self._head.change(session, {"$inc": {"request_bytes": size}})
             return count
 
         return await self._write(lambda: self._transact(add))
@@ -240,11 +201,11 @@ class MongoEngine(_FarEngine):
         )
 
     async def start_incarnation(self, incarnation: str) -> None:
-        self._check_open()
-        query = {"_id": self._head_id, "number": self._number}
+        self._head.check_open()
+        query = {"_id": self._head.id, "number": self._head.number}
         update = {"q": query, "u": {"$set": {"incarnation": incarnation}}}
         await self._connection.write({"update": "heads", "updates": [update]})
-        self._incarnation = incarnation
+        self._head.incarnation = incarnation
 
     async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:
         requests = before if requests_before is None else min(before, requests_before)
@@ -262,20 +223,20 @@ class MongoEngine(_FarEngine):
         """A row holds the answers of a group of commits."""
 
         async def forget(session: Session) -> int:
-            await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+            await self._head.touch(session)
             most = min(limit, _FORGOTTEN_ROWS_MAX)
             count, change = await forget_requests(
-                self._connection, self._rows, session, self._head_id, most
+                self._connection, self._rows, session, self._head.id, most
             )
             if count:
-                await self._change_head(session, change)
+                await self._head.change(session, change)
             return count
 
         return await self._write(lambda: self._transact(forget))
 
     async def close(self) -> None:
         """Waits for what is being written."""
-        self._is_closed = True
+        self._head.is_closed = True
         for stop in self._watches:
             stop()
         self._watches.clear()
@@ -286,7 +247,7 @@ class MongoEngine(_FarEngine):
 
     async def _write(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """One after another, to the end even if whoever waits is cancelled."""
-        self._check_open()
+        self._head.check_open()
         task = asyncio.ensure_future(self._take_turn(call))
         self._writes.add(task)
         task.add_done_callback(self._note_written)
@@ -302,11 +263,11 @@ class MongoEngine(_FarEngine):
             task.exception()  # the waiter may be gone
 
     async def _commit(self, group: CommitGroup) -> None:
-        commit_id = self._fresh_id()
+        commit_id = self._head.fresh_id()
         commands = GroupCommands(self._rows, group, commit_id)
         version = group.commits[-1].version
         update = {
-            "$set": {"version": version, "touched": self._touch(commit_id)},
+            "$set": {"version": version, "touched": self._head.touched(commit_id)},
             "$inc": {
                 "history_bytes": commands.history_bytes,
                 "request_bytes": commands.request_bytes,
@@ -317,7 +278,7 @@ class MongoEngine(_FarEngine):
             "version": group.expected_version,
             "$or": [_UNCLAIMED, {"claim.by": self._id}],
         }
-        head = self._head_command(update, expected)
+        head = self._head.command(update, expected)
         loop = asyncio.get_running_loop()
 
         async def body(session: Session) -> None:
@@ -334,7 +295,7 @@ class MongoEngine(_FarEngine):
                 raise Repeat from error
 
         async def was_written(session: Session) -> bool:
-            await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+            await self._head.touch(session)
             command = {
                 "find": "log",
                 "filter": {"_id": self._rows.log(version)},
@@ -347,7 +308,7 @@ class MongoEngine(_FarEngine):
             await self._shared.transactions.run_once(body, was_written, size=commands.bytes)
         except HeadMoved as error:
             self._others_until = loop.time() + OTHERS_SECONDS
-            version = (await self._read_head())["version"]
+            version = (await self._head.read())["version"]
             if version == group.expected_version:
                 raise EngineConflict("another server has claimed the next commit") from error
             raise EngineConflict(
@@ -360,24 +321,13 @@ class MongoEngine(_FarEngine):
         except HeadMoved as error:
             raise StoreMissing("the database was deleted") from error
 
-    async def _change_head(self, session: Session, update: Document) -> None:
-        """First in each transaction, so that two of them never write side by side. Raises HeadMoved
-        if the database is gone."""
-        answer = await self._connection.write_in(session, self._head_command(update, {}))
-        if answer["n"] != 1:
-            raise HeadMoved
-
-    def _head_command(self, update: Document, expected: Document) -> Document:
-        query = {"_id": self._head_id, "number": self._number, **expected}
-        return {"update": "heads", "updates": [{"q": query, "u": update}]}
-
     async def _fill(self, session: Session, rows: Sequence[BackfillRow]) -> int:
-        await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+        await self._head.touch(session)
         return await fill_entries(self._connection, self._rows, session, rows)
 
     async def _is_trimmed(self, before: int, requests_before: int) -> bool:
         """Whether there is nothing to forget, at the price of a few small reads."""
-        if (await self._read_head())["oldest"] < before:
+        if (await self._head.read())["oldest"] < before:
             return False
         for collection, span in self._rows.old_spans(before, requests_before):
             if await self._find_old(collection, span, 1):
@@ -400,11 +350,7 @@ class MongoEngine(_FarEngine):
 
     async def _trim(self, session: Session, before: int, requests_before: int, limit: int) -> int:
         """Rows of history, then of log; a row of log holds the requests of its commits."""
-        raised = {
-            "$max": {"oldest": before},
-            "$set": {"touched": self._touch(self._fresh_id())},
-        }
-        await self._change_head(session, raised)
+        await self._head.touch(session, {"$max": {"oldest": before}})
         freed = answers = 0
         deleted = 0
         for collection, where in self._rows.old_spans(before, requests_before):
@@ -425,37 +371,12 @@ class MongoEngine(_FarEngine):
             await self._connection.write_in(session, {"delete": collection, "deletes": [deletion]})
         if freed or answers:
             change = {"history_bytes": -freed, "request_bytes": -answers}
-            await self._change_head(session, {"$inc": change})
+            await self._head.change(session, {"$inc": change})
         return deleted
 
     async def _erase(self, session: Session, row_id: str) -> int:
-        await self._change_head(session, {"$set": {"touched": self._touch(self._fresh_id())}})
+        await self._head.touch(session)
         count, freed = await empty_history(self._connection, row_id, session)
         if count:
-            await self._change_head(session, {"$inc": {"history_bytes": -freed}})
+            await self._head.change(session, {"$inc": {"history_bytes": -freed}})
         return count
-
-    def _fresh_id(self) -> str:
-        return self._shared.clock.random_bytes(12).hex()
-
-    def _touch(self, touch_id: str) -> Document:
-        """Changes with every write, and says whose it was."""
-        return {"by": self._shared.node, "id": touch_id}
-
-    # Reads ------------------------------------------------------------------------------------
-
-    async def _read_head(self) -> Row:
-        self._check_open()
-        found, _ = await self._shared.heads.get([self._head_id])
-        return self._check_head(found.get(self._head_id))
-
-    def _check_head(self, head: Row | None) -> Row:
-        if head is None or head["number"] != self._number:
-            raise StoreMissing("the database was deleted")
-        if head["incarnation"] != self._incarnation:
-            raise StoreMissing("the database has begun a new incarnation")
-        return head
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise EngineUnavailable("the database is closed")

@@ -12,9 +12,10 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 
 from baas.clock import Clock
 from baas.storage.engine import EngineUnavailable, StorageError
-from baas.storage.mongo import MongoEngine, Shared
+from baas.storage.mongo import MongoEngine
 from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_layout import COLLECTIONS, FORMAT, INDEXES, Row, Rows, head_id
+from baas.storage.mongo_shared import Shared
 from baas.storage.mongo_transactions import HeadMoved
 from baas.storage.mongo_wire import Document, Session
 from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName

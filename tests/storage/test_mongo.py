@@ -290,7 +290,7 @@ async def test_commit_that_becomes_visible_late_is_told_to_its_own_server(
     told.clear()
     late = {"version": 20, "touched": {"by": one._shared.node, "id": "late"}}
     with MongoClient[Any](replica_set.uri) as client:
-        client[NAME].heads.update_one({"_id": one._head_id}, {"$set": late})
+        client[NAME].heads.update_one({"_id": one._head.id}, {"$set": late})
     await asyncio.wait_for(told.wait(), 10)
     stop()
 

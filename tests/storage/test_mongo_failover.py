@@ -136,7 +136,7 @@ async def test_primary_that_slept_through_its_successor_shows_no_past(
         assert client.address is not None
         uri = "mongodb://{}:{}/?directConnection=true".format(*client.address)
     store = MongoStore(uri, "baas_failover", SystemClock(), timeout_seconds=3)
-    name = StoreName(*engines[0]._head_id.split("/"))
+    name = StoreName(*engines[0]._head.id.split("/"))
     lonely = await store.open(name, create=False)
     image = document("a", "old", version=1)
     await engines[0].commit(CommitGroup(0, [CommitRecord(1, [change("a", None, image)])]))
