@@ -63,6 +63,7 @@ from baas.services.listen import ListenHub
 from baas.services.proofs import Proofs
 from baas.services.ttl_runner import TtlRunner
 from baas.settings import Settings
+from baas.storage.placed_store import PlacedStore, Placements
 from baas.storage.sharing import SharedMarks, Sharing, decode_slot, encode_slot
 from baas.storage.sqlite_store import SqliteStore
 from baas.storage.store import Store
@@ -210,12 +211,9 @@ class App:
     async def _open(self, stack: contextlib.AsyncExitStack) -> Context:
         settings, clock = self.settings, self._clock
         secret = ServerSecret.load(settings.data, clock)
-        store = make_store(settings, clock, self._join(stack))
-        stack.push_async_callback(store.close)
-        databases = Databases(store, settings, clock)
-        stack.push_async_callback(databases.close)
-        await check_secret(secret, await databases.system(None, create=True), clock)
         node = load_node(settings.data, clock)
+        databases = self._make_databases(stack, node)
+        await check_secret(secret, await databases.system(None, create=True), clock)
         if self._part is not None and self._part.channel.index > 0:
             node += f"-{self._part.channel.index}"
         passwords = PasswordPool(
@@ -228,9 +226,10 @@ class App:
             databases, secret=secret, passwords=passwords, settings=settings, clock=clock
         )
         projects.watch_deletions(accounts.forget_project)
+        await projects.places.load()
         for project in await projects.finish_deletions():
             _log.info("deletion finished", project=project)
-        if store.is_shared:
+        if databases.is_shared:
             projects.start_finishing()
         if self._part is None or self._part.is_first:
             self.setup_token = await accounts.admins.make_setup_token(node)
@@ -277,6 +276,14 @@ class App:
         )
         self._start_background(stack, context)
         return context
+
+    def _make_databases(self, stack: contextlib.AsyncExitStack, node: str) -> Databases:
+        placements = Placements(self.settings.engine, node=node)
+        store = make_store(self.settings, self._clock, placements, self._join(stack))
+        stack.push_async_callback(store.close)
+        databases = Databases(store, self.settings, self._clock, placements)
+        stack.push_async_callback(databases.close)
+        return databases
 
     def _start_background(self, stack: contextlib.AsyncExitStack, context: Context) -> None:
         """What goes on by itself: jobs, backups, and what expires."""
@@ -385,18 +392,26 @@ def load_node(data: Path, clock: Clock) -> str:
     return file.read_text(encoding="ascii").strip()
 
 
-def make_store(settings: Settings, clock: Clock, sharing: Sharing | None = None) -> Store:
-    """Where the databases live. Nothing is opened yet. `sharing`: SQLite files are shared."""
-    if settings.engine == "mongodb":
+def make_store(
+    settings: Settings, clock: Clock, placements: Placements, sharing: Sharing | None = None
+) -> PlacedStore:
+    """Where the databases live: SQLite files in the data folder, and MongoDB if that is set.
+    Nothing is opened yet. `sharing`: SQLite files are shared."""
+    stores: dict[str, Store] = {
+        "sqlite": SqliteStore(
+            settings.data, clock, synchronous=settings.synchronous, sharing=sharing
+        )
+    }
+    if settings.mongodb_uri:
         from baas.storage.mongo_store import MongoStore  # its driver: 7 MiB and a tenth of a second
 
-        return MongoStore(
+        stores["mongodb"] = MongoStore(
             settings.mongodb_uri,
             settings.mongodb_database,
             clock,
             timeout_seconds=settings.mongodb_timeout_seconds,
         )
-    return SqliteStore(settings.data, clock, synchronous=settings.synchronous, sharing=sharing)
+    return PlacedStore(stores, placements)
 
 
 def make_blobs(settings: Settings) -> BlobStore:

@@ -110,7 +110,7 @@ def _beat_on(loop: asyncio.AbstractEventLoop, beat: Callable[[], None]) -> None:
 
 def _imports(settings: Settings) -> tuple[str, ...]:
     names: tuple[str, ...] = _LATER
-    if settings.engine == "mongodb":
+    if settings.mongodb_uri:
         names += _LATER_FOR_MONGODB
     if settings.objects != "local":
         names += _LATER_FOR_REMOTE

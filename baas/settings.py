@@ -116,9 +116,12 @@ class Settings:
     dev: bool = _setting(
         False, "development mode: explained denials, creation on first use; loopback only"
     )
-    engine: str = _setting("sqlite", "where documents are kept: sqlite or mongodb")
+    engine: str = _setting(
+        "sqlite", "where documents are kept, unless a project is elsewhere: sqlite or mongodb"
+    )
     mongodb_uri: str = _setting(
-        "", "replica set of the engine mongodb: mongodb://host,host/?replicaSet=name"
+        "",
+        "replica set of the engine mongodb, and of projects there: mongodb://host,host/?replicaSet=name",
     )
     mongodb_database: str = _setting(
         "baas", "the database on the replica set that holds everything, of all projects"

@@ -20,13 +20,23 @@ def project_group() -> None:
 @click.option(
     "--origin", "origins", multiple=True, help="A web origin that may call; may be repeated."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["sqlite", "mongodb"]),
+    help="Where its documents are kept, if not at the server's own engine.",
+)
 @json_option
 @with_target
 def create_project(
-    project: str, name: str | None, origins: tuple[str, ...], as_json: bool, target: Target
+    project: str,
+    name: str | None,
+    origins: tuple[str, ...],
+    engine: str | None,
+    as_json: bool,
+    target: Target,
 ) -> None:
     """Create PROJECT: empty, and with rules that deny everything."""
-    body = {"id": project, "name": name or project, "origins": list(origins)}
+    body = {"id": project, "name": name or project, "origins": list(origins), "engine": engine}
     made = run(target, lambda client: client.call("POST", "/projects", json=body))
     if as_json:
         print_json(made)
@@ -43,8 +53,8 @@ def list_projects(as_json: bool, target: Target) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [[one["id"], one["name"], one["origins"]] for one in found]
-    print_table(("project", "name", "origins"), rows, empty="no projects")
+    rows = [[one["id"], one["name"], one["origins"], one["engine"]] for one in found]
+    print_table(("project", "name", "origins", "engine"), rows, empty="no projects")
 
 
 @project_group.command("delete")

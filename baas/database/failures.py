@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from baas.errors import Aborted, BaasError, DataLoss, Internal, Unavailable
+from baas.errors import Aborted, BaasError, DataLoss, FailedPrecondition, Internal, Unavailable
 from baas.storage.engine import (
     EngineConflict,
     EngineCorrupt,
@@ -14,6 +14,7 @@ from baas.storage.engine import (
     EngineUnknown,
     StorageError,
 )
+from baas.storage.placed_store import EngineNotConfigured, StoreElsewhere
 from baas.storage.store import StoreMissing
 
 
@@ -32,6 +33,10 @@ def as_baas_error(error: Exception) -> BaasError:
         )
     elif isinstance(error, StoreMissing):
         told = Unavailable("the database was removed", reason="DatabaseClosed")
+    elif isinstance(error, StoreElsewhere):
+        told = Unavailable(str(error), reason="ProjectElsewhere")
+    elif isinstance(error, EngineNotConfigured):
+        told = FailedPrecondition(str(error), reason="EngineNotConfigured")
     elif isinstance(error, EngineFull):
         told = Unavailable("the server's disk is full; nothing was written", reason="StorageFull")
     elif isinstance(error, EngineOverloaded):

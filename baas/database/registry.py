@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Set
 
 import structlog
 
@@ -18,6 +18,7 @@ from baas.database.retention import Reach
 from baas.errors import BaasError, NotFound, Unavailable
 from baas.settings import Settings
 from baas.storage.engine import StorageError
+from baas.storage.placed_store import EngineNotConfigured, Placements, StoreElsewhere
 from baas.storage.store import Store, StoreMissing
 
 TRIM_SECONDS = 60.0  # between two looks at what retention no longer covers
@@ -36,9 +37,18 @@ class Databases:
     twice as many CROWDED_IDLE_SECONDS_MIN, and are not in use.
     """
 
-    def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        clock: Clock,
+        placements: Placements | None = None,
+    ) -> None:
+        """`placements`: which project is where, if the store has several places."""
+        self.placements = placements or Placements(settings.engine)
         self.is_shared = store.is_shared  # other nodes, or workers, may commit to them
-        self.is_near = store.is_near  # what is small is read without waiting
+        self.is_near = store.is_near  # what is small is read without waiting, but of some projects
+        self.far_projects: Set[str] = self.placements.far
         # Other workers of this machine commit to them; whether they did is known without waiting.
         self.has_workers = store.is_shared and store.is_near
         self._store = store
@@ -219,6 +229,8 @@ class Databases:
             engine = await self._store.open(name.store_name, create=create)
         except StoreMissing as error:
             raise _not_found(name) from error
+        except (StoreElsewhere, EngineNotConfigured) as error:
+            raise as_baas_error(error) from error
         except StorageError as error:
             _log.error("a database cannot be opened", database=str(name), error=str(error))
             raise as_baas_error(error) from error

@@ -15,7 +15,7 @@ from baas.wire.documents import time_text
 from baas.wire.objects import check_boolean, check_object
 
 _SETUP = frozenset({"token", "email", "password"})
-_PROJECT = frozenset({"id", "name", "origins"})
+_PROJECT = frozenset({"id", "name", "origins", "engine"})
 _PROJECT_CHANGE = frozenset({"name", "origins"})
 _KEY = frozenset({"kind", "name"})
 _DATABASE = frozenset({"id"})
@@ -87,7 +87,7 @@ async def start_incarnations(request: Request) -> Answer:
 async def list_projects(request: Request) -> Answer:
     request.query(NO_PARAMETERS)
     found = await projects.list_projects(request.context, request.caller)
-    return json_answer({"projects": [_encode_project(project) for project in found]})
+    return json_answer({"projects": [_encode_project(request, one) for one in found]})
 
 
 async def create_project(request: Request) -> Answer:
@@ -98,14 +98,15 @@ async def create_project(request: Request) -> Answer:
         members["id"],
         name=members.get("name", ""),
         origins=members.get("origins", []),
+        engine=members.get("engine"),
     )
-    return json_answer(_encode_project(project), status=201)
+    return json_answer(_encode_project(request, project), status=201)
 
 
 async def get_project(request: Request) -> Answer:
     request.query(NO_PARAMETERS)
     project = await projects.get_project(request.context, request.caller, request.params["project"])
-    return json_answer(_encode_project(project))
+    return json_answer(_encode_project(request, project))
 
 
 async def update_project(request: Request) -> Answer:
@@ -117,7 +118,7 @@ async def update_project(request: Request) -> Answer:
         name=members.get("name"),
         origins=members.get("origins"),
     )
-    return json_answer(_encode_project(project))
+    return json_answer(_encode_project(request, project))
 
 
 async def delete_project(request: Request) -> Answer:
@@ -268,13 +269,17 @@ def _encode_session(session: AdminSession) -> dict[str, Any]:
     }
 
 
-def _encode_project(project: Project) -> dict[str, Any]:
+def _encode_project(request: Request, project: Project) -> dict[str, Any]:
+    place = project.place or request.context.databases.placements.own
     return {
         "id": project.id,
         "name": project.name,
         "origins": list(project.origins),
         "databases": list(project.databases),
         "created": encode_moment(project.created),
+        "engine": place.engine,
+        "node": place.node,
+        "moving": project.moving,
     }
 
 

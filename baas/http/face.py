@@ -117,11 +117,16 @@ class HttpFace:
             request.check_headers()
             routes = self._find_by_hand(request) or await self._find_other(request)
             route = routes.get(request.method)
-            if route is None or not route.is_prompt or not request.context.databases.is_near:
+            databases = request.context.databases
+            if (
+                route is None
+                or not route.is_prompt
+                or not databases.is_near
+                or request.project in databases.far_projects
+            ):
                 await in_task()
             if route is not None and route.ends_with_client:
                 request.exchange.end_with_client()
-            databases = request.context.databases
             if databases.has_workers and not databases.is_current(request.project):
                 await in_task()
                 await databases.keep_up(request.project)

@@ -498,6 +498,7 @@ _INDEX: Schema = {
         )
     ),
 }
+_ENGINE: Schema = {"type": "string", "enum": ["sqlite", "mongodb"]}
 _PROJECTS: dict[str, Schema] = {
     "Project": _object(
         {
@@ -506,9 +507,28 @@ _PROJECTS: dict[str, Schema] = {
             "origins": _ORIGINS,
             "databases": _list(_TEXT),
             "created": _TIME,
+            "engine": _ENGINE,
+            "node": {
+                "type": ["string", "null"],
+                "description": "the one that has the files, if others have not",
+            },
+            "moving": {
+                "type": ["string", "null"],
+                "description": "the task that moves it to another engine",
+            },
         }
     ),
-    "ProjectBody": _object({"id": _ID}, {"name": _TEXT, "origins": _ORIGINS}),
+    "ProjectBody": _object(
+        {"id": _ID},
+        {
+            "name": _TEXT,
+            "origins": _ORIGINS,
+            "engine": {
+                "enum": ["sqlite", "mongodb", None],
+                "description": "where it is to be; null: at the server's own engine",
+            },
+        },
+    ),
     "ProjectChange": _object({}, {"name": _TEXT, "origins": _ORIGINS}),
     "ProjectList": _object({"projects": _list(_ref("Project"))}),
     "ApiKey": _object(

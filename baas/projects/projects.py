@@ -35,6 +35,7 @@ from baas.model.queries import Query
 from baas.model.writes import Precondition, SetWrite
 from baas.projects.deletions import DELETION_SECONDS, Deletions, check_absent
 from baas.projects.keys import ApiKeys
+from baas.projects.places import Places
 from baas.projects.records import (
     PROJECTS,
     Project,
@@ -67,11 +68,11 @@ class Projects:
         self._settings = settings
         self._clock = clock
         self._store = SystemStore(databases, clock, self._observe, self._forget)
+        self.places = Places(databases, self._store, self._tell_watchers)
         self._marks = Deletions(self._store, clock, node)
         self.restores = Restores(self._store, self._marks, clock)
         self._deletions: dict[str, asyncio.Task[None]] = {}
         self._finishing: asyncio.Task[None] | None = None
-        self._closings: set[asyncio.Task[None]] = set()
         self._cache: dict[str, Project] = {}
         self._in_force: dict[DatabaseName, Ruleset] = {}
         self._epoch = 0
@@ -84,12 +85,19 @@ class Projects:
     # Projects
 
     async def create_project(
-        self, identifier: object, *, name: object = "", origins: object = ()
+        self,
+        identifier: object,
+        *,
+        name: object = "",
+        origins: object = (),
+        engine: object = None,
     ) -> Project:
-        """A new project with its default database and rules that deny everything.
+        """A new project with its default database and rules that deny everything; at `engine`, if
+        that is not to be the server's own.
 
         Nothing of an earlier project of the same id is in it. Raises AlreadyExists
-        (`ProjectExists`), FailedPrecondition (`ProjectBeingDeleted`), InvalidArgument.
+        (`ProjectExists`), FailedPrecondition (`ProjectBeingDeleted`, `EngineNotConfigured`),
+        InvalidArgument.
         """
         checked = _check_text(identifier, "id")
         check_project_id(checked)
@@ -106,6 +114,7 @@ class Projects:
                 databases=(DEFAULT_DATABASE,),
                 created=transaction.request_time,
                 incarnation=new_document_id(self._clock),
+                place=place,
             )
             absent = Precondition(exists=False)
             path = project_path(checked)
@@ -113,10 +122,11 @@ class Projects:
             return project
 
         await self._check_free(checked)
-        # The files first: a crash here leaves empty ones that nobody can reach, while a project
-        # without its files would be broken for good.
-        await self._make_files(checked)
-        project = await self._store.run(None, body)
+        with self.places.creating(checked, engine) as place:
+            # The files first: a crash here leaves empty ones that nobody can reach, while a project
+            # without its files would be broken for good.
+            await self._make_files(checked)
+            project = await self._store.run(None, body)
         # Another node may have made and deleted one of this id since, files and all.
         await self._make_files(checked)
         return project
@@ -219,11 +229,13 @@ class Projects:
             await asyncio.wait([self._finishing])
         for deletion in self._deletions.values():
             deletion.cancel()
-        while tasks := [*self._deletions.values(), *self._closings]:
+        while tasks := [*self._deletions.values()]:
             await asyncio.wait(tasks)
+        await self.places.close()
 
     def watch_deletions(self, watcher: Callable[[str], None]) -> None:
-        """Calls `watcher` with the id of each project whose deletion begins."""
+        """Calls `watcher` with the id of each project whose deletion begins, or which is elsewhere
+        from now on."""
         self._watchers.append(watcher)
 
     # Databases
@@ -307,6 +319,7 @@ class Projects:
                 self.keys.forget()
             elif collection == PROJECTS.id and not below:
                 self._cache.pop(identifier, None)
+                self.places.note(identifier, change.new)
                 self._forget_rulesets()
                 if change.new is None or is_deleting(change.new):
                     self.keys.forget()
@@ -325,15 +338,17 @@ class Projects:
 
     def _note_deletion(self, identifier: str) -> None:
         """The project is gone, for whichever node deletes it: the others close what they have."""
+        self._tell_watchers(identifier)
+        if identifier not in self._deletions:
+            self.places.close_databases(identifier)
+
+    def _tell_watchers(self, identifier: str) -> None:
         for watcher in tuple(self._watchers):
             watcher(identifier)
-        if identifier not in self._deletions:
-            closing = asyncio.create_task(self._databases.close_project(identifier))
-            self._closings.add(closing)
-            closing.add_done_callback(self._closings.discard)
 
     def _forget(self, project: str | None) -> None:
         """Commits of the server's own database were missed."""
+        self.places.doubt()
         self._cache.clear()
         self.keys.forget()
         self.rulesets.forget_all()

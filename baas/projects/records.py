@@ -1,6 +1,6 @@
 """Projects and their API keys as documents of the server's system database.
 
-projects/{project}                              name, origins, databases
+projects/{project}                              name, origins, databases, where they are
 projects/{project}/keys/{key}                   kind, name, what may be shown of the key
 projects/{project}/rulesets/{ruleset}           the history of rules
 projects/{project}/releases/cloud.firestore     which of them is in force
@@ -22,6 +22,7 @@ from baas.model.documents import DocumentLike
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
+from baas.storage.placed_store import ENGINES, Place
 
 PROJECTS = CollectionPath(("projects",))
 NAME_CHARACTERS_MAX = 100
@@ -32,7 +33,9 @@ _ID = re.compile(r"[A-Za-z0-9.-]{1,63}")
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`incarnation` tells a project from an earlier one of the same id."""
+    """`incarnation` tells a project from an earlier one of the same id. `place`: where its
+    databases are; None: at the server's own engine. `moving`: the task that takes them elsewhere,
+    or cleans up behind them."""
 
     id: str
     name: str
@@ -40,9 +43,11 @@ class Project:
     databases: tuple[str, ...]
     created: Timestamp
     incarnation: str
+    place: Place | None = None
+    moving: str | None = None
 
     def to_fields(self) -> Fields:
-        return {
+        fields: Fields = {
             "name": self.name,
             "origins": list(self.origins),
             "databases": list(self.databases),
@@ -50,6 +55,11 @@ class Project:
             "incarnation": self.incarnation,
             "deleting": False,
         }
+        if self.place is not None:
+            fields |= {"engine": self.place.engine, "node": self.place.node}
+        if self.moving is not None:
+            fields["moving"] = self.moving
+        return fields
 
 
 class ApiKeyKind(Enum):
@@ -116,7 +126,15 @@ def open_project(document: DocumentLike) -> Project:
         databases=_texts(fields["databases"]),
         created=created,
         incarnation=str(fields["incarnation"]),
+        place=open_place(document),
+        moving=None if (moving := fields.get("moving")) is None else str(moving),
     )
+
+
+def open_place(document: DocumentLike) -> Place | None:
+    """Where a project is, if its document says so."""
+    engine, node = document.fields.get("engine"), document.fields.get("node")
+    return None if engine is None else Place(str(engine), None if node is None else str(node))
 
 
 def open_key(document: DocumentLike) -> ApiKey:
@@ -146,6 +164,17 @@ def check_name(text: object) -> str:
             details={"field": "name"},
         )
     return text
+
+
+def check_engine(engine: object) -> str:
+    """The name of an engine. Raises InvalidArgument (`InvalidEngine`)."""
+    if engine not in ENGINES:
+        raise InvalidArgument(
+            f"`{str(engine)[:80]}` is no engine; there are {' and '.join(ENGINES)}",
+            reason="InvalidEngine",
+            details={"field": "engine"},
+        )
+    return str(engine)
 
 
 def check_origins(origins: object) -> tuple[str, ...]:

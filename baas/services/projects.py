@@ -11,12 +11,21 @@ from baas.services.context import Context
 
 
 async def create_project(
-    context: Context, caller: Caller, identifier: object, *, name: object = "", origins: object = ()
+    context: Context,
+    caller: Caller,
+    identifier: object,
+    *,
+    name: object = "",
+    origins: object = (),
+    engine: object = None,
 ) -> Project:
-    """A new, empty project whose rules deny everything. Raises AlreadyExists (`ProjectExists`),
-    FailedPrecondition (`ProjectBeingDeleted`), InvalidArgument."""
+    """A new, empty project whose rules deny everything; at `engine`, if that is not to be the
+    server's own. Raises AlreadyExists (`ProjectExists`), FailedPrecondition
+    (`ProjectBeingDeleted`, `EngineNotConfigured`), InvalidArgument."""
     check_is_admin(caller)
-    project = await context.projects.create_project(identifier, name=name, origins=origins)
+    project = await context.projects.create_project(
+        identifier, name=name, origins=origins, engine=engine
+    )
     await context.accounts.open_project(project.id)
     return project
 

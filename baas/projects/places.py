@@ -1,0 +1,82 @@
+"""Where projects are: kept in memory, true to the server's own database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from baas.database.registry import Databases
+from baas.database.system import SystemStore
+from baas.model.documents import DocumentLike
+from baas.model.queries import Query
+from baas.projects.records import PROJECTS, check_engine, open_place
+from baas.storage.placed_store import Place
+
+
+class Places:
+    """Fills the placements, by which databases are opened. What is open of a project that is
+    elsewhere from now on is closed, and `forget` is called: nobody tells what is committed there.
+    """
+
+    def __init__(
+        self, databases: Databases, store: SystemStore, forget: Callable[[str], None]
+    ) -> None:
+        self._databases = databases
+        self._store = store
+        self._forget = forget
+        self._placements = databases.placements
+        self._closings: set[asyncio.Task[None]] = set()
+        self._heard = 0
+
+    async def load(self) -> None:
+        """To be done before the first project is opened."""
+        while True:
+            heard = self._heard
+            database = await self._store.open(None)
+            found = (await database.run_query(Query(PROJECTS))).documents
+            if heard == self._heard:  # nothing has changed meanwhile
+                break
+        places = {one.path.id: open_place(one) for one in found}
+        for project in {*self._placements.known(), *places}:
+            self._set(project, places.get(project))
+
+    def note(self, project: str, document: DocumentLike | None) -> None:
+        """A project's document was changed."""
+        self._heard += 1
+        self._set(project, None if document is None else open_place(document))
+
+    def doubt(self) -> None:
+        """Changes were missed: nothing is opened before they are known."""
+        self._placements.doubt(self.load)
+
+    @contextmanager
+    def creating(self, project: str, engine: object) -> Iterator[Place | None]:
+        """Databases of a project that has no document yet are made at this engine; what its
+        document has to say of that. Raises InvalidArgument (`InvalidEngine`)."""
+        place = None if engine is None else self._placements.place_at(check_engine(engine))
+        if place is None:
+            yield None
+            return
+        self._placements.set(project, place)
+        try:
+            yield place
+        except BaseException:
+            self.doubt()
+            raise
+
+    def close_databases(self, project: str) -> None:
+        """Begins to close what is open of a project."""
+        closing = asyncio.create_task(self._databases.close_project(project))
+        self._closings.add(closing)
+        closing.add_done_callback(self._closings.discard)
+
+    async def close(self) -> None:
+        """Waits for what is being closed."""
+        while self._closings:
+            await asyncio.wait(self._closings)
+
+    def _set(self, project: str, place: Place | None) -> None:
+        if self._placements.set(project, place):
+            self._forget(project)
+            self.close_databases(project)

@@ -1,0 +1,131 @@
+"""Databases of one server on several engines: each project is at one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+from baas.storage.engine import StorageEngine, StorageError
+from baas.storage.store import Store, StoreName
+
+ENGINES = ("sqlite", "mongodb")
+
+
+class StoreElsewhere(StorageError):
+    """The project's databases are in the data folder of another node."""
+
+
+class EngineNotConfigured(StorageError):
+    """The project's databases are at an engine that this server is not set up for."""
+
+
+class Place(NamedTuple):
+    """Where a project's databases are. `node`: of which node the data folder is, where a server may
+    have several; None: any node's."""
+
+    engine: str
+    node: str | None = None
+
+
+class Placements:
+    """Which project is where. What was not said of a project: it is at the server's own engine,
+    where the server's own databases are, too. `node` is the name of this node.
+
+    Whoever knows the projects fills it, before the first one is opened, and keeps it true.
+    """
+
+    def __init__(self, engine: str, *, node: str = "") -> None:
+        self.own = Place(engine)
+        self.node = node
+        self.far: set[str] = set()  # projects of which nothing is read without waiting
+        self._places: dict[str, Place] = {}
+        self._load: Callable[[], Awaitable[None]] | None = None
+
+    def find(self, project: str | None) -> Place:
+        return self.own if project is None else self._places.get(project, self.own)
+
+    def set(self, project: str, place: Place | None) -> bool:
+        """Whether it was elsewhere. None: nothing is said of the project."""
+        before = self.find(project)
+        if place is None:
+            self._places.pop(project, None)
+        else:
+            self._places[project] = place
+        after = self.find(project)
+        if after.engine == "sqlite" or place is None:
+            self.far.discard(project)
+        else:
+            self.far.add(project)
+        return before != after
+
+    def place_at(self, engine: str) -> Place | None:
+        """What is to be said of a project at an engine; None: nothing, for it is the server's own.
+        Where the server itself is elsewhere, files are of this node."""
+        if engine == self.own.engine:
+            return None
+        return Place(engine, self.node if engine == "sqlite" else None)
+
+    def known(self) -> dict[str, Place]:
+        return dict(self._places)
+
+    def doubt(self, load: Callable[[], Awaitable[None]]) -> None:
+        """What is known may be wrong: `load` is awaited before a database is opened."""
+        self._load = load
+
+    async def settle(self) -> None:
+        """Loads what is in doubt. Raises what that raises; it is in doubt still, then."""
+        load = self._load
+        if load is not None:
+            await load()
+            if self._load is load:
+                self._load = None
+
+
+class PlacedStore:
+    """A Store over several, by engine; `placements` says which one has a project."""
+
+    def __init__(self, stores: Mapping[str, Store], placements: Placements) -> None:
+        self.placements = placements
+        self._stores = dict(stores)
+        self._own = self._stores[placements.own.engine]
+
+    @property
+    def is_shared(self) -> bool:
+        """Of the server's own databases."""
+        return self._own.is_shared
+
+    @property
+    def is_near(self) -> bool:
+        return self._own.is_near
+
+    def at(self, engine: str) -> Store:
+        """The store of one engine, wherever projects are. Raises EngineNotConfigured."""
+        store = self._stores.get(engine)
+        if store is None:
+            raise EngineNotConfigured(
+                f"this server is not set up for the engine `{engine}`: set `mongodb_uri`"
+            )
+        return store
+
+    async def open(self, name: StoreName, *, create: bool) -> StorageEngine:
+        store = self._own if name.project is None else await self._store_of(name.project)
+        return await store.open(name, create=create)
+
+    async def list_databases(self, project: str) -> list[str]:
+        return await (await self._store_of(project)).list_databases(project)
+
+    async def delete_project(self, project: str) -> None:
+        await (await self._store_of(project)).delete_project(project)
+
+    async def close(self) -> None:
+        for store in self._stores.values():
+            await store.close()
+
+    async def _store_of(self, project: str) -> Store:
+        await self.placements.settle()
+        place = self.placements.find(project)
+        if place.node not in (None, self.placements.node):
+            raise StoreElsewhere(
+                f"project `{project}` is in the data folder of node {place.node}: ask that one"
+            )
+        return self.at(place.engine)

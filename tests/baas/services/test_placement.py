@@ -1,0 +1,128 @@
+"""Projects at another engine than the server's own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baas.app import App
+from baas.database.names import DatabaseName
+from baas.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from baas.model.writes import SetWrite
+from baas.services import documents, projects
+from baas.services.context import Context
+from baas.testing import app_client, make_settings, started_app
+from tests.baas.services.worlds import OPERATOR, path
+
+SHOP = DatabaseName("shop")
+
+
+@pytest.fixture
+def mongodb(mongodb_uri: str) -> dict[str, Any]:
+    return {"mongodb_uri": mongodb_uri, "mongodb_database": f"t{secrets.token_hex(6)}"}
+
+
+@asynccontextmanager
+async def server(data: Path, **settings: Any) -> AsyncIterator[App]:
+    async with started_app(make_settings(data, **settings)) as app:
+        yield app
+
+
+async def put(context: Context, text: str, **fields: Any) -> None:
+    await documents.commit(context, OPERATOR, SHOP, [SetWrite(path(text), fields)])
+
+
+async def get(context: Context, text: str) -> dict[str, Any] | None:
+    found = await documents.get_document(context, OPERATOR, SHOP, path(text))
+    return None if found is None else dict(found.fields)
+
+
+async def test_a_project_on_mongodb_beside_a_server_on_sqlite(
+    tmp_path: Path, mongodb: dict[str, Any]
+) -> None:
+    data = tmp_path / "data"
+    async with server(data, **mongodb) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop", engine="mongodb")
+        await projects.create_project(context, OPERATOR, "near")
+        await put(context, "notes/n", n=1)
+        database = context.databases.find(SHOP)
+        assert database is not None
+        assert (database.is_near, context.databases.is_near) == (False, True)
+        assert context.databases.far_projects == {"shop"}
+        assert not (data / "projects" / "shop").exists()
+        assert (data / "projects" / "near").exists()
+        async with app_client(app, app.operator_token) as client:
+            found = (await client.get("/api/v1/admin/projects")).json()["projects"]
+        assert {one["id"]: one["engine"] for one in found} == {"near": "sqlite", "shop": "mongodb"}
+    async with server(data, **mongodb) as app:
+        assert await get(app.context, "notes/n") == {"n": 1}
+        await projects.update_project(app.context, OPERATOR, "shop", name="Shop")
+    async with server(data, **mongodb) as app:
+        context = app.context
+        assert await get(context, "notes/n") == {"n": 1}
+        await projects.delete_project(context, OPERATOR, "shop")
+        with pytest.raises(NotFound):
+            await get(context, "notes/n")
+        await projects.create_project(context, OPERATOR, "shop")
+        assert await get(context, "notes/n") is None
+        assert (data / "projects" / "shop").exists()
+
+
+async def test_a_project_is_not_taken_for_empty_where_its_engine_is_missing(
+    tmp_path: Path, mongodb: dict[str, Any]
+) -> None:
+    data = tmp_path / "data"
+    async with server(data, **mongodb) as app:
+        await projects.create_project(app.context, OPERATOR, "shop", engine="mongodb")
+    async with server(data) as app:
+        with pytest.raises(FailedPrecondition) as raised:
+            await get(app.context, "notes/n")
+        assert raised.value.reason == "EngineNotConfigured"
+        with pytest.raises(FailedPrecondition) as raised:
+            await projects.create_project(app.context, OPERATOR, "other", engine="mongodb")
+        assert raised.value.reason == "EngineNotConfigured"
+        with pytest.raises(InvalidArgument) as invalid:
+            await projects.create_project(app.context, OPERATOR, "other", engine="redis")
+        assert invalid.value.reason == "InvalidEngine"
+        await projects.create_project(app.context, OPERATOR, "other")
+
+
+async def test_files_are_of_one_node(tmp_path: Path, mongodb: dict[str, Any]) -> None:
+    own = {"engine": "mongodb", **mongodb}
+    async with server(tmp_path / "one", **own) as one:
+        secret = (tmp_path / "one" / "secret.key").read_bytes()
+        (tmp_path / "two").mkdir(mode=0o700)
+        (tmp_path / "two" / "secret.key").write_bytes(secret)
+        async with server(tmp_path / "two", **own) as two:
+            made = await projects.create_project(one.context, OPERATOR, "shop", engine="sqlite")
+            assert made.place is not None
+            assert made.place.node == one.context.databases.placements.node
+            await put(one.context, "notes/n", n=1)
+            await (await two.context.databases.system(None)).catch_up()
+            with pytest.raises(Unavailable) as raised:
+                await get(two.context, "notes/n")
+            assert raised.value.reason == "ProjectElsewhere"
+            assert await get(one.context, "notes/n") == {"n": 1}
+    async with server(tmp_path / "two", **own) as two:
+        with pytest.raises(Unavailable):
+            await get(two.context, "notes/n")
+
+
+async def test_what_was_missed_is_learned_before_a_project_is_opened(
+    tmp_path: Path, mongodb: dict[str, Any]
+) -> None:
+    async with server(tmp_path / "data", **mongodb) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop", engine="mongodb")
+        await put(context, "notes/n", n=1)
+        await context.databases.close_project("shop")
+        # As after an outage: nothing that is remembered can be trusted.
+        context.databases.placements.set("shop", None)
+        context.databases.placements.doubt(context.projects.places.load)
+        assert await get(context, "notes/n") == {"n": 1}
