@@ -7,7 +7,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from bson import Int64, Timestamp
@@ -26,7 +26,7 @@ from pymongo.errors import (
 
 from baas.storage.engine import EngineCorrupt, EngineUnavailable, StorageError
 from baas.storage.mongo_lease import Lease
-from baas.storage.mongo_wire import Document, Session, Wire
+from baas.storage.mongo_wire import Document, Session, Wire, new_session_id
 
 T = TypeVar("T")
 
@@ -123,6 +123,45 @@ class Deadline:
         self._pause = min(self._pause * 2, 0.25)
 
 
+class _Readers:
+    """Sessions of reads, each used by one at a time: so what a read that was given up has left open
+    on the server, a cursor whose number nobody has heard, can be ended. It would stay for ten
+    minutes."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._idle: list[Document] = []
+        self._abandoned: list[Document] = []
+        self._ending: asyncio.Task[None] | None = None
+
+    def take(self) -> Document:
+        return self._idle.pop() if self._idle else new_session_id(os.urandom(16))
+
+    def give_back(self, reader: Document) -> None:
+        self._idle.append(reader)
+
+    def abandon(self, reader: Document) -> None:
+        self._abandoned.append(reader)
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end())
+
+    async def close(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait([self._ending])
+
+    async def _end(self) -> None:
+        """By one command at a time. Where it fails the server ends them by itself."""
+        try:
+            while self._abandoned:
+                ended, self._abandoned = self._abandoned, []
+                with suppress(PyMongoError):
+                    await self._wire.call({"killSessions": ended}, ANSWER_SECONDS)
+                    self._idle += ended
+        finally:
+            self._ending = None
+
+
 class MongoConnection:
     """One client for all databases of a server. Safe to use from one event loop."""
 
@@ -153,11 +192,13 @@ class MongoConnection:
         self._wire = Wire(self._client, database)
         self._sessions: list[Session] = []  # that nobody uses, and that have nothing open
         self._operations = asyncio.Semaphore(OPERATIONS_MAX)
+        self._readers = _Readers(self._wire)
         self._seen = Timestamp(0, 0)  # no later read may be older
         self.lease = Lease(self._confirm)
 
     async def close(self) -> None:
         self.is_closed = True
+        await self._readers.close()
         await self.lease.close()
         await self._client.close()
 
@@ -245,13 +286,31 @@ class MongoConnection:
     async def _read_once(
         self, command: Document, seconds: float, session: Session | None = None
     ) -> tuple[list[Document], Any]:
+        if session is not None:
+            return await self._read_all(command, seconds, session)
+        reader = self._readers.take()
+        try:
+            found = await self._read_all(command | {"lsid": reader}, seconds)
+        except OperationFailure:
+            self._readers.give_back(reader)  # the server has ended it
+            raise
+        except BaseException:
+            self._readers.abandon(reader)
+            raise
+        self._readers.give_back(reader)
+        return found
+
+    async def _read_all(
+        self, command: Document, seconds: float, session: Session | None = None
+    ) -> tuple[list[Document], Any]:
         deadline = asyncio.get_running_loop().time() + seconds
-        answer = await self._send(command, seconds, session)
-        cursor = answer["cursor"]
+        cursor = (await self._send(command, seconds, session))["cursor"]
         time = cursor.get("atClusterTime")
         rows: list[Document] = cursor["firstBatch"]
         while cursor_id := cursor["id"]:
             more = {"getMore": Int64(cursor_id), "collection": cursor["ns"].partition(".")[2]}
+            if "lsid" in command:
+                more["lsid"] = command["lsid"]
             left = deadline - asyncio.get_running_loop().time()
             cursor = (await self._send(more, left, session))["cursor"]
             rows += cursor["nextBatch"]

@@ -44,6 +44,11 @@ _STRICT: CodecOptions[Document] = CodecOptions()
 _LENIENT: CodecOptions[Document] = CodecOptions(unicode_decode_error_handler="replace")
 
 
+def new_session_id(random: bytes) -> Document:
+    """Sixteen bytes as servers take them for a session."""
+    return {"id": Binary(random, UUID_SUBTYPE)}
+
+
 class Session:
     """Transactions of one server, one after the other. Beginning one ends what the session left
     open on a server that takes it."""
@@ -51,7 +56,7 @@ class Session:
     __slots__ = ("_id", "_number", "deadline", "is_open")
 
     def __init__(self, random: bytes) -> None:
-        self._id = {"id": Binary(random, UUID_SUBTYPE)}
+        self._id = new_session_id(random)
         self._number = 0
         self.is_open = False  # something was sent of a transaction, and its end was not heard
         self.deadline = 0.0  # of the transaction's commands, by the loop's time

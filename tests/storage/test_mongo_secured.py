@@ -184,6 +184,47 @@ def test_cancelled_commands_leave_nothing_behind(secured: Secured, run: Run) -> 
     run(check())
 
 
+@both_loops
+def test_reads_that_are_given_up_leave_no_cursor_open(secured: Secured, run: Run) -> None:
+    rows = 20
+    large = [{"_id": number, "data": b"x" * 1_000_000} for number in range(rows)]
+
+    async def give_up(connection: MongoConnection) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert len(await connection.read({"find": "large", "batchSize": 1_000})) == rows
+        seconds = loop.time() - began
+        for part in range(16):
+            reading = asyncio.ensure_future(connection.read({"find": "large", "batchSize": 1_000}))
+            await asyncio.sleep(seconds * part / 16)
+            reading.cancel()
+            await asyncio.wait([reading])
+
+    async def check() -> None:
+        connection = MongoConnection(secured.uri(), DATABASE, timeout_seconds=3)
+        try:
+            await give_up(connection)
+            for _ in range(100):
+                if not (found := await asyncio.to_thread(open_cursors)):
+                    break
+                await asyncio.sleep(0.05)
+            assert found == 0
+            # The sessions are used again, so the server need not remember more and more of them.
+            assert len(connection._readers._idle) < 5
+        finally:
+            await connection.close()
+
+    with _as_root(secured) as client:
+
+        def open_cursors() -> int:
+            return int(client.admin.command("serverStatus")["metrics"]["cursor"]["open"]["total"])
+
+        client[DATABASE]["large"].drop()
+        client[DATABASE]["large"].insert_many(large)
+        run(check())
+        client[DATABASE]["large"].drop()
+
+
 async def test_a_user_ends_transactions_that_its_own_lost_servers_left(secured: Secured) -> None:
     lost = MongoConnection(secured.uri(), DATABASE, timeout_seconds=3)
     session = Session(os.urandom(16))
