@@ -245,6 +245,11 @@ collection_group.add_command(restore_command)
 @document_group.command("erase")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--present", is_flag=True, help="Delete the documents as they are, too.")
+@click.option(
+    "--rewrite",
+    is_flag=True,
+    help="Write SQLite's file anew, too, which gives its free room back; writes wait meanwhile.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @project_option
 @database_option
@@ -253,6 +258,7 @@ collection_group.add_command(restore_command)
 def erase_command(
     paths: tuple[str, ...],
     present: bool,
+    rewrite: bool,
     yes: bool,
     project: str,
     database: str,
@@ -261,12 +267,12 @@ def erase_command(
 ) -> None:
     """Erase all that the document PATH was, for ever: nothing can restore it. Or several.
 
-    With SQLite the database's file is written anew, once for all, and writes wait meanwhile.
+    With SQLite no byte of it is left in the database's files.
     """
     if not yes:
         _confirm_erasure(paths)
     base = path_of("projects", project, "databases", database)
-    body = {"documents": paths, "present": present}
+    body = {"documents": paths, "present": present, "rewrite": rewrite}
     answer = run(
         target, lambda client: client.call("POST", f"{base}/documents:batch-erase", json=body)
     )

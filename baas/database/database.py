@@ -21,6 +21,7 @@ from baas.database.budget import ReadBudget
 from baas.database.children import Child, list_children
 from baas.database.committer import Committer
 from baas.database.contention import Contention
+from baas.database.erasing import Eraser
 from baas.database.executor import QueryExecutor
 from baas.database.explain import Explanation, MeteredSnapshot, explain
 from baas.database.failures import as_baas_error, baas_errors
@@ -497,6 +498,7 @@ class Database:
         self.totals = Totals(self._read_version)
         self.totals.follow(self._feed)
         self.retention = Retention(engine, settings, clock)
+        self.eraser = Eraser(engine)
         self.signals = Signals(self.run_transaction, self._feed, clock)
         self.contention = Contention.within(settings.limits, engine.lines, self._committer.turns)
         self._make_view = partial(
@@ -683,12 +685,6 @@ class Database:
         """Returns when subscribers have heard of all that other nodes had committed before the
         call. Raises Unavailable."""
         await self._committer.catch_up()
-
-    async def erase(self, paths: Sequence[DocumentPath]) -> list[int]:
-        """Empties all superseded images of documents; see `StorageEngine.erase`. Snapshots,
-        listeners and resume tokens that would need one begin anew."""
-        with baas_errors():
-            return await self._engine.erase([keys.document_key(path) for path in paths])
 
     async def start_incarnation(self) -> str:
         """Whatever resumes from a token of before begins anew, and so must this object: to be

@@ -24,8 +24,9 @@ _NO_PARAMETERS: frozenset[str] = frozenset()
 _HISTORY = frozenset({"path", "page_size", "page_token"})
 _RESTORE = frozenset({"path", "at", "recursive"})
 _PLAN = _RESTORE | {"page_token"}
-_ERASE = frozenset({"path", "present"})
-_BATCH_ERASE = frozenset({"documents", "present"})
+_HOW = frozenset({"present", "rewrite"})
+_ERASE = _HOW | {"path"}
+_BATCH_ERASE = _HOW | {"documents"}
 
 
 async def list_versions(request: Request) -> Answer:
@@ -83,7 +84,7 @@ async def erase(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     members = check_object(await request.read_json(), "", allowed=_ERASE, required=("path",))
     path = decode_document_path(members["path"], "path")
-    (erasure,) = await _erase(request, [path], members.get("present", False))
+    (erasure,) = await _erase(request, [path], members)
     return json_answer(_encode_erasure(erasure))
 
 
@@ -97,17 +98,20 @@ async def batch_erase(request: Request) -> Answer:
     paths = [
         decode_document_path(text, f"documents[{number}]") for number, text in enumerate(texts)
     ]
-    found = await _erase(request, paths, members.get("present", False))
+    found = await _erase(request, paths, members)
     return json_answer({"erasures": [_encode_erasure(erasure) for erasure in found]})
 
 
-async def _erase(request: Request, paths: Sequence[DocumentPath], present: object) -> list[Erasure]:
+async def _erase(
+    request: Request, paths: Sequence[DocumentPath], members: Mapping[str, Any]
+) -> list[Erasure]:
     return await erasures.erase_documents(
         request.context,
         request.caller,
         _name(request),
         paths,
-        present=check_boolean(present, "present"),
+        present=check_boolean(members.get("present", False), "present"),
+        rewrite=check_boolean(members.get("rewrite", False), "rewrite"),
     )
 
 

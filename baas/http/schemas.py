@@ -471,6 +471,10 @@ _ORIGINS: Schema = {
     "description": "web origins that may call, as browsers send them; `*` for any",
 }
 _COUNT: Schema = {"type": "integer", "minimum": 0}
+_REWRITE: Schema = {
+    "type": "boolean",
+    "description": "write SQLite's file anew, too, which gives its free room back; writes wait",
+}
 _REACH: Schema = _object({"seconds": _COUNT, "bytes": _COUNT})
 _RETENTION: dict[str, Schema] = {
     "seconds": {**_or_null(_COUNT), "description": "what was said; null: nothing"},
@@ -663,11 +667,17 @@ _PROJECTS: dict[str, Schema] = {
     ),
     "EraseBody": _object(
         {"path": _PATH},
-        {"present": {"type": "boolean", "description": "delete the document as it is, too"}},
+        {
+            "present": {"type": "boolean", "description": "delete the document as it is, too"},
+            "rewrite": _REWRITE,
+        },
     ),
     "BatchEraseBody": _object(
         {"documents": _list(_PATH)},
-        {"present": {"type": "boolean", "description": "delete the documents as they are, too"}},
+        {
+            "present": {"type": "boolean", "description": "delete the documents as they are, too"},
+            "rewrite": _REWRITE,
+        },
     ),
     "Erasure": _object(
         {

@@ -34,13 +34,14 @@ async def erase_documents(
     paths: Sequence[DocumentPath],
     *,
     present: bool,
+    rewrite: bool = False,
 ) -> list[Erasure]:
     """Erases all that documents were; with `present` also deletes what they are. What lies below
     them stays. To be repeated after an error: then it is not certain that everything is gone.
 
-    On SQLite the file is written anew, once for all of them, so that no page holds a byte of them;
-    writes wait meanwhile. Raises PermissionDenied, NotFound, Unavailable, InvalidArgument
-    (`TooMany`, `NoDocuments`).
+    On SQLite no byte of them is left in the files then, unless a snapshot of before is open. With
+    `rewrite` the file is written anew, too, and writes wait meanwhile. Raises PermissionDenied,
+    NotFound, Unavailable, InvalidArgument (`TooMany`, `NoDocuments`).
     """
     check_is_admin(caller)
     paths = list(dict.fromkeys(paths))
@@ -55,7 +56,8 @@ async def erase_documents(
     await erasures.save(begun)  # whatever breaks off: that it was begun is known
     for start in range(0, len(paths) if present else 0, _DELETED):
         await _delete(database, paths[start : start + _DELETED], now)
-    counts = await database.erase(paths)
+    counts = await database.eraser.erase(paths)
+    await database.eraser.scrub(rewrite=rewrite)
     done = [replace(one, images=images) for one, images in zip(begun, counts, strict=True)]
     await erasures.save(done)
     return done

@@ -374,11 +374,19 @@ class StorageEngine(Protocol):
 
     async def erase(self, keys: Sequence[bytes]) -> list[int]:
         """Empties all superseded images of documents; for each the count of those that were not
-        yet. Their versions stay, so that it can be told that something was there.
+        yet. Their versions stay, so that it can be told that something was there. Reads find
+        nothing any more; the engine's files may hold it until `scrub`. To be repeated after an
+        error."""
+        ...
 
-        Where the engine owns its files, no byte of an erased image, or of anything else that was
-        deleted, is left in them once it has returned and no snapshot of before is open. It may take
-        as long as writing the whole database anew; writes wait. To be repeated after an error.
+    async def scrub(self, *, rewrite: bool = False) -> bool:
+        """Where the engine owns its files: no byte of an erased image, or of anything else that was
+        deleted before, is left in them once it has returned true. False: snapshots of before hold
+        some back, and it goes on by itself when they are closed, also after a restart. It costs a
+        read of the whole file, between pieces of which others write.
+
+        `rewrite`: writes the file anew first, which gives its free room back to the system; it
+        takes as much room meanwhile, and writes wait.
         """
         ...
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -44,6 +43,7 @@ from baas.storage.sqlite_schema import (
     prepare_file,
     storage_errors,
 )
+from baas.storage.sqlite_scrub import BUSY_MILLISECONDS, Scrubber
 from baas.storage.sqlite_writes import (
     delete_before,
     delete_entries,
@@ -51,7 +51,6 @@ from baas.storage.sqlite_writes import (
     empty_history,
     keep_requests,
     transact,
-    write_anew,
     write_backfill,
     write_upon,
 )
@@ -65,10 +64,6 @@ WAL_CHECKPOINT_PAGES = 4_000  # 16 MiB: after so many a background thread tidies
 WAL_FORCED_PAGES = 16_384  # 64 MiB: the writer itself does, and commits wait for it
 # A snapshot keeps the WAL from starting again at its beginning: 512 MiB written meanwhile end it.
 WAL_SNAPSHOT_PAGES = 131_072
-_FORCED_BUSY_MILLISECONDS = 250
-_TRUNCATE_ATTEMPTS, _TRUNCATE_PAUSE_SECONDS = 100, 0.02
-_SHARED_TRUNCATE_ATTEMPTS = 8  # others may be reading, and nobody commits during one
-_TRUNCATE_AGAIN_SECONDS = 1.0
 _IDLE_READERS_MAX = 8
 _SNAPSHOT_CACHE_KIB = 2 * 1024  # there are many of them
 
@@ -102,8 +97,6 @@ class SqliteEngine:
         self._is_closed = False
         self._checkpoint_from = WAL_CHECKPOINT_PAGES
         self._forced_from = WAL_FORCED_PAGES
-        # It may be there where whoever wrote the file was killed.
-        self._erased = _Erased(self._tidy_wal, is_there=not sharer.is_shared and _has_wal(path))
         self._checkpoint: asyncio.Future[None] | None = None
         self._checkpointer: apsw.Connection | None = None  # most databases never need it
         self._idle_readers: list[apsw.Connection] = []
@@ -121,6 +114,7 @@ class SqliteEngine:
             self._writer.close()
             raise
         self._writer.set_wal_hook(self._note_wal)
+        self._scrubber = Scrubber(self._writer, sharer, self._write, lambda: bool(self._snapshots))
 
     @classmethod
     def open(
@@ -164,9 +158,12 @@ class SqliteEngine:
         return self._sharer.watch(notify)
 
     async def read_head(self) -> Head:
-        row = self._read(lambda one: fetch_one(one, "SELECT incarnation, version FROM head"))
+        sql = "SELECT incarnation, version, traces_from FROM head"
+        incarnation, version, traces_from = self._read(lambda one: fetch_one(one, sql))
         self._tidy_wal()  # others may have made it grow
-        return Head(*row)
+        if traces_from is not None:
+            self._scrubber.try_later()  # whoever erased it may have been killed
+        return Head(incarnation, version)
 
     async def read_oldest_version(self) -> int:
         return int(self._read(lambda one: fetch_one(one, "SELECT oldest FROM head"))[0])
@@ -233,8 +230,8 @@ class SqliteEngine:
             connection.close()
         else:
             self._idle_readers.append(connection)
-        if self._erased.is_there and not self._snapshots:
-            self._tidy_wal()  # nobody may ever commit again
+        if self._scrubber.is_waiting and not self._snapshots:
+            self._scrubber.try_now()
 
     async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         missed = await self._write(lambda: self._commit(group))
@@ -269,9 +266,13 @@ class SqliteEngine:
         return await self._write_tidily(lambda: keep_requests(self._writer, answers))
 
     async def erase(self, keys: Sequence[bytes]) -> list[int]:
-        counts = await self._write(lambda: self._erase(keys))
-        self._tidy_wal()
-        return counts
+        def empty() -> list[int]:
+            return [empty_history(self._writer, key) for key in keys]
+
+        return await self._write(lambda: self._in_transaction(empty))
+
+    async def scrub(self, *, rewrite: bool = False) -> bool:
+        return await self._scrubber.run(rewrite=rewrite)
 
     async def start_incarnation(self, incarnation: str) -> None:
         await self._write(
@@ -294,9 +295,9 @@ class SqliteEngine:
         """Waits for what is queued; the last connection moves the WAL into the file."""
         if self._is_closed:
             return
+        await self._scrubber.stop()
         self._is_closed = True
         self._claim.drop()
-        self._erased.stop()
         if self._checkpoint is not None:
             await asyncio.wait([self._checkpoint])
         self._worker.idle_seconds = 0.0  # this is its last call
@@ -314,38 +315,21 @@ class SqliteEngine:
         self._sharer.tell_soon(self._loop)
         return result
 
-    def _erase(self, keys: Sequence[bytes]) -> list[int]:
-        counts = self._in_transaction(lambda: [empty_history(self._writer, key) for key in keys])
-        with storage_errors(), self._sharer.turn():
-            write_anew(self._writer)
-        self._erased.is_there = True
-        for _ in range(_SHARED_TRUNCATE_ATTEMPTS if self.is_shared else _TRUNCATE_ATTEMPTS):
-            self._force_checkpoint()
-            if not self._erased.is_there or self._snapshots:
-                break  # else a later commit does it
-            time.sleep(_TRUNCATE_PAUSE_SECONDS)  # another checkpoint is just running
-        return counts
-
     def _note_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._sharer.wal_pages = pages
         return apsw.SQLITE_OK
 
     def _force_checkpoint(self) -> None:
         connection = self._writer
-        connection.set_busy_timeout(_FORCED_BUSY_MILLISECONDS)
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
         try:
             with self._sharer.turn():
-                if self._erased.is_there:
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                    self._erased.is_there = False
-                else:
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
                 self._sharer.wal_pages = 0
             self._forced_from = WAL_FORCED_PAGES
         except apsw.Error:
             # Somebody reads an old version still. Commits must not wait again at once.
             self._forced_from = self._sharer.wal_pages + WAL_FORCED_PAGES
-            self._erased.note_try()
         finally:
             connection.set_busy_timeout(5_000)
 
@@ -404,15 +388,11 @@ class SqliteEngine:
             for snapshot, opened_at in list(self._snapshots.items()):
                 if pages - opened_at >= WAL_SNAPSHOT_PAGES:
                     snapshot.revoke()
-        wanted_from = 0 if self._erased.is_there else min(self._checkpoint_from, self._forced_from)
-        if self._is_closed or pages < wanted_from:
+        if self._is_closed or pages < min(self._checkpoint_from, self._forced_from):
             return
-        may_truncate = self._erased.is_there and not self._snapshots
-        if pages >= self._forced_from or (may_truncate and self._erased.is_due):
+        if pages >= self._forced_from:
             self._forced_from = pages + WAL_FORCED_PAGES
-            self._erased.follow(self._worker.submit(self._force_checkpoint))
-        elif may_truncate:
-            self._erased.try_later()
+            self._worker.submit(self._force_checkpoint)
         elif self._checkpoint is None or self._checkpoint.done():
             self._checkpoint_from = pages + WAL_CHECKPOINT_PAGES
             self._checkpoint = asyncio.get_running_loop().run_in_executor(
@@ -427,46 +407,6 @@ class SqliteEngine:
             self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 
-class _Erased:
-    """What was erased and is in the WAL still. It goes from there whether anybody commits or not;
-    snapshots of other workers, of whose end nobody tells, may keep it for a while."""
-
-    def __init__(self, tidy: Callable[[], None], *, is_there: bool) -> None:
-        self.is_there = is_there
-        self._tidy = tidy
-        self._due_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_stopped = False
-
-    @property
-    def is_due(self) -> bool:
-        return time.monotonic() >= self._due_at
-
-    def note_try(self) -> None:
-        """From any thread: the next one comes later."""
-        self._due_at = time.monotonic() + _TRUNCATE_AGAIN_SECONDS
-
-    def follow(self, attempt: asyncio.Future[None]) -> None:
-        """Another one comes after it, if it is in vain."""
-        if self.is_there:
-            self.note_try()
-            attempt.add_done_callback(lambda _: self.try_later())
-
-    def try_later(self) -> None:
-        if self.is_there and self._timer is None and not self._is_stopped:
-            seconds = max(0.0, self._due_at - time.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._try)
-
-    def stop(self) -> None:
-        self._is_stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _try(self) -> None:
-        self._timer = None
-        self._tidy()
-
-
 def _read_at_once(
     connection: apsw.Connection, keys: Sequence[bytes]
 ) -> list[StoredDocument | None]:
@@ -475,13 +415,6 @@ def _read_at_once(
         return read_documents(connection, keys)
     finally:
         connection.execute("ROLLBACK")
-
-
-def _has_wal(path: str) -> bool:
-    try:
-        return os.path.getsize(f"{path}-wal") > 0
-    except OSError:
-        return False
 
 
 def _sync_folders(folder: Path) -> None:

@@ -19,7 +19,7 @@ from baas.storage.sharing import Sharer
 
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
-FORMAT = 3  # kept as user_version; a file of a newer format is refused, of an older one migrated
+FORMAT = 4  # kept as user_version; a file of a newer format is refused, of an older one migrated
 REMOVED = "removed"  # as its incarnation: the file is about to go, or has gone already
 CACHE_KIB = 8 * 1024  # pages of the file that one connection keeps
 REQUEST_BYTES = f"octet_length(id) + octet_length(response) + {REQUEST_ROW_BYTES}"
@@ -27,6 +27,8 @@ APPLICATION_ID = 0x62616173  # "baas", for file(1)
 
 # `key` columns hold ordered bytes. Paths and data are text, so that the sqlite3 tool shows them.
 # `history` and `log` grow at their end only; `id` of history is in commit order.
+# `traces_from`: something was erased, and may be in the free room of pages from there on; null:
+# nothing is. `overwrites`: whatever was deleted since the file was made has been overwritten.
 TABLES = """
 CREATE TABLE head(
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -34,7 +36,9 @@ CREATE TABLE head(
     version INTEGER NOT NULL,
     oldest INTEGER NOT NULL,
     history_bytes INTEGER NOT NULL,
-    request_bytes INTEGER NOT NULL DEFAULT 0
+    request_bytes INTEGER NOT NULL DEFAULT 0,
+    traces_from INTEGER,
+    overwrites INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE documents(
     id INTEGER PRIMARY KEY,
@@ -89,8 +93,18 @@ def _know_kinds(connection: apsw.Connection) -> None:
     would take those that they do not know for plain ones. What is stored is read as it is."""
 
 
+def _remember_traces(connection: apsw.Connection) -> None:
+    """From format 4 on what is deleted is overwritten, and the head knows of what was erased."""
+    connection.execute("ALTER TABLE head ADD COLUMN traces_from INTEGER")
+    connection.execute("ALTER TABLE head ADD COLUMN overwrites INTEGER NOT NULL DEFAULT 0")
+
+
 # By the format that each one leads away from, to the next one. All of one is one transaction.
-MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {1: _count_requests, 2: _know_kinds}
+MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {
+    1: _count_requests,
+    2: _know_kinds,
+    3: _remember_traces,
+}
 
 
 def check_sqlite_version(version: str) -> None:
@@ -156,6 +170,7 @@ def connect(
         "mmap_size = 0",
         "temp_store = MEMORY",
         "trusted_schema = OFF",
+        "secure_delete = ON",  # see sqlite_scrub
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     if read_only:
@@ -222,7 +237,8 @@ def prepare_file(
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute(TABLES)
-        connection.execute("INSERT INTO head VALUES (1, ?, 0, 0, 0, 0)", (incarnation,))
+        head = "INSERT INTO head(id, incarnation, version, oldest, history_bytes, overwrites)"
+        connection.execute(f"{head} VALUES (1, ?, 0, 0, 0, 1)", (incarnation,))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")

@@ -249,17 +249,10 @@ def empty_history(connection: apsw.Connection, key: bytes) -> int:
         (key,),
     )
     connection.execute("UPDATE history SET data = '' WHERE key = ?", (key,))
-    connection.execute("UPDATE head SET history_bytes = history_bytes - ?", (size,))
+    connection.execute(
+        "UPDATE head SET history_bytes = history_bytes - ?, traces_from = 0", (size,)
+    )
     return int(count)
-
-
-def write_anew(connection: apsw.Connection) -> None:
-    """Pages hold what was in them before: only a file that is written anew does not."""
-    connection.execute("PRAGMA temp_store = FILE").fetchall()
-    try:
-        connection.execute("VACUUM")
-    finally:
-        connection.execute("PRAGMA temp_store = MEMORY").fetchall()
 
 
 def delete_before(

@@ -829,7 +829,9 @@ async def test_erasing_empties_the_images_and_keeps_their_versions(engine: Stora
     await writer.write(8, {"a": None})
     assert await engine.read_history_bytes() == len("one" + "first" + "second")
     assert await engine.erase([key("a"), key("nobody")]) == [2, 0]
+    assert await engine.scrub()
     assert await engine.erase([key("a")]) == [0]
+    assert await engine.scrub(rewrite=True)
     assert await engine.erase([]) == []
     assert await engine.read_history_bytes() == len("first")
     async with snapshot_of(engine) as snapshot:

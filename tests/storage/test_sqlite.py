@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -99,11 +98,14 @@ async def test_format_2_counts_the_answers_of_format_1(engine: SqliteEngine, fil
     counted = await engine.read_request_bytes()
     assert counted == 3 * (REQUEST_ROW_BYTES + 4) + 3
     await engine.close()
-    read(file, "ALTER TABLE head DROP COLUMN request_bytes")
+    for column in ("request_bytes", "traces_from", "overwrites"):
+        read(file, f"ALTER TABLE head DROP COLUMN {column}")
     read(file, "PRAGMA user_version = 1")
     again = SqliteEngine.open(file, clock=VirtualClock())
     assert await again.read_request_bytes() == counted
     await again.close()
+    # What was deleted before format 4 was not overwritten.
+    assert read(file, "SELECT traces_from, overwrites FROM head") == [(None, 0)]
 
 
 async def test_newer_format_is_refused(engine: SqliteEngine, file: Path) -> None:
@@ -472,92 +474,3 @@ async def test_damaged_file_is_told_as_corrupt(engine: SqliteEngine, file: Path)
         await snapshot.scan_documents(ALL, limit=1_000)
     await snapshot.close()
     await engine.close()
-
-
-# Erasing ------------------------------------------------------------------------------------------
-
-
-def all_bytes(file: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in file.parent.iterdir())
-
-
-@pytest.mark.parametrize("large", [False, True])
-async def test_no_byte_of_what_was_erased_is_left_in_any_file(
-    engine: SqliteEngine, file: Path, large: bool
-) -> None:
-    """Neither in history nor in entries, free pages, slack or the WAL; of earlier versions, too,
-    that retention has forgotten already."""
-    writer = Writer(engine)
-    filling = "x" * (20_000 if large else 10)
-    await writer.write(2, {"other": "kept"})
-    for version in range(3, 40):
-        secret = f"s3cret{version}{filling}"
-        await writer.write(version, {"a": secret, "b": secret, "other": f"k{version}"})
-    assert await engine.trim(20, limit=100)
-    await writer.write(50, {"a": None, "b": None})
-    engine._run_checkpoint()  # part of it is in the file, and part in the WAL
-    await writer.write(51, {"other": "kept"})
-    assert b"s3cret" in all_bytes(file)
-    await engine.erase([b"a", b"b"])
-    assert b"s3cret" not in all_bytes(file)
-    assert await texts(engine, "other", "a") == ["kept", None]
-    await writer.write(60, {"other": "later"})
-
-
-async def test_a_snapshot_of_before_keeps_the_wal_until_it_is_closed(
-    engine: SqliteEngine, file: Path
-) -> None:
-    writer = Writer(engine)
-    await writer.write(2, {"a": "s3cret"})
-    await writer.write(3, {"a": None})
-    snapshot = await engine.open_snapshot()
-    await engine.erase([b"a"])
-    (image,) = await snapshot.get_documents_at([b"a"], 2)
-    assert image is not None
-    assert image.data == b"s3cret"
-    await snapshot.close()
-    await writer.write(4, {"b": "more"})  # the next commit tidies up
-    await engine.erase([b"nobody"])
-    assert b"s3cret" not in all_bytes(file)
-
-
-async def test_a_snapshot_that_is_closed_lets_go_of_what_was_erased_without_another_commit(
-    engine: SqliteEngine, file: Path
-) -> None:
-    writer = Writer(engine)
-    await writer.write(2, {"a": "s3cret"})
-    await writer.write(3, {"a": None})
-    snapshot = await engine.open_snapshot()
-    await engine.erase([b"a"])
-    await snapshot.close()
-    await _wait_without(file, b"s3cret")
-
-
-async def test_what_was_erased_goes_from_the_wal_of_a_server_that_was_killed(
-    engine: SqliteEngine, file: Path, tmp_path: Path
-) -> None:
-    writer = Writer(engine)
-    await writer.write(2, {"a": "s3cret"})
-    await writer.write(3, {"a": None})
-    snapshot = await engine.open_snapshot()
-    await engine.erase([b"a"])  # it has answered; the snapshot keeps the WAL
-    killed = tmp_path / "killed" / file.name
-    killed.parent.mkdir()
-    for path in file.parent.glob(f"{file.name}*"):
-        shutil.copy(path, killed.parent)
-    await snapshot.close()
-    assert b"s3cret" in all_bytes(killed)
-    again = SqliteEngine.open(killed, clock=SystemClock())
-    try:
-        assert (await again.read_head()).version == 3  # as whoever opens a database asks
-        await _wait_without(killed, b"s3cret")
-    finally:
-        await again.close()
-
-
-async def _wait_without(file: Path, text: bytes) -> None:
-    for _ in range(250):
-        if text not in all_bytes(file):
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("it is still there")

@@ -69,7 +69,6 @@ export function EraseDialog({
       <ul className="facts">
         <li>Nothing brings it back. Backups hold what they held.</li>
         <li>Documents below it stay, with their history.</li>
-        <li>Where documents are kept in SQLite, writes wait for some seconds per GiB.</li>
         <li>Who erased it, and when, stays on record.</li>
       </ul>
       <Checkbox

@@ -139,7 +139,7 @@ def _deleting(app: App, paths: list[DocumentPath], *, is_erased: bool = False) -
                 changed = SetWrite(DocumentPath.parse("c/0201"), {"n": -1})
                 await documents.commit(app.context, OPERATOR, NAME, [*gone, changed])
                 if is_erased:
-                    await database.erase([*paths, changed.path])
+                    await database.eraser.erase([*paths, changed.path])
             return found
 
     return Scan

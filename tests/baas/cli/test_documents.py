@@ -126,7 +126,7 @@ def test_history_restore_and_erase(baas: Command) -> None:
     assert baas("document", "erase", "users/ada", *base, stdin=b"users\n").code == 1
     erased = baas("document", "erase", "users/ada", "--present", *base, stdin=b"users/ada\n")
     assert erased.out == "erased 3 versions of users/ada\n"
-    both = ("document", "erase", "users/ada", "users/nobody", *base)
+    both = ("document", "erase", "users/ada", "users/nobody", "--rewrite", *base)
     assert baas(*both, stdin=b"users/ada\n").code == 1
     assert baas(*both, stdin=b"2\n").out == (
         "erased 0 versions of users/ada\nerased 0 versions of users/nobody\n"

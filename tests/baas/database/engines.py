@@ -120,6 +120,9 @@ class SteeredEngine:
     async def erase(self, keys: Sequence[bytes]) -> list[int]:
         return await self.engine.erase(keys)
 
+    async def scrub(self, *, rewrite: bool = False) -> bool:
+        return await self.engine.scrub(rewrite=rewrite)
+
     async def start_incarnation(self, incarnation: str) -> None:
         await self.engine.start_incarnation(incarnation)
 

@@ -377,7 +377,7 @@ async def test_node_that_missed_what_was_erased_is_told_that_it_missed_something
     two.engine.is_cut_off = True
     await write(one.database, put("c/a", {"secret": 2}))
     await write(one.database, put("c/a", {"n": 3}))
-    await one.database.erase([doc("c/a")])
+    await one.database.eraser.erase([doc("c/a")])
     two.engine.rejoin()
     await even(two)
     assert (two.lost, len(two.events)) == (1, 1)

@@ -348,7 +348,9 @@ async def erase(
     world: World, *paths: str, present: bool, caller: Caller = OPERATOR
 ) -> list[Erasure]:
     named = [at(path) for path in paths]
-    return await erasures.erase_documents(world.context, caller, NAME, named, present=present)
+    return await erasures.erase_documents(
+        world.context, caller, NAME, named, present=present, rewrite=not present
+    )
 
 
 # Erasures ----------------------------------------------------------------------------------------

@@ -1,0 +1,231 @@
+"""What was erased, out of a file's WAL and its free room.
+
+Connections overwrite with zeros what they delete (`secure_delete`): rows, their overflow pages, and
+pages that become free. Left are copies of rows that SQLite moved to another place: a page that it
+builds anew keeps what stood before between the list of its cells and the first of them. Nothing but
+`VACUUM` reaches that, which writes the whole file twice while all others wait. So it is overwritten
+in the file itself, through SQLite's own handle of it, some pages at a time.
+
+That is safe while the WAL is empty and nobody writes: the bytes belong to no cell, so nobody reads
+them, and a page that is written halfway holds the same cells. Caches of pages hold such bytes, too,
+and would bring them back: the writer's own is emptied, and that of another process is emptied by
+SQLite, since each slice ends with a commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import apsw
+
+from baas.storage.engine import EngineCorrupt, StorageError
+from baas.storage.sharing import Sharer
+from baas.storage.sqlite_schema import fetch_one, storage_errors
+from baas.storage.sqlite_writes import transact
+
+SLICE_PAGES = 4_096  # 16 MiB: commits wait for some hundredths of a second
+BUSY_MILLISECONDS = 250  # how long commits wait for those who read an old version
+_TRUNCATE_ATTEMPTS, _TRUNCATE_PAUSE_SECONDS = 100, 0.02
+_SHARED_TRUNCATE_ATTEMPTS = 8  # others may be reading, and nobody commits during one
+AGAIN_SECONDS, _AGAIN_SECONDS_MAX = 1.0, 60.0
+
+# See "The SQLite database file format": the file's header, and that of a page of a b-tree.
+_FILE_HEADER_BYTES = 100
+_PAGE_HEADER = struct.Struct(">BxxHH")  # kind, cells, where the first cell's content begins
+_LIST_AT = {0x02: 12, 0x05: 12, 0x0A: 8, 0x0D: 8}  # by kind, where the list of cells begins
+# A page of another kind begins with the number of a page: below this it can't look like a b-tree's.
+PAGES_MAX = 2**25 - 1
+
+
+class Scrubber:
+    """Of one engine. A slice at a time on the writer's thread, between which others commit. What
+    snapshots of before hold back is tried again, whether anybody commits or not; the head of the
+    file knows about it, so that whoever opens the file goes on after a kill.
+
+    `write` runs a call on the writer's thread.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        sharer: Sharer,
+        write: Callable[[Callable[[], bool | None]], Awaitable[bool | None]],
+        has_snapshots: Callable[[], bool],
+    ) -> None:
+        self._connection = connection
+        self._sharer = sharer
+        self._write = write
+        self._has_snapshots = has_snapshots
+        self._lock = asyncio.Lock()
+        self._pause = AGAIN_SECONDS
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[bool] | None = None
+        self._is_stopped = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is something that was held back."""
+        return self._timer is not None
+
+    async def run(self, *, rewrite: bool = False) -> bool:
+        """Whether all is gone; if not, it goes on by itself. `rewrite`: writes the file anew first,
+        which gives free pages back, takes as much room meanwhile, and makes others wait."""
+        async with self._lock:
+            if rewrite:
+                await self._write(self._rewrite)
+            while (is_done := await self._write(self._scrub_slice)) is False:
+                pass
+        if is_done is None:
+            self.try_later()
+        else:
+            self._pause = AGAIN_SECONDS
+        return is_done is not None
+
+    def try_later(self) -> None:
+        """On the event loop. Does nothing if that is so already."""
+        if self._timer is None and not self._is_stopped:
+            self._timer = asyncio.get_running_loop().call_later(self._pause, self.try_now)
+            self._pause = min(2 * self._pause, _AGAIN_SECONDS_MAX)
+
+    def try_now(self) -> None:
+        """As `try_later`."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._is_stopped and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._run(), name="scrub")
+
+    async def stop(self) -> None:
+        """What is left is for whoever opens the file next."""
+        self._is_stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> bool:
+        try:
+            return await self.run()
+        except StorageError:
+            self.try_later()
+            return False
+
+    # On the writer's thread -----------------------------------------------------------------------
+
+    def _rewrite(self) -> None:
+        with storage_errors(), self._sharer.turn():
+            self._write_anew()
+
+    def _write_anew(self) -> None:
+        connection = self._connection
+        connection.execute("PRAGMA temp_store = FILE").fetchall()
+        try:
+            connection.execute("VACUUM")
+        finally:
+            connection.execute("PRAGMA temp_store = MEMORY").fetchall()
+        self._note("traces_from = 0, overwrites = 1")
+
+    def _scrub_slice(self) -> bool | None:
+        """Whether it was the last one; None: snapshots hold it back."""
+        with storage_errors(), self._sharer.turn():
+            first, overwrites = fetch_one(
+                self._connection, "SELECT traces_from, overwrites FROM head"
+            )
+            if first is None:
+                return True
+            (pages,) = fetch_one(self._connection, "PRAGMA page_count")
+            if not overwrites or pages > PAGES_MAX:
+                self._write_anew()
+                first = 0
+            if not self._truncate():
+                return None
+            # From here on all is in the file, and nobody changes it.
+            self._connection.release_memory()
+            end = first + SLICE_PAGES
+            is_last = scrub_pages(self._connection, first, end)
+            self._note("traces_from = NULL" if is_last else f"traces_from = {end}")
+            return is_last
+
+    def _truncate(self) -> bool:
+        """Moves all of the WAL into the file and leaves nothing of it, if nobody reads from it."""
+        connection = self._connection
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        attempts = _SHARED_TRUNCATE_ATTEMPTS if self._sharer.is_shared else _TRUNCATE_ATTEMPTS
+        try:
+            for _ in range(attempts):
+                try:
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                except apsw.BusyError:
+                    if self._has_snapshots():
+                        return False
+                    time.sleep(_TRUNCATE_PAUSE_SECONDS)  # another checkpoint is just running
+                else:
+                    self._sharer.wal_pages = 0
+                    return True
+            return False
+        finally:
+            connection.set_busy_timeout(5_000)
+
+    def _note(self, change: str) -> None:
+        transact(self._connection, lambda: self._connection.execute(f"UPDATE head SET {change}"))
+        self._sharer.note_commit()
+
+
+def scrub_pages(connection: apsw.Connection, first: int, end: int) -> bool:
+    """Overwrites with zeros what is in the pages from `first` to before `end`, the file's first one
+    being 0, between list and content; whether these are the last ones. The WAL has to be empty, and
+    to stay so."""
+    flags = [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE, 0]
+    file = apsw.VFSFile(connection.open_vfs, connection.db_filename("main"), flags)
+    with _closing(file):
+        size, usable = _read_sizes(file)
+        length = file.xFileSize()
+        start, stop = first * size, min(end * size, length)
+        content = file.xRead(stop - start, start) if start < stop else b""
+        is_changed = False
+        for place in range(0, len(content), size):
+            header = _FILE_HEADER_BYTES if start + place == 0 else 0
+            room = find_room(content, place, header, usable)
+            if room is not None:
+                low, high = room
+                page = content[place:low] + bytes(high - low) + content[high : place + size]
+                file.xWrite(page, start + place)
+                is_changed = True
+        if is_changed:
+            file.xSync(apsw.SQLITE_SYNC_NORMAL)
+        return stop == length
+
+
+def find_room(content: bytes, place: int, header: int, usable: int) -> tuple[int, int] | None:
+    """Where a page's free room begins and ends, if it is one of a b-tree and there is more than
+    zeros in it; `place` is where the page begins, `header` where its header does in it."""
+    kind, cells, first_cell = _PAGE_HEADER.unpack_from(content, place + header)
+    list_at = _LIST_AT.get(kind)
+    if list_at is None:
+        return None
+    low, high = header + list_at + 2 * cells, first_cell or 65_536
+    if not low <= high <= usable:
+        raise EngineCorrupt(f"a page of {usable} bytes has its cells from {high}, list to {low}")
+    low, high = place + low, place + high
+    return None if content.count(0, low, high) == high - low else (low, high)
+
+
+def _read_sizes(file: apsw.VFSFile) -> tuple[int, int]:
+    """Of the file's pages: their size, and how much of it is used."""
+    header = file.xRead(_FILE_HEADER_BYTES, 0)
+    size = int.from_bytes(header[16:18])
+    size = 65_536 if size == 1 else size
+    return size, size - header[20]
+
+
+@contextmanager
+def _closing(file: apsw.VFSFile) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        file.xClose()
