@@ -49,6 +49,9 @@ class Limits:
     transaction_wait_seconds: int = _setting(
         30, "longest an aborted transaction waits for its turn before it goes on without"
     )
+    fence_wait_seconds: int = _setting(
+        30, "longest a write waits while its database is about to be somewhere else"
+    )
     caller_turns_waiting_max: int = _setting(
         100, "most aborted transactions of one caller that wait for their turns in a database"
     )

@@ -17,10 +17,10 @@ import structlog
 
 from baas.clock import Clock
 from baas.database.failures import as_baas_error
+from baas.database.fencing import Fenced, HeldBack, Hold
 from baas.database.follower import Follower, Lateness, Skip
 from baas.database.groups import (
     Attempt,
-    Body,
     Group,
     GroupView,
     Latest,
@@ -34,7 +34,7 @@ from baas.database.groups import (
 from baas.database.indexes import Indexes
 from baas.database.log import CommitEvent, CommitFeed, RecentCommits
 from baas.database.optimistic import OpenSnapshot, ReadSnapshot
-from baas.database.requests import RequestKey, replay
+from baas.database.requests import replay
 from baas.database.transaction import (
     CommitResult,
     Transaction,
@@ -48,9 +48,9 @@ from baas.errors import (
 )
 from baas.settings import Limits
 from baas.storage.engine import (
-    Change,
     CommitGroup,
     EngineConflict,
+    EngineFenced,
     EngineUnknown,
     Head,
     LogRecord,
@@ -112,6 +112,7 @@ class Committer:
         self._limits = limits
         self._recent = RecentCommits(head.version)
         self._queue: deque[Attempt] = deque()
+        self.hold = Hold(engine, self._queue, limits.fence_wait_seconds, clock)
         self._wakeup: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -136,40 +137,27 @@ class Committer:
         return len(self._queue)
 
     def check_queue(self) -> None:
-        """Raises ResourceExhausted if too many commits wait, Unavailable after `close`."""
+        """Raises ResourceExhausted if too many wait, Unavailable after `close`, or HeldBack."""
         if self._is_closed:
-            raise _closed()
+            raise HeldBack if self.hold.is_on else _closed()
         if len(self._queue) >= self._limits.commit_queue_max:
             raise ResourceExhausted(
                 f"{len(self._queue)} commits wait already; try again later",
                 reason="CommitQueueFull",
             )
 
-    def queue(
-        self,
-        body: Body,
-        transaction: Transaction,
-        read_at: int,
-        staged: list[Change],
-        value: Any,
-        request: RequestKey | None,
-        *,
-        ends_group: bool = False,
-    ) -> asyncio.Future[CommitResult[Any]]:
+    def queue(self, attempt: Attempt) -> asyncio.Future[CommitResult[Any]]:
         """Queues an evaluated transaction. The future has its result when it is durable, or what
-        `body` raised when it was evaluated again, or Unavailable, Aborted or DataLoss.
+        `body` raised when it was evaluated again, or Unavailable, Aborted or DataLoss, or HeldBack.
 
         If it is cancelled, the commit happens or does not, but never in part.
         """
         self.check_queue()
         if self._is_evaluating and asyncio.current_task() is self._task:
             raise Internal("the body of a transaction may not wait for another commit")
-        future: asyncio.Future[CommitResult[Any]] = asyncio.get_running_loop().create_future()
-        self._queue.append(
-            Attempt(body, transaction, read_at, staged, value, request, future, ends_group)
-        )
+        self._queue.append(attempt)
         self._wake()
-        return future
+        return attempt.future
 
     def notice_others(self) -> None:
         """Others may have committed: what they did is published soon. While it is not, subscribers
@@ -177,6 +165,7 @@ class Committer:
         if not self._is_closed:
             self._is_behind = True
             self._lateness.begin()
+            self.hold.look()
             self._wake()
 
     async def catch_up(self) -> None:
@@ -200,8 +189,9 @@ class Committer:
             self._task = asyncio.create_task(self._run(), name="committer")
 
     async def close(self) -> None:
-        """Commits what is queued, refuses newcomers, ends the task."""
+        """Commits what is queued, or lets go of it behind a fence; refuses newcomers."""
         self._is_closed = True
+        self.hold.look()
         self._lateness.end()
         self._follower.stop()
         task = self._task
@@ -214,9 +204,11 @@ class Committer:
     async def _run(self) -> None:
         while True:
             while self._queue or (self._is_behind and not self._is_closed):
-                if self._must_follow or not self._queue:
+                if self._must_follow or not self._queue or (self.hold.is_on and self._is_behind):
                     await self._follow()
-                if self._queue:
+                if self.hold.is_on:
+                    await (self.hold.end() if self._is_closed else self.hold.wait())
+                elif self._queue:
                     try:
                         await self._serve_group()
                     except Exception:
@@ -238,6 +230,8 @@ class Committer:
             self._must_follow = True
             group.put_back(self._queue)
             await self.turns.claim()
+        except Fenced:
+            self.hold.begin(group)
         except Exception as error:
             if not isinstance(error, BaasError):
                 _log.exception("a group of commits failed")
@@ -373,6 +367,8 @@ class Committer:
                 missed = await self._engine.commit(made)
             except EngineConflict as error:
                 raise Outrun from error
+            except EngineFenced as error:
+                raise Fenced from error
             except StorageError as error:
                 if self._is_shared or not await self._has_committed(group):
                     self._fail(group, error)

@@ -25,6 +25,8 @@ from baas.database.erasing import Eraser
 from baas.database.executor import QueryExecutor
 from baas.database.explain import Explanation, MeteredSnapshot, explain
 from baas.database.failures import as_baas_error, baas_errors
+from baas.database.fencing import Fences, HeldBack, stay_closed
+from baas.database.groups import Attempt
 from baas.database.index_builder import IndexBuilder
 from baas.database.index_keeper import IndexKeeper
 from baas.database.indexes import IndexDefinition, Indexes, is_reserved
@@ -505,7 +507,9 @@ class Database:
             OptimisticView, engine, self._read_version, self._open_read_snapshot
         )
         self._unwatch: Callable[[], None] | None = None
+        self.fences = Fences(engine, self._committer.hold)
         self.on_removed: Callable[[], None] = lambda: None
+        self.reopen: Callable[[], Awaitable[Database]] = stay_closed  # where it is now
 
     @classmethod
     async def open(
@@ -584,11 +588,6 @@ class Database:
         async with ReadSnapshot(self) as snapshot:
             return await snapshot.run_query(query)
 
-    async def count(self, query: Query, *, up_to: int | None = None) -> int:
-        """The number of documents in the answer, counting no further than `up_to`."""
-        async with ReadSnapshot(self) as snapshot:
-            return await snapshot.count(query, up_to=up_to)
-
     async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
         """As `ReadSnapshot.aggregate`, of one instant."""
         async with ReadSnapshot(self) as snapshot:
@@ -632,13 +631,15 @@ class Database:
         If the caller is cancelled, the commit happens whole or not at all. `ends_group`: no commit
         after it is made ready before subscribers have heard of it.
 
-        Raises also ResourceExhausted (`CommitQueueFull`), Unavailable, Aborted, DataLoss.
+        Behind a fence it waits; if the database is closed meanwhile, it goes on where that is then.
+        Raises also ResourceExhausted (`CommitQueueFull`), Unavailable (`WritesPaused`), Aborted,
+        DataLoss.
         """
         committer = self._committer
-        committer.check_queue()
         self._users += 1
         self.last_used_seconds = self._clock.monotonic_seconds()
         try:
+            committer.check_queue()
             if request_id is not None:
                 found = await self._engine.find_request(request_id)
                 if found is not None:
@@ -651,13 +652,15 @@ class Database:
             if not staged and not needs_commit:
                 results = transaction.write_results(view.read_at, staged)
                 return CommitResult(view.read_at, results, value)
-            return await committer.queue(
+            request = None if request_id is None else RequestKey(request_id, request_digest)
+            attempt = Attempt(body, transaction, view.read_at, staged, value, request, ends_group)
+            return await committer.queue(attempt)
+        except HeldBack:
+            return await (await self.reopen()).run_transaction(
                 body,
-                transaction,
-                view.read_at,
-                staged,
-                value,
-                None if request_id is None else RequestKey(request_id, request_digest),
+                request_time=request_time,
+                request_id=request_id,
+                request_digest=request_digest,
                 ends_group=ends_group,
             )
         except StorageError as error:

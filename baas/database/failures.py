@@ -9,6 +9,7 @@ from baas.errors import Aborted, BaasError, DataLoss, FailedPrecondition, Intern
 from baas.storage.engine import (
     EngineConflict,
     EngineCorrupt,
+    EngineFenced,
     EngineFull,
     EngineOverloaded,
     EngineUnknown,
@@ -27,6 +28,11 @@ def as_baas_error(error: Exception) -> BaasError:
         told = DataLoss("stored data is damaged", reason="StoredDataDamaged")
     elif isinstance(error, EngineConflict):
         told = Aborted("another server committed first; repeat the call", reason="CommitConflict")
+    elif isinstance(error, EngineFenced):
+        told = Unavailable(
+            "writes to the database are paused for a moment, while it is moved; try again soon",
+            reason="WritesPaused",
+        )
     elif isinstance(error, EngineUnknown):
         told = Unavailable(
             "whether the commit happened could not be found out", reason="CommitOutcomeUnknown"

@@ -52,6 +52,10 @@ class QueryRunner(Protocol):
     async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage: ...
 
 
+def _new_future() -> asyncio.Future[CommitResult[Any]]:
+    return asyncio.get_running_loop().create_future()
+
+
 @dataclass(slots=True, eq=False)
 class Attempt:
     """A transaction on its way: evaluated, and to be evaluated again if need be."""
@@ -62,10 +66,11 @@ class Attempt:
     staged: list[Change]
     value: Any
     request: RequestKey | None
-    future: asyncio.Future[CommitResult[Any]]
     ends_group: bool = False  # later commits depend on what its event changes in memory
+    future: asyncio.Future[CommitResult[Any]] = field(default_factory=_new_future)
     is_tentative: bool = False  # evaluated on what its group wrote before it
     conflicts: int = 0
+    held_until: float | None = None  # by the clock, since it was seen to wait for a fence
 
     @property
     def request_id(self) -> str | None:

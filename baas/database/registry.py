@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Set
+from functools import partial
 
 import structlog
 
@@ -243,12 +244,16 @@ class Databases:
             watcher(database)
         self._open[name] = database
         database.on_removed = lambda: self._note_removed(name, database)
+        database.reopen = partial(self._reopen, name)
         if database.is_removed:
             self._note_removed(name, database)
         if self._trimming is None:
             self._trimming = asyncio.create_task(self._trim_repeatedly(), name="retention")
         self._close_idle()
         return database
+
+    async def _reopen(self, name: DatabaseName) -> Database:
+        return await (self.system(name.project) if name.is_system else self.open(name))
 
     def _note_removed(self, name: DatabaseName, database: Database) -> None:
         """Another node deleted it: who asks again finds what there is now."""

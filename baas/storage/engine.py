@@ -40,6 +40,10 @@ class EngineConflict(StorageError):
     """Nothing was written: another owner of the database committed first, or is about to."""
 
 
+class EngineFenced(StorageError):
+    """Nothing was written: a fence stands, see `StorageEngine.fence`."""
+
+
 class EngineUnknown(StorageError):
     """Whether the group was written could not be found out within the engine's time-out. It may
     still become visible, but not any more once a later commit of this engine object has."""
@@ -51,10 +55,12 @@ class EngineCorrupt(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """`incarnation` is fresh at creation, restore and move; `version` is the last commit's, or 0"""
+    """`incarnation` is fresh at creation, restore and move; `version` is the last commit's, or 0.
+    `fence`: the token of the one that stands."""
 
     incarnation: str
     version: int
+    fence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +333,8 @@ class StorageEngine(Protocol):
     async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         """Writes the whole group in one transaction. **Its return is the commit point**: durable
         and visible. Raises EngineConflict (nothing written) if the head is not at
-        `expected_version`; EngineUnavailable with nothing written.
+        `expected_version`, EngineFenced (nothing written) while a fence stands; EngineUnavailable
+        with nothing written.
 
         An engine that is near may write the group all the same if it `stands_upon` what others
         committed meanwhile, which it gives back then: their changes, all below the group's first
@@ -349,6 +356,24 @@ class StorageEngine(Protocol):
 
     def end_turn(self) -> None:
         """Ends what was claimed, where that is not left to time."""
+        ...
+
+    async def fence(self, token: str) -> int:
+        """From its return on no owner commits, until `unfence`: `commit` raises EngineFenced. The
+        version that the head stays at; the log has all that was committed, and nothing comes after
+        it, not even what was on its way or in doubt.
+
+        The fence is in the store: it outlasts whoever put it up, and restarts. It may be put up
+        again by its token; raises EngineFenced if another one's stands. After EngineUnknown it may
+        stand or not: repeat it, or lift it.
+
+        All that changes no document goes on: entries, trimming, erasing, answers to requests,
+        claims, incarnations.
+        """
+        ...
+
+    async def unfence(self, token: str) -> bool:
+        """Whether it stood. May be repeated."""
         ...
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:

@@ -95,7 +95,7 @@ class MongoEngine(_FarEngine):
 
     async def read_head(self) -> Head:
         head = await self._head.read()
-        return Head(self._head.incarnation, head["version"])
+        return Head(self._head.incarnation, head["version"], head.get("fence"))
 
     async def read_oldest_version(self) -> int:
         return int((await self._head.read())["oldest"])
@@ -143,6 +143,16 @@ class MongoEngine(_FarEngine):
         claim = {"$set": {"claim": {"by": self._id, "until": until}}}
         # Unlike a transaction it waits for the lock of the head, behind nobody else.
         await self._connection.write({"update": "heads", "updates": [{"q": query, "u": [claim]}]})
+
+    async def fence(self, token: str) -> int:
+        return await self._write(
+            lambda: self._transact(lambda session: self._head.fence(session, token))
+        )
+
+    async def unfence(self, token: str) -> bool:
+        return await self._write(
+            lambda: self._transact(lambda session: self._head.unfence(session, token))
+        )
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
         self._head.check_open()
@@ -279,6 +289,7 @@ class MongoEngine(_FarEngine):
         }
         expected = {
             "version": group.expected_version,
+            "fence": None,
             "$or": [_UNCLAIMED, {"claim.by": self._id}],
         }
         head = self._head.command(update, expected)
@@ -311,7 +322,10 @@ class MongoEngine(_FarEngine):
             await self._shared.transactions.run_once(body, was_written, size=commands.bytes)
         except HeadMoved as error:
             self._others_until = loop.time() + OTHERS_SECONDS
-            version = (await self._head.read())["version"]
+            found = await self._head.read()
+            if found.get("fence") is not None:
+                raise self._head.fenced(found) from error
+            version = found["version"]
             if version == group.expected_version:
                 raise EngineConflict("another server has claimed the next commit") from error
             raise EngineConflict(

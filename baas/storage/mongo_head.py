@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from baas.storage.engine import EngineUnavailable
+from baas.storage.engine import EngineFenced, EngineUnavailable
 from baas.storage.mongo_layout import Row
 from baas.storage.mongo_shared import Shared
 from baas.storage.mongo_transactions import HeadMoved
@@ -49,6 +49,31 @@ class HeadRow:
         answer = await self._shared.connection.write_in(session, self.command(update, {}))
         if answer["n"] != 1:
             raise HeadMoved
+
+    async def fence(self, session: Session, token: str) -> int:
+        """As `StorageEngine.fence`, in a transaction."""
+        update = {"$set": {"fence": token, "touched": self.touched()}}
+        command = self.command(update, {"fence": {"$in": [None, token]}})
+        answer = await self._shared.connection.write_in(session, command)
+        found = await self._shared.connection.read_in(
+            session, {"find": "heads", "filter": {"_id": self.id}}
+        )
+        if not found or found[0]["number"] != self.number:
+            raise HeadMoved
+        self.check(found[0])
+        if answer["n"] != 1:
+            raise self.fenced(found[0])
+        version: int = found[0]["version"]
+        return version
+
+    async def unfence(self, session: Session, token: str) -> bool:
+        update = {"$unset": {"fence": ""}, "$set": {"touched": self.touched()}}
+        command = self.command(update, {"fence": token})
+        answer = await self._shared.connection.write_in(session, command)
+        return bool(answer["n"])
+
+    def fenced(self, head: Row) -> EngineFenced:
+        return EngineFenced(f"the database is fenced by `{head['fence']}`")
 
     def command(self, update: Document | list[Document], expected: Document) -> Document:
         query = {"_id": self.id, "number": self.number, **expected}

@@ -5,7 +5,7 @@ with it. So a thousand projects are a thousand heads, and no more collections or
 
     heads      project/database   number, incarnation, version, oldest, history_bytes,
                                   request_bytes, requests_from: none is kept below,
-                                  touched: {by, id}, claim: {by, until}
+                                  touched: {by, id}, claim: {by, until}, fence
     documents  1f/<key>           path, created, version, data
     entries    1f/7/<key>         document: the `_id` of the document that it leads to
     history    1f/<superseded>/…  key, path, created, version, superseded, data, bytes
@@ -32,7 +32,7 @@ from baas.model.paths import DocumentPath
 from baas.storage.engine import EngineCorrupt, EntryRow, FirstScan, KeyRange, LogRecord
 from baas.storage.store import StoreName
 
-FORMAT = 2  # of a newer format data is refused, of an older one migrated
+FORMAT = 3  # of a newer format data is refused, of an older one migrated
 COLLECTIONS = ("heads", "documents", "entries", "history", "log", "doomed", "turns")
 INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("heads", {"key": {"project": 1}, "name": "project"}),

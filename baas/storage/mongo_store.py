@@ -35,9 +35,16 @@ async def _know_kinds(connection: MongoConnection) -> None:
     would take those that they do not know for plain ones. What is stored is read as it is."""
 
 
+async def _know_fences(connection: MongoConnection) -> None:
+    """From format 3 on heads may have a fence, which servers from before would not see."""
+
+
 # By the format that each one leads away from, to the next one. Each may be broken off at any place
 # and begun again, by several servers at once, so what it does twice changes nothing.
-MIGRATIONS: dict[int, Callable[[MongoConnection], Awaitable[None]]] = {1: _know_kinds}
+MIGRATIONS: dict[int, Callable[[MongoConnection], Awaitable[None]]] = {
+    1: _know_kinds,
+    2: _know_fences,
+}
 
 _log = structlog.get_logger("baas.mongo")
 

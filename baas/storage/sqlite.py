@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from baas.storage.sharing import Alone, Claim, Sharer
 from baas.storage.sqlite_reads import (
     INLINE_ROWS_MAX,
     SqliteSnapshot,
+    find_request,
     read_document,
     read_documents,
     read_page,
@@ -50,6 +52,8 @@ from baas.storage.sqlite_writes import (
     delete_requests,
     empty_history,
     keep_requests,
+    lift_fence,
+    put_up_fence,
     transact,
     write_backfill,
     write_upon,
@@ -158,22 +162,21 @@ class SqliteEngine:
         return self._sharer.watch(notify)
 
     async def read_head(self) -> Head:
-        sql = "SELECT incarnation, version, traces_from FROM head"
-        incarnation, version, traces_from = self._read(lambda one: fetch_one(one, sql))
+        sql = "SELECT incarnation, version, fence, traces_from FROM head"
+        *head, traces_from = self._read(lambda one: fetch_one(one, sql))
         self._tidy_wal()  # others may have made it grow
         if traces_from is not None:
             self._scrubber.try_later()  # whoever erased it may have been killed
-        return Head(incarnation, version)
+        return Head(*head)
 
     async def read_oldest_version(self) -> int:
-        return int(self._read(lambda one: fetch_one(one, "SELECT oldest FROM head"))[0])
+        return self._read_of_head("oldest")
 
     async def read_history_bytes(self) -> int:
-        return int(self._read(lambda one: fetch_one(one, "SELECT history_bytes FROM head"))[0])
+        return self._read_of_head("history_bytes")
 
     async def read_request_bytes(self) -> int:
-        row = self._read(lambda connection: fetch_one(connection, "SELECT request_bytes FROM head"))
-        return int(row[0])
+        return self._read_of_head("request_bytes")
 
     async def get_documents(self, keys: Sequence[bytes]) -> list[StoredDocument | None]:
         found = self.get_documents_nowait(keys)
@@ -234,7 +237,9 @@ class SqliteEngine:
             self._scrubber.try_now()
 
     async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
-        missed = await self._write(lambda: self._commit(group))
+        missed = await self._write(
+            lambda: self._in_transaction(lambda: write_upon(self._writer, group, self._incarnation))
+        )
         self._claim.drop()  # it was used
         self._tidy_wal()
         return missed
@@ -248,6 +253,13 @@ class SqliteEngine:
         if self._claim.drop() and not self._is_closed:
             self._worker.submit(self._sharer.give_up)
 
+    async def fence(self, token: str) -> int:
+        write = partial(put_up_fence, self._writer, token, self._incarnation)
+        return await self._write_tidily(write)
+
+    async def unfence(self, token: str) -> bool:
+        return await self._write_tidily(lambda: lift_fence(self._writer, token))
+
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
         return await self._write_tidily(lambda: write_backfill(self._writer, rows))
 
@@ -255,12 +267,7 @@ class SqliteEngine:
         return await self._write_tidily(lambda: delete_entries(self._writer, index, limit))
 
     async def find_request(self, request_id: str) -> tuple[int, bytes] | None:
-        row = self._read(
-            lambda connection: connection.execute(
-                "SELECT version, response FROM requests WHERE id = ?", (request_id,)
-            ).fetchone()
-        )
-        return None if row is None else (row[0], row[1])
+        return self._read(lambda connection: find_request(connection, request_id))
 
     async def add_requests(self, answers: Sequence[RequestAnswer]) -> int:
         return await self._write_tidily(lambda: keep_requests(self._writer, answers))
@@ -275,11 +282,8 @@ class SqliteEngine:
         return await self._scrubber.run(rewrite=rewrite)
 
     async def start_incarnation(self, incarnation: str) -> None:
-        await self._write(
-            lambda: self._in_transaction(
-                lambda: self._writer.execute("UPDATE head SET incarnation = ?", (incarnation,))
-            )
-        )
+        update = partial(self._writer.execute, "UPDATE head SET incarnation = ?", (incarnation,))
+        await self._write(lambda: self._in_transaction(update))
         self._incarnation = incarnation
 
     async def trim(self, before: int, *, limit: int, requests_before: int | None = None) -> int:
@@ -304,9 +308,6 @@ class SqliteEngine:
         await self._worker.submit(self._close)
 
     # On the writer's thread -----------------------------------------------------------------------
-
-    def _commit(self, group: CommitGroup) -> Sequence[LogRecord]:
-        return self._in_transaction(lambda: write_upon(self._writer, group, self._incarnation))
 
     def _in_transaction(self, write: Callable[[], T]) -> T:
         with storage_errors(), self._sharer.turn():
@@ -348,17 +349,20 @@ class SqliteEngine:
 
     # On the event loop ----------------------------------------------------------------------------
 
-    async def _write_tidily(self, write: Callable[[], int]) -> int:
+    async def _write_tidily(self, write: Callable[[], T]) -> T:
         """One transaction; the WAL does not grow for want of a commit, however many there are."""
-        count = await self._write(lambda: self._in_transaction(write))
+        result = await self._write(lambda: self._in_transaction(write))
         self._tidy_wal()
-        return count
+        return result
 
     async def _write(self, call: Callable[[], T]) -> T:
         if self._is_closed:
             raise EngineUnavailable("the database is closed")
         self._loop = asyncio.get_running_loop()
         return await self._worker.submit(call)  # runs even if whoever waits is cancelled
+
+    def _read_of_head(self, column: str) -> int:
+        return int(self._read(lambda one: fetch_one(one, f"SELECT {column} FROM head"))[0])
 
     def _read(self, read: Callable[[apsw.Connection], T]) -> T:
         if self._is_closed:

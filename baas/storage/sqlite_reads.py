@@ -52,6 +52,7 @@ _HISTORY = (
 )
 # CROSS JOIN fixes the order of the loops: entries first.
 _ENTRIES = "entries CROSS JOIN documents ON documents.id = entries.document"
+_FIND_REQUEST = "SELECT version, response FROM requests WHERE id = ?"
 _REQUESTS = "SELECT version, id, response FROM requests WHERE version > ? ORDER BY version LIMIT ?"
 _LOG = "SELECT version, ordinal, path, deleted FROM log"
 
@@ -175,6 +176,11 @@ def read_log(connection: apsw.Connection, after: int, limit: int) -> list[LogRec
         LogRecord(version, ordinal, DocumentPath(tuple(path.split("/"))), bool(deleted))
         for version, ordinal, path, deleted in rows
     ]
+
+
+def find_request(connection: apsw.Connection, request_id: str) -> tuple[int, bytes] | None:
+    row = connection.execute(_FIND_REQUEST, (request_id,)).fetchone()
+    return None if row is None else (row[0], row[1])
 
 
 def read_requests(connection: apsw.Connection, after: int, limit: int) -> list[RequestAnswer]:

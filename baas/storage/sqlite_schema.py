@@ -19,7 +19,7 @@ from baas.storage.sharing import Sharer
 
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
-FORMAT = 4  # kept as user_version; a file of a newer format is refused, of an older one migrated
+FORMAT = 5  # kept as user_version; a file of a newer format is refused, of an older one migrated
 REMOVED = "removed"  # as its incarnation: the file is about to go, or has gone already
 CACHE_KIB = 8 * 1024  # pages of the file that one connection keeps
 REQUEST_BYTES = f"octet_length(id) + octet_length(response) + {REQUEST_ROW_BYTES}"
@@ -29,6 +29,7 @@ APPLICATION_ID = 0x62616173  # "baas", for file(1)
 # `history` and `log` grow at their end only; `id` of history is in commit order.
 # `traces_from`: something was erased, and may be in the free room of pages from there on; null:
 # nothing is. `overwrites`: whatever was deleted since the file was made has been overwritten.
+# `fence`: the token of the one that stands.
 TABLES = """
 CREATE TABLE head(
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -38,7 +39,8 @@ CREATE TABLE head(
     history_bytes INTEGER NOT NULL,
     request_bytes INTEGER NOT NULL DEFAULT 0,
     traces_from INTEGER,
-    overwrites INTEGER NOT NULL DEFAULT 0
+    overwrites INTEGER NOT NULL DEFAULT 0,
+    fence TEXT
 );
 CREATE TABLE documents(
     id INTEGER PRIMARY KEY,
@@ -99,11 +101,17 @@ def _remember_traces(connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE head ADD COLUMN overwrites INTEGER NOT NULL DEFAULT 0")
 
 
+def _add_fence(connection: apsw.Connection) -> None:
+    """From format 5 on the head has a place for a fence, which older code would not see."""
+    connection.execute("ALTER TABLE head ADD COLUMN fence TEXT")
+
+
 # By the format that each one leads away from, to the next one. All of one is one transaction.
 MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {
     1: _count_requests,
     2: _know_kinds,
     3: _remember_traces,
+    4: _add_fence,
 }
 
 

@@ -18,6 +18,7 @@ from baas.storage.engine import (
     Change,
     CommitGroup,
     EngineConflict,
+    EngineFenced,
     Entry,
     LogRecord,
     RequestAnswer,
@@ -96,15 +97,41 @@ def write_upon(
     connection: apsw.Connection, group: CommitGroup, incarnation: str
 ) -> Sequence[LogRecord]:
     """Writes a group upon the head that it was made for, or upon what it stands; what others
-    committed in between. Raises EngineConflict, and StoreMissing for another incarnation."""
+    committed in between. Raises EngineConflict, EngineFenced, and StoreMissing for another
+    incarnation."""
     missed: Sequence[LogRecord] = ()
-    version, found = fetch_one(connection, "SELECT version, incarnation FROM head")
-    if found != incarnation:
-        raise StoreMissing("the database was removed, or has begun a new incarnation")
+    version, fence = _read_head(connection, incarnation)
+    if fence is not None:
+        raise _fenced(fence)
     if version != group.expected_version:
         missed = _check_stands(connection, group, version)
     write_group(connection, group)
     return missed
+
+
+def put_up_fence(connection: apsw.Connection, token: str, incarnation: str) -> int:
+    """As `StorageEngine.fence`."""
+    version, fence = _read_head(connection, incarnation)
+    if fence not in (None, token):
+        raise _fenced(fence)
+    connection.execute("UPDATE head SET fence = ?", (token,))
+    return version
+
+
+def lift_fence(connection: apsw.Connection, token: str) -> bool:
+    connection.execute("UPDATE head SET fence = NULL WHERE fence = ?", (token,))
+    return connection.changes() > 0
+
+
+def _read_head(connection: apsw.Connection, incarnation: str) -> tuple[int, str | None]:
+    version, found, fence = fetch_one(connection, "SELECT version, incarnation, fence FROM head")
+    if found != incarnation:
+        raise StoreMissing("the database was removed, or has begun a new incarnation")
+    return version, fence
+
+
+def _fenced(token: str) -> EngineFenced:
+    return EngineFenced(f"the database is fenced by `{token}`")
 
 
 def _check_stands(

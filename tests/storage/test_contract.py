@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from baas.storage.engine import (
     CommitGroup,
     CommitRecord,
     EngineConflict,
+    EngineFenced,
     Entry,
     FirstScan,
     KeyRange,
@@ -572,6 +574,129 @@ async def test_drop_index_goes_in_steps_and_leaves_others(engine: StorageEngine)
         assert await entry_keys(snapshot, 2) == [b"x"]
 
 
+# Fences -------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_committed_behind_a_fence(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(5, {"a": "before"})
+    assert (await engine.read_head()).fence is None
+    assert await engine.fence("move") == 5
+    assert await engine.fence("move") == 5
+    assert await engine.read_head() == replace(await engine.read_head(), version=5, fence="move")
+    for group in (
+        CommitGroup(5, [CommitRecord(6, [])]),
+        CommitGroup(5, [CommitRecord(6, [], "request", b"")]),
+        CommitGroup(5, [CommitRecord(6, [change("b", None, document("b", "1", version=6))])]),
+        CommitGroup(4, [CommitRecord(6, [])], lambda missed: True),
+    ):
+        with pytest.raises(EngineFenced):
+            await engine.commit(group)
+    assert (await engine.read_head()).version == 5
+    assert await texts(engine, "a", "b") == ["before", None]
+    assert await engine.find_request("request") is None
+    assert not await engine.unfence("another")
+    with pytest.raises(EngineFenced):
+        await engine.commit(CommitGroup(5, [CommitRecord(6, [])]))
+    assert await engine.unfence("move")
+    assert not await engine.unfence("move")
+    await writer.write(6, {"a": "after"})
+    assert await texts(engine, "a") == ["after"]
+
+
+async def test_a_fence_is_of_one_owner_and_stands_when_that_is_gone(
+    open_engine: OpenEngine,
+) -> None:
+    first = await open_engine()
+    await Writer(first).write(5, {"a": "1"})
+    await first.fence("first")
+    with pytest.raises(EngineFenced, match="first"):
+        await first.fence("second")
+    await first.close()  # without lifting it
+    second = await open_engine()
+    assert (await second.read_head()).fence == "first"
+    with pytest.raises(EngineFenced):
+        await second.commit(CommitGroup(5, [CommitRecord(6, [])]))
+    with pytest.raises(EngineFenced):
+        await second.fence("second")
+    assert await second.unfence("first")
+    assert await second.fence("second") == 5
+
+
+async def test_what_changes_no_document_goes_on_behind_a_fence(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    for version in range(1, 6):
+        await writer.commit(
+            writer.record(version, {"a": str(version), "b": "b"}, request_id=f"r{version}")
+        )
+    await engine.fence("move")
+    assert await engine.backfill([BackfillRow(key("b"), 5, [Entry(1, b"x")])]) == 1
+    assert await engine.drop_index(1, limit=5) == 1
+    await engine.claim_turn(0.01)
+    engine.end_turn()
+    assert await engine.erase([key("a")]) == [4]
+    assert await engine.forget_requests(limit=1) == 1
+    assert await engine.add_requests([RequestAnswer(9, "r9", b"")]) == 1
+    while await engine.trim(3, limit=2):
+        pass
+    head = await engine.read_head()
+    assert (head.version, head.fence) == (5, "move")
+    assert await texts(engine, "a", "b") == ["5", "b"]
+    async with snapshot_of(engine) as snapshot:
+        assert [one.version for one in await snapshot.read_log(4, limit=9)] == [5, 5]
+    with pytest.raises(EngineFenced):
+        await engine.commit(CommitGroup(5, [CommitRecord(6, [])]))
+
+
+async def test_what_was_under_way_is_before_the_fence_or_nowhere(open_engine: OpenEngine) -> None:
+    """Owners that commit as fast as they can; a fence among them, at every place."""
+    first, second = await open_engine(), await open_engine()
+    writers = [first, second] if first.is_shared else [first]
+    if not first.is_shared:
+        await second.close()
+    acknowledged: list[int] = []
+    enough = asyncio.Semaphore(0)
+
+    async def write(engine: StorageEngine) -> None:
+        while True:
+            version = (await engine.read_head()).version
+            commit = CommitRecord(version + 1, [], f"{id(engine)}/{version}", b"")
+            try:
+                await engine.commit(CommitGroup(version, [commit]))
+            except EngineConflict:
+                continue
+            except EngineFenced:
+                return
+            acknowledged.append(version + 1)
+            enough.release()
+
+    for number in range(6):
+        enough = asyncio.Semaphore(0)
+        tasks = [asyncio.create_task(write(one)) for one in writers]
+        for _ in range(number):
+            await enough.acquire()
+        fenced_at = await writers[-1].fence("move")
+        await asyncio.gather(*tasks)
+        assert max(acknowledged, default=0) == fenced_at
+        assert [(await one.read_head()).version for one in writers] == [fenced_at] * len(writers)
+        assert await writers[0].unfence("move")
+    assert sorted(acknowledged) == list(range(1, len(acknowledged) + 1))
+
+
+async def test_a_cancelled_fence_stands_or_does_not(engine: StorageEngine) -> None:
+    for turns in range(4):
+        task = asyncio.create_task(engine.fence("move"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        await engine.trim(0, limit=1)  # waits for it, whatever became of it
+        stood = (await engine.read_head()).fence == "move"
+        assert await engine.unfence("move") == stood
+    version = (await engine.read_head()).version
+    await engine.commit(CommitGroup(version, [CommitRecord(version + 1, [])]))
+
+
 # Failure ------------------------------------------------------------------------------------------
 
 
@@ -591,6 +716,8 @@ async def test_every_method_raises_storage_error_after_close(engine: StorageEngi
         lambda: engine.find_request("x"),
         lambda: engine.trim(1, limit=1),
         lambda: engine.add_requests([]),
+        lambda: engine.fence("token"),
+        lambda: engine.unfence("token"),
     ):
         with pytest.raises(StorageError):
             await call()

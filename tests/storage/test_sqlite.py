@@ -98,11 +98,13 @@ async def test_format_2_counts_the_answers_of_format_1(engine: SqliteEngine, fil
     counted = await engine.read_request_bytes()
     assert counted == 3 * (REQUEST_ROW_BYTES + 4) + 3
     await engine.close()
-    for column in ("request_bytes", "traces_from", "overwrites"):
+    for column in ("request_bytes", "traces_from", "overwrites", "fence"):
         read(file, f"ALTER TABLE head DROP COLUMN {column}")
     read(file, "PRAGMA user_version = 1")
     again = SqliteEngine.open(file, clock=VirtualClock())
     assert await again.read_request_bytes() == counted
+    assert await again.fence("token") == 7  # since format 5
+    assert (await again.read_head()).fence == "token"
     await again.close()
     # What was deleted before format 4 was not overwritten.
     assert read(file, "SELECT traces_from, overwrites FROM head") == [(None, 0)]

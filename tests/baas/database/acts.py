@@ -80,6 +80,11 @@ async def fields(database: Database, *texts: str) -> list[Fields | None]:
     ]
 
 
+async def count(database: Database, query: Query, *, up_to: int | None = None) -> int:
+    async with database.snapshot() as snapshot:
+        return await snapshot.count(query, up_to=up_to)
+
+
 async def want_indexes(database: Database, query: Query) -> Sequence[IndexDefinition]:
     """The indexes that are being made for a query that comes again."""
     for _ in range(2):

@@ -129,6 +129,12 @@ class SteeredEngine:
     async def claim_turn(self, seconds: float) -> None:
         await self.engine.claim_turn(seconds)
 
+    async def fence(self, token: str) -> int:
+        return await self.engine.fence(token)
+
+    async def unfence(self, token: str) -> bool:
+        return await self.engine.unfence(token)
+
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
         return await self.engine.backfill(rows)
 

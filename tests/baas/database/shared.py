@@ -16,6 +16,7 @@ from baas.storage.engine import (
     BackfillRow,
     CommitGroup,
     EngineConflict,
+    EngineFenced,
     EngineUnavailable,
     EngineUnknown,
     EntryRow,
@@ -43,6 +44,7 @@ class SharedState:
     requests: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     engines: list[SharedEngine] = field(default_factory=list)
     turn: tuple[SharedEngine, float] | None = None
+    fence: str | None = None
 
     def is_turn_of(self, engine: SharedEngine) -> bool:
         if self.turn is not None and self.turn[1] < asyncio.get_running_loop().time():
@@ -174,7 +176,7 @@ class SharedEngine:
 
     async def read_head(self) -> Head:
         await self._reach()
-        return Head(self.state.incarnation, self.state.version)
+        return Head(self.state.incarnation, self.state.version, self.state.fence)
 
     async def read_oldest_version(self) -> int:
         await self._reach()
@@ -212,6 +214,8 @@ class SharedEngine:
         if self.unknown and not self.unknown[0]:
             self.unknown.pop(0)
             raise EngineUnknown("told to leave it open")
+        if self.state.fence is not None:
+            raise EngineFenced(self.state.fence)
         if self.state.version != group.expected_version or not self.state.is_turn_of(self):
             self.conflicts += 1
             raise EngineConflict("outrun")
@@ -250,6 +254,21 @@ class SharedEngine:
         await self._reach()
         if self.state.is_turn_of(self):
             self.state.turn = self, asyncio.get_running_loop().time() + seconds
+
+    async def fence(self, token: str) -> int:
+        await self._reach()
+        if self.state.fence not in (None, token):
+            raise EngineFenced(self.state.fence)
+        self.state.fence = token
+        return self.state.version
+
+    async def unfence(self, token: str) -> bool:
+        await self._reach()
+        stood = self.state.fence == token
+        if stood:
+            self.state.fence = None
+        self.state.wake(self)
+        return stood
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
         await self._reach()

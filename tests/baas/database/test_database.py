@@ -11,7 +11,7 @@ from baas.errors import Internal, Unavailable
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
 from baas.model.writes import SetWrite
-from tests.baas.database.acts import doc, fields, put, where, write
+from tests.baas.database.acts import count, doc, fields, put, where, write
 
 
 async def test_read_after_the_answer_sees_the_commit(database: Database) -> None:
@@ -34,7 +34,7 @@ async def test_snapshot_reads_are_of_one_version(database: Database) -> None:
         assert await snapshot.count(Query(CollectionPath(("c",)))) == 1
         batches = [batch async for batch in snapshot.stream_query(Query(CollectionPath(("c",))))]
         assert [len(batch) for batch in batches] == [1]
-    assert await database.count(Query(CollectionPath(("c",)))) == 2
+    assert await count(database, Query(CollectionPath(("c",)))) == 2
     assert len((await database.run_query(where("c", "n", 2))).documents) == 1
 
 
