@@ -29,33 +29,39 @@ from baas.storage.store import StoreMissing
 
 T = TypeVar("T")
 
-_ROWS_PER_STATEMENT = (64, 16, 4, 1)
+# 500 is what a commit has at most. Texts stay below the 16 KiB past which APSW prepares anew.
+_ROWS_PER_STATEMENT = (500, 64, 16, 4, 1)
 MISSED_MAX = 1_000  # changes of others that a group is compared with
 
+# Rows stand as bare marks in one VALUES: to SQLite that is a loop over them, where a row of
+# expressions is code of its own, twice as long to go through.
 _UPSERT_DOCUMENT = (
-    "INSERT INTO documents(key, path, created, version, data) VALUES ",
-    "(?, ?, ?, ?, CAST(? AS TEXT))",
-    " ON CONFLICT(key) DO UPDATE SET"
+    "INSERT INTO documents(key, path, created, version, data)"
+    " SELECT column1, column2, column3, column4, CAST(column5 AS TEXT) FROM (VALUES ",
+    "(?,?,?,?,?)",
+    ") WHERE true ON CONFLICT(key) DO UPDATE SET"
     " created = excluded.created, version = excluded.version, data = excluded.data",
 )
 _DELETE_DOCUMENT = ("DELETE FROM documents WHERE key IN (", "?", ")")
 _ADD_HISTORY = (
-    "INSERT INTO history(key, path, created, version, superseded, data) VALUES ",
-    "(?, ?, ?, ?, ?, CAST(? AS TEXT))",
-    "",
+    "INSERT INTO history(key, path, created, version, superseded, data)"
+    " SELECT column1, column2, column3, column4, column5, CAST(column6 AS TEXT) FROM (VALUES ",
+    "(?,?,?,?,?,?)",
+    ")",
 )
-_ADD_LOG = ("INSERT INTO log(version, ordinal, path, deleted) VALUES ", "(?, ?, ?, ?)", "")
-_ADD_REQUEST = ("INSERT INTO requests(id, version, response) VALUES ", "(?, ?, ?)", "")
+_ADD_LOG = ("INSERT INTO log(version, ordinal, path, deleted) VALUES ", "(?,?,?,?)", "")
+_ADD_REQUEST = ("INSERT INTO requests(id, version, response) VALUES ", "(?,?,?)", "")
 _KEEP_REQUEST = (
     "INSERT INTO requests(id, version, response) VALUES (?, ?, ?)"
     f" ON CONFLICT DO NOTHING RETURNING {REQUEST_BYTES}"
 )
 _ADD_ENTRY = (
-    'INSERT OR REPLACE INTO entries("index", key, document) VALUES ',
-    "(?, ?, (SELECT id FROM documents WHERE key = ?))",
-    "",
+    'INSERT OR REPLACE INTO entries("index", key, document)'
+    " SELECT column1, column2, (SELECT id FROM documents WHERE key = column3) FROM (VALUES ",
+    "(?,?,?)",
+    ")",
 )
-_REMOVE_ENTRY = ('DELETE FROM entries WHERE ("index", key) IN (VALUES ', "(?, ?)", ")")
+_REMOVE_ENTRY = ('DELETE FROM entries WHERE ("index", key) IN (VALUES ', "(?,?)", ")")
 
 _Statement = tuple[str, str, str]
 
@@ -63,7 +69,7 @@ _Statement = tuple[str, str, str]
 @lru_cache(maxsize=64)
 def _text(statement: _Statement, rows: int) -> str:
     before, row, after = statement
-    return before + ", ".join([row] * rows) + after
+    return before + ",".join([row] * rows) + after
 
 
 def _run_rows(
