@@ -35,10 +35,11 @@ from baas.errors import DeadlineExceeded
 from baas.model.paths import FieldPath
 from baas.model.queries import Query, document_order, get_field, matches
 from baas.model.values import Fields, Reference
-from baas.storage.engine import EntryRow, KeyRange, Snapshot
+from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
 
 BATCH_FIRST = 64
 BATCH_MAX = 500
+BATCH_BYTES_MAX = 4 * 1024 * 1024  # of a batch, which ends soon after it has so many
 MERGED_FIRST = 4  # documents that each of several scans reads at least
 SCAN_SLICE = 250  # documents of a collection that are looked at on the loop; more go to a thread
 SORT_ON_LOOP_MAX = 2_000
@@ -112,7 +113,7 @@ class QueryExecutor:
     async def read_first(self, query: Query, *, bytes_max: int) -> tuple[Documents, bool]:
         """The first documents of the answer, at least one, as many as fit into `bytes_max`; and
         whether more were left out because of their size."""
-        found = await self._read_at_once(query)
+        found = await self._read_at_once(query, bytes_max)
         if found is not None and sum([len(document.data) for document in found]) <= bytes_max:
             return found, False
         found = []
@@ -126,16 +127,21 @@ class QueryExecutor:
                     found.append(document)
         return found, False
 
-    async def _read_at_once(self, query: Query) -> Documents | None:
-        """The answer, if one small scan is all of it; None for all others."""
+    async def _read_at_once(self, query: Query, bytes_max: int) -> Documents | None:
+        """The answer, if one small scan is all of it, or what of it has more than `bytes_max`; None
+        for all others."""
         first = single_scan(query, self.plan(query))
         if first is None or query.limit is None:
             return None
         span, limit, descending = first.span, first.limit, first.descending
+        # One byte past the bound tells that there is more than fits.
+        bound = bytes_max + 1
         if first.index is None:
-            return await self._snapshot.scan_documents(span, limit=limit, descending=descending)
+            return await self._snapshot.scan_documents(
+                span, limit=limit, descending=descending, bytes_max=bound
+            )
         rows = await self._snapshot.scan_entries(
-            first.index, span, limit=limit, descending=descending
+            first.index, span, limit=limit, descending=descending, bytes_max=bound
         )
         if max(map(len, [row.key for row in rows]), default=0) >= keys.KEY_BYTES_MAX:
             return None  # a key that was cut does not say it all
@@ -288,7 +294,9 @@ class QueryExecutor:
         size = SCAN_SLICE
         while True:
             started = 0.0 if self.budget is None else self.budget.start()
-            documents = await self._snapshot.scan_documents(span, limit=size)
+            documents = await self._snapshot.scan_documents(
+                span, limit=size, bytes_max=BATCH_BYTES_MAX
+            )
             if size == SCAN_SLICE:
                 found = _filter(query, documents)
             else:
@@ -301,7 +309,7 @@ class QueryExecutor:
             for mark in (self._index_after_scanned, LARGE_DOCUMENTS):
                 if before <= mark < scanned:
                     self._tell_missing(plan, scanned)
-            if len(documents) < size:
+            if are_last(documents, size, BATCH_BYTES_MAX):
                 return
             span = KeyRange(keys.document_key(documents[-1].path) + b"\x00", span.end)
             size = BATCH_MAX
@@ -458,11 +466,11 @@ class _SpanSource(_Source):
         # Of an exact scan no more needs to be read; one of several may have to give more.
         self._left = wanted if wanted is not None and scan.exact else 0
 
-    def _advance(self, last: bytes, count: int) -> None:
-        """Goes on behind `last`; a short batch was the end of its span."""
+    def _advance(self, last: bytes, found: Documents) -> None:
+        """Goes on behind `last`, if what was found was not the end of its span."""
         span = self._spans.popleft()
-        self._left -= count
-        if count == self._size:
+        self._left -= len(found)
+        if not are_last(found, self._size, BATCH_BYTES_MAX):
             if self._descending:
                 self._spans.appendleft(KeyRange(span.start, last))
             else:
@@ -483,10 +491,13 @@ class _NameSource(_SpanSource):
         if not self._spans:
             return None
         documents = await self._snapshot.scan_documents(
-            self._spans[0], limit=self._size, descending=self._descending
+            self._spans[0],
+            limit=self._size,
+            descending=self._descending,
+            bytes_max=BATCH_BYTES_MAX,
         )
         last = keys.document_key(documents[-1].path) if documents else b""
-        self._advance(last, len(documents))
+        self._advance(last, documents)
         return documents if self._exact else _filter(self._query, documents)
 
 
@@ -509,9 +520,13 @@ class _IndexSource(_SpanSource):
             self._end_run(found)
             return found
         rows = await self._snapshot.scan_entries(
-            self._index.number, self._spans[0], limit=self._size, descending=self._descending
+            self._index.number,
+            self._spans[0],
+            limit=self._size,
+            descending=self._descending,
+            bytes_max=BATCH_BYTES_MAX,
         )
-        self._advance(rows[-1].key if rows else b"", len(rows))
+        self._advance(rows[-1].key if rows else b"", [row.document for row in rows])
         if self._gaps is not None and self._spans and len(rows) > 0:
             self._leap(rows[-1], self._gaps)
         found = []

@@ -55,16 +55,31 @@ class MeteredSnapshot:
         return found
 
     async def scan_documents(
-        self, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[StoredDocument]:
-        found = await self._snapshot.scan_documents(span, limit=limit, descending=descending)
+        found = await self._snapshot.scan_documents(
+            span, limit=limit, descending=descending, bytes_max=bytes_max
+        )
         self.documents_read += len(found)
         return found
 
     async def scan_entries(
-        self, index: int, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        index: int,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[EntryRow]:
-        found = await self._snapshot.scan_entries(index, span, limit=limit, descending=descending)
+        found = await self._snapshot.scan_entries(
+            index, span, limit=limit, descending=descending, bytes_max=bytes_max
+        )
         self.entries_scanned += len(found)
         self.documents_read += len(found)
         return found

@@ -218,15 +218,27 @@ class Snapshot(Protocol):
         ...
 
     async def scan_documents(
-        self, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[StoredDocument]:
-        """At most `limit` documents in key order. Page by narrowing `span`."""
+        """At most `limit` documents in key order. With `bytes_max` it ends early, soon after they
+        have so many bytes; `are_last` tells whether these were all. Page by narrowing `span`."""
         ...
 
     async def scan_entries(
-        self, index: int, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        index: int,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[EntryRow]:
-        """At most `limit` entries in key order with their documents."""
+        """At most `limit` entries in key order with their documents, `bytes_max` as above."""
         ...
 
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int: ...
@@ -247,6 +259,11 @@ class Snapshot(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def are_last(documents: Sequence[StoredDocument], limit: int, bytes_max: int) -> bool:
+    """Whether nothing lies behind what a scan within these bounds gave."""
+    return len(documents) < limit and sum([len(one.data) for one in documents]) < bytes_max
 
 
 class Lines(Protocol):

@@ -128,7 +128,8 @@ class MongoEngine(_FarEngine):
             return MongoSnapshot(connection, rows, self._head.check(found.get(self._head.id)), time)
         opened = await self._shared.openings.open(self._head.id, rows.scan(first))
         head = self._head.check(opened.head)
-        return MongoSnapshot(connection, rows, head, opened.time, (first, opened.found))
+        known = None if opened.found is None else (first, opened.found)
+        return MongoSnapshot(connection, rows, head, opened.time, known)
 
     async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         await self._write(lambda: self._commit(group))

@@ -25,6 +25,7 @@ Told = TypeVar("Told")
 BATCHES_AT_ONCE = 4
 BATCH_ROWS_MAX = 1_000
 OPENING_ROWS_MAX = 200  # of a scan that goes with others
+OPENING_BYTES_MAX = 8 * 1024 * 1024  # of all that go together; what has more is asked again
 
 Found = tuple[dict[str, T], Timestamp]
 
@@ -131,7 +132,7 @@ class Lookups(Batches[Sequence[str], Found[T]]):
             "filter": {self._field: {"$in": ids} if len(ids) > 1 else ids[0]},
             "batchSize": BATCH_ROWS,
         }
-        rows, time = await self._connection.read_latest(command)
+        rows, time, _ = await self._connection.read_latest(command)
         return [(self._by_name(rows), time)] * len(batch)
 
     def _by_name(self, rows: Sequence[Row]) -> dict[str, T]:
@@ -143,10 +144,11 @@ class Lookups(Batches[Sequence[str], Found[T]]):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A head, if there is one, and what a scan found at the same cluster time."""
+    """A head, if there is one, and what a scan found at the same cluster time; None if that was too
+    large to come with it."""
 
     head: Row | None
-    found: Sequence[Any]
+    found: Sequence[Any] | None
     time: Timestamp
 
 
@@ -169,7 +171,9 @@ class Openings(Batches[tuple[str, RowScan], Opened]):
             marked = [*scan.pipeline(), {"$set": {"scan": number}}]
             pipeline.append({"$unionWith": {"coll": scan.collection, "pipeline": marked}})
         command = {"aggregate": "heads", "pipeline": pipeline, "cursor": {"batchSize": BATCH_ROWS}}
-        rows, time = await self._connection.read_latest(command)
+        rows, time, is_cut = await self._connection.read_latest(
+            command, bytes_max=OPENING_BYTES_MAX
+        )
         by_scan: list[list[Row]] = [[] for _ in scans]
         by_head: dict[str, Row] = {}
         for row in rows:
@@ -177,9 +181,17 @@ class Openings(Batches[tuple[str, RowScan], Opened]):
                 by_scan[row["scan"]].append(row)
             else:
                 by_head[row["_id"]] = row
-        documents = await self._read_documents(scans, by_scan, time)
-        found = {scan: scan.decode(by_scan[number], documents) for number, scan in enumerate(scans)}
-        return [Opened(by_head.get(head_id), found[scan], time) for head_id, scan in batch]
+        whole = len(scans)
+        if is_cut:  # they come one after the other
+            whole = max([row.get("scan", 0) for row in rows])
+        documents = await self._read_documents(scans[:whole], by_scan, time)
+        may_be_cut = sum([len(one.data) for one in documents.values()]) >= OPENING_BYTES_MAX
+        found = {
+            scan: scan.decode(by_scan[number], documents)
+            for number, scan in enumerate(scans[:whole])
+            if not may_be_cut or _has_all(scan, by_scan[number], documents)
+        }
+        return [Opened(by_head.get(head_id), found.get(scan), time) for head_id, scan in batch]
 
     async def _read_documents(
         self, scans: Sequence[RowScan], by_scan: Sequence[Sequence[Row]], time: Timestamp
@@ -188,9 +200,14 @@ class Openings(Batches[tuple[str, RowScan], Opened]):
         of its own: twice the processor time."""
         ids = [
             row["document"]
-            for scan, rows in zip(scans, by_scan, strict=True)
+            for scan, rows in zip(scans, by_scan, strict=False)
             if scan.collection == "entries"
             for row in rows
         ]
         concern = {"level": "snapshot", "atClusterTime": time}
-        return await read_documents(self._connection, ids, concern) if ids else {}
+        bytes_max = OPENING_BYTES_MAX
+        return await read_documents(self._connection, ids, concern, bytes_max) if ids else {}
+
+
+def _has_all(scan: RowScan, rows: Sequence[Row], documents: Mapping[str, StoredDocument]) -> bool:
+    return scan.collection == "documents" or all(row["document"] in documents for row in rows)

@@ -8,7 +8,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from bson import Int64, Timestamp
 from bson.errors import BSONError
@@ -123,6 +123,15 @@ class Deadline:
         self._pause = min(self._pause * 2, 0.25)
 
 
+class Answer(NamedTuple):
+    """`time` is the instant of which the rows are, where it was asked for. `is_cut`: there are
+    more."""
+
+    rows: list[Document]
+    time: Any
+    is_cut: bool
+
+
 class _Readers:
     """Sessions of reads, each used by one at a time: so what a read that was given up has left open
     on the server, a cursor whose number nobody has heard, can be ended. It would stay for ten
@@ -233,23 +242,25 @@ class MongoConnection:
             if not session.is_open:
                 self._sessions.append(session)
 
-    async def read(self, command: Document, *, is_slow: bool = False) -> list[Document]:
-        """All rows that a find or aggregate answers. Repeated until the time is over while there is
-        no primary."""
+    async def read(
+        self, command: Document, *, is_slow: bool = False, bytes_max: int | None = None
+    ) -> list[Document]:
+        """All rows that a find or aggregate answers, or the first of them that have `bytes_max` of
+        `data`. Repeated until the time is over while there is no primary."""
         seconds = SLOW_SECONDS if is_slow else ANSWER_SECONDS
-        rows, _ = await self.repeat(lambda: self._read_once(command, seconds))
-        return rows
+        answer = await self.repeat(lambda: self._read_once(command, seconds, bytes_max=bytes_max))
+        return answer.rows
 
-    async def read_latest(self, command: Document) -> tuple[list[Document], Timestamp]:
-        """All rows that a find or aggregate answers as of one instant, and that instant. It is not
-        before what was read or committed here, or acknowledged by anybody, until now."""
+    async def read_latest(self, command: Document, *, bytes_max: int | None = None) -> Answer:
+        """What a find or aggregate answers as of one instant, which is not before what was read or
+        committed here, or acknowledged by anybody, until now. `bytes_max` as in `read`."""
         command["readConcern"] = {"level": "snapshot"}
 
-        async def call() -> tuple[list[Document], Timestamp]:
+        async def call() -> Answer:
             await self.lease.hold()
-            rows, time = await self._read_once(command, ANSWER_SECONDS)
-            self.note_time(time)
-            return rows, time
+            answer = await self._read_once(command, ANSWER_SECONDS, bytes_max=bytes_max)
+            self.note_time(answer.time)
+            return answer
 
         return await self.repeat(call)
 
@@ -280,41 +291,53 @@ class MongoConnection:
 
     async def read_in(self, session: Session, command: Document) -> list[Document]:
         """All rows that a find answers, as a part of a transaction."""
-        rows, _ = await self._read_once(command, session.seconds_left, session)
-        return rows
+        answer = await self._read_all(command, session.seconds_left, session)
+        return answer.rows
 
     async def _read_once(
-        self, command: Document, seconds: float, session: Session | None = None
-    ) -> tuple[list[Document], Any]:
-        if session is not None:
-            return await self._read_all(command, seconds, session)
+        self, command: Document, seconds: float, *, bytes_max: int | None = None
+    ) -> Answer:
         reader = self._readers.take()
         try:
-            found = await self._read_all(command | {"lsid": reader}, seconds)
+            found = await self._read_all(command | {"lsid": reader}, seconds, bytes_max=bytes_max)
         except OperationFailure:
             self._readers.give_back(reader)  # the server has ended it
             raise
         except BaseException:
             self._readers.abandon(reader)
             raise
-        self._readers.give_back(reader)
+        if found.is_cut:
+            self._readers.abandon(reader)
+        else:
+            self._readers.give_back(reader)
         return found
 
     async def _read_all(
-        self, command: Document, seconds: float, session: Session | None = None
-    ) -> tuple[list[Document], Any]:
+        self,
+        command: Document,
+        seconds: float,
+        session: Session | None = None,
+        *,
+        bytes_max: int | None = None,
+    ) -> Answer:
         deadline = asyncio.get_running_loop().time() + seconds
         cursor = (await self._send(command, seconds, session))["cursor"]
         time = cursor.get("atClusterTime")
         rows: list[Document] = cursor["firstBatch"]
+        size = 0
         while cursor_id := cursor["id"]:
+            if bytes_max is not None:
+                batch = cursor.get("nextBatch", rows)
+                size += sum([len(row.get("data", "")) for row in batch])
+                if size >= bytes_max:
+                    return Answer(rows, time, True)
             more = {"getMore": Int64(cursor_id), "collection": cursor["ns"].partition(".")[2]}
             if "lsid" in command:
                 more["lsid"] = command["lsid"]
             left = deadline - asyncio.get_running_loop().time()
             cursor = (await self._send(more, left, session))["cursor"]
             rows += cursor["nextBatch"]
-        return rows, time
+        return Answer(rows, time, False)
 
     async def write(
         self, command: Document, *, is_slow: bool = False, concern: Document = MAJORITY.document

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bson import Timestamp
@@ -29,6 +29,7 @@ from baas.storage.mongo_requests import read_requests
 from baas.storage.mongo_wire import Document
 
 _FOUND_IDS = 1_000  # that one find asks for
+_PART_IDS = 8  # of documents that are too large to come together
 _VERSION = ("created", "version", "superseded", "bytes")  # as PastImage takes them
 _HISTORY_KEYS = 100  # of which one find asks for old images
 _LOG_ROWS = 16  # of up to two MiB
@@ -95,25 +96,37 @@ class MongoSnapshot:
         return [PastImage(*[row[name] for name in _VERSION]) for row in rows]
 
     async def scan_documents(
-        self, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[StoredDocument]:
         asked = FirstScan(None, span, limit, descending)
         if (known := self._known(asked)) is not None:
             return known
         where = self._rows.document_span(span)
-        found = await self._scan("documents", where, limit, descending, IMAGE | {"_id": 0})
+        image = IMAGE | {"_id": 0}
+        found = await self._scan("documents", where, limit, descending, image, bytes_max)
         return [as_document(row) for row in found]
 
     async def scan_entries(
-        self, index: int, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        index: int,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[EntryRow]:
         asked = FirstScan(index, span, limit, descending)
         if (known := self._known(asked)) is not None:
             return known
         where = self._rows.entry_span(index, span)
         found = await self._scan("entries", where, limit, descending, None)
-        documents = await self._get([row["document"] for row in found])
-        entries: list[Any] = self._rows.scan(asked).decode(found, documents)
+        count, documents = await self._get_first([row["document"] for row in found], bytes_max)
+        entries: list[Any] = self._rows.scan(asked).decode(found[:count], documents)
         return entries
 
     def _known(self, asked: FirstScan) -> list[Any] | None:
@@ -150,11 +163,30 @@ class MongoSnapshot:
     async def close(self) -> None:
         self._is_closed = True
 
-    async def _get(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
+    async def _get(
+        self, ids: Sequence[str], bytes_max: int | None = None
+    ) -> dict[str, StoredDocument]:
         self._check_open()
-        found = await read_documents(self._connection, ids, self._concern)
+        found = await read_documents(self._connection, ids, self._concern, bytes_max)
         self._check_open()
         return found
+
+    async def _get_first(
+        self, ids: Sequence[str], bytes_max: int | None
+    ) -> tuple[int, dict[str, StoredDocument]]:
+        """How many of them, from the first one on, were read until they had `bytes_max`, and what
+        they are. What one answer holds of all of them comes in an order of its own."""
+        found = await self._get(ids, bytes_max)
+        if bytes_max is None or _size(found) < bytes_max:
+            return len(ids), found
+        count = size = 0
+        while count < len(ids) and size < bytes_max:
+            part = ids[count : count + _PART_IDS]
+            if lacking := [row_id for row_id in part if row_id not in found]:
+                found |= await self._get(lacking)
+            size += sum([len(found[row_id].data) for row_id in part if row_id in found])
+            count += len(part)
+        return count, found
 
     async def _read_history(
         self, spans: dict[str, tuple[int, int]]
@@ -180,6 +212,7 @@ class MongoSnapshot:
         limit: int,
         descending: bool,
         projection: dict[str, int] | None,
+        bytes_max: int | None = None,
     ) -> list[Document]:
         if limit <= 0:
             self._check_open()
@@ -192,7 +225,7 @@ class MongoSnapshot:
         }
         if projection is not None:
             command["projection"] = projection
-        return await self._find(command)
+        return await self._find(command, bytes_max)
 
     async def _count(self, collection: str, where: dict[str, str], limit: int | None) -> int:
         if limit is not None and limit <= 0:
@@ -217,11 +250,11 @@ class MongoSnapshot:
         }
         return await self._connection.read(command, is_slow=is_slow)
 
-    async def _find(self, command: Document) -> list[Document]:
+    async def _find(self, command: Document, bytes_max: int | None = None) -> list[Document]:
         self._check_open()
         command["batchSize"] = min(command.get("limit", BATCH_ROWS), BATCH_ROWS)
         command["readConcern"] = self._concern
-        return await self._connection.read(command)
+        return await self._connection.read(command, bytes_max=bytes_max)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -229,9 +262,13 @@ class MongoSnapshot:
 
 
 async def read_documents(
-    connection: MongoConnection, ids: Iterable[str], concern: Document
+    connection: MongoConnection,
+    ids: Iterable[str],
+    concern: Document,
+    bytes_max: int | None = None,
 ) -> dict[str, StoredDocument]:
-    """Those of the documents that there are, by `_id`, in as few finds as there may be."""
+    """Those of the documents that there are, by `_id`, in as few finds as there may be. With
+    `bytes_max` it ends early, soon after they have so many bytes."""
     found: dict[str, StoredDocument] = {}
     different = list(dict.fromkeys(ids))
     for start in range(0, len(different), _FOUND_IDS):
@@ -241,9 +278,15 @@ async def read_documents(
             "batchSize": BATCH_ROWS,
             "readConcern": concern,
         }
-        rows = await connection.read(command)
+        rows = await connection.read(command, bytes_max=bytes_max)
         found.update({row["_id"]: as_document(row) for row in rows})
+        if bytes_max is not None and _size(found) >= bytes_max:
+            break
     return found
+
+
+def _size(documents: Mapping[str, StoredDocument]) -> int:
+    return sum([len(document.data) for document in documents.values()])
 
 
 def _image_at(

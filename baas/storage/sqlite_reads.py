@@ -32,6 +32,7 @@ T = TypeVar("T")
 # What is read on the event loop at once; more goes to a thread. A thread costs more than this many
 # rows do, and the loop must not stand still for long.
 INLINE_ROWS_MAX = 128
+INLINE_BYTES_MAX = 8 * 1024 * 1024
 INLINE_KEYS_MAX = 512  # in slices of INLINE_ROWS_MAX: others get their turn in between
 INLINE_COUNT_MAX = 1_000
 
@@ -96,7 +97,11 @@ def read_history(
 
 
 def scan_documents(
-    connection: apsw.Connection, span: KeyRange, limit: int, descending: bool
+    connection: apsw.Connection,
+    span: KeyRange,
+    limit: int,
+    descending: bool,
+    bytes_max: int | None = None,
 ) -> list[StoredDocument]:
     where, bindings = _where("key", span)
     rows = connection.execute(
@@ -104,11 +109,25 @@ def scan_documents(
         f" ORDER BY key {_direction(descending)} LIMIT ?",
         (*bindings, limit),
     )
-    return [StoredDocument(*row) for row in rows]
+    if bytes_max is None:
+        return [StoredDocument(*row) for row in rows]
+    found: list[StoredDocument] = []
+    size = 0
+    for row in rows:
+        found.append(StoredDocument(*row))
+        size += len(row[1])
+        if size >= bytes_max:
+            break
+    return found
 
 
 def scan_entries(
-    connection: apsw.Connection, index: int, span: KeyRange, limit: int, descending: bool
+    connection: apsw.Connection,
+    index: int,
+    span: KeyRange,
+    limit: int,
+    descending: bool,
+    bytes_max: int | None = None,
 ) -> list[EntryRow]:
     where, bindings = _where("entries.key", span)
     rows = connection.execute(
@@ -116,26 +135,39 @@ def scan_entries(
         f" ORDER BY entries.key {_direction(descending)} LIMIT ?",
         (index, *bindings, limit),
     )
-    return [EntryRow(key, StoredDocument(*image)) for key, *image in rows]
+    if bytes_max is None:
+        return [EntryRow(key, StoredDocument(*image)) for key, *image in rows]
+    found: list[EntryRow] = []
+    size = 0
+    for key, *image in rows:
+        found.append(EntryRow(key, StoredDocument(*image)))
+        size += len(image[1])
+        if size >= bytes_max:
+            break
+    return found
 
 
 def read_page(connection: apsw.Connection, scan: FirstScan) -> Page | None:
     """A page and its version by one statement, which sees one state of the database; None where
-    there is no row that could tell the version."""
+    there is no row that could tell the version, and for more than is read on the event loop."""
     span, index = scan.span, scan.index
     bindings: list[Any] = [span.start] if span.end is None else [span.start, span.end]
     if index is not None:
         bindings.insert(0, index)
     bindings.append(scan.limit)
     sql = _page_sql(index is not None, span.end is not None, scan.descending)
-    rows: list[Any] = connection.execute(sql, bindings).fetchall()
-    if not rows:
-        return None
-    documents = [
-        StoredDocument(path, data, created, version) for path, data, created, version, *_ in rows
-    ]
-    longest = 0 if index is None else max([row[5] for row in rows])
-    return Page(rows[0][4], documents, longest)
+    documents: list[StoredDocument] = []
+    longest = size = 0
+    row: Any = None
+    for row in connection.execute(sql, bindings):
+        data = row[1]
+        documents.append(StoredDocument(row[0], data, row[2], row[3]))
+        size += len(data)
+        if size > INLINE_BYTES_MAX:
+            return None
+        if index is not None and row[5] > longest:
+            longest = row[5]
+    return Page(row[4], documents, longest) if documents else None
 
 
 @cache
@@ -280,18 +312,29 @@ class SqliteSnapshot:
         )
 
     async def scan_documents(
-        self, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[StoredDocument]:
         return await self._run(
-            lambda connection: scan_documents(connection, span, limit, descending),
+            lambda connection: scan_documents(connection, span, limit, descending, bytes_max),
             limit <= INLINE_ROWS_MAX,
         )
 
     async def scan_entries(
-        self, index: int, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        index: int,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[EntryRow]:
         return await self._run(
-            lambda connection: scan_entries(connection, index, span, limit, descending),
+            lambda connection: scan_entries(connection, index, span, limit, descending, bytes_max),
             limit <= INLINE_ROWS_MAX,
         )
 

@@ -27,6 +27,7 @@ from baas.storage.engine import (
     Snapshot,
     StorageEngine,
     StorageError,
+    are_last,
 )
 from tests.effort import examples
 from tests.storage.commits import (
@@ -483,6 +484,61 @@ async def test_a_page_at_once_is_what_a_snapshot_would_give(engine: StorageEngin
     assert given == (18 if engine.is_near else 0)
     assert engine.read_page_nowait(FirstScan(None, KeyRange(b"x", None), 5, False)) is None
     assert engine.read_page_nowait(FirstScan(None, ALL, 1_000_000, False)) is None
+
+
+@pytest.mark.parametrize("index", [None, 1])
+async def test_a_scan_that_is_bounded_in_bytes_goes_on_where_it_ended(
+    engine: StorageEngine, index: int | None
+) -> None:
+    """It reads little more than the bound, or than one answer of a server: 16 MiB."""
+    bound = 4_000_000
+    large, small = [f"{at:02}" for at in range(24)], ["x", "y"]
+    writer = Writer(engine)
+    for at in range(3):
+        await writer.write(at + 1, dict.fromkeys(large[8 * at :][:8], "x" * 1_000_000))
+    await writer.write(4, dict.fromkeys(small, "small"))
+    in_order = [*large, *small]
+    if index is not None:
+        in_order = [*large[::-2], *large[::2], *small]
+        places = {name: b"%02d" % at for at, name in enumerate(in_order)}
+        rows = [
+            BackfillRow(key(name), image.version, [Entry(index, places[name])])
+            for name, image in writer.images.items()
+        ]
+        await engine.backfill(rows)
+    for first in (None, FirstScan(index, ALL, 100, False)):
+        snapshot = await engine.open_snapshot(first)
+        for descending in (False, True):
+            found, sizes = await _scan_all(snapshot, index, bound, descending=descending)
+            assert found == in_order[:: -1 if descending else 1]
+            assert max(sizes) < 17_000_000
+        await snapshot.close()
+
+
+async def _scan_all(
+    snapshot: Snapshot, index: int | None, bound: int, *, descending: bool
+) -> tuple[list[str], list[int]]:
+    """The names of all, scan after scan, and how many bytes each gave."""
+    found: list[str] = []
+    sizes: list[int] = []
+    span = ALL
+    while True:
+        if index is None:
+            documents = await snapshot.scan_documents(
+                span, limit=100, descending=descending, bytes_max=bound
+            )
+            last = key(documents[-1].path.id) if documents else b""
+        else:
+            rows = await snapshot.scan_entries(
+                index, span, limit=100, descending=descending, bytes_max=bound
+            )
+            documents = [row.document for row in rows]
+            last = rows[-1].key if rows else b""
+        found += [document.path.id for document in documents]
+        sizes.append(sum(len(document.data) for document in documents))
+        if are_last(documents, 100, bound):
+            return found, sizes
+        span = KeyRange(span.start, last) if descending else KeyRange(last + b"\x00", span.end)
 
 
 async def test_documents_at_once_are_what_waiting_for_them_would_give(

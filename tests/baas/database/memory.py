@@ -42,19 +42,32 @@ class MemorySnapshot:
         raise NotImplementedError
 
     async def scan_documents(
-        self, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[StoredDocument]:
         chosen = _within(self.documents, span, descending)[:limit]
-        self.rows_read += len(chosen)
-        return [self.documents[key] for key in chosen]
+        found = _until([self.documents[key] for key in chosen], bytes_max)
+        self.rows_read += len(found)
+        return found
 
     async def scan_entries(
-        self, index: int, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        index: int,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[EntryRow]:
         entries = self.entries.get(index, {})
         chosen = _within(entries, span, descending)[:limit]
-        self.rows_read += len(chosen)
-        return [EntryRow(key, entries[key]) for key in chosen]
+        found = _until([entries[key] for key in chosen], bytes_max)
+        self.rows_read += len(found)
+        return [EntryRow(key, one) for key, one in zip(chosen, found, strict=False)]
 
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:
         return len(_within(self.documents, span, False)[:limit])
@@ -77,3 +90,13 @@ def _within(keys: Iterable[bytes], span: KeyRange, descending: bool) -> list[byt
         (key for key in keys if key >= span.start and (span.end is None or key < span.end)),
         reverse=descending,
     )
+
+
+def _until(documents: list[StoredDocument], bytes_max: int | None) -> list[StoredDocument]:
+    """As few as it takes to reach so many bytes: what an engine may do at the most."""
+    size = 0
+    for count, document in enumerate(documents, 1):
+        size += len(document.data)
+        if bytes_max is not None and size >= bytes_max:
+            return documents[:count]
+    return documents

@@ -338,13 +338,24 @@ class SharedSnapshot:
         raise NotImplementedError
 
     async def scan_documents(
-        self, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[StoredDocument]:
         chosen = _within(self._keys, span, descending)[:limit]
         return [image for image in await self.get_documents(chosen) if image is not None]
 
     async def scan_entries(
-        self, index: int, span: KeyRange, *, limit: int, descending: bool = False
+        self,
+        index: int,
+        span: KeyRange,
+        *,
+        limit: int,
+        descending: bool = False,
+        bytes_max: int | None = None,
     ) -> list[EntryRow]:
         entries = self._entries.get(index, {})
         chosen = _within(entries, span, descending)[:limit]

@@ -21,7 +21,7 @@ from baas.model.aggregates import (
     check_aggregation,
 )
 from baas.model.order import sort_key
-from baas.model.paths import CollectionPath, FieldPath
+from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import (
     And,
     FieldFilter,
@@ -68,6 +68,7 @@ def add_ready(indexes: Indexes, number: int, definition: IndexDefinition) -> Non
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BATCH_FIRST", "BATCH_MAX", "SCAN_SLICE"):
         monkeypatch.setattr(executor, name, 2)
+    monkeypatch.setattr(executor, "BATCH_BYTES_MAX", 25)
 
 
 @pytest.mark.slow
@@ -205,3 +206,23 @@ async def test_what_a_second_inequality_rules_out_is_passed_over(
     found = await reader.run_query(query)
     wanted = expected(query, documents)
     assert [document.path for document in found] == [document.path for document in wanted]
+
+
+@pytest.mark.parametrize("limit", [100, 400], ids=["one scan", "batches"])
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_of_large_documents_few_are_in_memory_at_once(limit: int, ordered: bool) -> None:
+    """A batch is bounded in bytes: five hundred documents of a MiB would be half a GiB."""
+    large = [
+        stored(DocumentPath(("c", f"d{at:02}")), {"a": at, "t": "x" * 10**6}) for at in range(40)
+    ]
+    query = Query(CollectionPath(("c",)), limit=limit, order_by=(Order(_A),) if ordered else ())
+    indexes = indexes_for(query)
+    snapshot = MemorySnapshot(large, indexes)
+    reader = QueryExecutor(snapshot, indexes, indexes.generation)
+    found, is_cut = await reader.read_first(query, bytes_max=2_500_000)
+    assert ([one.path.id for one in found], is_cut) == (["d00", "d01"], True)
+    assert snapshot.rows_read <= 10
+    snapshot.rows_read = 0
+    async for batch in reader.stream(query):
+        assert len(batch) <= 5
+    assert snapshot.rows_read == 40
