@@ -48,6 +48,7 @@ from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
 from baas.http.protocol import BoundedHttpProtocol
 from baas.projects.erasures import Erasures
+from baas.projects.identity import server_identity
 from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
 from baas.projects.retention import RetentionRules
@@ -213,7 +214,9 @@ class App:
         secret = ServerSecret.load(settings.data, clock)
         node = load_node(settings.data, clock)
         databases = self._make_databases(stack, node)
-        await check_secret(secret, await databases.system(None, create=True), clock)
+        own = await databases.system(None, create=True)
+        await check_secret(secret, own, clock)
+        await databases.claim(await server_identity(own, clock))
         if self._part is not None and self._part.channel.index > 0:
             node += f"-{self._part.channel.index}"
         passwords = PasswordPool(

@@ -20,15 +20,11 @@ from baas.backups.reading import ReadingWatch, Restorer, content_ids, verify
 from baas.backups.schedules import Schedule, Schedules, not_kept
 from baas.backups.tasks import Progress, Task, TaskKind, Tasks
 from baas.backups.writing import BackupWriter, Sources, Watch
-from baas.clock import new_document_id
-from baas.database.transaction import Transaction
 from baas.errors import BaasError, DataLoss, FailedPrecondition, NotFound
-from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
-from baas.model.writes import SetWrite
+from baas.projects.identity import server_identity
 from baas.settings import Limits
 
-_IDENTITY = DocumentPath(("backup_state", "identity"))
 _log = structlog.get_logger("baas.backups")
 
 
@@ -265,16 +261,8 @@ class Backups:
 
     async def _identity(self) -> str:
         """Whose the backups are, told from those of other servers in the same place."""
-        fresh = new_document_id(self._sources.clock)
-
-        async def body(transaction: Transaction) -> str:
-            (document,) = await transaction.get_documents([_IDENTITY])
-            if document is not None:
-                return str(document.fields["server"])
-            await transaction.write([SetWrite(_IDENTITY, {"server": fresh})])
-            return fresh
-
-        return await self.tasks.store.run(None, body)
+        own = await self._sources.databases.system(None)
+        return await server_identity(own, self._sources.clock)
 
 
 def names_of(manifest: Manifest, project: str | None, target: str | None) -> dict[str, str]:

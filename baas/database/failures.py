@@ -16,7 +16,7 @@ from baas.storage.engine import (
     StorageError,
 )
 from baas.storage.placed_store import EngineNotConfigured, StoreElsewhere
-from baas.storage.store import StoreMissing
+from baas.storage.store import StoreForeign, StoreMissing
 
 
 def as_baas_error(error: Exception) -> BaasError:
@@ -41,6 +41,8 @@ def as_baas_error(error: Exception) -> BaasError:
         told = Unavailable("the database was removed", reason="DatabaseClosed")
     elif isinstance(error, StoreElsewhere):
         told = Unavailable(str(error), reason="ProjectElsewhere")
+    elif isinstance(error, StoreForeign):
+        told = FailedPrecondition(str(error), reason="StoreOfAnotherServer")
     elif isinstance(error, EngineNotConfigured):
         told = FailedPrecondition(str(error), reason="EngineNotConfigured")
     elif isinstance(error, EngineFull):

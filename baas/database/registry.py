@@ -12,7 +12,7 @@ import structlog
 
 from baas.clock import Clock
 from baas.database.database import Database
-from baas.database.failures import as_baas_error
+from baas.database.failures import as_baas_error, baas_errors
 from baas.database.loading import Loader
 from baas.database.names import DatabaseName, check_database_id, check_project_id
 from baas.database.retention import Reach
@@ -20,7 +20,7 @@ from baas.errors import BaasError, NotFound, Unavailable
 from baas.settings import Settings
 from baas.storage.engine import StorageError
 from baas.storage.placed_store import EngineNotConfigured, Placements, StoreElsewhere
-from baas.storage.store import Store, StoreMissing
+from baas.storage.store import Store, StoreForeign, StoreMissing
 
 TRIM_SECONDS = 60.0  # between two looks at what retention no longer covers
 CLOSED_AT_ONCE = 16  # each is closed on a thread of its own
@@ -65,6 +65,12 @@ class Databases:
         self._on_opened: list[Callable[[Database], None]] = []
         # How far back each one's history reaches; None: nobody knows, and nothing is forgotten.
         self.reach_of: Callable[[DatabaseName], Awaitable[Reach]] | None = None
+
+    async def claim(self, server: str) -> None:
+        """Says whose databases these are, in stores that servers might share. Before that, only the
+        server's own one may be opened. Raises FailedPrecondition (`StoreOfAnotherServer`)."""
+        with baas_errors():
+            await self._store.claim(server)
 
     def find(self, name: DatabaseName) -> Database | None:
         """A database that is open; None says nothing about one that is not."""
@@ -230,7 +236,7 @@ class Databases:
             engine = await self._store.open(name.store_name, create=create)
         except StoreMissing as error:
             raise _not_found(name) from error
-        except (StoreElsewhere, EngineNotConfigured) as error:
+        except (StoreElsewhere, StoreForeign, EngineNotConfigured) as error:
             raise as_baas_error(error) from error
         except StorageError as error:
             _log.error("a database cannot be opened", database=str(name), error=str(error))

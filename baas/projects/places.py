@@ -28,6 +28,7 @@ class Places:
         self._placements = databases.placements
         self._closings: set[asyncio.Task[None]] = set()
         self._heard = 0
+        self._creating: dict[str, Place] = {}  # of projects that have no documents yet
 
     async def load(self) -> None:
         """To be done before the first project is opened."""
@@ -37,7 +38,7 @@ class Places:
             found = (await database.run_query(Query(PROJECTS))).documents
             if heard == self._heard:  # nothing has changed meanwhile
                 break
-        places = {one.path.id: open_place(one) for one in found}
+        places = self._creating | {one.path.id: open_place(one) for one in found}
         for project in {*self._placements.known(), *places}:
             self._set(project, places.get(project))
 
@@ -58,12 +59,15 @@ class Places:
         if place is None:
             yield None
             return
+        self._creating[project] = place
         self._placements.set(project, place)
         try:
             yield place
         except BaseException:
             self.doubt()
             raise
+        finally:
+            self._creating.pop(project, None)
 
     def close_databases(self, project: str) -> None:
         """Begins to close what is open of a project."""

@@ -14,7 +14,8 @@ with it. So a thousand projects are a thousand heads, and no more collections or
                1f/~<version>      the same without paths: trimmed, and kept for its requests
     doomed     1f                 a deleted database of which rows may be left
     turns      1f/<line>          at, line: [{place, until}]; gone a minute after the last one
-    store      format, numbers    the format of all this, and the last number given
+    store      format, numbers,   the format of all this, the last number given, whose databases
+               server             these are
 
 MongoDB compares binary data by length first, so keys are text: each byte is the character of that
 number. That keeps the order, since UTF-8 does, costs a second byte from 0x80 on, and can be read.

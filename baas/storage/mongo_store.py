@@ -18,8 +18,9 @@ from baas.storage.mongo_layout import COLLECTIONS, FORMAT, INDEXES, Row, Rows, h
 from baas.storage.mongo_shared import Shared
 from baas.storage.mongo_transactions import HeadMoved
 from baas.storage.mongo_wire import Document, Session
-from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
+from baas.storage.store import DEFAULT_DATABASE, StoreForeign, StoreMissing, StoreName
 
+OWN = StoreName(None, None)  # the server's own database
 SERVER_VERSION_MIN = (6, 0)
 # Elections take about twelve, by the defaults of MongoDB; where the old primary hangs instead of
 # ending, the others go on fetching from it, and a majority is back after up to twenty-two.
@@ -63,6 +64,8 @@ class MongoStore:
         self._connecting = asyncio.Lock()
         self._sweeping: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._server: str | None = None  # whose databases these have to be
+        self._is_home = False  # of a server, whose own database is here
 
     @property
     def is_shared(self) -> bool:
@@ -72,13 +75,23 @@ class MongoStore:
     def is_near(self) -> bool:
         return False
 
+    async def claim(self, server: str) -> None:
+        """Says so in a row of the collection `store`, which older servers did not have: what they
+        left is of the server whose own database is there."""
+        self._server = server
+        if self._shared is not None:
+            await self._check_owner(self._shared.connection)
+
     async def open(self, name: StoreName, *, create: bool) -> MongoEngine:
         shared = await self._connect()
+        self._is_home = self._is_home or name == OWN
         row_id = head_id(name)
         head = await self._find_head(shared, row_id)
         if head is None:
             if not create:
                 raise StoreMissing(f"there is no database `{name}`")
+            if name == OWN and await find_owner(shared.connection) is not None:
+                raise self._foreign()
             await self._create_head(shared, name)
             head = await self._find_head(shared, row_id)
             if head is None:
@@ -124,12 +137,30 @@ class MongoStore:
                 )
                 try:
                     await connection.repeat(lambda: _prepare(connection))
+                    if self._server is not None:
+                        await self._check_owner(connection)
                 except BaseException:
                     await connection.close()
                     raise
                 self._shared = Shared.make(connection, self._clock)
                 self._sweeping = asyncio.create_task(self._sweep_quietly(connection))
             return self._shared
+
+    async def _check_owner(self, connection: MongoConnection) -> None:
+        assert self._server is not None
+        owner = await find_owner(connection)
+        if owner is None:
+            if not self._is_home and await connection.read(_find_head_row(head_id(OWN))):
+                raise self._foreign()
+            owner = await take_over(connection, self._server)
+        if owner != self._server:
+            raise self._foreign()
+
+    def _foreign(self) -> StoreForeign:
+        return StoreForeign(
+            f"the MongoDB database `{self._database}` holds the databases of another server; set"
+            " `mongodb_database` to a name that only this server uses"
+        )
 
     async def _find_head(self, shared: Shared, row_id: str) -> Row | None:
         found, _ = await shared.heads.get([row_id])
@@ -201,6 +232,31 @@ async def _prepare(connection: MongoConnection) -> None:
             await _create_collection(connection, collection)
     for collection, index in INDEXES:
         await database.command({"createIndexes": collection, "indexes": [index]})
+
+
+async def find_owner(connection: MongoConnection) -> str | None:
+    """The server whose databases these are, if that was said."""
+    command = {"find": "store", "filter": {"_id": "server"}, "readConcern": {"level": "majority"}}
+    rows = await connection.read(command)
+    return rows[0]["server"] if rows else None
+
+
+async def take_over(connection: MongoConnection, server: str) -> str:
+    """Says whose they are, unless that was said; whose they are now."""
+    row = await connection.repeat(
+        lambda: connection.database.store.find_one_and_update(
+            {"_id": "server"},
+            {"$setOnInsert": {"server": server}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+    )
+    assert row is not None
+    return str(row["server"])
+
+
+def _find_head_row(row_id: str) -> Document:
+    return {"find": "heads", "filter": {"_id": row_id}, "readConcern": {"level": "majority"}}
 
 
 async def _create_collection(connection: MongoConnection, collection: str) -> None:

@@ -107,6 +107,10 @@ class PlacedStore:
             )
         return store
 
+    async def claim(self, server: str) -> None:
+        for store in self._stores.values():
+            await store.claim(server)
+
     async def open(self, name: StoreName, *, create: bool) -> StorageEngine:
         store = self._own if name.project is None else await self._store_of(name.project)
         return await store.open(name, create=create)

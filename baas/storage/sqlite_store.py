@@ -45,6 +45,9 @@ class SqliteStore:
     def is_near(self) -> bool:
         return True
 
+    async def claim(self, server: str) -> None:
+        """A data folder is of the server that is started on it."""
+
     async def open(self, name: StoreName, *, create: bool) -> SqliteEngine:
         path = self.path(name)
         if not create and not await asyncio.to_thread(path.exists):

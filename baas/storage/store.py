@@ -14,6 +14,10 @@ class StoreMissing(StorageError):
     """The database does not exist, and was not to be created."""
 
 
+class StoreForeign(StorageError):
+    """The store holds the databases of another server."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreName:
     """One database. `project` None: the server's own; `database` None: the system database of the
@@ -39,6 +43,12 @@ class Store(Protocol):
     @property
     def is_near(self) -> bool:
         """As its engines say."""
+        ...
+
+    async def claim(self, server: str) -> None:
+        """Whose databases these are, by the name of a server: the first one that says so where
+        nobody has. Raises StoreForeign, now or when the store is first asked for something. Until
+        it was called, only the server's own database may be opened, if it is here."""
         ...
 
     async def open(self, name: StoreName, *, create: bool) -> StorageEngine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ from baas.storage import mongo_store
 from baas.storage.engine import BackfillRow, EngineUnavailable, Entry
 from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_layout import FORMAT
-from baas.storage.mongo_store import MongoStore
-from baas.storage.store import DEFAULT_DATABASE, StoreMissing, StoreName
+from baas.storage.mongo_store import OWN, MongoStore, find_owner
+from baas.storage.store import DEFAULT_DATABASE, StoreForeign, StoreMissing, StoreName
 from scripts.find_mongod import find_mongod
 from tests.mongo import check_mongod
 from tests.processes import free_port
@@ -128,6 +129,99 @@ async def test_deletion_that_was_cut_off_is_finished_by_the_next_start(
     await other._sweeping
     assert await row_counts(store) == [0, 0, 0, 0]
     await other.close()
+
+
+# Whose it is --------------------------------------------------------------------------------------
+
+DEMO = StoreName("demo", DEFAULT_DATABASE)
+
+
+async def live_at(store: MongoStore, server: str) -> None:
+    """As a server whose own database is there starts."""
+    await (await store.open(OWN, create=True)).close()
+    await store.claim(server)
+
+
+async def owner_of(store: MongoStore) -> str | None:
+    return await find_owner((await store._connect()).connection)
+
+
+@contextlib.asynccontextmanager
+async def others(store: MongoStore, count: int = 1) -> AsyncIterator[list[MongoStore]]:
+    found = [second(store) for _ in range(count)]
+    yield found
+    for one in found:
+        await one.close()
+
+
+async def test_databases_of_another_server_are_neither_served_nor_overwritten(
+    store: MongoStore,
+) -> None:
+    await live_at(store, "first")
+    engine = await store.open(DEMO, create=True)
+    await Writer(engine).write(5, {"a": "one"})
+    async with others(store, 3) as (node, elsewhere, lodger):
+        await live_at(node, "first")  # another node of it
+        assert await texts(await node.open(DEMO, create=False), "a") == ["one"]
+        await elsewhere.claim("second")  # it is not asked for anything yet, and may be away
+        for call in (
+            lambda: elsewhere.open(DEMO, create=False),
+            lambda: elsewhere.open(StoreName("other", None), create=True),
+            lambda: elsewhere.list_databases("demo"),
+            lambda: elsewhere.delete_project("demo"),
+        ):
+            with pytest.raises(StoreForeign, match=f"`{store._database}` holds the databases of"):
+                await call()
+        await (await lodger.open(OWN, create=True)).close()
+        with pytest.raises(StoreForeign):
+            await lodger.claim("second")
+    assert await texts(engine, "a") == ["one"]
+    assert await store.list_databases("other") == []
+    assert await owner_of(store) == "first"
+
+
+async def test_a_server_from_elsewhere_has_a_store_to_itself(store: MongoStore) -> None:
+    await store.claim("first")
+    await (await store.open(DEMO, create=True)).close()
+    async with others(store, 3) as (again, other, home):
+        await again.claim("first")
+        assert await again.list_databases("demo") == [DEFAULT_DATABASE]
+        await other.claim("second")
+        with pytest.raises(StoreForeign):
+            await other.list_databases("demo")
+        # Nor does another one come to live there: its own database is not even made.
+        with pytest.raises(StoreForeign):
+            await home.open(OWN, create=True)
+        with pytest.raises(StoreMissing):
+            await home.open(OWN, create=False)
+
+
+async def test_what_older_servers_left_is_of_the_one_that_lives_there(store: MongoStore) -> None:
+    await (await store.open(OWN, create=True)).close()
+    await (await store.open(DEMO, create=True)).close()
+    async with others(store, 2) as (elsewhere, home):
+        await elsewhere.claim("second")
+        with pytest.raises(StoreForeign):
+            await elsewhere.open(DEMO, create=False)
+        assert await owner_of(store) is None
+        await live_at(home, "first")
+        assert await owner_of(store) == "first"
+        with pytest.raises(StoreForeign):
+            await elsewhere.open(DEMO, create=False)
+
+
+async def test_of_servers_that_come_at_once_one_has_it(store: MongoStore) -> None:
+    async with others(store, 6) as found:
+        for number, one in enumerate(found):
+            await one.claim(f"server {number % 3}")
+        results = await asyncio.gather(
+            *[one.list_databases("demo") for one in found], return_exceptions=True
+        )
+        owner = await owner_of(store)
+        assert [owner == f"server {number % 3}" for number in range(6)] == [
+            result == [] for result in results
+        ]
+        assert all(result == [] or isinstance(result, StoreForeign) for result in results)
 
 
 async def test_data_of_another_format_is_refused(store: MongoStore, mongodb_uri: str) -> None:

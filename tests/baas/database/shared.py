@@ -95,6 +95,9 @@ class SharedStore:
         self.states = states
         self.engines: list[SharedEngine] = []
 
+    async def claim(self, server: str) -> None:
+        """Nobody else is here."""
+
     async def open(self, name: StoreName, *, create: bool) -> SharedEngine:
         await asyncio.sleep(0)
         if name not in self.states:

@@ -126,3 +126,30 @@ async def test_what_was_missed_is_learned_before_a_project_is_opened(
         context.databases.placements.set("shop", None)
         context.databases.placements.doubt(context.projects.places.load)
         assert await get(context, "notes/n") == {"n": 1}
+
+
+async def test_two_servers_have_no_mongodb_database_in_common(
+    tmp_path: Path, mongodb: dict[str, Any]
+) -> None:
+    async with (
+        server(tmp_path / "one", **mongodb) as one,
+        server(tmp_path / "two", **mongodb) as two,
+    ):
+        await projects.create_project(one.context, OPERATOR, "shop", engine="mongodb")
+        await put(one.context, "notes/n", n=1)
+        for _ in range(2):
+            with pytest.raises(FailedPrecondition) as raised:
+                await projects.create_project(two.context, OPERATOR, "shop", engine="mongodb")
+            assert raised.value.reason == "StoreOfAnotherServer"
+            assert mongodb["mongodb_database"] in raised.value.message
+            assert not await projects.list_projects(two.context, OPERATOR)
+        await projects.create_project(two.context, OPERATOR, "shop")
+        assert await get(two.context, "notes/n") is None
+        await projects.delete_project(two.context, OPERATOR, "shop")
+        assert await get(one.context, "notes/n") == {"n": 1}
+        with pytest.raises(FailedPrecondition) as raised:
+            async with server(tmp_path / "three", engine="mongodb", **mongodb):
+                pass
+        assert raised.value.reason == "StoreOfAnotherServer"
+    async with server(tmp_path / "one", **mongodb) as one:
+        assert await get(one.context, "notes/n") == {"n": 1}
