@@ -33,7 +33,7 @@ from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import DeadlineExceeded
 from baas.model.paths import FieldPath
-from baas.model.queries import Query, document_order, get_field, matches
+from baas.model.queries import Query, document_order, effective_orders, get_field, matches
 from baas.model.values import Fields, Reference
 from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
 
@@ -41,6 +41,8 @@ BATCH_FIRST = 64
 BATCH_MAX = 500
 BATCH_BYTES_MAX = 4 * 1024 * 1024  # of a batch, which ends soon after it has so many
 MERGED_FIRST = 4  # documents that each of several scans reads at least
+GATHERED_BYTES_MAX = 64 * 1024 * 1024  # of whole documents that are kept to be sorted
+_WHOLE_AT_ONCE = 16  # of large documents that are read again
 SCAN_SLICE = 250  # documents of a collection that are looked at on the loop; more go to a thread
 SORT_ON_LOOP_MAX = 2_000
 INDEX_AFTER_SCANNED = 100  # a collection that is read faster than an index is kept needs none
@@ -274,19 +276,27 @@ class QueryExecutor:
             return
         # Not held while batches go out: a slow reader must not keep others from scanning.
         async with self._scan_gate:
-            kept = await self._gather(query, plan, wanted)
-        for start in range(0, len(kept), BATCH_MAX):
-            yield kept[start : start + BATCH_MAX]
+            gathered = await self._gather(query, plan, wanted)
+        kept = gathered.documents
+        if not gathered.are_parts:
+            for start in range(0, len(kept), BATCH_MAX):
+                yield kept[start : start + BATCH_MAX]
+            return
+        for start in range(0, len(kept), _WHOLE_AT_ONCE):
+            paths = [one.path for one in kept[start : start + _WHOLE_AT_ONCE]]
+            found = await self._snapshot.get_documents([keys.document_key(one) for one in paths])
+            yield [document for document in found if document is not None]
 
-    async def _gather(self, query: Query, plan: CollectionScan, wanted: int | None) -> Documents:
-        kept: Documents = []
-        order = document_order(query)
+    async def _gather(self, query: Query, plan: CollectionScan, wanted: int | None) -> _Gathered:
+        gathered = _Gathered(query)
         async with aclosing(self._matching(query, plan)) as batches:
             async for batch in batches:
-                kept += batch
-                if wanted is not None and len(kept) > 4 * wanted + BATCH_MAX:
-                    kept = (await _sort(kept, order))[:wanted]
-        return await _sort(kept, order)
+                gathered.add(batch)
+                if wanted is not None and len(gathered.documents) > 4 * wanted + BATCH_MAX:
+                    await gathered.sort()
+                    gathered.keep(wanted)
+        await gathered.sort()
+        return gathered
 
     async def _matching(self, query: Query, plan: CollectionScan) -> AsyncGenerator[Documents]:
         """The collection's matching documents by key. A thread checks all but the first slice."""
@@ -347,6 +357,33 @@ def _filter(query: Query, documents: Documents) -> Documents:
         for document in documents
         if matches(query, document) and not is_reserved(document.path)
     ]
+
+
+class _Gathered:
+    """The matching documents of a collection on their way to be sorted. Where they are large, only
+    what they are ordered by is kept of them: `are_parts`, and the rest is to be read again."""
+
+    def __init__(self, query: Query) -> None:
+        self.documents: Documents = []
+        self.are_parts = False
+        self._order = document_order(query)
+        self._fields = tuple([order.field for order in effective_orders(query)])
+        self._size = 0
+
+    def add(self, batch: Documents) -> None:
+        self._size += sum([len(document.data) for document in batch])
+        if not self.are_parts and self._size > GATHERED_BYTES_MAX:
+            self.are_parts = True
+            self.documents = project_all(self.documents, self._fields)
+        self.documents += project_all(batch, self._fields) if self.are_parts else batch
+
+    async def sort(self) -> None:
+        self.documents = await _sort(self.documents, self._order)
+
+    def keep(self, count: int) -> None:
+        """Forgets all but the first ones."""
+        self.documents = self.documents[:count]
+        self._size = sum([len(document.data) for document in self.documents])
 
 
 async def _sort(documents: Documents, order: Callable[[StoredDocument], Any]) -> Documents:

@@ -69,25 +69,28 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BATCH_FIRST", "BATCH_MAX", "SCAN_SLICE"):
         monkeypatch.setattr(executor, name, 2)
     monkeypatch.setattr(executor, "BATCH_BYTES_MAX", 25)
+    monkeypatch.setattr(executor, "GATHERED_BYTES_MAX", 1_000)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("indexed", [True, False])
-@given(query=queries(), documents=databases)
+@given(query=queries(), large=st.sampled_from((10, 10**9)), documents=databases)
 @settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
 async def test_a_query_returns_what_filtering_and_sorting_would(
-    indexed: bool, query: Query, documents: list[StoredDocument]
+    indexed: bool, large: int, query: Query, documents: list[StoredDocument]
 ) -> None:
     indexes = indexes_for(query) if indexed else Indexes()
     snapshot = MemorySnapshot(documents, indexes)
     reader = QueryExecutor(snapshot, indexes, indexes.generation)
+    executor.GATHERED_BYTES_MAX = large
     if indexed and (query.collection.id or not query.all_descendants):
         assert not isinstance(plan_query(query, indexes, indexes.generation), CollectionScan)
     wanted = expected(query, documents)
     event(f"documents in the answer: {min(len(wanted), 3)}")
     found = await reader.run_query(query)
     assert [document.path for document in found] == [document.path for document in wanted]
+    assert [document.data for document in found] == [document.data for document in wanted]
     assert await reader.count(query) == len(wanted)
     assert await reader.count(query, up_to=2) == min(2, len(wanted))
     assert await reader.is_small(query, 1_000)
@@ -226,3 +229,25 @@ async def test_of_large_documents_few_are_in_memory_at_once(limit: int, ordered:
     async for batch in reader.stream(query):
         assert len(batch) <= 5
     assert snapshot.rows_read == 40
+
+
+async def test_sorting_large_documents_without_an_index_keeps_what_they_are_ordered_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executor, "GATHERED_BYTES_MAX", 2_500_000)
+    large = [
+        stored(DocumentPath(("c", f"d{at:02}")), {"a": -at, "t": "x" * 10**6}) for at in range(40)
+    ]
+    query = Query(CollectionPath(("c",)), order_by=(Order(_A),))
+    sort, sizes = executor._sort, []
+
+    async def noted(documents: list[StoredDocument], *order: Any) -> list[StoredDocument]:
+        sizes.append(sum([len(one.data) for one in documents]))
+        return await sort(documents, *order)
+
+    monkeypatch.setattr(executor, "_sort", noted)
+    reader = QueryExecutor(MemorySnapshot(large, Indexes()), Indexes(), 0)
+    batches = [batch async for batch in reader.stream(query)]
+    assert [one for batch in batches for one in batch] == large[::-1]
+    assert max(map(len, batches)) <= 16
+    assert max(sizes) < 10_000
