@@ -68,6 +68,12 @@ class Limits:
         30.0, "how long a query may read what no index serves, or an aggregation wait for its turn"
     )
     query_disjunctions_max: int = _setting(30, "most disjunctions of a query in normal form")
+    search_terms_max: int = _setting(16, "most terms of a full-text search")
+    search_fields_max: int = _setting(10, "most fields that one full-text search looks at")
+    search_prefix_entries_max: int = _setting(
+        200_000, "most index entries that one prefix of a full-text search may stand for"
+    )
+    search_text_characters_max: int = _setting(1_000, "longest text of a full-text search")
     connection_targets_max: int = _setting(200, "most listen targets on one connection")
     project_connections_max: int = _setting(20_000, "most open listen connections of a project")
     listen_queue_messages_max: int = _setting(1_000, "unsent messages before a reader is reset")

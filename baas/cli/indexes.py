@@ -48,7 +48,7 @@ def list_indexes(
         print_json(found)
         return
     rows = [
-        [one["id"], one["collection"], one["scope"], _fields(one), _state(one), one["pinned"],
+        [one["id"], one["collection"], one["scope"], field_texts(one), _state(one), one["pinned"],
          one["uses"], one["used"]]
         for one in found
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def list_indexes(
 
 @index_group.command("build")
 @click.argument("collection")
-@click.argument("fields", nargs=-1, required=True, metavar="FIELD[:desc|:array]...")
+@click.argument("fields", nargs=-1, required=True, metavar="FIELD[:desc|:array|:words]...")
 @click.option(
     "--scope",
     type=click.Choice(["collection", "group", "below"]),
@@ -136,19 +136,20 @@ def _path(project: str, database: str, *more: str) -> str:
 
 
 def _field(text: str) -> dict[str, Any]:
-    """`name`, `name:desc` or `name:array`."""
+    """`name`, `name:desc`, `name:array` or `name:words`."""
     name, colon, kind = text.rpartition(":")
-    if not colon or kind not in ("asc", "desc", "array"):
+    if not colon or kind not in ("asc", "desc", "array", "words"):
         return {"field": text}
-    if kind == "array":
-        return {"field": name, "array": True}
+    if kind in ("array", "words"):
+        return {"field": name, "kind": kind}
     return {"field": name, "direction": kind}
 
 
-def _fields(index: dict[str, Any]) -> list[str]:
+def field_texts(index: dict[str, Any]) -> list[str]:
+    """The fields of an index, as `baas index build` takes them."""
     return [
         field["field"]
-        + (":array" if field["array"] else "")
+        + ("" if field["kind"] == "plain" else f":{field['kind']}")
         + (":desc" if field["direction"] == "desc" else "")
         for field in index["fields"]
     ]

@@ -11,6 +11,7 @@ import orjson
 
 from baas.cli.client import APPS_API, Client, path_of, run
 from baas.cli.failures import CommandFailed
+from baas.cli.indexes import field_texts
 from baas.cli.options import Target, database_option, project_option, with_target
 from baas.cli.output import note, print_table
 
@@ -221,7 +222,7 @@ def _scan(scan: dict[str, Any]) -> str:
     if kind == "document":
         return "got one document by its name"
     where = "the collection by name"
-    if kind == "index":
+    if kind in ("index", "words"):
         where = f"index {scan['index']['id']} of {_index(scan['index'])}"
     backwards = ", backwards" if scan["direction"] == "desc" else ""
     checked = "" if scan["exact"] else "; each document is checked against the whole query"
@@ -229,13 +230,7 @@ def _scan(scan: dict[str, Any]) -> str:
 
 
 def _index(index: dict[str, Any]) -> str:
-    fields = [
-        field["field"]
-        + (":array" if field["array"] else "")
-        + (":desc" if field["direction"] == "desc" else "")
-        for field in index["fields"]
-    ]
-    return f"{index['collection']} ({index['scope']}): {', '.join(fields)}"
+    return f"{index['collection']} ({index['scope']}): {', '.join(field_texts(index))}"
 
 
 def _print_documents(documents: list[dict[str, Any]], fields: tuple[str, ...]) -> None:

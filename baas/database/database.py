@@ -21,6 +21,7 @@ from baas.database.budget import ReadBudget
 from baas.database.children import Child, list_children
 from baas.database.committer import Committer
 from baas.database.contention import Contention
+from baas.database.corpora import Corpora
 from baas.database.erasing import Eraser
 from baas.database.executor import QueryExecutor
 from baas.database.explain import Explanation, MeteredSnapshot, explain
@@ -214,7 +215,7 @@ class ReadSnapshot:
         """Whether it takes looking at no more than `most` keys, or none because the total is
         known."""
         totals, query = self._database.totals, aggregated_query(aggregation)
-        if is_whole_collection(query) and totals.known(query.collection, self.version) is not None:
+        if totals.known_of(query, self.version) is not None:
             return True
         try:
             if Aggregator(self._queries, aggregation).looks_at_ends_only:
@@ -251,11 +252,11 @@ class ReadSnapshot:
 
     async def _count_collection(self, query: Query, *, is_bounded: bool) -> int | None:
         """None if counting to the bound is less work."""
-        totals, collection = self._database.totals, query.collection
+        totals, key = self._database.totals, query.collection.segments
         if is_bounded:
-            return totals.known(collection, self.version)
-        whole = Query(collection=collection)
-        return await totals.count(collection, self.version, lambda: self._queries.count(whole))
+            return totals.known(key, self.version)
+        whole = Query(collection=query.collection)
+        return await totals.count(key, self.version, lambda: self._queries.count(whole))
 
     async def read_net_changes(self, after: int) -> list[Change]:
         """What differs between version `after` and this snapshot, one change per document.
@@ -497,8 +498,8 @@ class Database:
         )
         self._builder.follow(self._feed)
         self.listeners.follow(self._feed, self._read_version)
-        self.totals = Totals(self._read_version)
-        self.totals.follow(self._feed)
+        self.totals = Totals(self._read_version).follow(self._feed)
+        self._corpora = Corpora(self._indexes, self._read_version, self._limits).follow(self._feed)
         self.retention = Retention(engine, settings, clock)
         self.eraser = Eraser(engine)
         self.signals = Signals(self.run_transaction, self._feed, clock)
@@ -756,6 +757,7 @@ class Database:
             scan_gate=self._scan_gate,
             plans=self.plans,
             budget=ReadBudget(self._clock, self._limits.query_seconds_max),
+            corpora=self._corpora,
         )
 
     async def _run_alone(self, body: Callable[[Transaction], Awaitable[T]]) -> T:

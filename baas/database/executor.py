@@ -16,6 +16,7 @@ from heapq import heapify, heappop, heapreplace
 from typing import Any, TypeAlias
 
 from baas.database.budget import ReadBudget
+from baas.database.corpora import Corpora
 from baas.database.index_demand import LARGE_DOCUMENTS
 from baas.database.indexes import IndexDefinition, Indexes, IndexKind, is_reserved
 from baas.database.planner import (
@@ -26,15 +27,19 @@ from baas.database.planner import (
     Plan,
     PointGet,
     Scan,
+    WordScan,
     is_countable,
 )
 from baas.database.plans import Plans, single_scan
+from baas.database.postings import PostingsReader
+from baas.database.search import SearchRun
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import DeadlineExceeded
 from baas.model.paths import FieldPath
 from baas.model.queries import Query, document_order, effective_orders, get_field, matches
 from baas.model.values import Fields, Reference
+from baas.settings import Limits
 from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
 
 BATCH_FIRST = 64
@@ -59,7 +64,7 @@ class QueryExecutor:
     `on_missing` is told which indexes would have spared reading a large collection. `scan_gate` is
     shared by the executors of a database: it bounds how many gather and sort a whole collection.
     `plans` are kept from one snapshot to the next; `budget` bounds how long is read what no index
-    serves. Queries are taken as checked. Does not close the snapshot.
+    serves; `corpora` are kept, too. Queries are taken as checked. Does not close the snapshot.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class QueryExecutor:
         budget: ReadBudget | None = None,
         index_after_scanned: int = INDEX_AFTER_SCANNED,
         plans: Plans | None = None,
+        corpora: Corpora | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._plans = plans or Plans(indexes)
@@ -81,6 +87,7 @@ class QueryExecutor:
         self._scan_gate = scan_gate or asyncio.Semaphore()
         self.budget = budget
         self._index_after_scanned = index_after_scanned
+        self._corpora = corpora or Corpora(indexes, lambda: snapshot.version, Limits())
         self._told: set[tuple[IndexDefinition, ...]] = set()
         self._planned: tuple[Query, Plan] | None = None
         self.used: list[Plan] | None = None  # plans that were read by, if they are noted
@@ -186,7 +193,9 @@ class QueryExecutor:
             return 0
         wanted = None if most is None else most + query.offset
         plan = self._use(query)
-        if is_countable(query, plan):
+        if query.search is not None:
+            total = await self._run_search(query, plan).count(wanted)
+        elif is_countable(query, plan):
             assert not isinstance(plan, CollectionScan)
             total = await self._count_keys(plan[0], wanted)
         else:
@@ -201,15 +210,16 @@ class QueryExecutor:
 
     async def stream_unordered(self, query: Query) -> AsyncGenerator[Documents]:
         """As `stream`, in any order, of a query without offset and limit: nothing is kept."""
-        async with aclosing(self._unordered(query, self._use(query), None)) as source:
-            while (batch := await source.next_batch()) is not None:
-                if batch:
-                    yield batch
+        async with aclosing(self._stream_plan(query, self._use(query))) as batches:
+            async for batch in batches:
+                yield batch
 
     async def is_small(self, query: Query, most: int) -> bool:
         """Whether at most `most` keys have to be looked at to count the answer. Looks at no more
         than that itself."""
         plan = self.plan(query)
+        if query.search is not None:
+            return False  # what its entries leave is not known before they are read
         left = most
         for scan in [plan] if isinstance(plan, CollectionScan) else plan:
             left -= await self._count_keys(scan, left + 1)
@@ -221,6 +231,7 @@ class QueryExecutor:
         """The keys that the scan would read, counted no further than `wanted`."""
         if isinstance(scan, PointGet):
             return 1
+        assert not isinstance(scan, WordScan), "a search is counted by `SearchRun`"
         total = 0
         for span in (scan.span,) if isinstance(scan, CollectionScan) else scan.spans:
             left = None if wanted is None else wanted - total
@@ -242,6 +253,8 @@ class QueryExecutor:
 
     def _ordered(self, query: Query, plan: Plan, wanted: int | None) -> _Source:
         """All matching documents in order, each once; `wanted`: how many will be asked for."""
+        if query.search is not None:
+            return _GeneratedSource(self._run_search(query, plan).documents(wanted))
         if isinstance(plan, CollectionScan):
             return _GeneratedSource(self._scan_collection(query, plan, wanted))
         if len(plan) == 1:
@@ -251,6 +264,28 @@ class QueryExecutor:
         sources = [self._open(query, scan, _least(part, wanted)) for scan in plan]
         return _GeneratedSource(_merge(sources, document_order(query), wanted))
 
+    def _run_search(self, query: Query, plan: Plan) -> SearchRun:
+        postings = PostingsReader(
+            self._snapshot,
+            self._corpora,
+            gate=self._scan_gate,
+            budget=self.budget,
+        )
+        return SearchRun(
+            self._snapshot,
+            query,
+            plan,
+            postings=postings,
+            read_searched=lambda searched: self._stream_plan(searched, plan),
+            budget=self.budget,
+        )
+
+    async def _stream_plan(self, query: Query, plan: Plan) -> AsyncGenerator[Documents]:
+        async with aclosing(self._unordered(query, plan, None)) as source:
+            while (batch := await source.next_batch()) is not None:
+                if batch:
+                    yield batch
+
     def _open(self, query: Query, scan: Scan, wanted: int | None) -> _Source:
         match scan:
             case PointGet():
@@ -259,6 +294,8 @@ class QueryExecutor:
                 source: _Source = _NameSource(self._snapshot, query, scan, wanted)
             case IndexScan():
                 source = _IndexSource(self._snapshot, query, scan, wanted)
+            case WordScan():
+                raise AssertionError("only a search is planned on words")
         # What is answer throughout may take as long as its reader does.
         if scan.exact or self.budget is None:
             return source

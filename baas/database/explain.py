@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from baas.database.indexes import Index, IndexDefinition
-from baas.database.planner import CollectionScan, IndexScan, NameScan, Plan, PointGet
+from baas.database.planner import (
+    CollectionScan,
+    IndexScan,
+    NameScan,
+    Plan,
+    PointGet,
+    Scan,
+    WordScan,
+)
 from baas.encoding.documents import StoredDocument
 from baas.model.aggregates import Aggregation
 from baas.model.queries import Query, effective_orders, inequality_fields
@@ -84,6 +92,11 @@ class MeteredSnapshot:
         self.documents_read += len(found)
         return found
 
+    async def scan_keys(self, index: int, spans: Sequence[KeyRange], *, limit: int) -> list[bytes]:
+        found = await self._snapshot.scan_keys(index, spans, limit=limit)
+        self.entries_scanned += len(found)
+        return found
+
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:
         found = await self._snapshot.count_documents(span, limit=limit)
         self.keys_counted += found
@@ -107,9 +120,9 @@ class MeteredSnapshot:
 @dataclass(frozen=True, slots=True)
 class ExplainedScan:
     """One scan of a plan. `kind`: `index`, `names` (the documents of a collection by name),
-    `document` (one by name), `collection` (all that there are, each looked at) or `total` (of a
-    collection, which is kept). `exact`: what lies in the ranges is the answer; if not, each
-    document is checked against the whole query."""
+    `document` (one by name), `words` (of an index, for a search), `collection` (all that there are,
+    each looked at) or `total` (of a collection, which is kept). `exact`: what lies in the ranges is
+    the answer; if not, each document is checked against the whole query."""
 
     kind: str
     index: Index | None
@@ -173,7 +186,7 @@ def _explain_plan(plan: Plan) -> tuple[ExplainedScan, ...]:
     return tuple([_explain_scan(scan) for scan in plan])
 
 
-def _explain_scan(scan: IndexScan | NameScan | PointGet) -> ExplainedScan:
+def _explain_scan(scan: Scan) -> ExplainedScan:
     match scan:
         case PointGet():
             return ExplainedScan("document", None, 1, False, False)
@@ -181,6 +194,8 @@ def _explain_scan(scan: IndexScan | NameScan | PointGet) -> ExplainedScan:
             return ExplainedScan("names", None, len(scan.spans), scan.descending, scan.exact)
         case IndexScan():
             return ExplainedScan("index", scan.index, len(scan.spans), scan.descending, scan.exact)
+        case WordScan():
+            return ExplainedScan("words", scan.index, 1, False, scan.exact)
 
 
 def _hints(

@@ -9,6 +9,11 @@ it does not, and entries of all collections with the id lie in one order.
     group        key of each field · key of the document's name · document key
     below        key of the name of a document above · as group; one entry for each document above
 
+Fields of the kind `words` come last. What follows on the other fields is the same in every scope:
+
+    words        word · document key · how often · of how many words; with no word and zero times
+                 once for each document that has any
+
 Records of indexes are documents of the reserved collection `__indexes__`, made on demand by queries
 (see `index_builder`). What commits need of this is `entries_for`.
 """
@@ -24,6 +29,7 @@ from typing import Any
 from baas.encoding import keys
 from baas.errors import DataLoss
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
+from baas.model.search import count_words
 from baas.model.values import Fields, Reference, Value
 from baas.storage.engine import Entry
 
@@ -40,6 +46,7 @@ class IndexKind(Enum):
 
     PLAIN = "plain"  # the value
     ARRAY = "array"  # one entry per distinct element of an array, none for anything else
+    WORDS = "words"  # one entry per word of all fields of this kind, and one for the document
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +63,18 @@ class IndexField:
 @dataclass(frozen=True, slots=True)
 class IndexDefinition:
     """What an index holds. `group`: for queries over all collections with the id at once; with
-    `below`, over those below one document."""
+    `below`, over those below one document. `tokenizer`: how words are found, if it holds any."""
 
     collection_id: str
     group: bool
     fields: tuple[IndexField, ...]
     below: bool = False
+    tokenizer: str = ""
+
+    @property
+    def words(self) -> tuple[FieldPath, ...]:
+        """The fields of which it holds the words."""
+        return tuple([field.path for field in self.fields if field.kind is IndexKind.WORDS])
 
     @property
     def scope(self) -> str:
@@ -82,6 +95,7 @@ class Index:
     __slots__ = (
         "_getters",
         "_only",
+        "_words",
         "definition",
         "is_pinned",
         "noted_uses",
@@ -104,6 +118,7 @@ class Index:
         self.ready_at: int | None = None
         self._getters = [(field, field.path.segments) for field in definition.fields]
         self._only = _only_field(definition)
+        self._words = definition.words
 
     def entry_keys(
         self, path: DocumentPath, fields: Fields, document_key: bytes | None = None
@@ -120,6 +135,9 @@ class Index:
             # The document's key begins with its collection's prefix, up to its only `//`.
             head = document_key[: document_key.index(b"//") + 2]
             return (head + keys.encode_value(value, descending) + document_key,)
+        if self._words:
+            postings = self.postings(path, fields, document_key)
+            return [head + end for head, end in postings]
         parts: list[bytes] = []
         elements: set[bytes] | None = None
         place = 0
@@ -146,6 +164,36 @@ class Index:
             return (b"".join((head, *parts, tail)),)
         before, after = b"".join((head, *parts[:place])), b"".join((*parts[place + 1 :], tail))
         return [before + element + after for element in sorted(elements)]
+
+    def is_usable(self, generation: int) -> bool:
+        """Whether it was complete before a snapshot of that generation was opened."""
+        return self.ready_at is not None and self.ready_at <= generation
+
+    @property
+    def holds_words(self) -> bool:
+        return bool(self._words)
+
+    def postings(
+        self, path: DocumentPath, fields: Fields, document_key: bytes
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The keys of a document's entries, if they are of words, in two parts: up to the word and
+        with it, which documents share, and the document with its numbers."""
+        fixed = b""
+        for field, segments in self._getters[: -len(self._words)]:
+            value = _get(fields, segments)
+            if value is _MISSING:
+                return
+            fixed += keys.encode_value(value, field.descending)
+        counts, length = count_words(fields, self._words)
+        if not length:
+            return
+        words = [
+            (keys.word_key(word), keys.posting_key(document_key, count, length))
+            for word, count in (("", 0), *counts.items())
+        ]
+        for head in _heads(path, self.definition):
+            for word, posting in words:
+                yield head + fixed + word, posting
 
     def is_unaffected(self, old: Fields, new: Fields) -> bool:
         """Whether the entries are plainly the same; False only means that they have to be made."""
@@ -281,15 +329,25 @@ def collection_prefix(segments: tuple[str, ...]) -> bytes:
     return keys.collection_span(CollectionPath(segments))[0]
 
 
+def _heads(path: DocumentPath, definition: IndexDefinition) -> Sequence[bytes]:
+    """What a document's entries start with, by the scope."""
+    if definition.below:
+        return _keys_above(path)
+    return (b"" if definition.group else collection_prefix(path.segments[:-1]),)
+
+
+def _keys_above(path: DocumentPath) -> Sequence[bytes]:
+    """The keys of the documents above a path; equal ones, cut in the same place, once."""
+    segments = path.segments
+    return sorted({above_key(DocumentPath(segments[:end])) for end in range(2, len(segments), 2)})
+
+
 def _keys_below(
     path: DocumentPath, parts: list[bytes], place: int, elements: set[bytes] | None, tail: bytes
 ) -> Sequence[bytes]:
-    """One key for each document above the path (and array element); equal ones, whose names were
-    cut in the same place, once."""
-    segments = path.segments
-    above = {above_key(DocumentPath(segments[:end])) for end in range(2, len(segments), 2)}
+    """One key for each document above the path (and array element)."""
     made: list[bytes] = []
-    for head in sorted(above):
+    for head in _keys_above(path):
         for element in sorted(elements) if elements is not None else (b"",):
             if elements is not None:
                 parts[place] = element
@@ -356,6 +414,7 @@ def encode_record(record: IndexRecord) -> Fields:
         "collection": definition.collection_id,
         "group": definition.group,
         "below": definition.below,
+        "tokenizer": definition.tokenizer,
         "fields": fields,
         "ready": record.is_ready,
         "pinned": record.is_pinned,
@@ -375,6 +434,7 @@ def decode_record(fields: Mapping[str, Any], *, written: int = 0) -> IndexRecord
                 fields["group"],
                 tuple(_decode_fields(fields["fields"])),
                 bool(fields.get("below", False)),
+                str(fields.get("tokenizer", "")),
             ),
             is_ready=bool(fields["ready"]),
             # Records of the first format know no more than that.

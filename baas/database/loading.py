@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
+from baas.database.batch_size import BatchSize
 from baas.database.failures import as_baas_error
 from baas.database.index_records import COUNTER
 from baas.database.indexes import decode_record, encode_record
-from baas.database.scan import SCAN_DOCUMENTS, BatchSize
+from baas.database.scan import SCAN_DOCUMENTS
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import FailedPrecondition

@@ -12,9 +12,9 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, replace
 
+from baas.database.batch_size import BatchSize
 from baas.database.database import Database
 from baas.database.failures import as_baas_error
-from baas.database.scan import BatchSize
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import FailedPrecondition

@@ -39,10 +39,14 @@ from baas.model.queries import (
     accepts,
     disjunctions,
     effective_orders,
+    field_filters,
     get_field,
     is_inequality,
+    searched_query,
 )
+from baas.model.search import Search
 from baas.model.values import Reference, Value
+from baas.model.words import TOKENIZER
 from baas.storage.engine import KeyRange
 
 
@@ -86,6 +90,16 @@ class PointGet:
 
 
 @dataclass(frozen=True, slots=True)
+class WordScan:
+    """Entries of an index of words: of each word those that start with `head` and go on with it.
+    `exact`: every document that has all words is in the answer."""
+
+    index: Index
+    head: bytes
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionScan:
     """Every document within `span`, each looked at. `is_ordered`: they come in the query's order.
     `missing`: the indexes that would have served."""
@@ -97,13 +111,15 @@ class CollectionScan:
 
 _NAME_FIELD = IndexField(NAME)
 
-Scan: TypeAlias = IndexScan | NameScan | PointGet
+Scan: TypeAlias = IndexScan | NameScan | PointGet | WordScan
 Plan: TypeAlias = "tuple[Scan, ...] | CollectionScan"
 
 
 def plan_query(query: Query, indexes: Indexes, generation: int) -> Plan:
     """The plan for a checked query, on indexes that were ready at `generation`. No scans at all:
-    nothing can match."""
+    nothing can match. A search is a WordScan, or the plan of its `searched_query`."""
+    if query.search is not None:
+        return _plan_search(query, query.search, indexes, generation)
     orders = effective_orders(query)
     if _is_all_by_name(query, orders):
         prefix = collection_prefix(query.collection.segments)
@@ -131,6 +147,57 @@ def plan_query(query: Query, indexes: Indexes, generation: int) -> Plan:
     return tuple(scans)
 
 
+def _plan_search(query: Query, search: Search, indexes: Indexes, generation: int) -> Plan:
+    searched = searched_query(query)
+    if search.is_narrow:
+        return plan_query(searched, indexes, generation)
+    (filters,) = disjunctions(searched.where)
+    disjunct = _Disjunct(searched, filters, effective_orders(searched))
+    if disjunct.is_empty:
+        return ()
+    head = disjunct.collection if query.parent is None else above_key(query.parent)
+    parts = [head, *map(keys.encode_value, disjunct.equal.values())]
+    if not query.collection.id or any(map(keys.is_cut, parts)):
+        return CollectionScan(_whole_span(query), False, ())
+    definition = _words_definition(query, search, disjunct.equal)
+    index = _find_words(definition, indexes, generation)
+    if index is None:
+        return CollectionScan(_whole_span(query), False, (definition,))
+    for field in index.definition.fields[: len(disjunct.equal)]:
+        head += keys.encode_value(disjunct.equal[field.path], field.descending)
+    is_exact = len(filters) == sum(1 for _ in field_filters(query.where))
+    return (WordScan(index, head, is_exact),)
+
+
+def _words_definition(query: Query, search: Search, equal: Iterable[FieldPath]) -> IndexDefinition:
+    """The index that serves a search: the fields that are held equal, and the words."""
+    fixed = [IndexField(path) for path in sorted(equal, key=lambda path: path.segments)]
+    words = [IndexField(path, kind=IndexKind.WORDS) for path in search.paths]
+    return IndexDefinition(
+        query.collection.id,
+        query.all_descendants,
+        (*fixed, *words),
+        query.parent is not None,
+        TOKENIZER,
+    )
+
+
+def _find_words(wanted: IndexDefinition, indexes: Indexes, generation: int) -> Index | None:
+    for index in indexes.of_collection(wanted.collection_id):
+        definition = index.definition
+        if (
+            index.is_usable(generation)
+            and definition.scope == wanted.scope
+            and definition.tokenizer == wanted.tokenizer
+            and definition.words == wanted.words
+            and len(definition.fields) == len(wanted.fields)
+            and _regardless_of_direction(definition.fields)
+            == _regardless_of_direction(wanted.fields)
+        ):
+            return index
+    return None
+
+
 def _is_all_by_name(query: Query, orders: tuple[Order, ...]) -> bool:
     """The commonest query of all: the documents of one collection, from its start or its end."""
     return (
@@ -148,7 +215,7 @@ def is_countable(query: Query, plan: Plan) -> bool:
     if isinstance(plan, CollectionScan) or len(plan) != 1:
         return False
     scan = plan[0]
-    return not isinstance(scan, PointGet) and scan.exact
+    return not isinstance(scan, PointGet | WordScan) and scan.exact
 
 
 def _whole_span(query: Query) -> KeyRange:
@@ -263,8 +330,7 @@ class _Disjunct:
     def _find_index(self, indexes: Indexes, generation: int) -> Index | None:
         wanted = self.definition
         for index in indexes.of_collection(wanted.collection_id):
-            is_ready = index.ready_at is not None and index.ready_at <= generation
-            if is_ready and self._is_served_by(index.definition, wanted):
+            if index.is_usable(generation) and self._is_served_by(index.definition, wanted):
                 return index
         return None
 

@@ -12,6 +12,7 @@ from baas.database.planner import (
     NameScan,
     Plan,
     PointGet,
+    WordScan,
     plan_query,
 )
 from baas.model.queries import Query
@@ -72,20 +73,20 @@ def _count_uses(found: _Kept) -> _Kept:
 def _used(plan: Plan) -> tuple[Index, ...]:
     if isinstance(plan, CollectionScan):
         return ()
-    return tuple([scan.index for scan in plan if isinstance(scan, IndexScan)])
+    return tuple([scan.index for scan in plan if isinstance(scan, IndexScan | WordScan)])
 
 
 def single_scan(query: Query, plan: Plan) -> FirstScan | None:
     """The scan that gives the query's first documents, if one scan of one span does and they are
     few: of most lists, which then need neither sources nor batches. None for all others."""
-    if isinstance(plan, CollectionScan) or len(plan) != 1:
+    if isinstance(plan, CollectionScan) or len(plan) != 1 or query.search is not None:
         return None
     if query.limit is not None and not 0 < query.limit <= PAGE_DOCUMENTS_MAX:
         return None
     if query.offset or query.select is not None:
         return None
     scan = plan[0]
-    if isinstance(scan, PointGet) or not scan.exact or len(scan.spans) != 1:
+    if isinstance(scan, PointGet | WordScan) or not scan.exact or len(scan.spans) != 1:
         return None
     index = None if isinstance(scan, NameScan) else scan.index.number
     return FirstScan(index, scan.spans[0], query.limit or PAGE_DOCUMENTS_MAX, scan.descending)

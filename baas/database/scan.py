@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import AsyncGenerator, Sequence
 
+from baas.database.batch_size import BatchSize
 from baas.database.database import Database
 from baas.database.failures import as_baas_error
 from baas.database.indexes import is_reserved
@@ -16,24 +17,6 @@ from baas.storage.engine import KeyRange, Snapshot, StorageError
 
 SCAN_DOCUMENTS = 500
 SCAN_CHANGES_MAX = 100_000  # since the version that is read: their paths are in memory
-_FIRST_DOCUMENTS = 8
-_BATCH_BYTES = 4 * 1024 * 1024
-
-
-class BatchSize:
-    """How many documents to read next, `most` at most, so that they have some MiB: it follows the
-    size of those that came last."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.limit = min(_FIRST_DOCUMENTS, most)
-
-    def note(self, documents: Sequence[StoredDocument]) -> None:
-        size = sum([len(one.data) for one in documents])
-        if size > _BATCH_BYTES:
-            self.limit = max(1, len(documents) * _BATCH_BYTES // size)
-        elif 2 * size <= _BATCH_BYTES:
-            self.limit = min(2 * self.limit, self._most)
 
 
 async def scan_documents(

@@ -120,6 +120,49 @@ def _encode_id(document_id: str) -> bytes:
     return document_id.encode()
 
 
+# Words of documents ------------------------------------------------------------------------------
+
+_POSTING = struct.Struct(">HH")
+
+
+def word_key(word: str) -> bytes:
+    """What the entries of a word go on with, and those of no other."""
+    return _escape(word.encode())
+
+
+def word_prefix(word: str) -> bytes:
+    """What the entries of all words go on with that begin with this one."""
+    return word.encode()
+
+
+def posting_key(document_key: bytes, count: int, length: int) -> bytes:
+    """The end of a word's entry: the document's place, how often it has the word, and how many
+    words it has."""
+    return place_key(document_key) + _POSTING.pack(count, length)
+
+
+def decode_posting(key: bytes, start: int) -> tuple[bytes, int, int]:
+    """Place, count and length of an entry whose word has ended at `start`."""
+    count, length = _POSTING.unpack_from(key, len(key) - _POSTING.size)
+    return key[start : -_POSTING.size], count, length
+
+
+def place_key(document_key: bytes) -> bytes:
+    """A document among the entries of a word: none begins with another, so that they are in the
+    same order whatever follows."""
+    return _escape(document_key)
+
+
+def document_key_at(place: bytes) -> bytes:
+    """The inverse of `place_key`."""
+    return place[: -len(_TEXT_END)].replace(b"\x00\xff", b"\x00")
+
+
+def word_end(key: bytes, start: int) -> int:
+    """Where a word ends that begins at `start` of an entry's key."""
+    return key.index(_TEXT_END, start) + len(_TEXT_END)
+
+
 # Values ------------------------------------------------------------------------------------------
 
 

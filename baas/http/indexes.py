@@ -17,7 +17,8 @@ _NO_PARAMETERS: frozenset[str] = frozenset()
 _LIST = frozenset({"collection", "page_size", "page_token"})
 _CHANGE = frozenset({"pinned"})
 _INDEX = frozenset({"collection", "scope", "fields"})
-_FIELD = frozenset({"field", "direction", "array"})
+_FIELD = frozenset({"field", "direction", "array", "kind"})
+_KINDS = tuple(kind.value for kind in IndexKind)
 _SCOPES = ("collection", "group", "below")
 
 
@@ -91,6 +92,7 @@ def encode_definition(definition: IndexDefinition) -> dict[str, Any]:
                 "field": str(field.path),
                 "direction": "desc" if field.descending else "asc",
                 "array": field.kind is IndexKind.ARRAY,
+                "kind": field.kind.value,
             }
             for field in definition.fields
         ],
@@ -118,8 +120,12 @@ def _decode_field(tree: Any, at: str) -> IndexField:
     if direction not in ("asc", "desc"):
         raise invalid(join(at, "direction"), "must be `asc` or `desc`")
     is_array = check_boolean(members.get("array", False), join(at, "array"))
+    kind = check_string(members.get("kind", "array" if is_array else "plain"), join(at, "kind"))
+    if kind not in _KINDS or (is_array and kind != "array"):
+        known = ", ".join(f"`{name}`" for name in _KINDS)
+        raise invalid(join(at, "kind"), f"is `{kind[:40]}`; known are {known}")
     return IndexField(
         decode_field_path(members["field"], join(at, "field")),
         direction == "desc",
-        IndexKind.ARRAY if is_array else IndexKind.PLAIN,
+        IndexKind(kind),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from baas.database.indexes import IndexKind
 from baas.http.schema_parts import FIELDS as _FIELDS
 from baas.http.schema_parts import TEXT as _TEXT
 from baas.http.schema_parts import TIME as _TIME
@@ -233,6 +234,19 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
         ],
     },
     "Cursor": _object({"values": _list({})}, {"before": {"type": "boolean", "default": True}}),
+    "Search": _object(
+        {
+            "text": {
+                "type": "string",
+                "examples": ["red app*"],
+                "description": "words that a document must have, all of them; a word right before "
+                "`*` stands for all that begin with it",
+            },
+            "fields": {**_list(_FIELD), "description": "where they may stand"},
+        },
+        description="the answer is in the order of how well its documents have the words: goes "
+        "with neither `order_by` nor cursors",
+    ),
     "Query": _object(
         {"collection": {**_PATH, "examples": ["cities"]}},
         {
@@ -248,6 +262,7 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             "offset": {"type": "integer", "minimum": 0},
             "limit": {"type": "integer", "minimum": 1},
             "select": _list(_FIELD),
+            "search": _ref("Search"),
         },
         examples=[
             {
@@ -292,7 +307,9 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             "scans": _list(
                 _object(
                     {
-                        "kind": {"enum": ["index", "names", "document", "collection", "total"]},
+                        "kind": {
+                            "enum": ["index", "names", "document", "words", "collection", "total"]
+                        },
                         "index": _or_null({"type": "object"}),
                         "ranges": {"type": "integer"},
                         "direction": {"enum": ["asc", "desc"]},
@@ -497,7 +514,16 @@ _INDEX: Schema = {
             {"field": _FIELD},
             {
                 "direction": {"type": "string", "enum": ["asc", "desc"]},
-                "array": {"type": "boolean", "description": "an entry for each element"},
+                "array": {
+                    "type": "boolean",
+                    "description": "the same as the kind `array`, or none of the others",
+                },
+                "kind": {
+                    "type": "string",
+                    "enum": [kind.value for kind in IndexKind],
+                    "description": "`plain`: an entry for the value; `array`: for each element; "
+                    "`words`: for each word, for searches",
+                },
             },
         )
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import count
 from typing import Any, TypeAlias, assert_never
@@ -12,6 +12,7 @@ from baas.errors import InvalidQuery
 from baas.model.documents import DocumentLike
 from baas.model.order import SortKey, is_equal, sort_key, type_rank
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
+from baas.model.search import Search, check_search, has_terms
 from baas.model.values import Fields, Reference, Value
 from baas.settings import Limits
 
@@ -78,7 +79,8 @@ class Query:
     """`collection` names one collection. For a collection group `all_descendants` is set:
     `collection.segments[-1]` is the group's id and `parent` the document under which it is
     searched (None: the whole database). `select` None returns whole documents. Documents that lack
-    one of the `existing` fields are not in it: aggregations ask for that. `number`: see
+    one of the `existing` fields are not in it: aggregations ask for that. With `search` the answer
+    is in the order of scores, equal ones by name, and there is no other. `number`: see
     `number_query`."""
 
     collection: CollectionPath
@@ -92,6 +94,7 @@ class Query:
     limit: int | None = None
     select: tuple[FieldPath, ...] | None = None
     existing: tuple[FieldPath, ...] = ()
+    search: Search | None = None
     number: int | None = field(default=None, init=False, repr=False, compare=False)
     _matcher: Matcher | None = field(default=None, init=False, repr=False, compare=False)
     _orders: tuple[Order, ...] | None = field(default=None, init=False, repr=False, compare=False)
@@ -147,6 +150,8 @@ def check_query(query: Query, limits: Limits) -> None:
             f"together they may be at most {TERMS_MAX}",
             reason="TooManyTerms",
         )
+    if query.search is not None:
+        _check_search(query, query.search, limits)
     ordered: set[FieldPath] = set()
     for order in query.order_by:
         if order.field in ordered:
@@ -155,6 +160,48 @@ def check_query(query: Query, limits: Limits) -> None:
     for name, cursor in (("start", query.start), ("end", query.end)):
         if cursor is not None:
             _check_cursor(name, cursor, effective_orders(query))
+
+
+def _check_search(query: Query, search: Search, limits: Limits) -> None:
+    check_search(search, limits)
+    if query.order_by:
+        raise InvalidQuery(
+            "`search` has an order of its own, the best first: leave out `order_by`",
+            reason="SearchWithOrder",
+        )
+    if query.start is not None or query.end is not None:
+        raise InvalidQuery(
+            "`search` has no cursors: its order rests on no values; go on with a page token",
+            reason="SearchWithCursor",
+        )
+
+
+def refuse_search(query: Query, what: str) -> None:
+    """Raises InvalidQuery (`SearchNotSupported`) for a search, of which there is no such thing."""
+    if query.search is not None:
+        raise InvalidQuery(f"`search` cannot be used {what}", reason="SearchNotSupported")
+
+
+def searched_query(query: Query) -> Query:
+    """The documents among which a search counts how rare its words are: those that its equalities
+    hold, or with `is_narrow` all of its filter. Whoever may list them learns nothing by an order
+    that rests on them."""
+    assert query.search is not None
+    where = query.where
+    if not query.search.is_narrow:
+        equal = tuple(_equalities(where))
+        where = And(equal) if equal else None
+    return replace(query, search=None, where=where)
+
+
+def _equalities(where: Filter | None) -> Iterator[FieldFilter]:
+    """Those that every document of the query fulfils."""
+    match where:
+        case FieldFilter(operator=Operator.EQUAL) if where.field != NAME:
+            yield where
+        case And():
+            for item in where.filters:
+                yield from _equalities(item)
 
 
 def field_filters(where: Filter | None) -> Iterator[FieldFilter]:
@@ -193,6 +240,8 @@ def effective_orders(query: Query) -> tuple[Order, ...]:
 
 
 def _complete_orders(query: Query) -> tuple[Order, ...]:
+    if query.search is not None:
+        return (_BY_NAME[False],)
     stated = query.order_by
     fields = [order.field for order in stated]
     if NAME in fields:
@@ -381,6 +430,9 @@ def compile_query(query: Query) -> Matcher:
         tests.append(_compile_start(query.start, orders))
     if query.end is not None:
         tests.append(_compile_end(query.end, orders))
+    if query.search is not None:
+        search = query.search
+        tests.append(lambda document: has_terms(document.fields, search))
     return _all_of(tests)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from asyncio import Semaphore, sleep, timeout
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from baas.database.aggregation import wanted_queries
@@ -17,7 +17,7 @@ from baas.database.explain import Explanation
 from baas.database.names import DatabaseName
 from baas.errors import InvalidArgument, OutOfRange, QuotaExceeded, ResourceExhausted
 from baas.model.aggregates import Aggregate, AggregateOperator, Aggregation, check_aggregation
-from baas.model.queries import Query, check_query
+from baas.model.queries import Query, check_query, refuse_search
 from baas.model.tallies import Group, GroupPage, PageBounds, Results
 from baas.model.timestamps import Timestamp
 from baas.model.values import Value
@@ -25,7 +25,7 @@ from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import open_database, read_time
 from baas.services.page_tokens import PagePosition, PageTokens
-from baas.services.queries import PageRequest, check_may_explain, open_allowed
+from baas.services.queries import PageRequest, check_may_explain, open_allowed, settle_search
 from baas.settings import Limits
 
 T = TypeVar("T")
@@ -75,24 +75,26 @@ async def aggregate(
     database = await open_database(context, name)
     tokens = PageTokens(context.secret, incarnation=database.incarnation, query=aggregation)
     position = None if wanted.token is None else _read_token(tokens, wanted.token, aggregation)
+    settled = await settle_search(context, caller, name, aggregation.query)
+    asked = aggregation
+    if settled is not aggregation.query:
+        asked = replace(aggregation, query=settled)
 
     async def read(snapshot: ReadSnapshot) -> Aggregated:
-        after = None if position is None else await _values_at(aggregation, position, snapshot)
+        after = None if position is None else await _values_at(asked, position, snapshot)
         if wanted.explain:
             snapshot.meter()
         started = context.clock.monotonic_seconds()
-        page = await snapshot.aggregate(
-            aggregation, bounds(context.settings.limits, wanted.size, after)
-        )
+        page = await snapshot.aggregate(asked, bounds(context.settings.limits, wanted.size, after))
         seconds = context.clock.monotonic_seconds() - started
         explanation = None
         if wanted.explain:
-            explanation = snapshot.explain(aggregation, returned=len(page.groups), seconds=seconds)
+            explanation = snapshot.explain(asked, returned=len(page.groups), seconds=seconds)
         token = _next_token(tokens, page, snapshot.version)
         return Aggregated(page.groups, read_time(context, snapshot.version), token, explanation)
 
     is_page = position is not None
-    return await read_in_turn(context, caller, name, aggregation, read, is_page=is_page)
+    return await read_in_turn(context, caller, name, asked, read, is_page=is_page)
 
 
 async def read_in_turn(
@@ -134,6 +136,8 @@ def check(context: Context, aggregation: Aggregation) -> None:
     """Raises InvalidQuery."""
     check_query(aggregation.query, context.settings.limits)
     check_aggregation(aggregation)
+    if aggregation.fields:
+        refuse_search(aggregation.query, "with aggregations other than `count`")
 
 
 def check_all_groups(context: Context, page: GroupPage) -> None:

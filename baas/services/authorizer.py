@@ -140,6 +140,17 @@ class Authorizer:
             reader,
         )
 
+    async def allows_list(self, query: Query, reader: DocumentReader) -> bool:
+        """Whether every document that the query could return is allowed. A denial is nobody's: it
+        is not explained, nor kept."""
+        request = list_request(query, self._name, self._auth, self._time)
+        decision = await self._resolve(lambda found: self._prove(query, request, found), reader)
+        return (
+            decision is not None
+            and decision.allowed
+            and len(self._used | decision.lookups) <= BATCH_LOOKUPS_MAX
+        )
+
     def check_list_nowait(self, query: Query) -> bool:
         """True if the caller may and the rules look at no document; False if it takes reads, and so
         a snapshot, to tell. Raises PermissionDenied."""
@@ -270,16 +281,10 @@ class Authorizer:
         reader: DocumentReader,
         transaction: Changes | None = None,
     ) -> Grant:
-        documents = self._documents
-        decision = decide(documents)
-        rounds = 0
-        while decision.missing:
-            rounds += 1
-            if rounds > ROUNDS_MAX:
-                reason = f"denied: the rules ask for documents {ROUNDS_MAX} times"
-                raise self._denial_because(request, reason)
-            await self._read(list(decision.missing), reader, transaction)
-            decision = decide(documents)
+        decision = await self._resolve(decide, reader, transaction)
+        if decision is None:
+            reason = f"denied: the rules ask for documents {ROUNDS_MAX} times"
+            raise self._denial_because(request, reason)
         if not decision.allowed:
             raise self._denial(request)
         if not decision.lookups:
@@ -291,6 +296,22 @@ class Authorizer:
                 f"denied: the rules look up more than {BATCH_LOOKUPS_MAX} documents for one batch",
             )
         return Grant(frozenset(DocumentPath(lookup.path) for lookup in decision.lookups))
+
+    async def _resolve(
+        self,
+        decide: Callable[[Documents], Decision],
+        reader: DocumentReader,
+        transaction: Changes | None = None,
+    ) -> Decision | None:
+        """The decision, with all documents at hand that it asks for; None if it does so for
+        ever."""
+        decision = decide(self._documents)
+        for _ in range(ROUNDS_MAX):
+            if not decision.missing:
+                return decision
+            await self._read(list(decision.missing), reader, transaction)
+            decision = decide(self._documents)
+        return None if decision.missing else decision
 
     async def _read(
         self, lookups: Sequence[Lookup], reader: DocumentReader, transaction: Changes | None

@@ -3,15 +3,23 @@ they tell what is there, and spare the first query its wait."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from baas.database.database import Database
-from baas.database.indexes import Index, IndexDefinition, IndexKind, is_reserved_collection
+from baas.database.indexes import (
+    Index,
+    IndexDefinition,
+    IndexField,
+    IndexKind,
+    is_reserved_collection,
+)
 from baas.database.names import DatabaseName
 from baas.errors import InvalidArgument, NotFound, PermissionDenied
 from baas.model.paths import check_id
 from baas.model.queries import NAME
 from baas.model.timestamps import Timestamp
+from baas.model.words import TOKENIZER
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import open_database
@@ -60,6 +68,7 @@ async def build_index(
     QuotaExceeded (`TooManyIndexes`)."""
     database = await _open(context, caller, name)
     _check_definition(definition)
+    definition = _as_searched(definition)
     await database.index_keeper.build(definition)
     return _known(database.indexes.find(definition), "of this definition")
 
@@ -110,13 +119,34 @@ def _check_definition(definition: IndexDefinition) -> None:
     fields = definition.fields
     if not fields or len(fields) > FIELDS_MAX:
         raise _invalid(f"an index has 1 to {FIELDS_MAX} fields, not {len(fields)}")
-    if sum(field.kind is IndexKind.ARRAY for field in fields) > 1:
+    kinds = [field.kind for field in fields]
+    if kinds.count(IndexKind.ARRAY) > 1:
         raise _invalid("an index can hold the elements of one array only")
+    if IndexKind.WORDS in kinds:
+        _check_words(fields)
     paths = [field.path for field in fields]
     if NAME in paths:
         raise _invalid("every index ends with `__name__`; leave it out")
     if len(set(paths)) < len(paths):
         raise _invalid("an index names a field once")
+
+
+def _as_searched(definition: IndexDefinition) -> IndexDefinition:
+    """An index of words as searches look for it."""
+    if not definition.words:
+        return definition
+    fields = sorted(
+        definition.fields, key=lambda field: (field.kind is IndexKind.WORDS, field.path.segments)
+    )
+    return replace(definition, fields=tuple(fields), tokenizer=TOKENIZER)
+
+
+def _check_words(fields: Sequence[IndexField]) -> None:
+    for field in fields:
+        if field.kind is IndexKind.ARRAY:
+            raise _invalid("an index of words cannot hold the elements of an array, too")
+        if field.descending:
+            raise _invalid("an index of words has no directions")
 
 
 def _read_token(token: str | None) -> int:

@@ -48,7 +48,7 @@ from baas.errors import (
     Unavailable,
 )
 from baas.model.paths import DocumentPath
-from baas.model.queries import check_query
+from baas.model.queries import check_query, refuse_search
 from baas.projects.records import PROJECTS
 from baas.services.authentication import identify
 from baas.services.authorizer import Authorizer
@@ -286,6 +286,7 @@ class ListenSession:
             raise InvalidArgument(f"target `{identifier}` is in use", reason="TargetInUse")
         if isinstance(target, QueryTarget):
             check_query(target.query, self._limits)
+            refuse_search(target.query, "by a listener: ask again, or listen to the documents")
         if len(self._targets) >= self._limits.connection_targets_max:
             error = TooManyListeners(
                 f"a connection has at most {self._limits.connection_targets_max} targets"

@@ -24,7 +24,7 @@ from baas.errors import (
 )
 from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, check_query
+from baas.model.queries import Query, check_query, refuse_search
 from baas.model.timestamps import Timestamp
 from baas.services.aggregations import (
     Aggregated,
@@ -108,6 +108,7 @@ async def run_query_at(
     secret keys. Raises as `get_documents_at`, and OutOfRange (`TooFarBack`)."""
     limits = context.settings.limits
     check_query(query, limits)
+    refuse_search(query, "with `read_time`: words are indexed as they are now")
     if not caller.bypasses_rules:
         raise PermissionDenied()
     database = await open_database(context, name)
@@ -130,6 +131,7 @@ async def aggregate_at(
 ) -> Aggregated:
     """All groups as of `read_time`, as `run_query_at`."""
     check(context, aggregation)
+    refuse_search(aggregation.query, "with `read_time`: words are indexed as they are now")
     if not caller.bypasses_rules:
         raise PermissionDenied()
     database = await open_database(context, name)

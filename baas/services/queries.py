@@ -27,7 +27,9 @@ from baas.model.queries import (
     effective_orders,
     get_field,
     number_query,
+    searched_query,
 )
+from baas.model.search import Search, Standing, count_terms, count_words
 from baas.model.timestamps import Timestamp
 from baas.model.values import Reference
 from baas.services.authorizer import Authorizer, DocumentReader
@@ -79,7 +81,7 @@ async def run_query(
     limits = context.settings.limits
     maximum = limits.query_page_documents_max
     check_query(query, limits)
-    database = _find_allowed(context, caller, name, query)
+    database = None if query.search else _find_allowed(context, caller, name, query)
     if database is not None:
         page = database.first_pages.read_nowait(query, bytes_max=limits.answer_bytes_max)
         if page is not None and len(page.documents) <= maximum:
@@ -120,6 +122,7 @@ async def _read_page(
     database = await open_database(context, name)
     tokens = PageTokens(context.secret, incarnation=database.incarnation, query=query)
     position = None if wanted.token is None else tokens.read(wanted.token)
+    query = await settle_search(context, caller, name, query)
     first = _bounded(query, query.limit, maximum) if position is None else None
 
     async def read(snapshot: ReadSnapshot) -> QueryPage:
@@ -166,6 +169,8 @@ async def _go_on(query: Query, position: PagePosition, snapshot: ReadSnapshot) -
         (image,) = await snapshot.get_documents_at([position.path], position.version)
         if image is None:
             raise OutOfRange("the document is not kept")
+        if query.search is not None:
+            return replace(query, search=_behind(query.search, image), offset=0)
         values = [
             Reference(image.path) if order.field == NAME else get_field(image.fields, order.field)
             for order in effective_orders(query)
@@ -178,12 +183,19 @@ async def _go_on(query: Query, position: PagePosition, snapshot: ReadSnapshot) -
     return replace(query, start=Cursor(tuple(values), before=False), offset=0)
 
 
+def _behind(search: Search, last: StoredDocument) -> Search:
+    """What comes after a document, which need not stand there any more."""
+    words, length = count_words(last.fields, search.paths)
+    return replace(search, after=Standing(last.path, count_terms(words, search.terms), length))
+
+
 async def stream_query(
     context: Context, caller: Caller, name: DatabaseName, query: Query
 ) -> DocumentStream:
     """Every document of the query, however many, from one snapshot that is held until the stream is
     closed. The caller is checked before this returns."""
     check_query(query, context.settings.limits)
+    query = await settle_search(context, caller, name, query)
     stack = AsyncExitStack()
     snapshot = await open_allowed(context, caller, name, query)
     stack.push_async_callback(snapshot.close)
@@ -265,7 +277,7 @@ def _list_nowait(
         return None
     total = None
     if with_total:
-        total = database.totals.known(listing.whole.collection, page.version)
+        total = database.totals.known(listing.whole.collection.segments, page.version)
         if total is None:
             return None
     time = read_time(context, page.version)
@@ -352,12 +364,31 @@ async def open_allowed(
         waited = True
 
 
+async def settle_search(
+    context: Context, caller: Caller, name: DatabaseName, query: Query
+) -> Query:
+    """The search as it is to be run for the caller: an order tells of all documents among which
+    words were counted, so the caller has to be allowed to list them. Who may list what the filter
+    holds, and no more, searches among that. Raises PermissionDenied."""
+    if query.search is None or caller.bypasses_rules:
+        return query
+    database = await open_database(context, name)
+    async with database.snapshot() as snapshot:
+        authorizer = await make_authorizer(context, caller, name)
+        await authorizer.check_list(query, snapshot)
+        if await authorizer.allows_list(searched_query(query), snapshot):
+            return query
+    return replace(query, search=replace(query.search, is_narrow=True))
+
+
 async def _check_list(
     context: Context, caller: Caller, name: DatabaseName, query: Query, reader: DocumentReader
 ) -> None:
     if not caller.bypasses_rules:
         authorizer = await make_authorizer(context, caller, name)
         await authorizer.check_list(query, reader)
+        if query.search is not None:
+            await authorizer.check_list(searched_query(query), reader)
 
 
 async def _batches(

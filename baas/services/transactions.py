@@ -38,7 +38,7 @@ from baas.errors import (
 )
 from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, check_query
+from baas.model.queries import Query, check_query, refuse_search
 from baas.model.tallies import Group, GroupPage
 from baas.model.timestamps import Timestamp
 from baas.model.writes import Write
@@ -51,6 +51,8 @@ from baas.services.documents import make_authorizer, open_database, read_documen
 from baas.services.past import gets_checker, read_whole, version_at
 from baas.services.queries import open_allowed
 from baas.services.transaction_tokens import ID_BYTES, TransactionState, TransactionTokens
+
+_IN_TRANSACTION = "in a transaction, which could not tell whether its answer is still the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,7 @@ async def run_query(
     one page."""
     limits = context.settings.limits
     check_query(query, limits)
+    refuse_search(query, _IN_TRANSACTION)
     database = await open_database(context, name)
     state = _open(context, database, caller, token)
     snapshot = await open_allowed(context, caller, name, query)
@@ -221,6 +224,7 @@ async def aggregate(
     page."""
     limits = context.settings.limits
     aggregations.check(context, aggregation)
+    refuse_search(aggregation.query, _IN_TRANSACTION)
     database = await open_database(context, name)
     state = _open(context, database, caller, token)
 
@@ -511,5 +515,7 @@ def _check_size(context: Context, reads: ReadsSeen) -> None:
             )
     for item in reads.queries:
         check_query(item.query, limits)
+        refuse_search(item.query, _IN_TRANSACTION)
     for one in reads.aggregations:
         aggregations.check(context, one.aggregation)
+        refuse_search(one.aggregation.query, _IN_TRANSACTION)

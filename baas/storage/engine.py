@@ -241,6 +241,11 @@ class Snapshot(Protocol):
         """At most `limit` entries in key order with their documents, `bytes_max` as above."""
         ...
 
+    async def scan_keys(self, index: int, spans: Sequence[KeyRange], *, limit: int) -> list[bytes]:
+        """At most `limit` keys of an index's entries within spans that are disjoint and ascending,
+        in order, without documents."""
+        ...
+
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int: ...
 
     async def count_entries(

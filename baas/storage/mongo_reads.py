@@ -31,6 +31,7 @@ from baas.storage.mongo_wire import Document
 _FOUND_IDS = 1_000  # that one find asks for
 _PART_IDS = 8  # of documents that are too large to come together
 _VERSION = ("created", "version", "superseded", "bytes")  # as PastImage takes them
+_KEY_SPANS = 200  # that one find asks for
 _HISTORY_KEYS = 100  # of which one find asks for old images
 _LOG_ROWS = 16  # of up to two MiB
 
@@ -128,6 +129,29 @@ class MongoSnapshot:
         count, documents = await self._get_first([row["document"] for row in found], bytes_max)
         entries: list[Any] = self._rows.scan(asked).decode(found[:count], documents)
         return entries
+
+    async def scan_keys(self, index: int, spans: Sequence[KeyRange], *, limit: int) -> list[bytes]:
+        self._check_open()
+        start = len(self._rows.entry(index, b""))
+        found: list[bytes] = []
+        for place in range(0, len(spans), _KEY_SPANS):
+            if len(found) >= limit:
+                break
+            any_of = [
+                {"_id": self._rows.entry_span(index, span)}
+                for span in spans[place : place + _KEY_SPANS]
+            ]
+            rows = await self._find(
+                {
+                    "find": "entries",
+                    "filter": any_of[0] if len(any_of) == 1 else {"$or": any_of},
+                    "sort": {"_id": 1},
+                    "limit": limit - len(found),
+                    "projection": {"_id": 1},
+                }
+            )
+            found += [row["_id"][start:].encode("latin-1") for row in rows]
+        return found
 
     def _known(self, asked: FirstScan) -> list[Any] | None:
         """What came along with the head."""

@@ -147,6 +147,22 @@ def scan_entries(
     return found
 
 
+def scan_keys(
+    connection: apsw.Connection, index: int, spans: Sequence[KeyRange], limit: int
+) -> list[bytes]:
+    found: list[bytes] = []
+    for span in spans:
+        where, bindings = _where("key", span)
+        rows = connection.execute(
+            f'SELECT key FROM entries WHERE "index" = ? AND {where} ORDER BY key LIMIT ?',
+            (index, *bindings, limit - len(found)),
+        )
+        found += [row[0] for row in rows]
+        if len(found) >= limit:
+            break
+    return found
+
+
 def read_page(connection: apsw.Connection, scan: FirstScan) -> Page | None:
     """A page and its version by one statement, which sees one state of the database; None where
     there is no row that could tell the version, and for more than is read on the event loop."""
@@ -336,6 +352,12 @@ class SqliteSnapshot:
         return await self._run(
             lambda connection: scan_entries(connection, index, span, limit, descending, bytes_max),
             limit <= INLINE_ROWS_MAX,
+        )
+
+    async def scan_keys(self, index: int, spans: Sequence[KeyRange], *, limit: int) -> list[bytes]:
+        return await self._run(
+            lambda connection: scan_keys(connection, index, spans, limit),
+            max(limit, len(spans)) <= INLINE_ROWS_MAX,
         )
 
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:

@@ -2,7 +2,7 @@
 
     {"collection": "cities" | "users/ada/orders", "group": true, "where": F,
      "order_by": [{"field", "direction"}], "start": {"values": [...], "before": true}, "end": {...},
-     "offset": 0, "limit": 10, "select": ["a.b"]}
+     "offset": 0, "limit": 10, "select": ["a.b"], "search": {"text": "red app*", "fields": ["a"]}}
     F = {"field", "op", "value"} | {"and": [F]} | {"or": [F]}
 
 With `"group": true` the last segment of `collection` is the group's id and the rest the document
@@ -17,6 +17,7 @@ from baas.encoding import json_values
 from baas.errors import BaasError, InvalidQuery
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import And, Cursor, FieldFilter, Filter, Operator, Or, Order, Query
+from baas.model.search import Search
 from baas.wire.objects import (
     check_array,
     check_boolean,
@@ -39,6 +40,7 @@ _QUERY = frozenset(
         "offset",
         "limit",
         "select",
+        "search",
     }
 )
 _FIELD_FILTER = frozenset({"field", "op", "value"})
@@ -46,6 +48,7 @@ _AND = frozenset({"and"})
 _OR = frozenset({"or"})
 _ORDER = frozenset({"field", "direction"})
 _CURSOR = frozenset({"values", "before"})
+_SEARCH = frozenset({"text", "fields"})
 _OPERATORS = {operator.value: operator for operator in Operator}
 _INT32_MAX = 2**31 - 1
 # Filters may nest far deeper than any use, and never so deep that reading them ends the stack.
@@ -80,6 +83,7 @@ def decode_query(tree: Any, at: str = "query") -> Query:
         if limit is None
         else check_integer(limit, join(at, "limit"), minimum=1, maximum=_INT32_MAX),
         select=None if select is None else decode_field_paths(select, join(at, "select")),
+        search=_decode_search(members.get("search"), join(at, "search")),
     )
 
 
@@ -105,6 +109,9 @@ def encode_query(query: Query) -> dict[str, Any]:
         tree["limit"] = query.limit
     if query.select is not None:
         tree["select"] = [str(path) for path in query.select]
+    if query.search is not None:
+        fields = [str(path) for path in query.search.fields]
+        tree["search"] = {"text": query.search.text, "fields": fields}
     return tree
 
 
@@ -220,3 +227,11 @@ def _decode_cursor(tree: Any, at: str) -> Cursor | None:
     if not values:
         raise invalid(inner, "must hold at least one value")
     return Cursor(values, check_boolean(members.get("before", True), join(at, "before")))
+
+
+def _decode_search(tree: Any, at: str) -> Search | None:
+    if tree is None:
+        return None
+    members = check_object(tree, at, allowed=_SEARCH, required=("text", "fields"))
+    text = check_string(members["text"], join(at, "text"))
+    return Search(text, decode_field_paths(members["fields"], join(at, "fields")))

@@ -155,6 +155,7 @@ GETS: dict[str, Read] = {
         lambda path: {"documents": [path], "resume_token": "A" * 55}
     ),
 }
+SEARCH = _query(search={"text": "s3cret", "fields": ["secret"]})
 LISTS: dict[str, Read] = {"list": _http("GET", "{base}/{collection}")}
 for _name, _make in QUERIES.items():
 
@@ -172,6 +173,16 @@ for _name, _make in QUERIES.items():
     LISTS[f"{_name} aggregated"] = _http("POST", "{base}:aggregate", _sum)
     LISTS[f"{_name} listened to"] = _listen(_body)
     LISTS[f"{_name} in a transaction"] = _in_transaction("{base}:query", _body)
+LISTS["search"] = _http("POST", "{base}:query", lambda path: {"query": SEARCH(_collection(path))})
+LISTS["search counted"] = _http(
+    "POST", "{base}:count", lambda path: {"query": SEARCH(_collection(path))}
+)
+LISTS["search as stream"] = _http(
+    "POST",
+    "{base}:query",
+    lambda path: {"query": SEARCH(_collection(path))},
+    headers={"accept": "application/x-ndjson"},
+)
 
 
 class _Names(dict[str, str]):

@@ -458,6 +458,24 @@ async def test_entries_lead_to_their_documents(engine: StorageEngine) -> None:
         assert await snapshot.count_entries(3, ALL) == 0
 
 
+async def test_keys_are_scanned_in_many_spans_at_once(engine: StorageEngine) -> None:
+    await Writer(engine).write(1, {"a": "A"})
+    made = [b"\xff\x00%04d" % number for number in range(1_000)]
+    await engine.backfill([BackfillRow(key("a"), 1, [Entry(1, one) for one in made])])
+    await engine.backfill([BackfillRow(key("a"), 1, [Entry(2, b"other")])])
+    async with snapshot_of(engine) as snapshot:
+        assert await snapshot.scan_keys(1, [ALL], limit=2_000) == made
+        assert await snapshot.scan_keys(1, [ALL], limit=3) == made[:3]
+        assert await snapshot.scan_keys(1, [KeyRange(made[998], None)], limit=3) == made[998:]
+        spans = [KeyRange(one, one + b"\x00") for one in made[::2]]
+        assert await snapshot.scan_keys(1, spans, limit=2_000) == made[::2]
+        assert await snapshot.scan_keys(1, spans, limit=301) == made[:601:2]
+        between = [KeyRange(made[4], made[6]), KeyRange(b"\xff\x01", b"\xff\x02")]
+        assert await snapshot.scan_keys(1, between, limit=9) == made[4:6]
+        assert await snapshot.scan_keys(1, [], limit=9) == []
+        assert await snapshot.scan_keys(3, [ALL], limit=9) == []
+
+
 async def test_a_page_at_once_is_what_a_snapshot_would_give(engine: StorageEngine) -> None:
     """An engine that would have to wait gives none; so does SQLite, of nothing and of too much."""
     writer = Writer(engine)

@@ -11,7 +11,9 @@ def test_indexes_are_built_listed_pinned_and_removed(baas: Command) -> None:
     assert (made.code, made.out) == (0, "index 1 is building\n")
     made = baas("index", "build", "orders", "tags:array", "--scope", "below", *database, "--json")
     assert made.json["scope"] == "below"
-    assert made.json["fields"] == [{"field": "tags", "direction": "asc", "array": True}]
+    assert made.json["fields"] == [
+        {"field": "tags", "direction": "asc", "array": True, "kind": "array"}
+    ]
     listed = baas("index", "ls", *database).out.splitlines()
     assert listed[1].split()[:4] == ["1", "cities", "collection", "country,"]
     assert "tags:array" in listed[2]

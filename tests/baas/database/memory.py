@@ -69,6 +69,12 @@ class MemorySnapshot:
         self.rows_read += len(found)
         return [EntryRow(key, one) for key, one in zip(chosen, found, strict=False)]
 
+    async def scan_keys(self, index: int, spans: Sequence[KeyRange], *, limit: int) -> list[bytes]:
+        entries = self.entries.get(index, {})
+        chosen = [key for span in spans for key in _within(entries, span, False)][:limit]
+        self.rows_read += len(chosen)
+        return chosen
+
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:
         return len(_within(self.documents, span, False)[:limit])
 

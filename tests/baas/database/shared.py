@@ -369,6 +369,10 @@ class SharedSnapshot:
             if image is not None
         ]
 
+    async def scan_keys(self, index: int, spans: Sequence[KeyRange], *, limit: int) -> list[bytes]:
+        entries = self._entries.get(index, {})
+        return [key for span in spans for key in _within(entries, span, False)][:limit]
+
     async def count_documents(self, span: KeyRange, *, limit: int | None = None) -> int:
         return len(_within(self._keys, span, False)[:limit])
 

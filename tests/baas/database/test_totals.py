@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from baas.database.database import Database, ReadSnapshot
+from baas.database.kept_numbers import CHANGES_MAX
 from baas.database.log import CommitEvent
-from baas.database.totals import CHANGES_MAX, TOTALS_MAX, Totals, is_whole_collection
+from baas.database.totals import TOTALS_MAX, Totals, is_whole_collection
 from baas.encoding.documents import StoredDocument
 from baas.errors import Unavailable
 from baas.model.paths import CollectionPath, FieldPath
@@ -71,11 +72,11 @@ async def test_totals_equal_the_lists_while_others_write(database: Database) -> 
 
 async def test_second_count_is_told_without_counting(database: Database) -> None:
     await write(database, *[put(f"posts/{name}", {}) for name in range(10)])
-    assert database.totals.known(POSTS, database.version) is None
+    assert database.totals.known(POSTS.segments, database.version) is None
     assert await count(database, WHOLE) == 10
-    assert database.totals.known(POSTS, database.version) == 10
+    assert database.totals.known(POSTS.segments, database.version) == 10
     await write(database, put("posts/new", {}), delete("posts/3"), delete("posts/4"))
-    assert database.totals.known(POSTS, database.version) == 9
+    assert database.totals.known(POSTS.segments, database.version) == 9
     assert await count(database, replace(WHOLE, offset=4)) == 5
     assert await count(database, replace(WHOLE, limit=3, offset=4)) == 3
     assert await count(database, WHOLE, up_to=2) == 2
@@ -84,14 +85,14 @@ async def test_second_count_is_told_without_counting(database: Database) -> None
 async def test_count_to_a_bound_does_not_count_the_rest(database: Database) -> None:
     await write(database, *[put(f"posts/{name}", {}) for name in range(10)])
     assert await count(database, replace(WHOLE, limit=3)) == 3
-    assert database.totals.known(POSTS, database.version) is None
+    assert database.totals.known(POSTS.segments, database.version) is None
 
 
 async def test_what_is_missed_is_counted_again(database: Database) -> None:
     await write(database, put("posts/a", {}))
     assert await count(database, WHOLE) == 1
     database.totals.lose()
-    assert database.totals.known(POSTS, database.version) is None
+    assert database.totals.known(POSTS.segments, database.version) is None
     assert await count(database, WHOLE) == 1
 
 
@@ -101,7 +102,7 @@ async def test_older_snapshots_than_what_is_remembered_count(database: Database)
     async with database.snapshot() as early:
         for number in range(CHANGES_MAX + 1):
             await write(database, put(f"posts/{number}", {}))
-        assert database.totals.known(POSTS, early.version) is None
+        assert database.totals.known(POSTS.segments, early.version) is None
         assert await early.count(WHOLE) == 1
     assert await count(database, WHOLE) == CHANGES_MAX + 2
 
@@ -128,7 +129,9 @@ def counting(number: int, calls: list[int]) -> Callable[[], Awaitable[int]]:
 
 async def test_many_at_once_are_counted_once() -> None:
     totals, calls = Totals(lambda: 5), list[int]()
-    found = await asyncio.gather(*(totals.count(POSTS, 5, counting(9, calls)) for _ in range(50)))
+    found = await asyncio.gather(
+        *(totals.count(POSTS.segments, 5, counting(9, calls)) for _ in range(50))
+    )
     assert (found, calls) == ([9] * 50, [9])
 
 
@@ -139,8 +142,10 @@ async def test_when_the_counting_fails_the_next_one_counts() -> None:
         await asyncio.sleep(0)
         raise Unavailable("gone")
 
-    first = asyncio.create_task(totals.count(POSTS, 5, fail))
-    others = [asyncio.create_task(totals.count(POSTS, 5, counting(9, calls))) for _ in range(5)]
+    first = asyncio.create_task(totals.count(POSTS.segments, 5, fail))
+    others = [
+        asyncio.create_task(totals.count(POSTS.segments, 5, counting(9, calls))) for _ in range(5)
+    ]
     with pytest.raises(Unavailable):
         await first
     assert await asyncio.gather(*others) == [9] * 5
@@ -150,8 +155,10 @@ async def test_when_the_counting_fails_the_next_one_counts() -> None:
 async def test_readers_ahead_of_what_is_told_wait_for_it_and_need_not_count() -> None:
     version = 5
     totals, calls = Totals(lambda: version), list[int]()
-    assert await totals.count(POSTS, 5, counting(9, calls)) == 9
-    readers = [asyncio.create_task(totals.count(POSTS, 6, counting(0, calls))) for _ in range(5)]
+    assert await totals.count(POSTS.segments, 5, counting(9, calls)) == 9
+    readers = [
+        asyncio.create_task(totals.count(POSTS.segments, 6, counting(0, calls))) for _ in range(5)
+    ]
     await asyncio.sleep(0)
     version = 6
     made = StoredDocument(doc("posts/new"), b"{}", 6, 6)
@@ -163,18 +170,18 @@ async def test_readers_ahead_of_what_is_told_wait_for_it_and_need_not_count() ->
 async def test_a_version_that_is_not_published_in_time_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("baas.database.totals.AHEAD_SECONDS_MAX", 0.01)
+    monkeypatch.setattr("baas.database.kept_numbers.AHEAD_SECONDS_MAX", 0.01)
     totals, calls = Totals(lambda: 5), list[int]()
-    assert await totals.count(POSTS, 6, counting(9, calls)) == 9
-    assert totals.known(POSTS, 6) is None
-    assert await totals.count(POSTS, 5, counting(8, calls)) == 8
-    assert await totals.count(POSTS, 6, counting(9, calls)) == 9
+    assert await totals.count(POSTS.segments, 6, counting(9, calls)) == 9
+    assert totals.known(POSTS.segments, 6) is None
+    assert await totals.count(POSTS.segments, 5, counting(8, calls)) == 8
+    assert await totals.count(POSTS.segments, 6, counting(9, calls)) == 9
     assert calls == [9, 8, 9]
 
 
 async def test_totals_kept_are_bounded() -> None:
     totals, calls = Totals(lambda: 5), list[int]()
     for number in range(TOTALS_MAX + 1):
-        await totals.count(CollectionPath((f"c{number}",)), 5, counting(number, calls))
-    assert totals.known(CollectionPath(("c0",)), 5) is None
-    assert totals.known(CollectionPath(("c1",)), 5) == 1
+        await totals.count((f"c{number}",), 5, counting(number, calls))
+    assert totals.known(("c0",), 5) is None
+    assert totals.known(("c1",), 5) == 1

@@ -57,7 +57,7 @@ async def test_a_query_that_comes_again_has_an_index_that_is_listed(shared: Worl
         assert [one["fields"]["n"] for one in found.json()["documents"]] == [198, 199]
     (index,) = await listed(shared, "recurring")
     assert index["state"] == "ready"
-    assert index["fields"] == [{"field": "n", "direction": "asc", "array": False}]
+    assert index["fields"] == [{"field": "n", "direction": "asc", "array": False, "kind": "plain"}]
     assert (index["scope"], index["pinned"], index["uses"] > 0) == ("collection", False, True)
     assert index["used"] is not None
 

@@ -9,6 +9,7 @@ import pytest
 from baas.errors import BaasError, InvalidArgument
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import And, Cursor, FieldFilter, Operator, Or, Order, Query
+from baas.model.search import Search
 from baas.model.timestamps import Timestamp
 from baas.wire.queries import FILTER_DEPTH_MAX, decode_query, encode_query
 
@@ -38,6 +39,7 @@ FULL: dict[str, Any] = {
     "offset": 2,
     "limit": 10,
     "select": ["name", "a.b"],
+    "search": {"text": "old *tow*", "fields": ["name", "a.b"]},
 }
 
 
@@ -66,6 +68,7 @@ def test_a_full_query_is_read() -> None:
         offset=2,
         limit=10,
         select=(name, FieldPath(("a", "b"))),
+        search=Search("old *tow*", (name, FieldPath(("a", "b")))),
     )
 
 
@@ -120,6 +123,13 @@ def _nested(depth: int) -> dict[str, Any]:
         ({"limit": 1.5}, "query.limit"),
         ({"limit": "10"}, "query.limit"),
         ({"select": ["a", 3]}, "query.select[1]"),
+        ({"search": "red"}, "query.search"),
+        ({"search": {"text": "red"}}, "query.search.fields"),
+        ({"search": {"fields": ["a"]}}, "query.search.text"),
+        ({"search": {"text": 5, "fields": ["a"]}}, "query.search.text"),
+        ({"search": {"text": "a", "fields": "a"}}, "query.search.fields"),
+        ({"search": {"text": "a", "fields": ["a..b"]}}, "query.search.fields[0]"),
+        ({"search": {"text": "a", "fields": [], "prefix": True}}, "query.search.prefix"),
     ],
 )
 def test_a_bad_query_is_refused_where_it_is_bad(change: dict[str, Any], field: str | None) -> None:

@@ -1,0 +1,199 @@
+"""Runs a search over one engine snapshot: who has all words, in the order of scores.
+
+By an index of words: the entries of each word are in the order of documents, so the rarest one is
+read, and of the others only what lies around it; documents are read once it is known which ones the
+answer has. Without one: every document among which is searched is read, and its words are counted.
+Both count the same whole numbers, from which the same scores come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from baas.database.batch_size import BatchSize
+from baas.database.budget import ReadBudget
+from baas.database.planner import Plan, WordScan
+from baas.database.postings import Found, PostingsReader, spend, too_broad
+from baas.encoding import keys
+from baas.encoding.documents import StoredDocument
+from baas.model.paths import path_key
+from baas.model.queries import Query, field_filters, matches, searched_query
+from baas.model.search import Corpus, Scorer, Search, count_terms, count_words
+from baas.storage.engine import Snapshot
+
+BATCH = 2_000  # documents whose places are sorted on the loop
+DOCUMENTS_MAX = 500  # of the answer that are read at a time
+COUNT_ON_LOOP_MAX = 50  # documents whose words are counted on the loop
+
+Documents: TypeAlias = list[StoredDocument]
+# A document's place in the answer: its score turned over, what orders its name, and its key.
+_Place: TypeAlias = tuple[float, Any, bytes]
+ReadSearched: TypeAlias = Callable[[Query], AsyncGenerator[Documents]]
+
+
+class SearchRun:
+    """One search, by its plan. `postings` reads a WordScan; `read_searched` gives the documents of
+    a `searched_query`, in any order, where no index of words serves."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        query: Query,
+        plan: Plan,
+        *,
+        postings: PostingsReader,
+        read_searched: ReadSearched,
+        budget: ReadBudget | None,
+    ) -> None:
+        assert query.search is not None
+        self._snapshot = snapshot
+        self._query = query
+        self._search: Search = query.search
+        self._plan = plan
+        self._postings = postings
+        self._read_searched = read_searched
+        self._budget = budget
+        self._searched = searched_query(query)
+        self._rest = _rest_of(query, self._searched)
+
+    async def documents(self, wanted: int | None) -> AsyncGenerator[Documents]:
+        """The answer in order. `wanted`: how many will be asked for."""
+        places = await self._rank(wanted if self._rest is None else None)
+        async with aclosing(self._read([key for *_, key in places])) as batches:
+            async for documents in batches:
+                yield documents
+
+    async def count(self, wanted: int | None) -> int:
+        """How many documents the answer has, counting no further than `wanted`."""
+        total = 0
+        async with aclosing(self._find()) as batches:
+            async for _, found in batches:
+                if self._rest is None:
+                    total += len(found)
+                else:
+                    async with aclosing(self._read([key for key, _, _ in found])) as read:
+                        async for documents in read:
+                            total += len(documents)
+                if wanted is not None and total >= wanted:
+                    return wanted
+        return total
+
+    async def _read(self, wanted: Sequence[bytes]) -> AsyncGenerator[Documents]:
+        """Those of the documents that are in the answer."""
+        size, start = BatchSize(DOCUMENTS_MAX), 0
+        while start < len(wanted):
+            some = wanted[start : start + size.limit]
+            started = 0.0 if self._budget is None else self._budget.start()
+            documents = [one for one in await self._snapshot.get_documents(some) if one is not None]
+            start += len(some)
+            size.note(documents)
+            if self._rest is None:
+                yield documents
+                continue
+            rest = self._rest
+            kept = [document for document in documents if matches(rest, document)]
+            spend(self._budget, started)
+            yield kept
+
+    # The order ------------------------------------------------------------------------------------
+
+    async def _rank(self, wanted: int | None) -> list[_Place]:
+        """The places of the best documents, in order; of all without `wanted`."""
+        best: list[_Place] = []
+        async with aclosing(self._find()) as batches:
+            async for corpus, found in batches:
+                scorer = Scorer(corpus)
+                best += self._behind(scorer, [self._place(scorer, *one) for one in found])
+                if wanted is not None and len(best) > 4 * wanted + BATCH:
+                    best = sorted(best)[:wanted]
+        if len(best) > BATCH:
+            best = await asyncio.to_thread(sorted, best)
+        return sorted(best)[:wanted]
+
+    def _behind(self, scorer: Scorer, places: list[_Place]) -> list[_Place]:
+        after = self._search.after
+        if after is None:
+            return places
+        last = self._place(scorer, keys.document_key(after.path), after.counts, after.length)
+        return [place for place in places if place > last]
+
+    def _place(
+        self, scorer: Scorer, document_key: bytes, counts: tuple[int, ...], length: int
+    ) -> _Place:
+        name: Any = document_key  # in the order of names within a collection
+        if self._query.all_descendants:
+            name = path_key(keys.decode_document_key(document_key).segments)
+        return -scorer.score(counts, length), name, document_key
+
+    # Who has all words ----------------------------------------------------------------------------
+
+    def _find(self) -> AsyncGenerator[tuple[Corpus, list[Found]]]:
+        """The documents that have all terms, with the corpus in which they were found."""
+        plan = self._plan
+        if isinstance(plan, tuple) and len(plan) == 1 and isinstance(plan[0], WordScan):
+            return self._postings.find(plan[0], self._search.terms)
+        return self._find_by_reading()
+
+    async def _find_by_reading(self) -> AsyncGenerator[tuple[Corpus, list[Found]]]:
+        counted = _Counted(self._search, self._postings.prefix_entries_max)
+        async with aclosing(self._read_searched(self._searched)) as batches:
+            async for documents in batches:
+                started = 0.0 if self._budget is None else self._budget.start()
+                if len(documents) <= COUNT_ON_LOOP_MAX:
+                    counted.add(documents)
+                else:
+                    await asyncio.to_thread(counted.add, documents)
+                spend(self._budget, started)
+        if counted.found:
+            yield counted.corpus, counted.found
+
+
+class _Counted:
+    """A corpus, counted document by document."""
+
+    def __init__(self, search: Search, prefix_entries_max: int) -> None:
+        self._terms = search.terms
+        self._paths = search.paths
+        self._prefix_entries_max = prefix_entries_max
+        self._documents = self._length = 0
+        self._frequencies = [0] * len(search.terms)
+        self._entries = [0] * len(search.terms)  # of prefixes
+        self.found: list[Found] = []
+
+    @property
+    def corpus(self) -> Corpus:
+        return Corpus(self._documents, self._length, tuple(self._frequencies))
+
+    def add(self, documents: Documents) -> None:
+        """Raises QuotaExceeded (`SearchTooBroad`)."""
+        for document in documents:
+            words, length = count_words(document.fields, self._paths)
+            if not length:
+                continue
+            self._documents += 1
+            self._length += length
+            counts = count_terms(words, self._terms)
+            for place, count in enumerate(counts):
+                self._frequencies[place] += count > 0
+            if all(counts):
+                self.found.append((keys.document_key(document.path), counts, length))
+            self._count_entries(words)
+
+    def _count_entries(self, words: dict[str, int]) -> None:
+        """As many as an index would have to read."""
+        for place, term in enumerate(self._terms):
+            if term.is_prefix:
+                self._entries[place] += sum([word.startswith(term.word) for word in words])
+                if self._entries[place] > self._prefix_entries_max:
+                    raise too_broad(term, self._prefix_entries_max)
+
+
+def _rest_of(query: Query, searched: Query) -> Query | None:
+    """What is left to check of documents that are searched and have all words; None: nothing."""
+    if len(list(field_filters(query.where))) == len(list(field_filters(searched.where))):
+        return None
+    return replace(query, search=None)

@@ -1,0 +1,110 @@
+"""Words of texts, as full-text search knows them: the same on every machine and for good.
+
+A text is brought into one form (NFKC, case folded, Latin and Greek letters without their accents)
+and falls into words: runs of letters, digits and the marks on them. Scripts that put no spaces
+between words (Chinese, Japanese, Thai and their like) fall into characters and pairs of neighbours
+instead, so that a run of them is found wherever its pairs are. Nothing is stemmed, no word is left
+out for being common.
+
+Entries that were made one way must be found, and taken away again, the same way. So `TOKENIZER`
+names the way: it changes with this module, and with the Unicode tables of Python.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+
+TOKENIZER = f"1/{unicodedata.unidata_version}"
+WORD_CHARACTERS_MAX = 64  # of a word: what is behind is left off, of what is searched, too
+_PLAIN = re.compile("[0-9a-z]+")
+_ACCENTS = re.compile("([A-Za-z\u0080-\u03ff])[\u0300-\u036f]+")
+_CHARACTERS_KEPT_MAX = 0x20000  # of which it is known for good whether they are of words
+_TEXT_KEPT_MAX = 2_000
+# Of scripts without spaces: Thai and Lao, Myanmar, Khmer, radicals to kana, ideographs, half-width.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text in their order, as often as they occur. Of a run without spaces: each
+    character, and behind it the pair that it begins."""
+    return _kept_words(text) if len(text) <= _TEXT_KEPT_MAX else tuple(_find_words(text))
+
+
+def asked_words(text: str) -> tuple[str, ...]:
+    """The words that a text must hold to be found by this one. Of a run without spaces its pairs
+    say it all."""
+    found: list[str] = []
+    for word in _runs(text):
+        for part, is_unspaced in _parts(word):
+            if is_unspaced and len(part) > 1:
+                found += map("".join, pairwise(part))
+            else:
+                found.append(part[:WORD_CHARACTERS_MAX])
+    return tuple(found)
+
+
+@lru_cache(maxsize=512)
+def _kept_words(text: str) -> tuple[str, ...]:
+    """One commit asks for the words of one text several times."""
+    return tuple(_find_words(text))
+
+
+def _find_words(text: str) -> Iterator[str]:
+    if text.isascii():
+        for word in _PLAIN.findall(text.lower()):
+            yield word[:WORD_CHARACTERS_MAX]
+        return
+    for word in _runs(text):
+        for part, is_unspaced in _parts(word):
+            if not is_unspaced:
+                yield part[:WORD_CHARACTERS_MAX]
+                continue
+            for place, character in enumerate(part):
+                yield character
+                if place + 1 < len(part):
+                    yield part[place : place + 2]
+
+
+def _runs(text: str) -> list[str]:
+    if text.isascii():
+        return _PLAIN.findall(text.lower())
+    return _normalize(text).translate(_SEPARATORS).split()
+
+
+def _normalize(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    bare = _ACCENTS.sub(r"\1", unicodedata.normalize("NFKD", folded))
+    return unicodedata.normalize("NFKC", bare)
+
+
+def _parts(word: str) -> Iterator[tuple[str, bool]]:
+    """The stretches of a word by whether their script has spaces."""
+    at = 0
+    for run in _UNSPACED.finditer(word):
+        if run.start() > at:
+            yield word[at : run.start()], False
+        yield run.group(), True
+        at = run.end()
+    if at < len(word):
+        yield word[at:], False
+
+
+class _Separators(dict[int, str | int]):
+    """For `str.translate`: a space in place of every character that is of no word."""
+
+    def __missing__(self, code: int) -> str | int:
+        is_of_word = unicodedata.category(chr(code))[0] in "LMN"
+        put: str | int = code if is_of_word else " "
+        if code < _CHARACTERS_KEPT_MAX:
+            self[code] = put
+        return put
+
+
+_SEPARATORS = _Separators()

@@ -1,0 +1,68 @@
+"""BM25 by its definition: every document is looked at, every word is counted anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import log
+
+from baas.encoding.documents import StoredDocument
+from baas.model.documents import DocumentLike
+from baas.model.paths import FieldPath, path_key
+from baas.model.queries import Query, matches, searched_query
+
+K1, B = 1.2, 0.75
+
+
+def searched_text(document: DocumentLike, fields: Iterable[FieldPath]) -> list[str]:
+    """The words of fields that hold words with nothing but single spaces in between."""
+    words: list[str] = []
+    for path in fields:
+        value = document.fields.get(path.segments[0])
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                words += text.split()
+    return words
+
+
+def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocument]:
+    """The answer, of a query whose text is words and prefixes with single spaces in between."""
+    assert query.search is not None
+    searched = searched_query(query)
+    texts = {
+        document: words
+        for document in documents
+        if matches(searched, document) and (words := searched_text(document, query.search.fields))
+    }
+    scores = dict.fromkeys(texts, 0.0)
+    found = set(texts)
+    for asked in dict.fromkeys(query.search.text.split()):
+        prefix = asked.removesuffix("*")
+        counts = {
+            document: sum(
+                word.startswith(prefix) if prefix != asked else word == asked for word in words
+            )
+            for document, words in texts.items()
+        }
+        having = sum(count > 0 for count in counts.values())
+        weight = log(1 + (len(texts) - having + 0.5) / (having + 0.5))
+        mean = sum(map(len, texts.values())) / max(1, len(texts))
+        for document, count in counts.items():
+            length = len(texts[document])
+            scores[document] += (
+                weight * count * (K1 + 1) / (count + K1 * (1 - B + B * length / mean))
+            )
+            if not count:
+                found.discard(document)
+    rest = [
+        document
+        for document in found
+        if all(matches(one, document) for one in [searched, _unsearched(query)])
+    ]
+    # The same numbers, multiplied in another order, differ in their last digits.
+    rest.sort(key=lambda one: (-round(scores[one], 9), path_key(one.path.segments)))
+    end = None if query.limit is None else query.offset + query.limit
+    return rest[query.offset : end]
+
+
+def _unsearched(query: Query) -> Query:
+    return Query(query.collection, query.all_descendants, query.parent, query.where)

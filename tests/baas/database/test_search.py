@@ -1,0 +1,159 @@
+"""A search gives the same by an index of words, by reading, and by the definition of BM25."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from baas.database import postings, search
+from baas.database.corpora import Corpora
+from baas.database.executor import QueryExecutor
+from baas.database.indexes import Indexes
+from baas.database.planner import CollectionScan, WordScan, plan_query
+from baas.encoding.documents import StoredDocument
+from baas.errors import QuotaExceeded
+from baas.model.paths import CollectionPath, DocumentPath, FieldPath
+from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Query, check_query
+from baas.model.search import Search
+from baas.model.values import Fields, Value
+from baas.model.words import TOKENIZER
+from baas.settings import Limits
+from tests.baas.database import search_oracle
+from tests.baas.database.arbitrary import stored
+from tests.baas.database.memory import MemorySnapshot
+from tests.baas.database.test_executor import add_ready, indexes_for
+from tests.effort import examples
+
+WORDS = ("a", "ab", "abc", "b", "ba", "c")
+TEXT, OTHER = FieldPath(("t",)), FieldPath(("u",))
+LONG = "l" * 1_600  # its key is cut
+PATHS = tuple(
+    CollectionPath.parse(collection).document(name)
+    for collection in ("c", "c", "c", "c/x/c", "d")
+    for name in ("a", "b", "ab", "a\x00", "x", "__id7__", "__id-3__", "é", "n" * 1_490 + "1")
+)
+
+
+def some_text(random: Random) -> Value:
+    words = random.choices(WORDS, weights=(8, 4, 2, 4, 2, 1), k=random.randrange(1, 9))
+    if random.random() < 0.2:
+        return [" ".join(words), 7, "b"]
+    return " ".join(words)
+
+
+def some_documents(random: Random) -> list[StoredDocument]:
+    found: dict[DocumentPath, Fields] = {}
+    for _ in range(random.randrange(25)):
+        fields: Fields = {"a": random.choice([1, 2, None]), "b": random.choice([1, 1.0, 2, LONG])}
+        for name, often in (("t", 0.9), ("u", 0.5)):
+            if random.random() < often:
+                fields[name] = some_text(random)
+        if random.random() < 0.2:
+            fields.pop(random.choice(list(fields)))
+        found[random.choice(PATHS)] = fields
+    return [stored(path, fields) for path, fields in found.items()]
+
+
+leaves = st.builds(
+    FieldFilter,
+    st.sampled_from([FieldPath(("a",)), FieldPath(("b",))]),
+    st.sampled_from([Operator.EQUAL] * 6 + [Operator.GREATER, Operator.NOT_EQUAL]),
+    st.sampled_from([1, 1, 2, 1.0, LONG]),
+)
+filters: st.SearchStrategy[Filter] = st.one_of(
+    leaves,
+    st.builds(And, st.lists(leaves, min_size=1, max_size=3).map(tuple)),
+    st.builds(Or, st.lists(leaves, min_size=1, max_size=2).map(tuple)),
+)
+asked_words = st.sampled_from((*WORDS, "a*", "b*", "ab*", "x"))
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> Query:
+    collection = CollectionPath.parse(draw(st.sampled_from(("c", "c", "c/x/c"))))
+    group = draw(st.booleans())
+    query = Query(
+        collection,
+        all_descendants=group,
+        parent=collection.parent if group else None,
+        where=draw(st.one_of(st.none(), st.none(), filters)),
+        offset=draw(st.sampled_from((0, 0, 1, 3))),
+        limit=draw(st.one_of(st.none(), st.integers(1, 5))),
+        search=Search(
+            " ".join(draw(st.lists(asked_words, min_size=1, max_size=3))),
+            draw(st.sampled_from(((TEXT,), (OTHER, TEXT)))),
+            is_narrow=draw(st.sampled_from((False, False, True))),
+        ),
+    )
+    check_query(query, Limits())
+    return query
+
+
+@pytest.mark.slow
+@given(query=searches(), documents=st.randoms().map(some_documents), seeks=st.booleans())
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=list(HealthCheck))
+async def test_a_search_is_what_bm25_says_by_an_index_and_without(
+    query: Query, documents: list[StoredDocument], seeks: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postings, "BATCH", 2)
+        patch.setattr(postings, "SEEK_RATIO", 0 if seeks else 8)
+        patch.setattr(search, "BATCH", 1)
+        patch.setattr(search, "DOCUMENTS_MAX", 2)
+        wanted = search_oracle.search(query, documents)
+        event(f"{min(len(wanted), 3)} found")
+        for indexes in (Indexes(), indexes_for(query)):
+            plan = plan_query(query, indexes, indexes.generation)
+            event(f"by words: {plan != () and isinstance(plan, tuple)}")
+            executor = QueryExecutor(
+                MemorySnapshot(documents, indexes), indexes, indexes.generation
+            )
+            found = await executor.run_query(query)
+            assert [one.path for one in found] == [one.path for one in wanted]
+            assert await executor.count(query) == len(wanted)
+            assert await executor.count(query, up_to=1) == min(1, len(wanted))
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+async def test_a_prefix_that_stands_for_too_much_is_refused(indexed: bool) -> None:
+    """However it would be answered, and whatever else is asked for."""
+    documents = [stored(PATHS[at], {"t": "aa ab ac b"}) for at in range(3)]
+    query = Query(CollectionPath(("c",)), search=Search("a* nowhere", (TEXT,)))
+    indexes = indexes_for(query) if indexed else Indexes()
+    snapshot = MemorySnapshot(documents, indexes)
+    for most in (9, 8):
+        limits = Limits(search_prefix_entries_max=most)
+        counted = Corpora(indexes, lambda: snapshot.version, limits)
+        executor = QueryExecutor(snapshot, indexes, indexes.generation, corpora=counted)
+        if most == 9:
+            assert await executor.run_query(query) == []
+            continue
+        with pytest.raises(QuotaExceeded) as caught:
+            await executor.run_query(query)
+        assert caught.value.reason == "SearchTooBroad"
+
+
+def test_an_index_of_another_tokenizer_is_not_used() -> None:
+    query = Query(CollectionPath(("c",)), search=Search("a", (OTHER, TEXT)))
+    (index,) = indexes_for(query)
+    assert index.definition.tokenizer == TOKENIZER
+    indexes = Indexes()
+    add_ready(indexes, 1, replace(index.definition, tokenizer="0/1.1"))
+    plan = plan_query(query, indexes, indexes.generation)
+    assert isinstance(plan, CollectionScan)
+    assert plan.missing == (index.definition,)
+
+
+def test_equalities_of_an_index_of_words_stand_in_any_order() -> None:
+    where = And(tuple(FieldFilter(FieldPath((name,)), Operator.EQUAL, 1) for name in "ba"))
+    query = Query(CollectionPath(("c",)), where=where, search=Search("a", (TEXT,)))
+    (index,) = indexes_for(query)
+    first, second, words = index.definition.fields
+    indexes = Indexes()
+    add_ready(indexes, 1, replace(index.definition, fields=(second, first, words)))
+    (scan,) = plan_query(query, indexes, indexes.generation)  # type: ignore[misc]
+    assert isinstance(scan, WordScan)

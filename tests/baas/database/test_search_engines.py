@@ -1,0 +1,137 @@
+"""Searches on every engine: through commits of all kinds they are what BM25 says, they leave
+nothing behind, and what they read follows the rarest word and not the collection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from baas.clock import SystemClock
+from baas.database import corpora
+from baas.database.database import Database, ReadSnapshot
+from baas.database.names import DatabaseName
+from baas.database.planner import WordScan, plan_query
+from baas.encoding.documents import StoredDocument
+from baas.model.paths import CollectionPath, FieldPath
+from baas.model.queries import FieldFilter, Operator, Query
+from baas.model.search import Search
+from baas.model.writes import DeleteWrite, SetWrite, Write
+from baas.settings import Settings
+from baas.storage.engine import KeyRange
+from tests.baas.database import search_oracle
+from tests.baas.database.acts import write
+from tests.effort import examples
+from tests.storage.conftest import ENGINES
+
+NOTES = CollectionPath(("notes",))
+TEXT, OWNER = FieldPath(("text",)), FieldPath(("owner",))
+ALL = KeyRange(b"", None)
+WORDS = ("red", "green", "blue", "re")
+
+
+@pytest.fixture(params=list(ENGINES))
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    async with ENGINES[request.param](request, tmp_path) as open_database:
+        opened = await Database.open(
+            DatabaseName("demo"),
+            await open_database("search"),
+            clock=SystemClock(),
+            settings=Settings(),
+        )
+        yield opened
+        await opened.close()
+
+
+def asked(text: str, owner: int | None = None) -> Query:
+    where = None if owner is None else FieldFilter(OWNER, Operator.EQUAL, owner)
+    return Query(NOTES, where=where, search=Search(text, (TEXT,)))
+
+
+async def make_index(database: Database, query: Query) -> None:
+    plan = plan_query(query, database.indexes, database.indexes.generation)
+    database._builder.request(getattr(plan, "missing", ()))
+    await database._builder.wait_idle()
+    (scan,) = plan_query(query, database.indexes, database.indexes.generation)  # type: ignore[misc]
+    assert isinstance(scan, WordScan)
+
+
+def some_writes(random: Random) -> list[Write]:
+    found: dict[str, Write] = {}
+    for _ in range(random.randrange(1, 6)):
+        name = f"n{random.randrange(20)}"
+        text = " ".join(random.choices(WORDS, k=random.randrange(5)))
+        path = NOTES.document(name)
+        found[name] = SetWrite(path, {"text": text, "owner": random.randrange(2)})
+        if random.random() < 0.3:
+            found[name] = DeleteWrite(path)
+    return list(found.values())
+
+
+async def check(snapshot: ReadSnapshot) -> None:
+    documents: list[StoredDocument] = (await snapshot.run_query(Query(NOTES))).documents
+    for query in (asked("red"), asked("red green"), asked("re*", 1), asked("blue red", 0)):
+        wanted = [one.path for one in search_oracle.search(query, documents)]
+        assert [one.path for one in (await snapshot.run_query(query)).documents] == wanted
+        assert await snapshot.count(query) == len(wanted)
+
+
+async def test_searches_are_right_through_random_commits(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes and frequencies are kept up; snapshots of before see theirs."""
+    monkeypatch.setattr(corpora, "RARE_MAX", 2)
+    random = Random(7)
+    await write(database, *some_writes(random))
+    await make_index(database, asked("red"))
+    await write(database, *some_writes(random))
+    await make_index(database, asked("red", 0))
+    for _ in range(examples(12)):
+        async with database.snapshot() as before:
+            await write(database, *some_writes(random))
+            async with database.snapshot() as after:
+                await check(after)
+            await write(database, *some_writes(random))
+            await check(before)
+    assert database._corpora._kept
+    await _remove_all(database)
+
+
+async def _remove_all(database: Database) -> None:
+    """No entry is left, of any word."""
+    found = (await database.run_query(Query(NOTES))).documents
+    await write(database, *[DeleteWrite(one.path) for one in found])
+    async with database.snapshot() as snapshot:
+        numbers = [index.number for index in database.indexes if index.holds_words]
+        assert len(numbers) == 2
+        for number in numbers:
+            assert await snapshot._open.count_entries(number, ALL) == 0
+        assert (await snapshot.run_query(asked("red"))).documents == []
+
+
+async def test_what_is_read_follows_the_rarest_word_and_not_the_collection(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "RARE_MAX", 20)
+    query = asked("common rare")
+    read: list[tuple[int, int, int]] = []
+    for part in range(3):
+        await write(database, *[_note(number) for number in range(300 * part, 300 * (part + 1))])
+        if part == 0:
+            await make_index(database, query)
+        for _ in range(2):  # what is common is counted once
+            async with database.snapshot() as snapshot:
+                snapshot.meter()
+                found = await snapshot.run_query(query)
+                told = snapshot.explain(query, returned=5, seconds=0)
+        assert len(found.documents) == 5
+        read.append((told.entries_scanned, told.documents_read, told.keys_counted))
+        assert [scan.kind for scan in told.scans] == ["words"]
+    assert read == [(10, 5, 5)] * 3
+
+
+def _note(number: int) -> SetWrite:
+    rare = " rare" if number < 300 and number % 60 == 0 else ""
+    return SetWrite(NOTES.document(f"n{number:04}"), {"text": f"common other words{rare}"})
