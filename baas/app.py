@@ -49,7 +49,7 @@ from baas.http.logs import AccessLog, configure_logs
 from baas.http.protocol import BoundedHttpProtocol
 from baas.projects.erasures import Erasures
 from baas.projects.identity import server_identity
-from baas.projects.jobs import Jobs
+from baas.projects.jobs import JobKind, Jobs
 from baas.projects.projects import Projects
 from baas.projects.retention import RetentionRules
 from baas.projects.ttl import TtlPolicies
@@ -59,7 +59,7 @@ from baas.services.backup_runner import BackupRunner
 from baas.services.context import Context
 from baas.services.denial_traces import DenialTraces
 from baas.services.job_runner import JobRunner
-from baas.services.jobs import UpdateByQuery
+from baas.services.jobs import ReadAsked, UpdateByQuery
 from baas.services.listen import ListenHub
 from baas.services.proofs import Proofs
 from baas.services.ttl_runner import TtlRunner
@@ -69,6 +69,7 @@ from baas.storage.sharing import SharedMarks, Sharing, decode_slot, encode_slot
 from baas.storage.sqlite_store import SqliteStore
 from baas.storage.store import Store
 from baas.wire.jobs import decode_update_by_query
+from baas.wire.queries import decode_query
 from baas.workers.channel import Channel
 from baas.workers.supervisor import die_with_parent
 from baas.ws.face import ListenFace
@@ -253,8 +254,7 @@ class App:
         sources = Sources(databases, projects, objects, clock)
         backups = make_backups(settings, sources, accounts, secret, node)
         stack.push_async_callback(backups.place.store.close)
-        retention = RetentionRules(databases, settings, clock)
-        databases.reach_of = retention.reach
+        erasures = Erasures(databases, clock)
         context = Context(
             settings=settings,
             clock=clock,
@@ -268,13 +268,13 @@ class App:
             secret=secret,
             denials=denials,
             proofs=Proofs(),
-            jobs=_make_jobs(databases, projects, clock, node),
+            jobs=_make_jobs(databases, projects, erasures, clock, node),
             backups=backups,
-            erasures=Erasures(databases, clock),
+            erasures=erasures,
             ttl_policies=TtlPolicies(
                 databases, clock, node=node, most=settings.limits.ttl_policies_max
             ),
-            retention=retention,
+            retention=RetentionRules(databases, settings, clock),
             operator_token=self.operator_token,
         )
         self._start_background(stack, context)
@@ -290,7 +290,7 @@ class App:
 
     def _start_background(self, stack: contextlib.AsyncExitStack, context: Context) -> None:
         """What goes on by itself: jobs, backups, and what expires."""
-        runner = JobRunner(context, lambda tree: UpdateByQuery(*decode_update_by_query(tree)))
+        runner = JobRunner(context, _READ_ASKED)
         for worker in (runner, TtlRunner(context), BackupRunner(context.backups, context.clock)):
             stack.push_async_callback(worker.close)
             worker.start()
@@ -331,9 +331,17 @@ def make_operator_token() -> str:
     return OPERATOR_PREFIX + secrets.token_urlsafe(32)
 
 
-def _make_jobs(databases: Databases, projects: Projects, clock: Clock, node: str) -> Jobs:
+_READ_ASKED = ReadAsked(
+    update=lambda tree: UpdateByQuery(*decode_update_by_query(tree)), query=decode_query
+)
+
+
+def _make_jobs(
+    databases: Databases, projects: Projects, erasures: Erasures, clock: Clock, node: str
+) -> Jobs:
     jobs = Jobs(databases, clock, node=node)
     jobs.endings = dict.fromkeys(schema_deployments.KINDS, projects.schemas.end)
+    jobs.endings[JobKind.ERASE_BY_QUERY] = erasures.end
     return jobs
 
 

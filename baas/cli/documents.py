@@ -22,6 +22,21 @@ _CONDITION = re.compile(
     r"(?P<value>.*?)\s*",
     re.DOTALL,
 )
+_where_option = click.option(
+    "--where",
+    "filters",
+    multiple=True,
+    metavar="'FIELD OP VALUE'",
+    help="Only documents that match; may be repeated, all must hold. Without it, all documents.",
+)
+_group_option = click.option(
+    "--group", is_flag=True, help="All collections of this id, wherever they are."
+)
+_rewrite_option = click.option(
+    "--rewrite",
+    is_flag=True,
+    help="Write SQLite's file anew, too, which gives its free room back; writes wait meanwhile.",
+)
 _wait_option = click.option(
     "--no-wait", is_flag=True, help="Only begin the job; `baas job wait` waits for it."
 )
@@ -80,16 +95,10 @@ def remove_command(
 
 @document_group.command("update")
 @click.argument("collection")
-@click.option(
-    "--where",
-    "filters",
-    multiple=True,
-    metavar="'FIELD OP VALUE'",
-    help="Only documents that match; may be repeated, all must hold. Without it, all documents.",
-)
+@_where_option
 @click.option("--set", "values", multiple=True, metavar="FIELD=VALUE", help="May be repeated.")
 @click.option("--unset", "fields", multiple=True, metavar="FIELD", help="May be repeated.")
-@click.option("--group", is_flag=True, help="All collections of this id, wherever they are.")
+@_group_option
 @project_option
 @database_option
 @_wait_option
@@ -112,11 +121,7 @@ def update_command(
     Values are JSON (`18`, `true`, `"18"`, `{"$timestamp": "…Z"}`); what is no JSON is text.
     OP is ==, !=, <, <=, >, >=, in, not-in, array-contains or array-contains-any.
     """
-    query: dict[str, Any] = {"collection": collection}
-    if group:
-        query["group"] = True
-    if filters:
-        query["where"] = {"and": [_filter(text) for text in filters]}
+    query = _query(collection, filters, group=group)
     update: dict[str, Any] = {"fields": dict(_assignment(text) for text in values)}
     if fields:
         update["delete"] = list(fields)
@@ -245,11 +250,7 @@ collection_group.add_command(restore_command)
 @document_group.command("erase")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--present", is_flag=True, help="Delete the documents as they are, too.")
-@click.option(
-    "--rewrite",
-    is_flag=True,
-    help="Write SQLite's file anew, too, which gives its free room back; writes wait meanwhile.",
-)
+@_rewrite_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @project_option
 @database_option
@@ -284,11 +285,59 @@ def erase_command(
         click.echo(f"erased {one['images']} versions of {one['path']}")
 
 
+@document_group.command("erase-by-query")
+@click.argument("collection")
+@_where_option
+@_group_option
+@click.option("--present", is_flag=True, help="Delete the documents as they are, too.")
+@_rewrite_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@project_option
+@database_option
+@_wait_option
+@json_option
+@with_target
+def erase_by_query_command(
+    collection: str,
+    filters: tuple[str, ...],
+    group: bool,
+    present: bool,
+    rewrite: bool,
+    yes: bool,
+    project: str,
+    database: str,
+    no_wait: bool,
+    as_json: bool,
+    target: Target,
+) -> None:
+    """Erase all that every document of COLLECTION was that matches now, for ever, in chunks.
+
+    Documents that were deleted before match no query; `baas document erase` takes their paths.
+    """
+    query = _query(collection, filters, group=group)
+    if not yes:
+        _confirm(f"the past of documents of {collection}", collection, "collection")
+    body = {"query": query, "present": present, "rewrite": rewrite}
+    _run_job(target, project, database, "erase-by-query", body, no_wait, as_json)
+
+
+def _query(collection: str, filters: tuple[str, ...], *, group: bool) -> dict[str, Any]:
+    query: dict[str, Any] = {"collection": collection}
+    if group:
+        query["group"] = True
+    if filters:
+        query["where"] = {"and": [_filter(text) for text in filters]}
+    return query
+
+
 def _confirm_erasure(paths: tuple[str, ...]) -> None:
     if len(paths) == 1:
-        asked, wanted, word = f"the past of {paths[0]}", paths[0], "path"
+        _confirm(f"the past of {paths[0]}", paths[0], "path")
     else:
-        asked, wanted, word = f"the past of {len(paths)} documents", str(len(paths)), "number"
+        _confirm(f"the past of {len(paths)} documents", str(len(paths)), "number")
+
+
+def _confirm(asked: str, wanted: str, word: str) -> None:
     typed = click.prompt(f"This erases {asked}. Type the {word} to go on", err=True)
     if typed != wanted:
         raise click.ClickException(f"that is not the {word}; nothing was erased")

@@ -15,6 +15,7 @@ from baas.cli.progress import wait_while_running
 
 _DONE = {
     "delete-recursive": "deleted",
+    "erase-by-query": "erased",
     "restore": "restored",
 }
 _CHECKS = ("check-schemas", "deploy-schemas")
@@ -22,7 +23,8 @@ _CHECKS = ("check-schemas", "deploy-schemas")
 
 @click.group("job")
 def job_group() -> None:
-    """List, watch and cancel what goes on chunk by chunk: deletions, updates by query, restores,
+    """List, watch and cancel what goes on chunk by chunk: deletions, updates and erasures by
+    query, restores,
     deployments of schemas."""
 
 

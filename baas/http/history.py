@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from baas.database.names import DatabaseName
 from baas.errors import InvalidArgument
 from baas.http.answers import Answer, json_answer
@@ -21,7 +23,8 @@ from baas.wire.objects import check_array, check_boolean, check_object, check_st
 from baas.wire.writes import decode_document_path, decode_time
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
-_HISTORY = frozenset({"path", "page_size", "page_token"})
+_PAGE = frozenset({"page_size", "page_token"})
+_HISTORY = _PAGE | {"path"}
 _RESTORE = frozenset({"path", "at", "recursive"})
 _PLAN = _RESTORE | {"page_token"}
 _HOW = frozenset({"present", "rewrite"})
@@ -116,9 +119,18 @@ async def _erase(
 
 
 async def list_erasures(request: Request) -> Answer:
-    request.query(_NO_PARAMETERS)
-    found = await erasures.list_erasures(request.context, request.caller, _name(request))
-    return json_answer({"erasures": [_encode_erasure(erasure) for erasure in found]})
+    query = request.query(_PAGE)
+    page = await erasures.list_erasures(
+        request.context,
+        request.caller,
+        _name(request),
+        page_size=integer_parameter(query, "page_size", 100, minimum=1, maximum=1_000),
+        page_token=query.get("page_token"),
+    )
+    tree: dict[str, Any] = {"erasures": [_encode_erasure(erasure) for erasure in page.erasures]}
+    if page.next_page_token is not None:
+        tree["next_page_token"] = page.next_page_token
+    return json_answer(tree)
 
 
 async def _read_members(request: Request, allowed: frozenset[str]) -> Mapping[str, Any]:
@@ -149,7 +161,9 @@ def _encode_erasure(erasure: Erasure) -> dict[str, Any]:
     return {
         "id": erasure.id,
         "path": erasure.path,
+        "query": None if erasure.query is None else orjson.loads(erasure.query),
         "present": erasure.present,
+        "documents": erasure.documents,
         "images": erasure.images,
         "author": erasure.author,
         "time": time_text(erasure.time.microseconds),

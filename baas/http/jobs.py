@@ -9,15 +9,18 @@ import orjson
 from baas.database.names import DatabaseName
 from baas.http.answers import Answer, json_answer
 from baas.http.requests import Request
-from baas.projects.jobs import Job
+from baas.projects.jobs import Job, JobKind
 from baas.services import jobs
+from baas.services.erasing_jobs import EraseByQuery
 from baas.services.jobs import UpdateByQuery
 from baas.wire.documents import time_text
 from baas.wire.jobs import decode_subtree, decode_update_by_query
-from baas.wire.objects import check_object, check_string
+from baas.wire.objects import check_boolean, check_object, check_string
+from baas.wire.queries import decode_query
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
 _PATH = frozenset({"path"})
+_ERASE = frozenset({"query", "present", "rewrite"})
 
 
 async def delete_recursive(request: Request) -> Answer:
@@ -37,6 +40,20 @@ async def update_by_query(request: Request) -> Answer:
         _name(request),
         UpdateByQuery(*decode_update_by_query(tree)),
         orjson.dumps(tree).decode(),
+    )
+    return json_answer(encode_job(job), status=202)
+
+
+async def erase_by_query(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    members = check_object(await request.read_json(), "", allowed=_ERASE, required=("query",))
+    asked = EraseByQuery(
+        decode_query(members["query"]),
+        check_boolean(members.get("present", False), "present"),
+        check_boolean(members.get("rewrite", False), "rewrite"),
+    )
+    job = await jobs.start_erasure(
+        request.context, request.caller, _name(request), asked, members["query"]
     )
     return json_answer(encode_job(job), status=202)
 
@@ -81,6 +98,7 @@ def encode_job(job: Job, *, is_listed: bool = False) -> dict[str, Any]:
             "failed": progress.failed,
             "total": progress.total,
             "first_failure": progress.first_failure,
+            **({"images": progress.images} if job.kind is JobKind.ERASE_BY_QUERY else {}),
         },
         **({"found": found} if found else {}),
     }

@@ -13,6 +13,17 @@ TIME: Schema = {
     "examples": ["2026-11-22T17:00:00.123456Z"],
 }
 TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+PATH: Schema = {
+    "type": "string",
+    "description": "collection ids and document ids, with slashes between",
+    "examples": ["users/ada"],
+}
+FIELD: Schema = {
+    "type": "string",
+    "description": "names with dots between; others than [A-Za-z_][A-Za-z0-9_]* in backticks",
+    "examples": ["address.city"],
+}
 FIELDS: Schema = {
     "type": "object",
     "description": "names to values. Plain JSON for plain values; other types are objects with one "

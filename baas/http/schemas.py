@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from baas.database.indexes import IndexKind
+from baas.http.schema_parts import COUNT as _COUNT
+from baas.http.schema_parts import FIELD as _FIELD
 from baas.http.schema_parts import FIELDS as _FIELDS
+from baas.http.schema_parts import PATH as _PATH
 from baas.http.schema_parts import TEXT as _TEXT
 from baas.http.schema_parts import TIME as _TIME
 from baas.http.schema_parts import Schema
@@ -14,25 +17,15 @@ from baas.http.schema_parts import object_of as _object
 from baas.http.schema_parts import or_null as _or_null
 from baas.http.schema_parts import ref as _ref
 from baas.http.schemas_backups import BACKUPS
+from baas.http.schemas_history import ERASE_HOW, HISTORY
 from baas.http.schemas_objects import OBJECTS
 from baas.http.schemas_of_schemas import DEPLOYED
 from baas.http.schemas_rules import RULES
 from baas.projects.jobs import JobKind
-from baas.projects.retention import BYTES_MAX, BYTES_MIN, SECONDS_MAX, SECONDS_MIN
 
 _EMAIL: Schema = {"type": "string", "examples": ["ada@example.com"], "maxLength": 320}
 _PASSWORD: Schema = {"type": "string", "examples": ["correct horse battery staple"]}
 
-_PATH: Schema = {
-    "type": "string",
-    "description": "collection ids and document ids, with slashes between",
-    "examples": ["users/ada"],
-}
-_FIELD: Schema = {
-    "type": "string",
-    "description": "names with dots between; others than [A-Za-z_][A-Za-z0-9_]* in backticks",
-    "examples": ["address.city"],
-}
 _TRANSFORMS: Schema = _list(_ref("Transform"))
 _PRECONDITION: Schema = _ref("Precondition")
 _TRANSACTION: Schema = {**_TEXT, "maxLength": 200, "description": "a transaction's token"}
@@ -487,21 +480,6 @@ _ORIGINS: Schema = {
     "items": {"type": "string", "examples": ["https://app.example.com"]},
     "description": "web origins that may call, as browsers send them; `*` for any",
 }
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_REWRITE: Schema = {
-    "type": "boolean",
-    "description": "write SQLite's file anew, too, which gives its free room back; writes wait",
-}
-_REACH: Schema = _object({"seconds": _COUNT, "bytes": _COUNT})
-_RETENTION: dict[str, Schema] = {
-    "seconds": {**_or_null(_COUNT), "description": "what was said; null: nothing"},
-    "bytes": {**_or_null(_COUNT), "description": "what was said; null: nothing"},
-    "inherited": {
-        **_REACH,
-        "description": "what holds where nothing was said: by the project, else by the server",
-    },
-    "in_force": _REACH,
-}
 _SCOPE: Schema = {
     "enum": ["collection", "group", "below"],
     "description": "for one collection, for all with the id, or for those below a document",
@@ -611,6 +589,15 @@ _PROJECTS: dict[str, Schema] = {
             "update": _ref("UpdateBody"),
         }
     ),
+    "EraseByQueryBody": _object(
+        {
+            "query": {
+                **_ref("Query"),
+                "description": "with `collection`, `group` and `where` only",
+            },
+        },
+        ERASE_HOW,
+    ),
     "Job": _object(
         {
             "id": _TEXT,
@@ -625,13 +612,14 @@ _PROJECTS: dict[str, Schema] = {
             "progress": _object(
                 {
                     "seen": {**_COUNT, "description": "documents that were looked at"},
-                    "written": {**_COUNT, "description": "of them, updated or deleted"},
+                    "written": {**_COUNT, "description": "of them, updated, deleted or erased"},
                     "failed": {**_COUNT, "description": "of them, such that could not be"},
                     "total": {**_or_null(_COUNT), "description": "as the job began"},
                     "first_failure": _or_null(
                         _object({"path": _PATH, "reason": _TEXT, "message": _TEXT})
                     ),
-                }
+                },
+                {"images": {**_COUNT, "description": "versions that were erased"}},
             ),
         },
         {
@@ -641,118 +629,6 @@ _PROJECTS: dict[str, Schema] = {
             },
         },
     ),
-    "VersionList": _object(
-        {
-            "versions": _list(
-                _object(
-                    {
-                        "time": _TIME,
-                        "kind": {"enum": ["created", "updated", "deleted"]},
-                        "bytes": {**_or_null(_COUNT), "description": "of what it held then"},
-                        "erased": {"type": "boolean"},
-                    }
-                )
-            )
-        },
-        {"next_page_token": _TEXT},
-    ),
-    "RestoreBody": _object(
-        {
-            "path": {**_PATH, "description": "a document's or a collection's path"},
-            "at": {**_TIME, "description": "what there was at this time comes back"},
-        },
-        {"recursive": {"type": "boolean", "description": "with everything below"}},
-    ),
-    "RestorePlanBody": _object(
-        {
-            "path": {**_PATH, "description": "a document's or a collection's path"},
-            "at": {**_TIME, "description": "what there was at this time would come back"},
-        },
-        {
-            "recursive": {"type": "boolean", "description": "with everything below"},
-            "page_token": {**_TEXT, "description": "where the page before ended"},
-        },
-    ),
-    "RestorePlan": _object(
-        {
-            "created": _COUNT,
-            "updated": _COUNT,
-            "deleted": _COUNT,
-            "erased": {**_COUNT, "description": "documents that cannot be restored"},
-            "changes": {
-                **_list(_object({"path": _PATH, "kind": {"enum": ["create", "update", "delete"]}})),
-                "description": "the first hundred of the page",
-            },
-        },
-        {
-            "next_page_token": {
-                **_TEXT,
-                "description": "for the page with more: the numbers are those of one page",
-            }
-        },
-    ),
-    "EraseBody": _object(
-        {"path": _PATH},
-        {
-            "present": {"type": "boolean", "description": "delete the document as it is, too"},
-            "rewrite": _REWRITE,
-        },
-    ),
-    "BatchEraseBody": _object(
-        {"documents": _list(_PATH)},
-        {
-            "present": {"type": "boolean", "description": "delete the documents as they are, too"},
-            "rewrite": _REWRITE,
-        },
-    ),
-    "Erasure": _object(
-        {
-            "id": _TEXT,
-            "path": _PATH,
-            "present": {"type": "boolean"},
-            "images": {
-                **_or_null(_COUNT),
-                "description": "versions that were erased; null: broken off, so repeat it",
-            },
-            "author": _or_null(_TEXT),
-            "time": _TIME,
-        }
-    ),
-    "ErasureList": _object({"erasures": _list(_ref("Erasure"))}),
-    "ProjectRetention": _object(_RETENTION),
-    "Retention": _object(
-        {
-            **_RETENTION,
-            "oldest": {**_MOMENT, "description": "what was before is forgotten; null: nothing is"},
-            "history_bytes": {**_COUNT, "description": "of old images"},
-            "answers_bytes": {**_COUNT, "description": "of answers kept for requests that repeat"},
-        }
-    ),
-    "RetentionBody": _object(
-        {},
-        {
-            "seconds": {
-                **_or_null({"type": "integer", "minimum": SECONDS_MIN, "maximum": SECONDS_MAX}),
-                "description": "how long history and log are kept; null: as what is inherited",
-            },
-            "bytes": {
-                **_or_null({"type": "integer", "minimum": BYTES_MIN, "maximum": BYTES_MAX}),
-                "description": "how large the old images may be; null: as what is inherited",
-            },
-        },
-    ),
-    "TtlPolicy": _object(
-        {
-            "collection": {**_TEXT, "description": "of every collection with this id"},
-            "field": _FIELD,
-            "created": _TIME,
-            "deleted": {**_COUNT, "description": "documents so far"},
-            "last_deletion": _MOMENT,
-            "error": {**_or_null(_TEXT), "description": "why the last round failed"},
-        }
-    ),
-    "TtlBody": _object({"field": _FIELD}),
-    "TtlPolicyList": _object({"policies": _list(_ref("TtlPolicy"))}),
     "JobList": _object({"jobs": _list(_ref("Job"))}),
     "CollectionList": _object({"collections": _list(_TEXT)}),
 }
@@ -769,5 +645,5 @@ def collect_schemas(*parts: Mapping[str, Schema]) -> dict[str, Schema]:
 
 
 SCHEMAS: dict[str, Schema] = collect_schemas(
-    _DOCUMENT_SCHEMAS, _ACCOUNTS, _PROJECTS, RULES, DEPLOYED, _ERROR, OBJECTS, BACKUPS
+    _DOCUMENT_SCHEMAS, _ACCOUNTS, _PROJECTS, RULES, DEPLOYED, _ERROR, OBJECTS, BACKUPS, HISTORY
 )

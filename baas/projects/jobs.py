@@ -38,6 +38,7 @@ CLAIM_SECONDS = 30
 class JobKind(Enum):
     DELETE_RECURSIVE = "delete-recursive"
     UPDATE_BY_QUERY = "update-by-query"
+    ERASE_BY_QUERY = "erase-by-query"
     RESTORE = "restore"
     CHECK_SCHEMAS = "check-schemas"
     DEPLOY_SCHEMAS = "deploy-schemas"
@@ -53,7 +54,8 @@ class JobState(Enum):
 @dataclass(frozen=True, slots=True)
 class Progress:
     """`seen` of `total` documents (None: not known) were looked at, `written` were changed, and
-    `failed` could not be; `cursor` is the last one that was looked at."""
+    `failed` could not be; `cursor` is the last one that was looked at. `images`: what documents
+    were, and was erased."""
 
     seen: int = 0
     written: int = 0
@@ -62,6 +64,7 @@ class Progress:
     cursor: str | None = None
     chunks: int = 0
     first_failure: Fields | None = None
+    images: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class Job:
             "cursor": progress.cursor,
             "chunks": progress.chunks,
             "first_failure": progress.first_failure,
+            "images": progress.images,
             "found": self.found,
         }
 
@@ -139,12 +143,21 @@ class Jobs:
         self._store = SystemStore(databases, clock, lambda project, event: None)
 
     async def create(
-        self, database: Database, kind: JobKind, spec: str, *, author: str | None, total: int | None
+        self,
+        database: Database,
+        kind: JobKind,
+        spec: str,
+        *,
+        author: str | None,
+        total: int | None,
+        begin: Callable[[Transaction, Job], Awaitable[None]] | None = None,
     ) -> Job:
-        """A new job of this node's, on a database. Raises FailedPrecondition (`TooManyJobs`)."""
+        """A new job of this node's, on a database. `begin` belongs to the commit that makes it.
+        Raises FailedPrecondition (`TooManyJobs`)."""
         name = database.name
         work = _Work(kind, spec, author, total, name.database, database.incarnation)
-        return await self._create(name.project, work, lambda transaction, job: _nothing())
+        begin = begin or (lambda transaction, job: _nothing())
+        return await self._create(name.project, work, begin)
 
     async def create_for_all(
         self,
@@ -371,6 +384,7 @@ def _open(document: DocumentLike) -> Job:
             fields["cursor"],
             fields["chunks"],
             fields["first_failure"],
+            fields.get("images", 0),
         ),
         fields.get("found", "[]"),
     )

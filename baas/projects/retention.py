@@ -56,10 +56,12 @@ NOTHING_SAID = RetentionRule()
 
 
 class RetentionRules:
-    """Of all projects and databases, in memory, which follows the server's system database."""
+    """Of all projects and databases, in memory, which follows the server's system database. What
+    they say holds for `databases` from now on."""
 
     def __init__(self, databases: Databases, settings: Settings, clock: Clock) -> None:
         self.usual = Reach.of(settings)
+        databases.reach_of = self.reach
         self._rules: dict[tuple[str, str], RetentionRule] | None = None
         self._epoch = 0
         self._store = SystemStore(databases, clock, self._observe, lambda project: self._forget())

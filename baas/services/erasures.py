@@ -18,7 +18,7 @@ from baas.errors import InvalidArgument
 from baas.model.paths import DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite
-from baas.projects.erasures import Erasure
+from baas.projects.erasures import Erasure, ErasurePage
 from baas.services.admins import check_is_admin
 from baas.services.caller import Caller
 from baas.services.context import Context
@@ -81,8 +81,10 @@ async def _delete(database: Database, paths: Sequence[DocumentPath], now: Timest
     await database.run_transaction(body, request_time=now)
 
 
-async def list_erasures(context: Context, caller: Caller, name: DatabaseName) -> list[Erasure]:
-    """Newest first."""
+async def list_erasures(
+    context: Context, caller: Caller, name: DatabaseName, *, page_size: int, page_token: str | None
+) -> ErasurePage:
+    """Newest first. Raises PermissionDenied, NotFound, InvalidArgument (`InvalidPageToken`)."""
     check_is_admin(caller)
     await context.projects.check_database(name)
-    return await context.erasures.list_all(name)
+    return await context.erasures.list_page(name, page_size, page_token)

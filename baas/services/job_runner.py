@@ -13,7 +13,7 @@ from baas.errors import BaasError, FailedPrecondition, Internal
 from baas.projects.jobs import Job, JobState
 from baas.services import schema_deployments
 from baas.services.context import Context
-from baas.services.jobs import ReadUpdate, run_chunk
+from baas.services.jobs import ReadAsked, run_chunk
 
 LOOK_SECONDS = 10.0  # between two looks for what others have left
 JOBS_AT_ONCE_MAX = 4  # others wait, first come, first served
@@ -25,9 +25,9 @@ _log = structlog.get_logger("baas.jobs")
 class JobRunner:
     """The jobs that this process is at."""
 
-    def __init__(self, context: Context, read_update: ReadUpdate) -> None:
+    def __init__(self, context: Context, read: ReadAsked) -> None:
         self._context = context
-        self._read_update = read_update
+        self._read = read
         self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._wakeup = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -114,7 +114,7 @@ class JobRunner:
             raise FailedPrecondition(
                 "the database was replaced since the job began", reason="DatabaseReplaced"
             )
-        chunk = await run_chunk(context, database, job, self._read_update)
+        chunk = await run_chunk(context, database, job, self._read)
         state = JobState.DONE if chunk.is_last else JobState.RUNNING
         return await context.jobs.save(job, chunk.progress, state)
 

@@ -1,6 +1,7 @@
-"""Use cases on jobs: recursive deletion, update by query, for administrators. Rules do not
-apply. **Not atomic**: chunks of at most 500 documents are committed one after the other, in the
-order of their names; what is written meanwhile behind the place where a job is stays as it is.
+"""Use cases on jobs: recursive deletion, update by query, erasure by query, for administrators.
+Rules do not apply. **Not atomic**: chunks of at most 500 documents are committed one after the
+other, in the order of their names; what is written meanwhile behind the place where a job is stays
+as it is.
 
 Each chunk is done exactly once, whatever breaks off: it is a commit with an id of its own, which
 also keeps where the next one begins.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, assert_never
+from typing import Any, assert_never
 
 import orjson
 
@@ -19,31 +20,21 @@ from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
-from baas.errors import BaasError, Internal, InvalidQuery
+from baas.errors import BaasError, Internal
 from baas.model.paths import CollectionPath, DocumentPath
-from baas.model.queries import (
-    NAME,
-    Cursor,
-    Operator,
-    Order,
-    Query,
-    check_query,
-    disjunctions,
-    matches,
-)
+from baas.model.queries import Query, matches
 from baas.model.timestamps import Timestamp
-from baas.model.values import Reference
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.projects.jobs import Job, JobKind, Progress
 from baas.services.admins import check_is_admin
 from baas.services.caller import Caller
 from baas.services.context import Context
 from baas.services.documents import open_database
+from baas.services.erasing_jobs import EraseByQuery, run_erasure
+from baas.services.job_pages import check_bare, read_page, visited
 from baas.services.job_steps import CHUNK_BYTES_MAX, CHUNK_DOCUMENTS_MAX, Step
 from baas.services.restores import Restore, next_restores
 from baas.services.schema_guard import check_schemas_each, prepare
-
-_NARROW = (Operator.EQUAL, Operator.ARRAY_CONTAINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +45,12 @@ class UpdateByQuery:
     update: SetWrite
 
 
-ReadUpdate: TypeAlias = Callable[[Any], UpdateByQuery]
-"""Reads what a face has written down."""
+@dataclass(frozen=True, slots=True)
+class ReadAsked:
+    """Reads what a face has written down."""
+
+    update: Callable[[Any], UpdateByQuery]
+    query: Callable[[Any], Query]
 
 
 async def start_deletion(
@@ -81,17 +76,35 @@ async def start_update(
     as `start_deletion`, and InvalidQuery for orders, limits, offsets, cursors and projections."""
     check_is_admin(caller)
     query = asked.query
-    check_query(query, context.settings.limits)
-    bare = Query(query.collection, query.all_descendants, query.parent, query.where)
-    if query != bare:
-        raise InvalidQuery("an update by query takes `collection`, `group` and `where` only")
+    check_bare(query, context.settings.limits, "an update by query")
     database = await _open(context, name)
     async with database.snapshot() as snapshot:
-        total = await snapshot.count(_visited(query))
+        total = await snapshot.count(visited(query))
     job = await context.jobs.create(
         database, JobKind.UPDATE_BY_QUERY, spec, author=caller.uid, total=total
     )
     return job
+
+
+async def start_erasure(
+    context: Context, caller: Caller, name: DatabaseName, asked: EraseByQuery, query_spec: Any
+) -> Job:
+    """Erases all that documents of a query were, as a job; `query_spec` is what the face will read
+    the query from again. It is on record from its beginning. Raises as `start_update`."""
+    check_is_admin(caller)
+    check_bare(asked.query, context.settings.limits, "an erasure by query")
+    database = await _open(context, name)
+    async with database.snapshot() as snapshot:
+        total = await snapshot.count(visited(asked.query))
+    tree = {"query": query_spec, "present": asked.present, "rewrite": asked.rewrite}
+    return await context.jobs.create(
+        database,
+        JobKind.ERASE_BY_QUERY,
+        orjson.dumps(tree).decode(),
+        author=caller.uid,
+        total=total,
+        begin=context.erasures.begin,
+    )
 
 
 async def get_job(context: Context, caller: Caller, project: str, identifier: str) -> Job:
@@ -131,11 +144,13 @@ class Chunk:
     is_last: bool
 
 
-async def run_chunk(
-    context: Context, database: Database, job: Job, read_update: ReadUpdate
-) -> Chunk:
+async def run_chunk(context: Context, database: Database, job: Job, read: ReadAsked) -> Chunk:
     """Does the next chunk, if that was not done already. Raises BaasError."""
-    step = await _next_step(database, job, read_update)
+    spec = orjson.loads(job.spec)
+    if job.kind is JobKind.ERASE_BY_QUERY:
+        asked = EraseByQuery(read.query(spec["query"]), spec["present"], spec["rewrite"])
+        return Chunk(*await run_erasure(database, job, asked, context.clock.now_microseconds()))
+    step = await _next_step(database, job, spec, read)
 
     async def body(transaction: Transaction) -> None:
         writes: list[Write] = []
@@ -188,17 +203,16 @@ def _first_failure(errors: dict[tuple[str, ...], BaasError]) -> dict[str, str] |
     return None
 
 
-async def _next_step(database: Database, job: Job, read_update: ReadUpdate) -> Step:
-    spec = orjson.loads(job.spec)
+async def _next_step(database: Database, job: Job, spec: Any, read: ReadAsked) -> Step:
     match job.kind:
         case JobKind.DELETE_RECURSIVE:
             return await _next_deletions(database, job, spec["path"])
         case JobKind.UPDATE_BY_QUERY:
-            return await _next_updates(database, job, read_update(spec))
+            return await _next_updates(database, job, read.update(spec))
         case JobKind.RESTORE:
             return await next_restores(database, job.progress.cursor, Restore.read(spec))
-        case JobKind.CHECK_SCHEMAS | JobKind.DEPLOY_SCHEMAS:
-            raise Internal("jobs on schemas write nothing to documents")
+        case JobKind.CHECK_SCHEMAS | JobKind.DEPLOY_SCHEMAS | JobKind.ERASE_BY_QUERY:
+            raise Internal("jobs of this kind have no steps of this kind")
         case _:
             assert_never(job.kind)
 
@@ -227,40 +241,15 @@ def _delete(path: DocumentPath, document: StoredDocument | None) -> Write | None
 
 async def _next_updates(database: Database, job: Job, asked: UpdateByQuery) -> Step:
     """The next documents that an update may concern."""
-    start = None
-    if job.progress.cursor is not None:
-        last = Reference(DocumentPath.parse(job.progress.cursor))
-        start = Cursor((last,), before=False)
-    page = replace(
-        _visited(asked.query),
-        order_by=(Order(NAME),),
-        start=start,
-        limit=CHUNK_DOCUMENTS_MAX,
-    )
-    async with database.snapshot() as snapshot:
-        missing = await snapshot.find_missing(page)
-    if missing:
-        await database.wait_indexed(missing)
-    async with database.snapshot() as snapshot:
-        found, is_cut = await snapshot.read_first(page, bytes_max=CHUNK_BYTES_MAX)
+    page = await read_page(database, asked.query, job.progress.cursor)
 
     def update(path: DocumentPath, document: StoredDocument | None) -> Write | None:
         if document is None or not matches(asked.query, document):
             return None
         return replace(asked.update, path=path)
 
-    paths = [document.path for document in found]
-    return Step(paths, update, _cursor(paths), not is_cut and len(found) < CHUNK_DOCUMENTS_MAX)
+    return Step([one.path for one in page.documents], update, page.cursor, page.is_last)
 
 
 def _cursor(paths: Sequence[DocumentPath]) -> str | None:
     return str(paths[-1]) if paths else None
-
-
-def _visited(query: Query) -> Query:
-    """What is gone through in the order of names, which no update changes: the query itself, if an
-    index can give it in that order; else its collection, of which each document is looked at."""
-    found = disjunctions(query.where)
-    if len(found) == 1 and all(one.operator in _NARROW and one.field != NAME for one in found[0]):
-        return query
-    return replace(query, where=None)

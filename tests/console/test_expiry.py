@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -76,3 +77,41 @@ def test_how_far_back_history_reaches_is_said_and_taken_back(
     default.get_by_role("button", name="Back to what the server says").click()
     expect(own).to_contain_text("7 days (as the project)")
     assert retention_of(operator, project, None)["seconds"] is None
+
+
+def test_documents_of_a_query_are_erased_and_that_is_on_record(
+    open_console: NewPage, operator: httpx.Client, project: str
+) -> None:
+    for n in range(3):
+        for text in ("s3cret", "later"):
+            place = f"/projects/{project}/documents/letters/l{n}"
+            checked(operator.put(place, json={"fields": {"n": n, "text": text}}))
+    asked = '{"query":{"collection":"letters","where":{"field":"n","op":">","value":0}}}'
+    page = open_console(f"#/projects/{project}/query?q={quote(asked)}")
+    page.get_by_role("button", name="Query actions").click()
+    page.get_by_role("menuitem", name="Erase their history…").click()
+    dialog = page.get_by_role("dialog", name="Erase what every document of the query was")
+    expect(dialog).to_contain_text("2 documents of letters")
+    expect(dialog.get_by_role("button", name="Erase for ever")).to_be_disabled()
+    dialog.get_by_label("Delete the documents as they are now, too").check()
+    dialog.get_by_label("to confirm").fill("letters")
+    dialog.get_by_role("button", name="Erase for ever").click()
+    job = page.get_by_role("article", name="Erase what every document of a query was").first
+    expect(job).to_contain_text("done")
+    expect(job).to_contain_text("2 erased")
+    expect(job.get_by_role("button", name="Bring back what was there…")).to_have_count(0)
+    found = checked(operator.get(f"/projects/{project}/documents/letters"))["documents"]
+    assert [one["path"] for one in found] == ["letters/l0"]
+
+    erase = f"/admin/projects/{project}/databases/(default)/documents:batch-erase"
+    for start in (0, 60):
+        paths = [f"letters/gone{n}" for n in range(start, start + 60)]
+        checked(operator.post(erase, json={"documents": paths}))
+    page.goto(page.url.replace("/jobs", "/expiry"))
+    rows = page.get_by_role("table", name="Erasures").get_by_role("row")
+    expect(rows).to_have_count(1 + 100)
+    page.get_by_role("button", name="Load more").click()
+    expect(rows).to_have_count(1 + 121)
+    last = rows.nth(121)
+    expect(last).to_contain_text("of letters that matched a query")
+    expect(last).to_contain_text("4 versions and 2 documents")

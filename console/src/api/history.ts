@@ -107,8 +107,11 @@ export async function restore(project: string, database: string, wish: RestoreWi
 
 export interface Erasure {
   id: string;
-  path: string;
-  /** The document itself went, too. */
+  /** Null: of every document of `query`. */
+  path: string | null;
+  query: JsonObject | null;
+  documents: number;
+  /** The documents themselves went, too. */
   present: boolean;
   /** How many versions were removed; null: it broke off. */
   images: number | null;
@@ -119,7 +122,9 @@ export interface Erasure {
 function decodeErasure(tree: JsonObject): Erasure {
   return {
     id: String(tree.id),
-    path: String(tree.path),
+    path: text(tree.path),
+    query: (tree.query ?? null) as JsonObject | null,
+    documents: Number(tree.documents),
     present: tree.present === true,
     images: tree.images == null ? null : Number(tree.images),
     author: text(tree.author),
@@ -128,16 +133,20 @@ function decodeErasure(tree: JsonObject): Erasure {
 }
 
 /** What was erased, newest first. */
-export async function listErasures(project: string, database: string): Promise<Erasure[]> {
-  const found = list(
-    (
-      await call(
-        "GET",
-        `${projectPath(project)}/databases/${encodeURIComponent(database)}/erasures`,
-      )
-    ).erasures,
-  );
-  return found.map(decodeErasure).sort((a, b) => (a.time < b.time ? 1 : -1));
+export async function listErasures(
+  project: string,
+  database: string,
+  size: number,
+  pageToken: string | null,
+): Promise<Page<Erasure>> {
+  const query = new URLSearchParams({ page_size: String(size) });
+  if (pageToken !== null) query.set("page_token", pageToken);
+  const path = `${projectPath(project)}/databases/${encodeURIComponent(database)}/erasures`;
+  const tree = await call("GET", `${path}?${query}`);
+  return {
+    items: list(tree.erasures).map(decodeErasure),
+    nextPageToken: text(tree.next_page_token),
+  };
 }
 
 /** Removes every kept version of the document, and if `present` the document itself. */

@@ -76,6 +76,16 @@ export function deleteRecursive(project: string, database: string, path: string)
   return startJob(project, database, "delete-recursive", { path });
 }
 
+/** Erases what every document of a query was, and if `present` what it is. */
+export function eraseByQuery(
+  project: string,
+  database: string,
+  query: JsonObject,
+  present: boolean,
+): Promise<Job> {
+  return startJob(project, database, "erase-by-query", { query, present });
+}
+
 /** Updates every document of a query: `fields` by field paths, and `remove`d ones. */
 export function updateByQuery(
   project: string,

@@ -13,15 +13,18 @@ import { Confirm } from "../components/Confirm";
 import { IconAction } from "../components/controls";
 import { DatabaseMenu } from "../components/DatabaseMenu";
 import { Empty, Loadable, toast } from "../components/feedback";
+import { Listing, usePages } from "../components/Listing";
 import { NewPolicy } from "../components/NewPolicy";
 import { RetentionSection } from "../components/RetentionSection";
 import { type Column, Table } from "../components/Table";
 import { askedDocuments } from "../model/asked";
 import { shortTime } from "../model/inputs";
+import { writeJson } from "../model/json";
 import { splitPath } from "../model/paths";
-import { databaseHash, historyHash, queryHash, type Route } from "../model/routes";
+import { databaseHash, historyHash, pageHash, queryHash, type Route } from "../model/routes";
 
 const REFRESH_MS = 5_000;
+const PAGE = 100;
 
 export function ExpiryPage({ route }: { route: Extract<Route, { page: "expiry" }> }): ReactNode {
   const { project, database } = route;
@@ -30,8 +33,8 @@ export function ExpiryPage({ route }: { route: Extract<Route, { page: "expiry" }
   const policies = useLoaded(`policies ${project} ${database}`, () =>
     listPolicies(project, database),
   );
-  const erasures = useLoaded(`erasures ${project} ${database}`, () =>
-    listErasures(project, database),
+  const erasures = usePages("erasures", `${project} ${database}`, (token) =>
+    listErasures(project, database, PAGE, token),
   );
   useRefresh(policies.reload, REFRESH_MS);
   return (
@@ -89,32 +92,33 @@ export function ExpiryPage({ route }: { route: Extract<Route, { page: "expiry" }
               <div className="grow">
                 <h2 id="erasures">Erasures</h2>
                 <p>
-                  What was removed from history for good: from a document's menu, or by{" "}
-                  <code>baas document erase</code>.
+                  What was removed from history for good: from a document's menu, from that of a
+                  query, or by <code>baas document erase</code>.
                 </p>
               </div>
             </header>
             <div className="card">
-              <Loadable loaded={erasures} what="erasures">
-                {(items) =>
-                  items.length === 0 ? (
-                    <Empty icon={<IconEraser />} title="Nothing was erased">
-                      Deleted documents stay in history for as long as it is kept. Erase one where
-                      not even that may be.
-                    </Empty>
-                  ) : (
-                    <div className="scroll">
-                      <Table
-                        label="Erasures"
-                        className="roomy-grid"
-                        items={items}
-                        keyOf={(one) => one.id}
-                        columns={erasureColumns(project, database)}
-                      />
-                    </div>
-                  )
+              <Listing
+                pages={erasures}
+                empty={
+                  <Empty icon={<IconEraser />} title="Nothing was erased">
+                    Deleted documents stay in history for as long as it is kept. Erase one where not
+                    even that may be.
+                  </Empty>
                 }
-              </Loadable>
+              >
+                {({ items }) => (
+                  <div className="scroll">
+                    <Table
+                      label="Erasures"
+                      className="roomy-grid"
+                      items={items}
+                      keyOf={(one) => one.id}
+                      columns={erasureColumns(project, database)}
+                    />
+                  </div>
+                )}
+              </Listing>
             </div>
           </section>
         </div>
@@ -229,23 +233,39 @@ function policyColumns(
 function erasureColumns(project: string, database: string): readonly Column<Erasure>[] {
   return [
     {
-      name: "Document",
-      cell: ({ path }) => (
-        <a className="link" href={historyHash(project, database, splitPath(path))}>
-          <code className="breaks">{path}</code>
-        </a>
-      ),
+      name: "Documents",
+      cell: ({ path, query }) =>
+        path === null ? (
+          <span>
+            of <code className="breaks">{String(query?.collection)}</code>
+            {query?.where !== undefined && " that matched a query"}
+          </span>
+        ) : (
+          <a className="link" href={historyHash(project, database, splitPath(path))}>
+            <code className="breaks">{path}</code>
+          </a>
+        ),
+      title: ({ query }) => (query === null ? undefined : writeJson(query)),
     },
     {
       name: "Outcome",
-      cell: ({ images, present }) =>
-        images === null ? (
-          <span className="badge" data-tone="danger">
-            broke off: erase it again
-          </span>
-        ) : (
-          `${images.toLocaleString("en")} ${images === 1 ? "version" : "versions"}${present ? " and the document" : ""}`
-        ),
+      cell: ({ images, present, path, documents }) => {
+        if (images === null)
+          return path === null ? (
+            <a className="link" href={pageHash(project, "jobs")}>
+              not done, or broken off
+            </a>
+          ) : (
+            <span className="badge" data-tone="danger">
+              broke off: erase it again
+            </span>
+          );
+        const many = (count: number, one: string) =>
+          `${count.toLocaleString("en")} ${one}${count === 1 ? "" : "s"}`;
+        const also = path === null ? many(documents, "document") : "the document";
+        if (path === null && !present) return `${many(images, "version")} of ${also}`;
+        return `${many(images, "version")}${present ? ` and ${also}` : ""}`;
+      },
     },
     {
       name: "When",

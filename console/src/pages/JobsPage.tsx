@@ -35,8 +35,8 @@ export function JobsPage({ project }: { project: string }): ReactNode {
           {(jobs) =>
             jobs.length === 0 ? (
               <Empty icon={<IconProgressCheck />} title="No jobs">
-                Deleting a collection with everything below, updating every document of a query, or
-                restoring an earlier time appears here with its progress.
+                Deleting a collection with everything below, updating or erasing every document of a
+                query, or restoring an earlier time appears here with its progress.
               </Empty>
             ) : (
               <ol className="jobs" aria-label="Jobs">
@@ -87,6 +87,7 @@ const KINDS: Readonly<Record<string, string>> = {
   "check-schemas": "Check stored documents against schemas",
   "delete-recursive": "Delete with everything below",
   "deploy-schemas": "Deploy schemas",
+  "erase-by-query": "Erase what every document of a query was",
   restore: "Restore to an earlier time",
   "update-by-query": "Update every document of a query",
 };
@@ -177,7 +178,7 @@ function targetOf({ asked }: Job): string {
 }
 
 function JobProgress({ job }: { job: Job }): ReactNode {
-  const { seen, written, total, state } = job;
+  const { kind, seen, written, total, state } = job;
   const most = Math.max(total ?? 0, seen);
   const share = state === "done" ? 100 : most === 0 ? 0 : (seen / most) * 100;
   const of = total === null ? "" : ` of about ${most.toLocaleString("en")}`;
@@ -191,7 +192,7 @@ function JobProgress({ job }: { job: Job }): ReactNode {
         />
       </Progress.Root>
       <p className="small" role="status">
-        {`${seen.toLocaleString("en")}${state === "done" ? "" : of} seen, ${written.toLocaleString("en")} written`}
+        {`${seen.toLocaleString("en")}${state === "done" ? "" : of} seen, ${written.toLocaleString("en")} ${kind === "erase-by-query" ? "erased" : "written"}`}
       </p>
     </>
   );

@@ -6,6 +6,7 @@ import {
   IconBrandPython,
   IconCopy,
   IconDotsVertical,
+  IconEraser,
   IconListSearch,
   IconPencil,
   IconTerminal2,
@@ -13,6 +14,7 @@ import {
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { messageOf } from "../api/client";
 import { countDocuments } from "../api/documents";
+import { BulkErase } from "../components/BulkErase";
 import { BulkUpdate } from "../components/BulkUpdate";
 import { IconAction } from "../components/controls";
 import { DatabaseMenu } from "../components/DatabaseMenu";
@@ -32,6 +34,13 @@ import { replaceHash } from "../navigation";
 
 const SIZES = ["50", "100", "500"];
 
+/** What is about to be done to every document of a query; `count`: so many match, if known. */
+interface Bulk {
+  does: "update" | "erase";
+  query: JsonObject;
+  count: number | null;
+}
+
 export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> }): ReactNode {
   const { project, database, asked } = route;
   const [draft, setDraft] = useState<QueryDraft>(() =>
@@ -40,7 +49,7 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
   const [size, setSize] = useState(50);
   const [shown, setShown] = useState<Shown>("table");
   const [wrong, setWrong] = useState<string | null>(null);
-  const [update, setUpdate] = useState<{ query: JsonObject; count: number | null } | null>(null);
+  const [bulk, setBulk] = useState<Bulk | null>(null);
   const pane = useRef<HTMLElement>(null);
   const { result, failure, isBusy, ...query } = useQueryRun(project, database);
   const names = useMemo(() => {
@@ -85,7 +94,7 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
     // oxlint-disable-next-line react/exhaustive-deps -- only another address asks anew.
   }, [address]);
 
-  useRunKey(update === null, run);
+  useRunKey(bulk === null, run);
 
   function copy(write: typeof curlOf, name: string): void {
     const wanted = read();
@@ -96,7 +105,7 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
     );
   }
 
-  async function startUpdate(): Promise<void> {
+  async function startBulk(does: Bulk["does"]): Promise<void> {
     const wanted = read();
     if (wanted === null) return;
     const { collection, group, where } = wanted.query;
@@ -109,9 +118,10 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
       query,
       new AbortController().signal,
     ).catch(() => null);
-    setUpdate({ query, count });
+    setBulk({ does, query, count });
   }
 
+  const BulkDialog = bulk?.does === "erase" ? BulkErase : BulkUpdate;
   return (
     <>
       <header className="bar">
@@ -153,8 +163,15 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
               Copy as JSON
             </Menu.Item>
             <Menu.Divider />
-            <Menu.Item leftSection={<IconPencil size={15} />} onClick={startUpdate}>
+            <Menu.Item leftSection={<IconPencil size={15} />} onClick={() => startBulk("update")}>
               Update its documents…
+            </Menu.Item>
+            <Menu.Item
+              color="var(--danger)"
+              leftSection={<IconEraser size={15} />}
+              onClick={() => startBulk("erase")}
+            >
+              Erase their history…
             </Menu.Item>
           </Menu.Dropdown>
         </Menu>
@@ -202,13 +219,13 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
           )}
         </section>
       </div>
-      {update !== null && (
-        <BulkUpdate
+      {bulk !== null && (
+        <BulkDialog
           project={project}
           database={database}
-          query={update.query}
-          count={update.count}
-          onClose={() => setUpdate(null)}
+          query={bulk.query}
+          count={bulk.count}
+          onClose={() => setBulk(null)}
         />
       )}
     </>

@@ -103,6 +103,19 @@ def test_an_update_of_nothing_is_refused(baas: Command) -> None:
     assert baas("document", "update", "users", "--set", "a", "-p", "chat").code == 2
 
 
+def test_documents_of_a_query_are_erased(baas: Command) -> None:
+    baas("project", "create", "chat")
+    base = ("-p", "chat")
+    baas("document", "update", "users", "--set", "age=18", *base)
+    asked = ("document", "erase-by-query", "users", "--where", "age == 18", *base)
+    refused = baas(*asked, stdin=b"user\n")
+    assert refused.code == 1
+    assert "that is not the collection; nothing was erased" in refused.err
+    done = baas(*asked, "--present", stdin=b"users\n")
+    assert done.out == "erased 2 documents\n"
+    assert baas(*asked, "--yes", "--group", "--rewrite", "--json").json["state"] == "done"
+
+
 def test_history_restore_and_erase(baas: Command) -> None:
     base = ("-p", "chat")
     first = baas("document", "get", "users/ada", *base).json

@@ -343,6 +343,8 @@ async def use_jobs(operator: httpx.AsyncClient, described: DescribedClient) -> N
     job = await send(operator, "POST", f"{base}:delete-recursive", json={"path": "a/z"})
     update = {"query": {"collection": "cities"}, "update": {"fields": {"n": 2}}}
     await send(operator, "POST", f"{base}:update-by-query", json=update)
+    erasure = {"query": {"collection": "cities"}, "present": False, "rewrite": False}
+    await send(operator, "POST", f"{base}:erase-by-query", json=erasure)
     await send(operator, "GET", f"{ADMIN}/jobs")
     await send(operator, "GET", f"{ADMIN}/jobs/{job['id']}")
     await send(operator, "POST", f"{ADMIN}/jobs/{job['id']}:cancel")
@@ -368,7 +370,7 @@ async def use_history(operator: httpx.AsyncClient, described: DescribedClient) -
     await send(operator, "POST", f"{base}/documents:erase", json=erased)
     several = {"documents": ["past/x", "past/y"]}
     await send(operator, "POST", f"{base}/documents:batch-erase", json=several)
-    await send(operator, "GET", f"{base}/erasures")
+    await send(operator, "GET", f"{base}/erasures?page_size=1")
     await send(operator, "GET", f"{ADMIN}/retention")
     await send(operator, "PUT", f"{ADMIN}/retention", json={"seconds": None, "bytes": 2_000_000})
 

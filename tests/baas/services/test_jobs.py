@@ -26,7 +26,7 @@ from baas.model.values import Fields
 from baas.model.writes import SetWrite
 from baas.projects import jobs as records
 from baas.projects.jobs import Job, Jobs, JobState
-from baas.services import job_runner, jobs
+from baas.services import job_pages, job_runner, jobs
 from baas.services.documents import commit
 from baas.services.jobs import UpdateByQuery
 from baas.testing import make_settings, started_app
@@ -40,6 +40,7 @@ CHUNK = 20
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "CHUNK_DOCUMENTS_MAX", CHUNK)
+    monkeypatch.setattr(job_pages, "CHUNK_DOCUMENTS_MAX", CHUNK)
 
 
 async def fill(world: World, room: str, count: int, **fields: Any) -> None:

@@ -353,6 +353,13 @@ async def erase(
     )
 
 
+async def list_erasures(world: World) -> list[Erasure]:
+    page = await erasures.list_erasures(
+        world.context, OPERATOR, NAME, page_size=1_000, page_token=None
+    )
+    return page.erasures
+
+
 # Erasures ----------------------------------------------------------------------------------------
 
 
@@ -364,11 +371,7 @@ async def test_what_is_erased_is_not_read_restored_or_resumed_over(
     changed = await put(shared, {path: {"secret": "second"}, f"{room}/b": {"n": 2}})
     (erasure,) = await erase(shared, path, present=True)
     assert (erasure.path, erasure.images, erasure.present) == (path, 2, True)
-    (listed,) = [
-        one
-        for one in await erasures.list_erasures(shared.context, OPERATOR, NAME)
-        if one.path == path
-    ]
+    (listed,) = [one for one in await list_erasures(shared) if one.path == path]
     assert (listed, listed.author) == (erasure, "operator")
     assert await all_in(shared, path) == [None]
     assert [await get(shared, path, time) for time in (secret, changed)] == [None, None]
@@ -423,7 +426,7 @@ async def test_several_documents_are_erased_at_once(
     ]
     assert await all_in(shared, *names) == [None] * 100
     assert await get(shared, names[0], first) is None
-    listed = await erasures.list_erasures(shared.context, OPERATOR, NAME)
+    listed = await list_erasures(shared)
     assert {one.id for one in found} <= {one.id for one in listed}
 
 
