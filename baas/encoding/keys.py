@@ -263,6 +263,19 @@ def _encode_number(number: int | float) -> bytes:
     return encoded + int(remainder + 0x8000).to_bytes(2, "big")
 
 
+def encode_double(number: float) -> bytes:
+    """Eight bytes, as those of numbers begin; for doubles that are small enough to end there."""
+    return _encode_number(float(number))
+
+
+def decode_double(key: bytes) -> float:
+    """The inverse of `encode_double`, of a number that is not NaN; -0.0 is 0.0."""
+    (bits,) = _WORD.unpack(key)
+    if bits & _SIGN:
+        return -float(_DOUBLE.unpack(key)[0])
+    return float(_DOUBLE.unpack(_WORD.pack(bits ^ _ALL))[0])
+
+
 _INFINITE = (float("inf"), float("-inf"))
 
 
