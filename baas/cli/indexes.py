@@ -11,6 +11,7 @@ from baas.cli.options import Target, database_option, json_option, project_optio
 from baas.cli.output import print_json, print_table
 
 _PAGE = 1_000
+_KINDS = ("array", "words", "cell")  # what can stand in an entry in place of the value
 
 
 @click.group("index")
@@ -58,7 +59,7 @@ def list_indexes(
 
 @index_group.command("build")
 @click.argument("collection")
-@click.argument("fields", nargs=-1, required=True, metavar="FIELD[:desc|:array|:words]...")
+@click.argument("fields", nargs=-1, required=True, metavar="FIELD[:desc|:array|:words|:cell]...")
 @click.option(
     "--scope",
     type=click.Choice(["collection", "group", "below"]),
@@ -136,13 +137,13 @@ def _path(project: str, database: str, *more: str) -> str:
 
 
 def _field(text: str) -> dict[str, Any]:
-    """`name`, `name:desc`, `name:array` or `name:words`."""
-    name, colon, kind = text.rpartition(":")
-    if not colon or kind not in ("asc", "desc", "array", "words"):
+    """`name`, `name:desc`, or with a kind of entry: `name:array`, `name:words`, `name:cell`."""
+    name, colon, suffix = text.rpartition(":")
+    if not colon or suffix not in ("asc", "desc", *_KINDS):
         return {"field": text}
-    if kind in ("array", "words"):
-        return {"field": name, "kind": kind}
-    return {"field": name, "direction": kind}
+    if suffix in _KINDS:
+        return {"field": name, "kind": suffix}
+    return {"field": name, "direction": suffix}
 
 
 def field_texts(index: dict[str, Any]) -> list[str]:

@@ -52,6 +52,10 @@ _CELL_CHARACTERS_MAX = 60
 )
 @click.option("--limit", "-n", type=click.IntRange(1), help="At most so many documents.")
 @click.option("--select", "-s", "fields", multiple=True, metavar="FIELD", help="Only these fields.")
+@click.option(
+    "--near", "place", nargs=2, metavar="FIELD LAT,LNG", help="Nearest first, by a geo point."
+)
+@click.option("--within", "radius", metavar="METERS", help="At most so far: 500, or 5km.")
 @click.option("--group", is_flag=True, help="Search all collections of this id.")
 @click.option("--table", "as_table", is_flag=True, help="A table for people, not JSON lines.")
 @click.option("--explain", is_flag=True, help="Tell how the query was answered, on stderr.")
@@ -71,6 +75,8 @@ def query_command(
     orders: tuple[str, ...],
     limit: int | None,
     fields: tuple[str, ...],
+    place: tuple[str, str] | None,
+    radius: str | None,
     group: bool,
     as_table: bool,
     explain: bool,
@@ -85,6 +91,7 @@ def query_command(
     baas query -p demo cities -w 'country == CH' -o population:desc -n 10
     """  # fmt: skip
     query = _query(collection, conditions, orders, limit=limit, fields=fields, group=group)
+    query |= _near(place, radius)
     path = path_of("projects", project, "databases", database, "documents") + ":query"
     aggregated = _aggregated(**wanted)
     if aggregated:
@@ -174,6 +181,27 @@ def _query(
     return query
 
 
+def _near(place: tuple[str, str] | None, radius: str | None) -> dict[str, Any]:
+    if place is None:
+        if radius is not None:
+            raise CommandFailed("`--within` needs `--near`", exit_code=2)
+        return {}
+    field, center = place
+    try:
+        latitude, longitude = map(float, center.split(","))
+        near: dict[str, Any] = {"field": field, "center": {"$geo": [latitude, longitude]}}
+        if radius is not None:
+            unit = 1_000 if radius.endswith("km") else 1
+            near["radius_meters"] = float(radius.removesuffix("km").removesuffix("m")) * unit
+    except ValueError:
+        raise CommandFailed(
+            "a place is two numbers, such as `--near at 48.2,16.4`, and a distance is one, such as "
+            "`--within 500` or `--within 5km`",
+            exit_code=2,
+        ) from None
+    return {"near": near}
+
+
 def _filter(text: str) -> dict[str, Any]:
     """`field op value`, the value as JSON or as plain text."""
     found = _CONDITION.match(text.strip())
@@ -222,8 +250,10 @@ def _scan(scan: dict[str, Any]) -> str:
     if kind == "document":
         return "got one document by its name"
     where = "the collection by name"
-    if kind in ("index", "words"):
+    if kind in ("index", "words", "near"):
         where = f"index {scan['index']['id']} of {_index(scan['index'])}"
+    if kind == "near":
+        where += ", nearest first"
     backwards = ", backwards" if scan["direction"] == "desc" else ""
     checked = "" if scan["exact"] else "; each document is checked against the whole query"
     return f"scanned {where}{backwards}, {scan['ranges']} range(s){checked}"
@@ -238,7 +268,12 @@ def _print_documents(documents: list[dict[str, Any]], fields: tuple[str, ...]) -
         dict.fromkeys(name for document in documents for name in document["fields"])
     )
     rows = [[one["path"], *(_cell(one["fields"].get(name)) for name in names)] for one in documents]
-    print_table(("path", *names), rows, empty="no documents")
+    columns = ["path", *names]
+    if documents and "distance_meters" in documents[0]:
+        columns.insert(1, "meters")
+        for row, one in zip(rows, documents, strict=True):
+            row.insert(1, f"{one['distance_meters']:.0f}")
+    print_table(columns, rows, empty="no documents")
 
 
 def _cell(value: Any) -> str:

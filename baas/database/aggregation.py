@@ -182,7 +182,8 @@ async def _add(tally: Tally, batch: Documents) -> None:
 def _is_plain(aggregation: Aggregation) -> bool:
     """Whether its documents may come in the order of their groups."""
     query = aggregation.query
-    return aggregation.is_whole and query.start is None and query.end is None
+    has_own_order = query.start or query.end or query.near
+    return aggregation.is_whole and has_own_order is None
 
 
 def _may_step(aggregation: Aggregation) -> bool:

@@ -19,11 +19,13 @@ from baas.database.budget import ReadBudget
 from baas.database.corpora import Corpora
 from baas.database.index_demand import LARGE_DOCUMENTS
 from baas.database.indexes import IndexDefinition, Indexes, IndexKind, is_reserved
+from baas.database.near import NearReader
 from baas.database.planner import (
     CollectionScan,
     Gaps,
     IndexScan,
     NameScan,
+    NearScan,
     Plan,
     PointGet,
     Scan,
@@ -32,13 +34,13 @@ from baas.database.planner import (
 )
 from baas.database.plans import Plans, single_scan
 from baas.database.postings import PostingsReader
+from baas.database.presentation import present_all, project
 from baas.database.search import SearchRun
 from baas.encoding import keys
-from baas.encoding.documents import StoredDocument, encode_fields
+from baas.encoding.documents import StoredDocument
 from baas.errors import DeadlineExceeded
-from baas.model.paths import FieldPath
 from baas.model.queries import Query, document_order, effective_orders, get_field, matches
-from baas.model.values import Fields, Reference
+from baas.model.values import Reference
 from baas.settings import Limits
 from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
 
@@ -237,7 +239,7 @@ class QueryExecutor:
             left = None if wanted is None else wanted - total
             if left is not None and left <= 0:
                 break
-            if isinstance(scan, IndexScan):
+            if isinstance(scan, IndexScan | NearScan):
                 number = scan.index.number
                 total += await self._snapshot.count_entries(number, span, limit=left)
             else:
@@ -294,6 +296,9 @@ class QueryExecutor:
                 source: _Source = _NameSource(self._snapshot, query, scan, wanted)
             case IndexScan():
                 source = _IndexSource(self._snapshot, query, scan, wanted)
+            case NearScan():
+                reader = NearReader(self._snapshot, query, scan, wanted)
+                source = _GeneratedSource(reader.batches())
             case WordScan():
                 raise AssertionError("only a search is planned on words")
         # What is answer throughout may take as long as its reader does.
@@ -404,15 +409,19 @@ class _Gathered:
         self.documents: Documents = []
         self.are_parts = False
         self._order = document_order(query)
-        self._fields = tuple([order.field for order in effective_orders(query)])
+        ordered = [order.field for order in effective_orders(query)]
+        self._fields = tuple(ordered if query.near is None else [query.near.field, *ordered])
         self._size = 0
 
     def add(self, batch: Documents) -> None:
         self._size += sum([len(document.data) for document in batch])
         if not self.are_parts and self._size > GATHERED_BYTES_MAX:
             self.are_parts = True
-            self.documents = project_all(self.documents, self._fields)
-        self.documents += project_all(batch, self._fields) if self.are_parts else batch
+            self.documents = self._parts(self.documents)
+        self.documents += self._parts(batch) if self.are_parts else batch
+
+    def _parts(self, documents: Documents) -> Documents:
+        return [project(document, self._fields) for document in documents]
 
     async def sort(self) -> None:
         self.documents = await _sort(self.documents, self._order)
@@ -451,11 +460,11 @@ class _Source(ABC):
 
 class _Answer(_Source):
     """What a query asks for of a source: the documents behind `offset`, at most `limit` of them,
-    with the selected fields."""
+    as it presents them."""
 
     def __init__(self, query: Query, source: _Source) -> None:
         self._source = source
-        self._select = query.select
+        self._query = query
         self._skip = query.offset
         self._remaining = query.limit
 
@@ -470,7 +479,7 @@ class _Answer(_Source):
         if self._remaining is not None:
             kept = kept[: self._remaining]
             self._remaining -= len(kept)
-        return project_all(kept, self._select)
+        return present_all(self._query, kept)
 
     async def aclose(self) -> None:
         await self._source.aclose()
@@ -729,40 +738,3 @@ async def _merge(
             heappop(heads)
     if batch:
         yield batch
-
-
-# Projection --------------------------------------------------------------------------------------
-
-
-def project_all(documents: Documents, select: tuple[FieldPath, ...] | None) -> Documents:
-    """The documents with no more than the selected fields; `__name__` selects none."""
-    if select is None:
-        return documents
-    return [project(document, select) for document in documents]
-
-
-def project(document: StoredDocument, select: tuple[FieldPath, ...]) -> StoredDocument:
-    """One document with no more than the selected fields."""
-    chosen: Fields = {}
-    taken: set[tuple[str, ...]] = set()
-    # Short paths first: what lies within a field that is taken already is there.
-    for path in sorted(select, key=lambda path: len(path.segments)):
-        segments = path.segments
-        if any(segments[:length] in taken for length in range(1, len(segments) + 1)):
-            continue
-        try:
-            value = get_field(document.fields, path)
-        except KeyError:  # no such field; `__name__` is none either
-            continue
-        taken.add(segments)
-        inner: Any = chosen
-        for segment in segments[:-1]:
-            inner = inner.setdefault(segment, {})
-        inner[segments[-1]] = value
-    return StoredDocument(
-        document.path,
-        encode_fields(chosen),
-        created=document.created,
-        version=document.version,
-        fields=chosen,
-    )

@@ -10,6 +10,7 @@ from baas.database.planner import (
     CollectionScan,
     IndexScan,
     NameScan,
+    NearScan,
     Plan,
     PointGet,
     Scan,
@@ -120,9 +121,10 @@ class MeteredSnapshot:
 @dataclass(frozen=True, slots=True)
 class ExplainedScan:
     """One scan of a plan. `kind`: `index`, `names` (the documents of a collection by name),
-    `document` (one by name), `words` (of an index, for a search), `collection` (all that there are,
-    each looked at) or `total` (of a collection, which is kept). `exact`: what lies in the ranges is
-    the answer; if not, each document is checked against the whole query."""
+    `document` (one by name), `near` (cells of an index, nearest first), `words` (of an index, for a
+    search), `collection` (all that there are, each looked at) or `total` (of a collection, which is
+    kept). `exact`: what lies in the ranges is the answer; if not, each document is checked against
+    the whole query."""
 
     kind: str
     index: Index | None
@@ -192,6 +194,8 @@ def _explain_scan(scan: Scan) -> ExplainedScan:
             return ExplainedScan("document", None, 1, False, False)
         case NameScan():
             return ExplainedScan("names", None, len(scan.spans), scan.descending, scan.exact)
+        case NearScan():
+            return ExplainedScan("near", scan.index, len(scan.spans), False, scan.exact)
         case IndexScan():
             return ExplainedScan("index", scan.index, len(scan.spans), scan.descending, scan.exact)
         case WordScan():

@@ -27,10 +27,11 @@ from functools import lru_cache
 from typing import Any
 
 from baas.encoding import keys
+from baas.encoding.cells import encode_place
 from baas.errors import DataLoss
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.search import count_words
-from baas.model.values import Fields, Reference, Value
+from baas.model.values import Fields, GeoPoint, Reference, Value
 from baas.storage.engine import Entry
 
 INDEXES = CollectionPath(("__indexes__",))
@@ -47,6 +48,7 @@ class IndexKind(Enum):
     PLAIN = "plain"  # the value
     ARRAY = "array"  # one entry per distinct element of an array, none for anything else
     WORDS = "words"  # one entry per word of all fields of this kind, and one for the document
+    CELL = "cell"  # where a geo point lies (`encoding.cells`), none for anything else
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,10 @@ class Index:
                 elements = {keys.encode_value(item, field.descending) for item in value}
                 place = len(parts)
                 parts.append(b"")
+            elif field.kind is IndexKind.CELL:
+                if type(value) is not GeoPoint:
+                    return ()
+                parts.append(encode_place(value))
             else:
                 parts.append(keys.encode_value(value, field.descending))
         tail = document_key

@@ -23,10 +23,11 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from baas.database.executor import MissingIndexes, QueryExecutor, project
+from baas.database.executor import MissingIndexes, QueryExecutor
 from baas.database.indexes import Indexes
 from baas.database.log import CommitEvent, CommitFeed
 from baas.database.matcher import QueryMatcher
+from baas.database.presentation import present, presents_as_stored
 from baas.database.views import (
     ChangeKind,
     DocumentChange,
@@ -436,10 +437,10 @@ class _Shared:
         self.view: View
         if isinstance(target, QueryTarget):
             self.view = QueryView(target.query)
-            self._select = target.query.select
+            self._presented = None if presents_as_stored(target.query) else target.query
         else:
             self.view = DocumentsView(target.paths)
-            self._select = None
+            self._presented = None
         self.changed_at = -1  # the version at which the answer last may have changed
         self.is_live = False
         self._listeners = listeners
@@ -533,11 +534,15 @@ class _Shared:
         return replace(self._full, version=self.version)
 
     def present(self, changes: Sequence[DocumentChange]) -> Sequence[DocumentChange]:
-        """The changes with no more than the selected fields."""
-        select = self._select
-        if select is None:
+        """The changes, with their documents as the query tells them."""
+        query = self._presented
+        if query is None:
             return changes
-        return [replace(item, document=project(item.document, select)) for item in changes]
+        # What is removed is only named, and may be no document of the answer any more.
+        return [
+            item if item.new_index < 0 else replace(item, document=present(query, item.document))
+            for item in changes
+        ]
 
     def _publish(self, version: int, changes: Sequence[DocumentChange]) -> None:
         self.changed_at = version

@@ -16,33 +16,40 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from functools import total_ordering
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 from itertools import count
 from typing import Any, TypeAlias
 
 from baas.database.planner import NearScan
-from baas.encoding import keys
 from baas.encoding.cells import (
     CELL_BYTES,
+    LEVEL_MAX,
     PLACE_BYTES,
     Cell,
     Center,
+    cell_key,
     decode_place,
     runs,
 )
 from baas.encoding.documents import StoredDocument
+from baas.encoding.keys import document_key, encode_value, is_cut, prefix_end
 from baas.model.geo import EARTH_RADIUS_METERS, HALF_GLOBE_METERS, distance_from
 from baas.model.order import sort_key
-from baas.model.queries import Query, matches
-from baas.model.values import Reference
-from baas.storage.engine import EntryRow, KeyRange, Snapshot
+from baas.model.paths import DocumentPath
+from baas.model.queries import Query, matches, near_start
+from baas.model.values import GeoPoint, Reference
+from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
 
 BATCH_MIN = 16  # entries of a range that are read at once
 BATCH_MAX = 500
+BATCH_BYTES_MAX = 1024 * 1024  # of entries that are read at once
+HELD_BYTES_MAX = 8 * 1024 * 1024  # of documents that wait for their turn; more are read again
 WIDER = 2.0  # a ring that held too few is followed by one of twice its radius,
 WIDER_EMPTY = 4.0  # or of four times, if it held none
+_NEXT_PAGE = 1.25  # how much wider than all pages before the first ring of a page is
 _FIRST_METERS = 1.0  # of a ring around which nothing is known
 
 Documents: TypeAlias = list[StoredDocument]
@@ -50,22 +57,27 @@ Documents: TypeAlias = list[StoredDocument]
 
 @total_ordering
 class _Name:
-    """A document's name, as it is ordered; looked at only where distances are equal."""
+    """A document's name, as it is ordered, which is looked at only where distances are equal; and
+    the document, if it is held."""
 
-    __slots__ = ("document",)
+    __slots__ = ("_key", "document", "path")
 
-    def __init__(self, document: StoredDocument) -> None:
+    def __init__(self, path: DocumentPath, document: StoredDocument | None = None) -> None:
+        self.path = path
         self.document = document
+        self._key: Any = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Name) and self.document.path == other.document.path
+        return isinstance(other, _Name) and self.path == other.path
 
     def __lt__(self, other: _Name) -> bool:
         return bool(self.key < other.key)
 
     @property
     def key(self) -> Any:
-        return sort_key(Reference(self.document.path))
+        if self._key is None:
+            self._key = sort_key(Reference(self.path))
+        return self._key
 
 
 class _Read:
@@ -97,3 +109,266 @@ class _Read:
         if place < len(self._starts):
             end = min(end, self._starts[place])
         return KeyRange(start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Cells that follow one another; some of their keys may have been read."""
+
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """The keys of one place behind some that were read; nobody else reads them."""
+
+    span: KeyRange
+
+
+@dataclass(frozen=True, slots=True)
+class _Beyond:
+    """Whatever is farther, and may be in the answer. `matched`: what was found before the ring that
+    ends here was read."""
+
+    meters: float
+    matched: int
+
+
+_Unread: TypeAlias = _Run | _Rest | _Beyond
+# By the least distance; then what may hold any name before what holds those behind one; then by a
+# number that tells all apart.
+_Rank: TypeAlias = tuple[float, bool, Any, int]
+
+
+class NearReader:
+    """Reads one near query by one scan. `wanted`: how many documents will be asked for, if that is
+    known. Does not close the snapshot."""
+
+    def __init__(
+        self, snapshot: Snapshot, query: Query, scan: NearScan, wanted: int | None
+    ) -> None:
+        near = query.near
+        assert near is not None
+        self._snapshot = snapshot
+        self._query = query
+        self._scan = scan
+        self._wanted = wanted
+        self._size = BATCH_MAX if wanted is None else min(max(wanted, BATCH_MIN), BATCH_MAX)
+        self._center = Center(near.center)
+        self._distance = distance_from(near.center)
+        self._radius = min(near.radius, HALF_GLOBE_METERS)
+        self._start = near_start(query)
+        self._read = _Read()
+        self._known: list[tuple[float, _Name]] = []
+        self._frontier: list[tuple[_Rank, _Unread]] = []
+        self._held_bytes = 0
+        self._numbers = count()
+        self._matched = 0  # documents that were found to be in the answer
+
+    async def batches(self) -> AsyncGenerator[Documents]:
+        """The documents in order, and now and then a batch of none."""
+        await self._begin()
+        while True:
+            while self._known and self._is_next():
+                yield await self._take()
+            if not self._frontier:
+                return
+            _, unread = heappop(self._frontier)
+            match unread:
+                case _Run():
+                    await self._read_run(unread.cells)
+                case _Rest():
+                    await self._read_rest(unread)
+                case _Beyond():
+                    wider = WIDER_EMPTY if unread.matched == self._matched else WIDER
+                    outer = max(_FIRST_METERS, unread.meters * wider)
+                    self._cover_ring(unread.meters, outer)
+
+    def _is_next(self) -> bool:
+        """Whether nothing unread can come before the first known document."""
+        return not self._frontier or _is_before(self._known[0], self._frontier[0][0])
+
+    async def _take(self) -> Documents:
+        """The known documents that come next: those that are held, or one that is not."""
+        found: Documents = []
+        while self._known and self._is_next():
+            document = self._known[0][1].document
+            if document is None and found:
+                break
+            _, name = heappop(self._known)
+            if document is None:
+                (document,) = await self._snapshot.get_documents([document_key(name.path)])
+                assert document is not None, name.path
+                return [document]
+            self._held_bytes -= len(document.data)
+            found.append(document)
+        return found
+
+    def _push(self, distance: float, unread: _Unread, behind: Any = None) -> None:
+        rank = (distance, behind is not None, behind, next(self._numbers))
+        heappush(self._frontier, (rank, unread))
+
+    # Rings ----------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        """Reads around the center until the documents at hand tell how wide a ring to begin with;
+        or begins with all of the radius, if all within it is wanted."""
+        if self._wanted is None:
+            self._cover_ring(0.0, self._radius)
+        elif self._start is not None:
+            inner = self._start[0]
+            self._cover_ring(inner, max(inner * _NEXT_PAGE, _FIRST_METERS))
+        else:
+            self._cover_ring(0.0, await self._sound(self._wanted))
+
+    async def _sound(self, wanted: int) -> float:
+        """The radius within which so many documents are, going by those that follow the center on
+        the curve in either direction."""
+        key = self._key(self._center.number)
+        around = next((span for span in self._scan.spans if _holds(span, key)), None)
+        if around is None:  # an outermost place that rounding moved
+            return self._radius
+        least = self._matched
+        size = self._size
+        above, is_all = await self._scan_entries(KeyRange(key, around.end), size)
+        below, is_rest = await self._scan_entries(
+            KeyRange(around.start, key), size, descending=True
+        )
+        found = self._matched - least
+        if found >= wanted:
+            return nsmallest(wanted, self._known)[-1][0]
+        if is_all and is_rest:
+            return self._radius
+        farthest = max([self._distance(self._place(row)) for row in (*above, *below)], default=0.0)
+        return max(_FIRST_METERS, farthest * math.sqrt(wanted / max(1, found)))
+
+    def _cover_ring(self, inner: float, outer: float) -> None:
+        """Leaves what is between two distances to be read, and whatever is behind."""
+        if outer < self._radius:
+            self._push(outer, _Beyond(outer, self._matched))
+        outer = min(outer, self._radius)
+        cells = self._center.cover(outer / EARTH_RADIUS_METERS, inner / EARTH_RADIUS_METERS)
+        for run in runs(cells):
+            self._push(min(map(self._least, run)), _Run(run))
+
+    def _least(self, cell: Cell) -> float:
+        """In metres: nothing in the cell is nearer."""
+        return self._center.bounds(cell)[0] * EARTH_RADIUS_METERS
+
+    # Reading --------------------------------------------------------------------------------------
+
+    async def _read_run(self, cells: Sequence[Cell]) -> None:
+        """Reads cells to their end, or as much as is read at once, and leaves the rest in smaller
+        ones."""
+        end = self._key(cells[-1].end)
+        while (span := self._read.first_unread(self._key(cells[0].first), end)) is not None:
+            rows, is_all = await self._scan_entries(span, self._size)
+            if not is_all:
+                self._leave_place(rows)
+                self._part(cells, rows[-1])
+                return
+
+    def _part(self, cells: Sequence[Cell], last: EntryRow) -> None:
+        """Leaves what lies behind an entry to be read in smaller parts."""
+        number = int.from_bytes(last.key[len(self._scan.prefix) :][:CELL_BYTES])
+        left = [cell for cell in cells if cell.end > number]
+        if len(left) == 1 and left[0].level < LEVEL_MAX:
+            left = [cell for cell in left[0].quarters() if cell.end > number]
+        for cell in left:
+            least = self._least(cell)
+            if least <= self._radius:
+                self._push(least, _Run((cell,)))
+
+    def _leave_place(self, rows: Sequence[EntryRow]) -> None:
+        """If many entries are of one place, what else there is of it follows by name, and is read
+        as far as it is wanted."""
+        last = rows[-1]
+        place = self._place_key(last)
+        if len(rows) < 2 or self._place_key(rows[-2]) != place:
+            return
+        end = prefix_end(place)
+        assert end is not None
+        self._read.add(last.key, end)
+        self._leave_rest(KeyRange(last.key + b"\x00", end), last)
+
+    def _leave_rest(self, span: KeyRange, last: EntryRow) -> None:
+        distance = self._distance(self._place(last))
+        if distance <= self._radius:
+            path = last.document.path
+            # Of a name that was cut the key does not tell which ones are behind it.
+            is_sure = not is_cut(encode_value(Reference(path)))
+            self._push(distance, _Rest(span), _Name(path) if is_sure else None)
+
+    async def _read_rest(self, rest: _Rest) -> None:
+        rows, is_all = await self._scan_entries(rest.span, self._size)
+        if not is_all:
+            assert rest.span.end is not None
+            self._leave_rest(KeyRange(rows[-1].key + b"\x00", rest.span.end), rows[-1])
+
+    async def _scan_entries(
+        self, span: KeyRange, limit: int, *, descending: bool = False
+    ) -> tuple[Sequence[EntryRow], bool]:
+        """Reads a range, or its first entries, and knows their documents; and whether that is all
+        of it."""
+        rows = await self._snapshot.scan_entries(
+            self._scan.index.number,
+            span,
+            limit=limit,
+            descending=descending,
+            bytes_max=BATCH_BYTES_MAX,
+        )
+        is_all = are_last([row.document for row in rows], limit, BATCH_BYTES_MAX)
+        start, end = span.start, span.end
+        assert end is not None
+        if not is_all and descending:
+            start = rows[-1].key
+        elif not is_all:
+            end = rows[-1].key + b"\x00"
+        if start < end:
+            self._read.add(start, end)
+        for row in rows:
+            self._know(row)
+        return rows, is_all
+
+    def _know(self, row: EntryRow) -> None:
+        """Keeps the row's document, if it is in the answer."""
+        distance = self._distance(self._place(row))
+        if distance > self._radius or (self._start is not None and distance < self._start[0]):
+            return
+        is_sure = self._scan.exact and (self._start is None or distance > self._start[0])
+        if is_sure or matches(self._query, row.document):
+            self._matched += 1
+            heappush(self._known, (distance, self._hold(row.document)))
+
+    def _hold(self, document: StoredDocument) -> _Name:
+        size = len(document.data)
+        if self._held_bytes + size > HELD_BYTES_MAX:
+            return _Name(document.path)
+        self._held_bytes += size
+        return _Name(document.path, document)
+
+    # Keys -----------------------------------------------------------------------------------------
+
+    def _key(self, number: int) -> bytes:
+        return self._scan.prefix + cell_key(number)
+
+    def _place_key(self, row: EntryRow) -> bytes:
+        return row.key[: len(self._scan.prefix) + PLACE_BYTES]
+
+    def _place(self, row: EntryRow) -> GeoPoint:
+        """The key tells it: documents that are too far are not even decoded."""
+        return decode_place(row.key[len(self._scan.prefix) :])
+
+
+def _is_before(known: tuple[float, _Name], unread: _Rank) -> bool:
+    """Whether a document comes before all that is unread."""
+    distance, name = known
+    least, is_behind, behind, _ = unread
+    if distance != least:
+        return distance < least
+    # The names of what is unread at this distance are behind one.
+    return is_behind and not behind < name
+
+
+def _holds(span: KeyRange, key: bytes) -> bool:
+    return span.start <= key and (span.end is None or key < span.end)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from baas.database.database import ReadSnapshot
-from baas.database.executor import project_all
 from baas.database.matcher import is_in_query
+from baas.database.presentation import present_all
 from baas.database.transaction import QueryResult
 from baas.encoding.documents import StoredDocument
 from baas.errors import Internal, OutOfRange
@@ -66,7 +66,7 @@ class PastSnapshot:
             return QueryResult((await self.snapshot.run_query(query)).documents, self.version)
         present = (await self.snapshot.run_query(_present(query, changes))).documents
         documents = _put_back(query, present, changes)
-        return QueryResult(project_all(documents, query.select), self.version)
+        return QueryResult(present_all(query, documents), self.version)
 
     async def read_first(
         self, query: Query, *, bytes_max: int
@@ -90,8 +90,8 @@ class PastSnapshot:
         for place, document in enumerate(documents):
             size += len(document.data)
             if size > bytes_max and place:
-                return project_all(documents[:place], query.select), True
-        return project_all(documents, query.select), is_cut
+                return present_all(query, documents[:place]), True
+        return present_all(query, documents), is_cut
 
     async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
         """As `ReadSnapshot.aggregate`."""

@@ -26,7 +26,10 @@ from baas.database.indexes import (
     collection_prefix,
 )
 from baas.encoding import keys
+from baas.encoding.cells import Center, cell_key, runs
 from baas.model.documents import DocumentLike
+from baas.model.geo import EARTH_RADIUS_METERS
+from baas.model.near import Near
 from baas.model.order import compare, is_equal
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.queries import (
@@ -74,6 +77,19 @@ class IndexScan:
 
 
 @dataclass(frozen=True, slots=True)
+class NearScan:
+    """Entries of an index of cells. `prefix` is what they all begin with, before the cell; `spans`
+    hold whatever is within the radius, and more. `exact`: all that is within it is in the answer,
+    each document once; if not, documents are checked. They come in the query's order as
+    `near.NearReader` reads them."""
+
+    index: Index
+    prefix: bytes
+    spans: tuple[KeyRange, ...]
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NameScan:
     """Documents of one collection by name."""
 
@@ -111,7 +127,7 @@ class CollectionScan:
 
 _NAME_FIELD = IndexField(NAME)
 
-Scan: TypeAlias = IndexScan | NameScan | PointGet | WordScan
+Scan: TypeAlias = IndexScan | NearScan | NameScan | PointGet | WordScan
 Plan: TypeAlias = "tuple[Scan, ...] | CollectionScan"
 
 
@@ -141,7 +157,7 @@ def plan_query(query: Query, indexes: Indexes, generation: int) -> Plan:
     if missing:
         return CollectionScan(
             _whole_span(query),
-            not query.all_descendants and orders == (Order(NAME),),
+            not query.all_descendants and query.near is None and orders == (Order(NAME),),
             tuple(dict.fromkeys(missing)),
         )
     return tuple(scans)
@@ -202,6 +218,7 @@ def _is_all_by_name(query: Query, orders: tuple[Order, ...]) -> bool:
     """The commonest query of all: the documents of one collection, from its start or its end."""
     return (
         query.where is None
+        and query.near is None
         and len(orders) == 1
         and query.start is None
         and query.end is None
@@ -215,7 +232,7 @@ def is_countable(query: Query, plan: Plan) -> bool:
     if isinstance(plan, CollectionScan) or len(plan) != 1:
         return False
     scan = plan[0]
-    return not isinstance(scan, PointGet | WordScan) and scan.exact
+    return not isinstance(scan, PointGet | NearScan | WordScan) and scan.exact
 
 
 def _whole_span(query: Query) -> KeyRange:
@@ -256,6 +273,8 @@ class _Disjunct:
             for order in orders[:-1]
             if order.field not in self.equal
         ]
+        if query.near is not None:
+            self.ordered = [IndexField(query.near.field, kind=IndexKind.CELL)]
         if self.is_group and (self.equal or self.element or self.ordered):
             self.below = query.parent
         held = {*self.equal, *[field.path for field in self.ordered]}
@@ -317,9 +336,18 @@ class _Disjunct:
             else:
                 value = self.equal[field.path]
             prefix += self._encode(value, field.descending)
+        if self.query.near is not None:
+            return self._near_scan(index, prefix, self.query.near)
         ordered = index.definition.fields[fixed:]
         spans = tuple(self._spans(prefix, ordered))
         return IndexScan(index, spans, self.descending, self.exact, self._gaps(prefix, ordered))
+
+    def _near_scan(self, index: Index, prefix: bytes, near: Near) -> NearScan:
+        spans = [
+            KeyRange(prefix + cell_key(run[0].first), prefix + cell_key(run[-1].end))
+            for run in runs(Center(near.center).cover(near.radius / EARTH_RADIUS_METERS))
+        ]
+        return NearScan(index, prefix, tuple(spans), self.exact and not self.inequalities)
 
     def _gaps(self, prefix: bytes, ordered: Sequence[IndexField]) -> Gaps | None:
         if len(ordered) < 2:

@@ -10,6 +10,7 @@ from baas.database.planner import (
     CollectionScan,
     IndexScan,
     NameScan,
+    NearScan,
     Plan,
     PointGet,
     WordScan,
@@ -73,7 +74,8 @@ def _count_uses(found: _Kept) -> _Kept:
 def _used(plan: Plan) -> tuple[Index, ...]:
     if isinstance(plan, CollectionScan):
         return ()
-    return tuple([scan.index for scan in plan if isinstance(scan, IndexScan | WordScan)])
+    kinds = IndexScan | NearScan | WordScan
+    return tuple([scan.index for scan in plan if isinstance(scan, kinds)])
 
 
 def single_scan(query: Query, plan: Plan) -> FirstScan | None:
@@ -86,7 +88,7 @@ def single_scan(query: Query, plan: Plan) -> FirstScan | None:
     if query.offset or query.select is not None:
         return None
     scan = plan[0]
-    if isinstance(scan, PointGet | WordScan) or not scan.exact or len(scan.spans) != 1:
+    if isinstance(scan, PointGet | NearScan | WordScan) or not scan.exact or len(scan.spans) != 1:
         return None
     index = None if isinstance(scan, NameScan) else scan.index.number
     return FirstScan(index, scan.spans[0], query.limit or PAGE_DOCUMENTS_MAX, scan.descending)

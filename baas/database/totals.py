@@ -20,6 +20,7 @@ def is_whole_collection(query: Query) -> bool:
     by a field leaves out those that lack the field."""
     return (
         query.where is None
+        and query.near is None
         and query.start is None
         and query.end is None
         and not query.all_descendants

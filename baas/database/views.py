@@ -268,6 +268,7 @@ class QueryView(View):
             start=query.start,
             end=query.end,
             limit=limit,
+            near=query.near,
         )
 
     def selects(self, image: StoredDocument | None) -> bool:

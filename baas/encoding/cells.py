@@ -1,10 +1,10 @@
 """The globe in cells: what is near lies together in an index.
 
-The sphere is seen as a cube. Each of its six faces is a square of 2^28 by 2^28 cells (4 cm at most),
-numbered along a Hilbert curve: a square of any size is a contiguous range of numbers, and what
-follows one another on the curve is near on the ground. Poles and antimeridian lie within faces, so
-nothing is special about them. Along an axis of a face cells take equal angles, so that they differ
-in size by less than a half, and their edges are parts of great circles.
+The sphere is seen as a cube. Each of its six faces is a square of 2^28 by 2^28 cells (of 4 cm at
+most), numbered along a Hilbert curve: a square of any size is a contiguous range of numbers, and
+what follows one another on the curve is near on the ground. Poles and antimeridian are within
+faces, so nothing is special about them. Along an axis of a face cells take equal angles, so that
+they differ in size by less than a half, and their edges are parts of great circles.
 
     face (1 byte) · place on the curve (7 bytes) · latitude · longitude (8 bytes each, as in `keys`)
 
@@ -63,10 +63,15 @@ _STEPS = _make_steps()
 def encode_place(point: GeoPoint) -> bytes:
     """The key of a place: its cell, then itself. Equal places have equal keys."""
     return (
-        cell_number(point).to_bytes(CELL_BYTES, "big")
+        cell_key(cell_number(point))
         + encode_double(point.latitude)
         + encode_double(point.longitude)
     )
+
+
+def cell_key(number: int) -> bytes:
+    """What the keys of the places in a smallest cell begin with."""
+    return number.to_bytes(CELL_BYTES, "big")
 
 
 def decode_place(key: bytes) -> GeoPoint:
@@ -122,8 +127,8 @@ def _unproject(face: int, u: float, v: float) -> UnitVector:
 
 # Cells -------------------------------------------------------------------------------------------
 
-# How far from its middle a cell reaches at most. A step of the same angle along both axes is longest
-# at the corners of a face, where it is √(8/3) of that angle; a whole face reaches to its corners.
+# How far from its middle a cell reaches at most. A step of the same angle along both axes is
+# longest at the corners of a face, where it is √(8/3) of that angle; a whole face reaches to them.
 _REACH = [
     math.acos(1 / math.sqrt(3)),
     *[math.sqrt(8 / 3) * _QUARTER / 2**level for level in range(1, LEVEL_MAX + 1)],
@@ -191,13 +196,21 @@ class Center:
         cosine = self.at.x * x + self.at.y * y + self.at.z * z
         angle = math.acos(min(1.0, max(-1.0, cosine)))
         reach = _REACH[cell.level]
-        return max(0.0, angle - reach - MARGIN), angle + reach + MARGIN
+        column, column_sine, row, row_sine = self._sides[cell.face]
+        step = 2 * _QUARTER / (1 << cell.level)
+        least = max(
+            angle - reach,
+            _beside(column, column_sine, cell.column, step),
+            _beside(row, row_sine, cell.row, step),
+        )
+        return max(0.0, least - MARGIN), angle + reach + MARGIN
 
     def cover(
         self, outer: float, inner: float = 0.0, *, cells_max: int = COVER_CELLS_MAX
     ) -> list[Cell]:
         """Cells, in order of their numbers, that together hold every place at angles from `inner`
         to `outer`, and not much else: at most so many, or six."""
+        outer = min(outer, math.pi)
         areas = [area for face in range(6) if (area := self._area(face, outer)) is not None]
         level = min(LEVEL_MAX, max(0, math.ceil(math.log2(8 * _QUARTER / (outer + MARGIN)))))
         while level and sum([_count(area, level) for area in areas]) > cells_max:
@@ -231,6 +244,13 @@ def _between(meridian: float, sine: float, outer: float) -> tuple[float, float] 
     low = max(0.0, ((meridian - aside) / _QUARTER + 1.0) / 2)
     high = min(1.0, ((meridian + aside) / _QUARTER + 1.0) / 2)
     return None if low > high else (low, high)
+
+
+def _beside(meridian: float, sine: float, line: int, step: float) -> float:
+    """The angle at which a column begins, or that from its end; 0 within, and from behind."""
+    low = line * step - _QUARTER
+    gap = low - meridian if meridian < low else meridian - low - step
+    return math.asin(sine * math.sin(gap)) if 0 < gap < math.pi / 2 else 0.0
 
 
 def _lines(low: float, high: float, level: int) -> range:

@@ -60,6 +60,8 @@ class StoredDocument:
 
     __slots__ = ("_fields", "_path", "created", "data", "version")
 
+    distance_meters: float | None = None  # from where a near query asked
+
     def __init__(
         self,
         path: DocumentPath | str,
@@ -111,3 +113,15 @@ class StoredDocument:
 
     def decode(self) -> Document:
         return Document(self.path, self.fields, self.create_time, self.update_time)
+
+
+class DistantDocument(StoredDocument):
+    """A document as a near query tells it."""
+
+    __slots__ = ("distance_meters",)
+
+    def __init__(self, document: StoredDocument, distance_meters: float | None) -> None:
+        super().__init__(
+            document._path, document.data, document.created, document.version, document._fields
+        )
+        self.distance_meters = distance_meters

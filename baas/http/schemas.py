@@ -42,7 +42,14 @@ _AGGREGATES: Schema = {**_list(_ref("Aggregate")), "maxItems": 5}
 
 _DOCUMENT_SCHEMAS: dict[str, Schema] = {
     "Document": _object(
-        {"path": _PATH, "fields": _FIELDS, "create_time": _TIME, "update_time": _TIME}
+        {"path": _PATH, "fields": _FIELDS, "create_time": _TIME, "update_time": _TIME},
+        {
+            "distance_meters": {
+                "type": "number",
+                "minimum": 0,
+                "description": "from the center, in answers of a query with `near`",
+            }
+        },
     ),
     "MissingDocument": _object(
         {"path": _PATH, "missing": {"const": True}},
@@ -240,6 +247,16 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
         description="the answer is in the order of how well its documents have the words: goes "
         "with neither `order_by` nor cursors",
     ),
+    "Near": _object(
+        {
+            "field": _FIELD,
+            "center": {"type": "object", "description": 'a geo point: {"$geo": [lat, lng]}'},
+        },
+        {"radius_meters": {"type": "number", "minimum": 0, "description": "absent for anywhere"}},
+        description="documents whose field is a geo point around the center, nearest first; goes "
+        "with `where`, `offset`, `limit` and `select`",
+        examples=[{"field": "at", "center": {"$geo": [48.2, 16.4]}, "radius_meters": 5000}],
+    ),
     "Query": _object(
         {"collection": {**_PATH, "examples": ["cities"]}},
         {
@@ -256,6 +273,7 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
             "limit": {"type": "integer", "minimum": 1},
             "select": _list(_FIELD),
             "search": _ref("Search"),
+            "near": _ref("Near"),
         },
         examples=[
             {
@@ -301,7 +319,10 @@ _DOCUMENT_SCHEMAS: dict[str, Schema] = {
                 _object(
                     {
                         "kind": {
-                            "enum": ["index", "names", "document", "words", "collection", "total"]
+                            "enum": [
+                                *("index", "near", "names", "document", "words", "collection"),
+                                "total",
+                            ]
                         },
                         "index": _or_null({"type": "object"}),
                         "ranges": {"type": "integer"},
@@ -500,7 +521,7 @@ _INDEX: Schema = {
                     "type": "string",
                     "enum": [kind.value for kind in IndexKind],
                     "description": "`plain`: an entry for the value; `array`: for each element; "
-                    "`words`: for each word, for searches",
+                    "`words`: for each word, for searches; `cell`: where a geo point lies",
                 },
             },
         )

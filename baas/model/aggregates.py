@@ -129,8 +129,9 @@ def aggregated_query(aggregation: Aggregation) -> Query:
 
 
 def grouped_query(aggregation: Aggregation) -> Query:
-    """The same documents group by group, for a query that is whole and has no cursors. Every field
-    that they must have is in the order, so that an index holds them and no others."""
+    """The same documents group by group, for a query that is whole and has neither cursors nor
+    `near`; of others it tells the order of groups. Every field that they must have is in the order,
+    so that an index holds them and no others."""
     return _in_order(aggregation, aggregation.group_by)
 
 
@@ -177,4 +178,5 @@ def _in_order(
         order_by=tuple([Order(path, descending) for path in fields]),
         existing=(),
         select=None,
+        near=None,
     )

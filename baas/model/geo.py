@@ -1,8 +1,8 @@
 """Places on the earth, taken as a sphere with the radius that rules use for `distance`. Pure.
 
 Distances are along the surface: the angle between two places, seen from the centre, times
-EARTH_RADIUS_METERS. The angle is `atan2(|a × b|, a · b)` of the unit vectors, which is exact to about
-a nanometre at any distance, where haversine loses decimetres on the far side.
+EARTH_RADIUS_METERS. The angle is `atan2(|a x b|, a . b)` of the unit vectors, which is exact to
+some nanometres at any distance, where haversine loses decimetres on the far side.
 """
 
 from __future__ import annotations

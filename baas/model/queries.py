@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, assert_never
 
 from baas.errors import InvalidQuery
 from baas.model.documents import DocumentLike
+from baas.model.near import Near, check_near, compile_distance
 from baas.model.order import SortKey, is_equal, sort_key, type_rank
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.search import Search, check_search, has_terms
@@ -80,8 +81,9 @@ class Query:
     `collection.segments[-1]` is the group's id and `parent` the document under which it is
     searched (None: the whole database). `select` None returns whole documents. Documents that lack
     one of the `existing` fields are not in it: aggregations ask for that. With `search` the answer
-    is in the order of scores, equal ones by name, and there is no other. `number`: see
-    `number_query`."""
+    is in the order of scores, equal ones by name, and there is no other. With `near` it is in the
+    order of distances, equal ones by name; its only cursor is a `start` of these two, where a page
+    goes on. `number`: see `number_query`."""
 
     collection: CollectionPath
     all_descendants: bool = False
@@ -95,6 +97,7 @@ class Query:
     select: tuple[FieldPath, ...] | None = None
     existing: tuple[FieldPath, ...] = ()
     search: Search | None = None
+    near: Near | None = None
     number: int | None = field(default=None, init=False, repr=False, compare=False)
     _matcher: Matcher | None = field(default=None, init=False, repr=False, compare=False)
     _orders: tuple[Order, ...] | None = field(default=None, init=False, repr=False, compare=False)
@@ -152,6 +155,8 @@ def check_query(query: Query, limits: Limits) -> None:
         )
     if query.search is not None:
         _check_search(query, query.search, limits)
+    if query.near is not None:
+        _check_near(query, query.near)
     ordered: set[FieldPath] = set()
     for order in query.order_by:
         if order.field in ordered:
@@ -164,6 +169,11 @@ def check_query(query: Query, limits: Limits) -> None:
 
 def _check_search(query: Query, search: Search, limits: Limits) -> None:
     check_search(search, limits)
+    if query.near is not None:
+        raise InvalidQuery(
+            "`search` and `near` are an order each: a query has one of them",
+            reason="SearchWithOrder",
+        )
     if query.order_by:
         raise InvalidQuery(
             "`search` has an order of its own, the best first: leave out `order_by`",
@@ -173,6 +183,21 @@ def _check_search(query: Query, search: Search, limits: Limits) -> None:
         raise InvalidQuery(
             "`search` has no cursors: its order rests on no values; go on with a page token",
             reason="SearchWithCursor",
+        )
+
+
+def _check_near(query: Query, near: Near) -> None:
+    if near.field == NAME:
+        raise InvalidQuery("`near` needs a field that holds geo points, not `__name__`")
+    check_near(near)
+    if query.order_by:
+        raise InvalidQuery(
+            "`near` has an order of its own, the nearest first: leave out `order_by`",
+            reason="NearWithOrder",
+        )
+    if query.start is not None or query.end is not None:
+        raise InvalidQuery(
+            "`near` has no cursors: go on with a page token", reason="NearWithCursor"
         )
 
 
@@ -231,7 +256,8 @@ def inequality_fields(query: Query) -> tuple[FieldPath, ...]:
 
 def effective_orders(query: Query) -> tuple[Order, ...]:
     """The order in full: the stated one, then inequality fields that it lacks, then `__name__`;
-    what is added takes the direction of the last stated order. Always ends with `__name__`."""
+    what is added takes the direction of the last stated order. Always ends with `__name__`, which
+    is all of it where the distance comes first."""
     orders = query._orders
     if orders is None:
         orders = _complete_orders(query)
@@ -240,7 +266,7 @@ def effective_orders(query: Query) -> tuple[Order, ...]:
 
 
 def _complete_orders(query: Query) -> tuple[Order, ...]:
-    if query.search is not None:
+    if query.search is not None or query.near is not None:
         return (_BY_NAME[False],)
     stated = query.order_by
     fields = [order.field for order in stated]
@@ -426,7 +452,9 @@ def compile_query(query: Query) -> Matcher:
         tests.append(_compile_filter(query.where))
     orders = effective_orders(query)
     tests.extend(_compile_existence(query, orders))
-    if query.start is not None:
+    if query.near is not None:
+        tests.append(_compile_near(query, query.near))
+    elif query.start is not None:
         tests.append(_compile_start(query.start, orders))
     if query.end is not None:
         tests.append(_compile_end(query.end, orders))
@@ -443,7 +471,35 @@ def accepts(leaf: FieldFilter, value: Value) -> bool:
 
 def document_order(query: Query) -> Callable[[DocumentLike], Any]:
     """A key for `sorted` that puts matching documents in the query's order."""
+    if query.near is not None:
+        return _compile_near_order(query.near)
     return _compile_order(effective_orders(query))
+
+
+def position_of(query: Query, document: DocumentLike) -> tuple[Value, ...]:
+    """Where a document stands in the query's order, as the values of a cursor. Raises KeyError if
+    it lacks one of them."""
+    values: list[Value] = []
+    if query.near is not None:
+        distance = compile_distance(query.near)(document)
+        if distance is None:
+            raise KeyError(str(query.near.field))
+        values.append(distance)
+    for order in effective_orders(query):
+        is_name = order.field == NAME
+        values.append(
+            Reference(document.path) if is_name else get_field(document.fields, order.field)
+        )
+    return tuple(values)
+
+
+def near_start(query: Query) -> tuple[float, SortKey] | None:
+    """The distance and the name behind which a near query begins."""
+    if query.start is None:
+        return None
+    distance, name = query.start.values
+    assert isinstance(distance, float)
+    return distance, sort_key(name)
 
 
 def get_field(fields: Fields, path: FieldPath) -> Value:
@@ -688,6 +744,23 @@ def _compile_order(orders: tuple[Order, ...]) -> Callable[[DocumentLike], Any]:
         return tuple([_position(order, get(document)) for order, get in getters])
 
     return key
+
+
+def _compile_near(query: Query, near: Near) -> Matcher:
+    distance_of, radius, start = compile_distance(near), near.radius, near_start(query)
+
+    def is_near(document: DocumentLike) -> bool:
+        distance = distance_of(document)
+        if distance is None or distance > radius:
+            return False
+        return start is None or (distance, sort_key(Reference(document.path))) > start
+
+    return is_near
+
+
+def _compile_near_order(near: Near) -> Callable[[DocumentLike], Any]:
+    distance_of = compile_distance(near)
+    return lambda document: (distance_of(document), sort_key(Reference(document.path)))
 
 
 def _compile_start(cursor: Cursor, orders: tuple[Order, ...]) -> Matcher:

@@ -124,6 +124,10 @@ def _check_definition(definition: IndexDefinition) -> None:
         raise _invalid("an index can hold the elements of one array only")
     if IndexKind.WORDS in kinds:
         _check_words(fields)
+    if any(field.kind is IndexKind.CELL for field in fields[:-1]):
+        raise _invalid("the cells of a geo point come last in an index")
+    if fields[-1].kind is IndexKind.CELL and fields[-1].descending:
+        raise _invalid("the cells of a geo point have no direction")
     paths = [field.path for field in fields]
     if NAME in paths:
         raise _invalid("every index ends with `__name__`; leave it out")

@@ -24,9 +24,8 @@ from baas.model.queries import (
     Order,
     Query,
     check_query,
-    effective_orders,
-    get_field,
     number_query,
+    position_of,
     searched_query,
 )
 from baas.model.search import Search, Standing, count_terms, count_words
@@ -171,16 +170,13 @@ async def _go_on(query: Query, position: PagePosition, snapshot: ReadSnapshot) -
             raise OutOfRange("the document is not kept")
         if query.search is not None:
             return replace(query, search=_behind(query.search, image), offset=0)
-        values = [
-            Reference(image.path) if order.field == NAME else get_field(image.fields, order.field)
-            for order in effective_orders(query)
-        ]
+        values = position_of(query, image)
     except (OutOfRange, KeyError) as error:
         raise OutOfRange(
             "what the query showed then is not kept any more; begin with the first page",
             reason="PageTokenExpired",
         ) from error
-    return replace(query, start=Cursor(tuple(values), before=False), offset=0)
+    return replace(query, start=Cursor(values, before=False), offset=0)
 
 
 def _behind(search: Search, last: StoredDocument) -> Search:

@@ -44,9 +44,12 @@ def time_text(microseconds: int) -> str:
 
 
 def encode_document(document: StoredDocument) -> bytes:
-    """`{"path","fields","create_time","update_time"}` around the canonical bytes, not decoded."""
-    return b'{"path":%b,"fields":%b%b' % (
+    """`{"path","fields","create_time","update_time"}` around the canonical bytes, not decoded; of a
+    near query with `distance_meters`."""
+    distance = document.distance_meters
+    return b'{"path":%b,%b"fields":%b%b' % (
         orjson.dumps(document.name),
+        b"" if distance is None else b'"distance_meters":%b,' % orjson.dumps(distance),
         document.data,
         _encode_times(document.created, document.version),
     )

@@ -85,6 +85,13 @@ def check_whole(tree: Any, at: str) -> int:
     return tree
 
 
+def check_number(tree: Any, at: str) -> float:
+    """A number of either kind, as a double."""
+    if type(tree) is not int and type(tree) is not float:
+        raise invalid(at, f"must be a number, not {kind_of(tree)}")
+    return float(tree)
+
+
 def check_integer(tree: Any, at: str, *, minimum: int, maximum: int) -> int:
     found = check_whole(tree, at)
     if not minimum <= found <= maximum:

@@ -2,7 +2,8 @@
 
     {"collection": "cities" | "users/ada/orders", "group": true, "where": F,
      "order_by": [{"field", "direction"}], "start": {"values": [...], "before": true}, "end": {...},
-     "offset": 0, "limit": 10, "select": ["a.b"], "search": {"text": "red app*", "fields": ["a"]}}
+     "offset": 0, "limit": 10, "select": ["a.b"], "search": {"text": "red app*", "fields": ["a"]},
+     "near": {"field", "center": {"$geo": [48.2, 16.4]}, "radius_meters": 5000}}
     F = {"field", "op", "value"} | {"and": [F]} | {"or": [F]}
 
 With `"group": true` the last segment of `collection` is the group's id and the rest the document
@@ -15,13 +16,16 @@ from typing import Any, assert_never
 
 from baas.encoding import json_values
 from baas.errors import BaasError, InvalidQuery
+from baas.model.near import Near
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import And, Cursor, FieldFilter, Filter, Operator, Or, Order, Query
 from baas.model.search import Search
+from baas.model.values import GeoPoint
 from baas.wire.objects import (
     check_array,
     check_boolean,
     check_integer,
+    check_number,
     check_object,
     check_string,
     invalid,
@@ -41,8 +45,10 @@ _QUERY = frozenset(
         "limit",
         "select",
         "search",
+        "near",
     }
 )
+_NEAR = frozenset({"field", "center", "radius_meters"})
 _FIELD_FILTER = frozenset({"field", "op", "value"})
 _AND = frozenset({"and"})
 _OR = frozenset({"or"})
@@ -84,6 +90,7 @@ def decode_query(tree: Any, at: str = "query") -> Query:
         else check_integer(limit, join(at, "limit"), minimum=1, maximum=_INT32_MAX),
         select=None if select is None else decode_field_paths(select, join(at, "select")),
         search=_decode_search(members.get("search"), join(at, "search")),
+        near=_decode_near(members.get("near"), join(at, "near")),
     )
 
 
@@ -112,6 +119,18 @@ def encode_query(query: Query) -> dict[str, Any]:
     if query.search is not None:
         fields = [str(path) for path in query.search.fields]
         tree["search"] = {"text": query.search.text, "fields": fields}
+    if query.near is not None:
+        tree["near"] = _encode_near(query.near)
+    return tree
+
+
+def _encode_near(near: Near) -> dict[str, Any]:
+    tree: dict[str, Any] = {
+        "field": str(near.field),
+        "center": json_values.encode_value(near.center),
+    }
+    if near.radius_meters is not None:
+        tree["radius_meters"] = near.radius_meters
     return tree
 
 
@@ -213,6 +232,21 @@ def _decode_orders(tree: Any, at: str) -> tuple[Order, ...]:
         field = decode_field_path(members["field"], join(place, "field"))
         orders.append(Order(field, direction == "desc"))
     return tuple(orders)
+
+
+def _decode_near(tree: Any, at: str) -> Near | None:
+    if tree is None:
+        return None
+    members = check_object(tree, at, allowed=_NEAR, required=("field", "center"))
+    center = json_values.decode_value(members["center"], join(at, "center"))
+    if not isinstance(center, GeoPoint):
+        raise invalid(join(at, "center"), 'must be a geo point, such as `{"$geo": [48.2, 16.4]}`')
+    radius = members.get("radius_meters")
+    return Near(
+        decode_field_path(members["field"], join(at, "field")),
+        center,
+        None if radius is None else check_number(radius, join(at, "radius_meters")),
+    )
 
 
 def _decode_cursor(tree: Any, at: str) -> Cursor | None:

@@ -42,6 +42,7 @@ QUERIES: dict[str, Callable[[str], dict[str, Any]]] = {
         },
     },
     "group": _query(group=True),
+    "near": _query(near={"field": "at", "center": {"$geo": [1, 2]}, "radius_meters": 5}, limit=1),
 }
 
 

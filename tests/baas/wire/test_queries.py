@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from baas.errors import BaasError, InvalidArgument
+from baas.model.near import Near
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import And, Cursor, FieldFilter, Operator, Or, Order, Query
 from baas.model.search import Search
 from baas.model.timestamps import Timestamp
+from baas.model.values import GeoPoint
 from baas.wire.queries import FILTER_DEPTH_MAX, decode_query, encode_query
 
 FULL: dict[str, Any] = {
@@ -84,11 +86,31 @@ def test_a_group_names_its_id_and_where_it_is_searched() -> None:
     assert encode_query(below) == {"collection": "users/ada/orders", "group": True}
 
 
+def test_a_near_query_is_read_and_written() -> None:
+    at: dict[str, Any] = {"field": "home.at", "center": {"$geo": [48.25, -16.5]}}
+    radii: tuple[float | None, ...] = (None, 2.5)
+    for radius in radii:
+        near = at if radius is None else {**at, "radius_meters": radius}
+        tree = {"collection": "users", "near": near, "limit": 5}
+        query = decode_query(tree)
+        assert query.near == Near(FieldPath(("home", "at")), GeoPoint(48.25, -16.5), radius)
+        assert encode_query(query) == tree
+    whole = decode_query({"collection": "users", "near": {**at, "radius_meters": 5}})
+    assert repr(whole.near).endswith("radius_meters=5.0)")  # page tokens rest on the text
+
+
 def _nested(depth: int) -> dict[str, Any]:
     tree: dict[str, Any] = {"field": "a", "op": "==", "value": 1}
     for _ in range(depth):
         tree = {"and": [tree]}
     return tree
+
+
+BAD_RADII: list[Any] = ["5", True, {"$double": "NaN"}, []]
+
+
+def _near(radius: object) -> dict[str, Any]:
+    return {"field": "a", "center": {"$geo": [1, 2]}, "radius_meters": radius}
 
 
 @pytest.mark.parametrize(
@@ -130,6 +152,16 @@ def _nested(depth: int) -> dict[str, Any]:
         ({"search": {"text": "a", "fields": "a"}}, "query.search.fields"),
         ({"search": {"text": "a", "fields": ["a..b"]}}, "query.search.fields[0]"),
         ({"search": {"text": "a", "fields": [], "prefix": True}}, "query.search.prefix"),
+        ({"near": []}, "query.near"),
+        ({"near": {"center": {"$geo": [1, 2]}}}, "query.near.field"),
+        ({"near": {"field": "a"}}, "query.near.center"),
+        ({"near": {"field": "a..b", "center": {"$geo": [1, 2]}}}, "query.near.field"),
+        ({"near": {"field": "a", "center": [1, 2]}}, "query.near.center"),
+        ({"near": {"field": "a", "center": {"$geo": [91, 2]}}}, "query.near.center"),
+        ({"near": {"field": "a", "center": {"$geo": [1]}}}, "query.near.center"),
+        ({"near": {"field": "a", "center": None}}, "query.near.center"),
+        ({"near": {"field": "a", "center": {"$geo": [1, 2]}, "x": 1}}, "query.near.x"),
+        *[({"near": _near(radius)}, "query.near.radius_meters") for radius in BAD_RADII],
     ],
 )
 def test_a_bad_query_is_refused_where_it_is_bad(change: dict[str, Any], field: str | None) -> None:
