@@ -50,6 +50,10 @@ _CELL_CHARACTERS_MAX = 60
 @click.option(
     "--order", "-o", "orders", multiple=True, metavar="FIELD[:desc]", help="May be repeated."
 )
+@click.option("--search", metavar="TEXT", help="With all of these words; `app*`: beginning so.")
+@click.option(
+    "--in", "searched", multiple=True, metavar="FIELD", help="Where the words stand; repeatable."
+)
 @click.option("--limit", "-n", type=click.IntRange(1), help="At most so many documents.")
 @click.option("--select", "-s", "fields", multiple=True, metavar="FIELD", help="Only these fields.")
 @click.option(
@@ -73,6 +77,8 @@ def query_command(
     database: str,
     conditions: tuple[str, ...],
     orders: tuple[str, ...],
+    search: str | None,
+    searched: tuple[str, ...],
     limit: int | None,
     fields: tuple[str, ...],
     place: tuple[str, str] | None,
@@ -89,9 +95,12 @@ def query_command(
     A value is JSON, or text as it stands. For example:
 
     baas query -p demo cities -w 'country == CH' -o population:desc -n 10
+
+    baas query -p demo notes --search 'red app*' --in title --in body
     """  # fmt: skip
     query = _query(collection, conditions, orders, limit=limit, fields=fields, group=group)
     query |= _near(place, radius)
+    query |= _search(search, searched)
     path = path_of("projects", project, "databases", database, "documents") + ":query"
     aggregated = _aggregated(**wanted)
     if aggregated:
@@ -218,6 +227,15 @@ def _filter(text: str) -> dict[str, Any]:
     return {"field": found["field"], "op": found["op"].strip(), "value": operand}
 
 
+def _search(text: str | None, fields: tuple[str, ...]) -> dict[str, Any]:
+    if (text is not None) != bool(fields):
+        raise CommandFailed(
+            "--search goes with --in, which names a field to search; it may be repeated",
+            exit_code=2,
+        )
+    return {} if text is None else {"search": {"text": text, "fields": list(fields)}}
+
+
 def _order(text: str) -> dict[str, str]:
     name, colon, direction = text.rpartition(":")
     if colon and direction in ("asc", "desc"):
@@ -250,7 +268,11 @@ def _scan(scan: dict[str, Any]) -> str:
     if kind == "document":
         return "got one document by its name"
     where = "the collection by name"
-    if kind in ("index", "words", "near"):
+    if kind == "words":
+        where = f"index {scan['index']['id']} of {_index(scan['index'])}"
+        checked = "" if scan["exact"] else "; what has them is checked against the filter"
+        return f"read the entries of the words in {where}{checked}"
+    if kind in ("index", "near"):
         where = f"index {scan['index']['id']} of {_index(scan['index'])}"
     if kind == "near":
         where += ", nearest first"

@@ -105,6 +105,7 @@ class QuerySpec:
     limit: int | None = None
     to_last: bool = False
     select: tuple[FieldPath, ...] | None = None
+    search: tuple[str, tuple[FieldPath, ...]] | None = None
 
     def with_filter(self, condition: object) -> QuerySpec:
         if not isinstance(condition, FieldFilter | _Composite):
@@ -134,6 +135,18 @@ class QuerySpec:
         paths = tuple(_field(path) for path in field_paths)
         return replace(self, select=paths or (_NAME,))
 
+    def with_search(self, text: str, fields: Iterable[str | FieldPath]) -> QuerySpec:
+        if not isinstance(text, str):
+            raise InvalidQuery(f"search() takes a text, not `{text!r}`")
+        if isinstance(fields, str | FieldPath):
+            raise InvalidQuery(f"search() takes a list of fields, not `{fields!r}`")
+        if self.search is not None:
+            raise InvalidQuery("a query has one search(): put all words into one text")
+        paths = tuple(_field(path) for path in fields)
+        if not paths:
+            raise InvalidQuery("search() needs at least one field")
+        return replace(self, search=(text, paths))
+
     def with_start(self, source: CursorSource, *, before: bool) -> QuerySpec:
         return replace(self, start=_Cursor(_cursor_source(source), before))
 
@@ -148,6 +161,11 @@ class QuerySpec:
 
     def encode(self) -> dict[str, Tree]:
         """The query's JSON. Raises InvalidQuery for what contradicts itself."""
+        if self.search is not None and (self.orders or self.start or self.end or self.to_last):
+            raise InvalidQuery(
+                "search() has an order of its own, the best first: it goes with neither order_by()"
+                " nor limit_to_last() nor positions"
+            )
         orders = self._sent_orders()
         start = self._encode_cursor(self.start, orders, "start")
         end = self._encode_cursor(self.end, orders, "end")
@@ -177,6 +195,9 @@ class QuerySpec:
             tree["limit"] = self.limit
         if self.select is not None:
             tree["select"] = [str(field) for field in self.select]
+        if self.search is not None:
+            text, fields = self.search
+            tree["search"] = {"text": text, "fields": [str(field) for field in fields]}
         return tree
 
     def _sent_orders(self) -> tuple[_Order, ...]:

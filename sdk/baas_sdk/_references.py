@@ -241,6 +241,13 @@ class BaseQuery(Generic[R, Q]):
             raise InvalidQuery("where() takes `filter`, or field, operator and value, not both")
         return self._derive(self._spec.with_filter(filter))
 
+    def search(self, text: str, *, fields: Iterable[str | FieldPath]) -> Q:
+        """Only the documents that have all words of the text in these fields, which hold strings or
+        arrays of strings; the best first: `search("red app*", fields=["title", "body"])`. A word
+        right before `*` stands for all words that begin with it. Filters, limit, offset, select and
+        count go with it; an order and positions do not, nor listeners and transactions."""
+        return self._derive(self._spec.with_search(text, fields))
+
     def order_by(self, field_path: str | FieldPath, direction: str = ASCENDING) -> Q:
         """Sorted by the field, after any earlier order_by; documents without the field are left
         out."""

@@ -26,7 +26,8 @@ EXPECTED = re.compile(r"# -> (.*)$", re.MULTILINE)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", ["queries.md", "indexes.md", "schemas.md", "history.md", "upgrading.md"]
+    "page",
+    ["queries.md", "search.md", "indexes.md", "schemas.md", "history.md", "upgrading.md"],
 )
 def test_the_examples_run_as_written(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -165,6 +165,16 @@ def test_a_later_limit_takes_the_place_of_an_earlier_one() -> None:
     }
 
 
+def test_a_search_is_of_words_in_fields() -> None:
+    query = CITIES.where("a", "==", 1).search("red app*", fields=["title", FieldPath("a b")])
+    assert encoded(query.limit(2)) == {
+        "collection": "cities",
+        "where": {"field": "a", "op": "==", "value": 1},
+        "limit": 2,
+        "search": {"text": "red app*", "fields": ["title", "`a b`"]},
+    }
+
+
 def test_select_of_nothing_is_ids_alone() -> None:
     assert encoded(CITIES.select([]))["select"] == ["__name__"]
 
@@ -199,6 +209,13 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: encoded(CITIES.order_by("a").start_at(city(b=1))), "has no field `a`"),
     (lambda: encoded(CITIES.limit_to_last(1)), "needs an order_by"),
     (lambda: CITIES.order_by("a").limit_to_last(1).stream(), "cannot be streamed"),
+    (lambda: CITIES.search(5, fields=["a"]), "takes a text"),  # type: ignore[arg-type]
+    (lambda: CITIES.search("x", fields="a"), "list of fields"),
+    (lambda: CITIES.search("x", fields=[]), "at least one field"),
+    (lambda: CITIES.search("x", fields=["a"]).search("y", fields=["a"]), "one search"),
+    (lambda: encoded(CITIES.search("x", fields=["a"]).order_by("a")), "order of its own"),
+    (lambda: encoded(CITIES.search("x", fields=["a"]).limit_to_last(1)), "order of its own"),
+    (lambda: encoded(CITIES.search("x", fields=["a"]).start_at([1])), "order of its own"),
 ]
 
 

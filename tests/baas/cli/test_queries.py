@@ -54,6 +54,32 @@ def test_a_query_is_explained(baas: Command) -> None:
     assert told[1].startswith("2 entries scanned, 0 keys counted, 2 documents read, 2")
 
 
+def test_documents_are_searched(baas: Command) -> None:
+    baas("project", "create", "demo")
+    lines = b"\n".join(
+        b'{"path":"c/%d","fields":{"t":"red %d","n":%d}}' % (n, n, n) for n in range(9)
+    )
+    assert baas("import", "-p", "demo", "-", stdin=lines).code == 0
+    asked = ("query", "-p", "demo", "c", "--search", "Red 7", "--in", "t", "--explain")
+    outcome = baas(*asked)
+    assert json.loads(outcome.out)["path"] == "c/7"
+    told = outcome.err.splitlines()
+    assert told[0] == "read the whole collection"
+    assert told[1].startswith("an index of c (collection): t:words would have spared that")
+    assert baas("index", "build", "-p", "demo", "c", "t:words").code == 0
+    told = baas(*asked, "-w", "n > 3").err.splitlines()
+    assert told[0] == (
+        "read the entries of the words in index 1 of c (collection): t:words;"
+        " what has them is checked against the filter"
+    )
+    counted = baas("query", "-p", "demo", "c", "--search", "red", "--in", "t", "--count")
+    assert json.loads(counted.out)["count"] == 9
+    for wrong in (("--search", "red"), ("--in", "t")):
+        outcome = baas("query", "-p", "demo", "c", *wrong)
+        assert outcome.code == 2
+        assert "--search goes with --in" in outcome.err
+
+
 def test_numbers_and_groups_are_printed(baas: Command) -> None:
     baas("project", "create", "demo")
     lines = b"\n".join(
