@@ -7,6 +7,7 @@ open. Whatever goes wrong below comes out of here as an SdkError.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -177,9 +178,12 @@ def _blocking_errors(timeout_seconds: float) -> Iterator[None]:
         urllib3.exceptions.NewConnectionError,
         urllib3.exceptions.ConnectTimeoutError,
         urllib3.exceptions.ProxyError,
-        urllib3.exceptions.SSLError,
     ) as error:
         raise _unreachable(error) from error
+    except urllib3.exceptions.SSLError as error:
+        # Of a handshake or of what came later: only of certificates it is known.
+        is_certificate = isinstance(error.args[0], ssl.SSLCertVerificationError)
+        raise (_unreachable if is_certificate else _lost)(error) from error
     except (urllib3.exceptions.TimeoutError, urllib3.exceptions.EmptyPoolError) as error:
         raise timed_out(timeout_seconds) from error
     except urllib3.exceptions.DecodeError as error:
@@ -260,6 +264,8 @@ class AsyncPooledTransport:
             max_line_size=HEAD_BYTES_MAX,
             max_field_size=HEAD_BYTES_MAX,
         )
+        # Else it would send some methods again by itself, whether that may be done twice or not.
+        self._session._retry_connection = False
         return self._session
 
 

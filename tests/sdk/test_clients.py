@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
 import pytest
+import urllib3
 from baas_sdk import (
     DELETE_FIELD,
     SERVER_TIMESTAMP,
@@ -29,6 +32,7 @@ from baas_sdk import (
     WriteResult,
     errors,
 )
+from baas_sdk._transport import Outgoing, PooledTransport
 
 from tests.sdk.faces import Face
 from tests.sdk.peer import (
@@ -611,6 +615,54 @@ async def test_who_waits_for_an_answer_when_the_client_is_closed_hears_of_it(beg
         await face.close()
         with pytest.raises(errors.SdkError):
             await asyncio.wait_for(call, 5)
+
+
+async def test_what_may_not_be_done_twice_is_sent_once_if_its_answer_is_lost(
+    is_async: bool,
+) -> None:
+    """Libraries repeat some methods by themselves: then the second answer tells of the first."""
+    asked = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        face = Face(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", is_async=is_async)
+        blob = face.client.bucket("default").blob("o")
+        for change in (
+            blob.delete,
+            partial(blob.upload_from_string, b"x", if_generation_match=0),
+        ):
+            asked.clear()
+            with pytest.raises(errors.Unavailable) as caught:
+                await face.call(change)
+            assert caught.value.reason == "ConnectionLost"
+            assert len(asked) == 1
+        await face.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ssl.SSLCertVerificationError(1, "certificate verify failed"), "ConnectionFailed"),
+        (ssl.SSLError(1, "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC]"), "ConnectionLost"),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "ConnectionLost"),
+    ],
+)
+async def test_an_error_of_tls_may_come_after_the_request(error: ssl.SSLError, reason: str) -> None:
+    """urllib3 tells of those that end a handshake and of those that end an answer alike."""
+    transport = PooledTransport("https://127.0.0.1:1", trust_env=False)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise urllib3.exceptions.SSLError(error)
+
+    transport._pools.urlopen = fail  # type: ignore[method-assign]
+    request = Outgoing("PUT", "https://127.0.0.1:1/", {}, b"", 1.0, 1.0)
+    with pytest.raises(errors.Unavailable) as caught:
+        transport.send(request)
+    assert caught.value.reason == reason
 
 
 async def test_a_secret_key_is_a_bearer(peer: Peer, is_async: bool) -> None:
