@@ -182,7 +182,7 @@ class Settings:
     )
     retention_seconds: int = _setting(7 * 86_400, "how far back history and log reach")
     retention_bytes: int = _setting(
-        1024 * 1024 * 1024, "how large history may grow per database; the log is cut where it is"
+        1024 * 1024 * 1024, "how large history and log may grow per database, together"
     )
     request_answers_bytes: int = _setting(
         256 * 1024 * 1024,

@@ -76,7 +76,8 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         click.echo(f"at most {in_force[name]} {unit}{said}")
     if "oldest" in found:
         since = found["oldest"] or "the beginning"
-        click.echo(f"kept: {found['history_bytes']} bytes, since {since}")
+        kept = found["history_bytes"] + found["log_bytes"]
+        click.echo(f"kept: {kept} bytes, since {since}")
 
 
 def _path(project: str, database: str | None) -> str:

@@ -17,7 +17,7 @@ SLICE_ROWS = 500  # commits of others get their turn after each
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How long history and log are kept, and how large they may grow."""
+    """How long history and log are kept, and how large they may grow together."""
 
     seconds: int
     bytes: int
@@ -34,6 +34,7 @@ class Kept:
 
     oldest: int
     history_bytes: int
+    log_bytes: int
     request_bytes: int
 
 
@@ -61,6 +62,7 @@ class Retention:
             return Kept(
                 await self._engine.read_oldest_version(),
                 await self._engine.read_history_bytes(),
+                await self._engine.read_log_bytes(),
                 await self._engine.read_request_bytes(),
             )
 
@@ -78,7 +80,7 @@ async def trim(
         while count := await engine.trim(before, limit=SLICE_ROWS, requests_before=requests_before):
             forgotten += count
             await asyncio.sleep(0)
-    while await engine.read_history_bytes() > reach.bytes:
+    while await _read_bytes(engine) > reach.bytes:
         oldest = await _read_oldest_logged(engine, SLICE_ROWS)
         if oldest is None:
             break
@@ -92,6 +94,11 @@ async def trim(
         forgotten += count
         await asyncio.sleep(0)
     return forgotten
+
+
+async def _read_bytes(engine: StorageEngine) -> int:
+    """Of both: many small changes, or deletions, make a large log and a small history."""
+    return await engine.read_history_bytes() + await engine.read_log_bytes()
 
 
 async def _read_oldest_logged(engine: StorageEngine, records: int) -> int | None:

@@ -72,6 +72,7 @@ def _encode_state(state: RetentionState) -> dict[str, Any]:
         **_encode(state),
         "oldest": time_text(kept.oldest) if kept.oldest else None,
         "history_bytes": kept.history_bytes,
+        "log_bytes": kept.log_bytes,
         "answers_bytes": kept.request_bytes,
     }
 

@@ -119,6 +119,7 @@ HISTORY: dict[str, Schema] = {
             **_RETENTION,
             "oldest": {**_MOMENT, "description": "what was before is forgotten; null: nothing is"},
             "history_bytes": {**COUNT, "description": "of old images"},
+            "log_bytes": {**COUNT, "description": "of the log, which tells what was changed when"},
             "answers_bytes": {**COUNT, "description": "of answers kept for requests that repeat"},
         }
     ),
@@ -131,7 +132,7 @@ HISTORY: dict[str, Schema] = {
             },
             "bytes": {
                 **or_null({"type": "integer", "minimum": BYTES_MIN, "maximum": BYTES_MAX}),
-                "description": "how large the old images may be; null: as what is inherited",
+                "description": "how large both may be together; null: as what is inherited",
             },
         },
     ),

@@ -16,6 +16,7 @@ from typing import Protocol
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
 
+LOG_ROW_BYTES = 32  # what a record of the log takes beside its path
 REQUEST_ROW_BYTES = 64  # what an answer takes beside its request's id and its response
 REQUESTS_PAGE_BYTES = 1024 * 1024  # a page of answers ends with the one that reaches it
 
@@ -51,6 +52,11 @@ class EngineUnknown(StorageError):
 
 class EngineCorrupt(StorageError):
     """Stored bytes contradict themselves."""
+
+
+def log_bytes_of(path: str) -> int:
+    """What a record of the log takes, as `read_log_bytes` counts it."""
+    return LOG_ROW_BYTES + (len(path) if path.isascii() else len(path.encode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +334,10 @@ class StorageEngine(Protocol):
 
     async def read_history_bytes(self) -> int:
         """How many bytes of images history holds."""
+        ...
+
+    async def read_log_bytes(self) -> int:
+        """How many bytes the log takes: those of paths, with `LOG_ROW_BYTES` for each record."""
         ...
 
     async def read_request_bytes(self) -> int:

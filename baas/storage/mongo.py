@@ -103,6 +103,9 @@ class MongoEngine(_FarEngine):
     async def read_history_bytes(self) -> int:
         return int((await self._head.read())["history_bytes"])
 
+    async def read_log_bytes(self) -> int:
+        return int((await self._head.read()).get("log_bytes", 0))
+
     async def read_request_bytes(self) -> int:
         return int((await self._head.read()).get("request_bytes", 0))
 
@@ -284,6 +287,7 @@ class MongoEngine(_FarEngine):
             "$set": {"version": version, "touched": self._head.touched(commit_id)},
             "$inc": {
                 "history_bytes": commands.history_bytes,
+                "log_bytes": commands.log_bytes,
                 "request_bytes": commands.request_bytes,
             },
             "$unset": {"claim": ""},
@@ -358,7 +362,7 @@ class MongoEngine(_FarEngine):
         command: Document = {
             "find": collection,
             "filter": {"_id": span},
-            "projection": {"bytes": 1, "answers": 1},
+            "projection": {"bytes": 1, "path_bytes": 1, "answers": 1},
             "sort": {"_id": 1},
             "limit": limit,
         }
@@ -369,7 +373,7 @@ class MongoEngine(_FarEngine):
     async def _trim(self, session: Session, before: int, requests_before: int, limit: int) -> int:
         """Rows of history, then of log; a row of log holds the requests of its commits."""
         await self._head.touch(session, {"$max": {"oldest": before}})
-        freed = answers = 0
+        freed = logged = answers = 0
         deleted = 0
         for collection, where in self._rows.old_spans(before, requests_before):
             if deleted >= limit:
@@ -381,14 +385,15 @@ class MongoEngine(_FarEngine):
             freed += sum(row.get("bytes", 0) for row in rows)
             span = {"$gte": rows[0]["_id"], "$lte": rows[-1]["_id"]}
             if collection == "log":
+                logged += sum(row.get("path_bytes", 0) for row in rows)
                 answers += sum(row.get("answers", 0) for row in rows)
                 answers -= await keep_requests(
                     self._connection, self._rows, session, span, requests_before
                 )
             deletion = {"q": {"_id": span}, "limit": 0}
             await self._connection.write_in(session, {"delete": collection, "deletes": [deletion]})
-        if freed or answers:
-            change = {"history_bytes": -freed, "request_bytes": -answers}
+        if freed or logged or answers:
+            change = {"history_bytes": -freed, "log_bytes": -logged, "request_bytes": -answers}
             await self._head.change(session, {"$inc": change})
         return deleted
 

@@ -3,14 +3,15 @@
 A database has a short **number**, as text, never used twice; the `_id` of each of its rows starts
 with it. So a thousand projects are a thousand heads, and no more collections or indexes than one.
 
-    heads      project/database   number, incarnation, version, oldest, history_bytes,
+    heads      project/database   number, incarnation, version, oldest, history_bytes, log_bytes,
                                   request_bytes, requests_from: none is kept below,
                                   touched: {by, id}, claim: {by, until}, fence
     documents  1f/<key>           path, created, version, data
     entries    1f/7/<key>         document: the `_id` of the document that it leads to
     history    1f/<superseded>/…  key, path, created, version, superseded, data, bytes
     log        1f/<version>       commit, commits: [{version, paths, deleted, request, response}],
-                                  requests: [1f/<request id>], answers: their bytes
+                                  requests: [1f/<request id>], answers: their bytes,
+                               path_bytes: what its paths take
                1f/~<version>      the same without paths: trimmed, and kept for its requests
     doomed     1f                 a deleted database of which rows may be left
     turns      1f/<line>          at, line: [{place, until}]; gone a minute after the last one
@@ -33,7 +34,7 @@ from baas.model.paths import DocumentPath
 from baas.storage.engine import EngineCorrupt, EntryRow, FirstScan, KeyRange, LogRecord
 from baas.storage.store import StoreName
 
-FORMAT = 3  # of a newer format data is refused, of an older one migrated
+FORMAT = 4  # of a newer format data is refused, of an older one migrated
 COLLECTIONS = ("heads", "documents", "entries", "history", "log", "doomed", "turns")
 INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("heads", {"key": {"project": 1}, "name": "project"}),

@@ -40,11 +40,17 @@ async def _know_fences(connection: MongoConnection) -> None:
     """From format 3 on heads may have a fence, which servers from before would not see."""
 
 
+async def _know_log_bytes(connection: MongoConnection) -> None:
+    """From format 4 on heads count the bytes of the log, of which servers from before would take
+    none away. What there is already is not counted, and goes when it is old."""
+
+
 # By the format that each one leads away from, to the next one. Each may be broken off at any place
 # and begun again, by several servers at once, so what it does twice changes nothing.
 MIGRATIONS: dict[int, Callable[[MongoConnection], Awaitable[None]]] = {
     1: _know_kinds,
     2: _know_fences,
+    3: _know_log_bytes,
 }
 
 _log = structlog.get_logger("baas.mongo")
@@ -176,6 +182,7 @@ class MongoStore:
             "version": 0,
             "oldest": 0,
             "history_bytes": 0,
+            "log_bytes": 0,
             "request_bytes": 0,
         }
         update = {"q": {"_id": head_id(name)}, "u": {"$setOnInsert": head}, "upsert": True}

@@ -15,6 +15,7 @@ from baas.storage.engine import (
     CommitGroup,
     CommitRecord,
     EngineCorrupt,
+    log_bytes_of,
 )
 from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_layout import Rows
@@ -59,6 +60,7 @@ class GroupCommands:
         # itself, entries are replaced, which takes several times as long.
         self.replaces_entries = False
         self.history_bytes = 0
+        self.log_bytes = 0
         self.request_bytes = 0
         self.bytes = 0  # of images and responses, roughly
         self._rows = rows
@@ -87,12 +89,14 @@ class GroupCommands:
     def _add_commit(self, commit: CommitRecord, commit_id: str) -> None:
         rows, version = self._rows, commit.version
         paths: list[str] = []
+        path_bytes = 0
         deleted: list[int] = []
         size = len(commit.response) + 64
         self.bytes += size
         for ordinal, change in enumerate(commit.changes):
             path = str(change.path)
             paths.append(path)
+            path_bytes += log_bytes_of(path)
             size += len(path) + 16
             if change.new is None:
                 deleted.append(ordinal)
@@ -112,7 +116,7 @@ class GroupCommands:
         if commit.request_id is not None:
             told["request"] = commit.request_id
             told["response"] = Binary(commit.response)
-        self._add_log(told, size, commit_id)
+        self._add_log(told, size, path_bytes, commit_id)
 
     def _add_history(
         self, key: bytes, path: str, old: StoredDocument, superseded: int, ordinal: int
@@ -132,7 +136,7 @@ class GroupCommands:
         }
         self._history.add(row, size + 3 * len(path))
 
-    def _add_log(self, told: Document, size: int, commit_id: str) -> None:
+    def _add_log(self, told: Document, size: int, path_bytes: int, commit_id: str) -> None:
         row = self._log_row
         if not row or self._log_bytes + size > LOG_ROW_BYTES_MAX:
             row = self._log_row = {"_id": "", "commit": commit_id, "commits": []}
@@ -140,6 +144,8 @@ class GroupCommands:
             self._log.add(row, LOG_ROW_BYTES_MAX)
         row["_id"] = self._rows.log(told["version"])
         row["commits"].append(told)
+        row["path_bytes"] = row.get("path_bytes", 0) + path_bytes
+        self.log_bytes += path_bytes
         if "request" in told:
             row.setdefault("requests", []).append(self._rows.request(told["request"]))
             answer = len(told["request"].encode()) + len(told["response"]) + REQUEST_ROW_BYTES

@@ -175,6 +175,9 @@ class SqliteEngine:
     async def read_history_bytes(self) -> int:
         return self._read_of_head("history_bytes")
 
+    async def read_log_bytes(self) -> int:
+        return self._read_of_head("log_bytes")
+
     async def read_request_bytes(self) -> int:
         return self._read_of_head("request_bytes")
 

@@ -10,6 +10,7 @@ from typing import Any
 import apsw
 
 from baas.storage.engine import (
+    LOG_ROW_BYTES,
     REQUEST_ROW_BYTES,
     EngineCorrupt,
     EngineFull,
@@ -19,9 +20,10 @@ from baas.storage.sharing import Sharer
 
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
-FORMAT = 5  # kept as user_version; a file of a newer format is refused, of an older one migrated
+FORMAT = 6  # kept as user_version; a file of a newer format is refused, of an older one migrated
 REMOVED = "removed"  # as its incarnation: the file is about to go, or has gone already
 CACHE_KIB = 8 * 1024  # pages of the file that one connection keeps
+LOG_BYTES = f"octet_length(path) + {LOG_ROW_BYTES}"
 REQUEST_BYTES = f"octet_length(id) + octet_length(response) + {REQUEST_ROW_BYTES}"
 APPLICATION_ID = 0x62616173  # "baas", for file(1)
 
@@ -40,7 +42,8 @@ CREATE TABLE head(
     request_bytes INTEGER NOT NULL DEFAULT 0,
     traces_from INTEGER,
     overwrites INTEGER NOT NULL DEFAULT 0,
-    fence TEXT
+    fence TEXT,
+    log_bytes INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE documents(
     id INTEGER PRIMARY KEY,
@@ -106,12 +109,21 @@ def _add_fence(connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE head ADD COLUMN fence TEXT")
 
 
+def _count_log(connection: apsw.Connection) -> None:
+    """From format 6 on the head knows how many bytes the log takes."""
+    connection.execute("ALTER TABLE head ADD COLUMN log_bytes INTEGER NOT NULL DEFAULT 0")
+    connection.execute(
+        f"UPDATE head SET log_bytes = (SELECT coalesce(sum({LOG_BYTES}), 0) FROM log)"
+    )
+
+
 # By the format that each one leads away from, to the next one. All of one is one transaction.
 MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {
     1: _count_requests,
     2: _know_kinds,
     3: _remember_traces,
     4: _add_fence,
+    5: _count_log,
 }
 
 

@@ -22,9 +22,10 @@ from baas.storage.engine import (
     Entry,
     LogRecord,
     RequestAnswer,
+    log_bytes_of,
 )
 from baas.storage.sqlite_reads import read_log
-from baas.storage.sqlite_schema import REQUEST_BYTES, fetch_one
+from baas.storage.sqlite_schema import LOG_BYTES, REQUEST_BYTES, fetch_one
 from baas.storage.store import StoreMissing
 
 T = TypeVar("T")
@@ -172,7 +173,7 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
     history: list[Any] = []
     log: list[Any] = []
     requests: list[Any] = []
-    history_bytes = request_bytes = 0
+    history_bytes = log_bytes = request_bytes = 0
     for commit in group.commits:
         version = commit.version
         if commit.request_id is not None:
@@ -186,6 +187,7 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
                 history += (change.key, path, old.created, old.version, version, old.data)
                 history_bytes += len(old.data)
             log += (version, ordinal, path, int(change.new is None))
+            log_bytes += log_bytes_of(path)
             last[change.key] = change, path
             for entry in change.removed_entries:
                 entries[entry.index, entry.key] = None
@@ -198,8 +200,8 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
     _run_rows(connection, _ADD_REQUEST, 3, requests)
     connection.execute(
         "UPDATE head SET version = ?, history_bytes = history_bytes + ?,"
-        " request_bytes = request_bytes + ?",
-        (group.commits[-1].version, history_bytes, request_bytes),
+        " log_bytes = log_bytes + ?, request_bytes = request_bytes + ?",
+        (group.commits[-1].version, history_bytes, log_bytes, request_bytes),
     )
 
 
@@ -265,6 +267,7 @@ def delete_entries(connection: apsw.Connection, index: int, limit: int) -> int:
 _TRIM_LOG = (
     "DELETE FROM log WHERE (version, ordinal) IN"
     " (SELECT version, ordinal FROM log WHERE version < ? ORDER BY version LIMIT ?)"
+    f" RETURNING {LOG_BYTES}"
 )
 _TRIM_REQUESTS = (
     "DELETE FROM requests WHERE id IN"
@@ -306,8 +309,10 @@ def delete_before(
     if freed:
         connection.execute("UPDATE head SET history_bytes = history_bytes - ?", (freed,))
     if deleted < limit:
-        connection.execute(_TRIM_LOG, (before, limit - deleted))
-        deleted += connection.changes()
+        logged = [size for (size,) in connection.execute(_TRIM_LOG, (before, limit - deleted))]
+        if logged:
+            connection.execute("UPDATE head SET log_bytes = log_bytes - ?", (sum(logged),))
+        deleted += len(logged)
     if deleted < limit:
         deleted += delete_requests(connection, requests_before, limit - deleted)
     return deleted

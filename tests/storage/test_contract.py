@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
+    LOG_ROW_BYTES,
     REQUEST_ROW_BYTES,
     REQUESTS_PAGE_BYTES,
     BackfillRow,
@@ -894,6 +895,25 @@ async def test_history_of_one_document_newest_first(engine: StorageEngine) -> No
         assert len(await snapshot.read_history(key("a"), below=100, limit=1)) == 1
         assert await snapshot.read_history(key("a"), below=100, limit=0) == []
         assert await snapshot.read_history(key("b"), below=100, limit=10) == []
+
+
+async def test_bytes_of_the_log_are_counted_up_and_down(engine: StorageEngine) -> None:
+    assert await engine.read_log_bytes() == 0
+    writer = Writer(engine)
+    names = ["a", "é" * 10, "a" * 100]
+    sizes = [LOG_ROW_BYTES + len(f"c/{name}".encode()) for name in names]
+    await writer.commit(
+        writer.record(1, dict.fromkeys(names, "x")), writer.record(2, {names[1]: None})
+    )
+    await writer.write(3, {names[0]: "y"})
+    assert await engine.read_log_bytes() == sum(sizes) + sizes[1] + sizes[0]
+    while await engine.trim(3, limit=1, requests_before=0):
+        pass
+    assert await engine.read_log_bytes() == sizes[0]
+    await writer.write(5, {names[2]: None})
+    while await engine.trim(9, limit=100):
+        pass
+    assert await engine.read_log_bytes() == 0
 
 
 async def test_answers_to_requests_are_counted_and_forgotten_the_oldest_first(

@@ -18,6 +18,7 @@ from baas.clock import SystemClock, VirtualClock
 from baas.storage import sqlite as engine_module
 from baas.storage import sqlite_schema
 from baas.storage.engine import (
+    LOG_ROW_BYTES,
     REQUEST_ROW_BYTES,
     BackfillRow,
     CommitGroup,
@@ -92,17 +93,24 @@ async def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         SqliteEngine.open(file, clock=VirtualClock())
 
 
-async def test_format_2_counts_the_answers_of_format_1(engine: SqliteEngine, file: Path) -> None:
+async def test_what_later_formats_count_is_counted_in_a_file_of_format_1(
+    engine: SqliteEngine, file: Path
+) -> None:
+    writer = Writer(engine)
+    await writer.write(1, {"a": "x", "é": "y"})
     commits = [CommitRecord(5 + n, [], f"r{n}é", b"x" * n) for n in range(3)]
-    await engine.commit(CommitGroup(0, commits))
+    await engine.commit(CommitGroup(1, commits))
+    logged = await engine.read_log_bytes()
+    assert logged == 2 * LOG_ROW_BYTES + len("c/ac/é".encode())
     counted = await engine.read_request_bytes()
     assert counted == 3 * (REQUEST_ROW_BYTES + 4) + 3
     await engine.close()
-    for column in ("request_bytes", "traces_from", "overwrites", "fence"):
+    for column in ("request_bytes", "traces_from", "overwrites", "fence", "log_bytes"):
         read(file, f"ALTER TABLE head DROP COLUMN {column}")
     read(file, "PRAGMA user_version = 1")
     again = SqliteEngine.open(file, clock=VirtualClock())
     assert await again.read_request_bytes() == counted
+    assert await again.read_log_bytes() == logged
     assert await again.fence("token") == 7  # since format 5
     assert (await again.read_head()).fence == "token"
     await again.close()

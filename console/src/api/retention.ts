@@ -25,7 +25,8 @@ export interface Said {
 export interface Retention extends Said {
   /** Nothing from before can be read any more; null: all can. */
   oldest: string | null;
-  historyBytes: number;
+  /** Of old versions, and of the log of changes. */
+  keptBytes: number;
 }
 
 /** Of one database, or for null of those of the project that say nothing. */
@@ -53,7 +54,7 @@ export async function getRetention(project: string, database: string): Promise<R
   return {
     ...decodeSaid(tree),
     oldest: text(tree.oldest),
-    historyBytes: Number(tree.history_bytes),
+    keptBytes: Number(tree.history_bytes) + Number(tree.log_bytes),
   };
 }
 

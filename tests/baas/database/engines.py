@@ -99,6 +99,9 @@ class SteeredEngine:
     def get_documents_nowait(self, keys: Sequence[bytes]) -> list[StoredDocument | None] | None:
         return self.engine.get_documents_nowait(keys)
 
+    async def read_log_bytes(self) -> int:
+        return await self.engine.read_log_bytes()
+
     async def read_request_bytes(self) -> int:
         return await self.engine.read_request_bytes()
 

@@ -188,6 +188,9 @@ class SharedEngine:
     async def read_history_bytes(self) -> int:
         return 0
 
+    async def read_log_bytes(self) -> int:
+        return 0
+
     async def read_request_bytes(self) -> int:
         return 0
 

@@ -14,7 +14,7 @@ from baas.database.retention import Reach
 from baas.database.retention import trim as trim_all
 from baas.errors import ResumeTokenExpired
 from baas.settings import Settings
-from tests.baas.database.acts import fields, increment, put, write
+from tests.baas.database.acts import delete, fields, increment, put, write
 from tests.baas.database.compaction import Load, run
 from tests.baas.database.engines import SteeredEngine
 
@@ -65,7 +65,7 @@ async def test_by_size_the_oldest_first(
         await write(database, put("c/a", {"n": number, "text": "x" * 1_000}))
     settings = replace(Settings(), retention_bytes=10_500)
     await trim(engine, settings, clock.now_microseconds())
-    left = await engine.read_history_bytes()
+    left = await engine.read_history_bytes() + await engine.read_log_bytes()
     assert 5_000 < left <= 10_500
     oldest = await engine.read_oldest_version()
     async with database.snapshot() as snapshot:
@@ -75,8 +75,33 @@ async def test_by_size_the_oldest_first(
         ] * len(events)
     settings = replace(Settings(), retention_bytes=0)
     await trim(engine, settings, clock.now_microseconds())
-    assert await engine.read_history_bytes() == 0
+    assert await engine.read_history_bytes() == await engine.read_log_bytes() == 0
     assert (await fields(database, "c/a"))[0] is not None
+
+
+async def test_a_log_of_many_small_commits_is_bounded_though_history_is_small(
+    database: Database,
+    engine: SteeredEngine,
+    clock: VirtualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "SLICE_ROWS", 7)
+    for number in range(40):
+        await write(database, *(put(f"c/{number}-{n}", {}) for n in range(5)))
+    for number in range(40):
+        await write(database, *(delete(f"c/{number}-{n}") for n in range(5)))
+    assert await engine.read_history_bytes() < 1_000
+    full = await engine.read_log_bytes()
+    settings = replace(Settings(), retention_bytes=full // 4)
+    await trim(engine, settings, clock.now_microseconds())
+    left = await engine.read_log_bytes()
+    assert full // 8 < left <= full // 4
+    async with database.snapshot() as snapshot:
+        oldest = await engine.read_oldest_version()
+        records = await snapshot.read_log(oldest, limit=1_000)
+    assert {record.path.id for record in records} >= {f"39-{n}" for n in range(5)}
+    assert all(record.deleted for record in records)
+    assert await trim(engine, settings, clock.now_microseconds()) == 0
 
 
 async def test_answers_are_kept_for_a_day_whatever_history_keeps(
