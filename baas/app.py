@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -47,6 +47,8 @@ from baas.errors import BaasError, FailedPrecondition, InvalidArgument
 from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
 from baas.http.protocol import BoundedHttpProtocol
+from baas.moves.mover import Mover
+from baas.moves.tasks import Move, Moves
 from baas.projects.erasures import Erasures
 from baas.projects.identity import server_identity
 from baas.projects.jobs import JobKind, Jobs
@@ -61,6 +63,7 @@ from baas.services.denial_traces import DenialTraces
 from baas.services.job_runner import JobRunner
 from baas.services.jobs import ReadAsked, UpdateByQuery
 from baas.services.listen import ListenHub
+from baas.services.move_runner import MoveRunner
 from baas.services.proofs import Proofs
 from baas.services.ttl_runner import TtlRunner
 from baas.settings import Settings
@@ -100,6 +103,14 @@ class WorkerPart:
     operator_token: str
     is_first: bool
     on_started: Callable[[App], None]
+
+
+class Runner(Protocol):
+    """What goes on in the background."""
+
+    def start(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class App:
@@ -270,6 +281,7 @@ class App:
             proofs=Proofs(),
             jobs=_make_jobs(databases, projects, erasures, clock, node),
             backups=backups,
+            moves=Moves(projects.store, databases.placements, clock),
             erasures=erasures,
             ttl_policies=TtlPolicies(
                 databases, clock, node=node, most=settings.limits.ttl_policies_max
@@ -282,18 +294,29 @@ class App:
 
     def _make_databases(self, stack: contextlib.AsyncExitStack, node: str) -> Databases:
         placements = Placements(self.settings.engine, node=node)
-        store = make_store(self.settings, self._clock, placements, self._join(stack))
+        self._store = make_store(self.settings, self._clock, placements, self._join(stack))
+        store = self._store
         stack.push_async_callback(store.close)
         databases = Databases(store, self.settings, self._clock, placements)
         stack.push_async_callback(databases.close)
         return databases
 
     def _start_background(self, stack: contextlib.AsyncExitStack, context: Context) -> None:
-        """What goes on by itself: jobs, backups, and what expires."""
-        runner = JobRunner(context, _READ_ASKED)
-        for worker in (runner, TtlRunner(context), BackupRunner(context.backups, context.clock)):
+        """What goes on by itself: jobs, backups, moves, and what expires."""
+        workers: list[Runner] = [
+            JobRunner(context, _READ_ASKED),
+            TtlRunner(context),
+            BackupRunner(context.backups, context.clock),
+        ]
+        if self._part is None or self._part.channel.index == 0:  # one of each data folder
+            workers.append(MoveRunner(context.moves, functools.partial(self._make_mover, context)))
+        for worker in workers:
             stack.push_async_callback(worker.close)
             worker.start()
+
+    def _make_mover(self, context: Context, move: Move) -> Mover:
+        databases, projects = context.databases, context.projects
+        return Mover(databases, projects, self._store, context.moves, self._clock, move)
 
     def _join(self, stack: contextlib.AsyncExitStack) -> Sharing | None:
         """Hears of the other workers from now on."""

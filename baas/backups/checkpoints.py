@@ -19,7 +19,7 @@ from baas.backups.manifest import (
     seal,
     unseal,
 )
-from baas.database.past_scan import ScanPlace
+from baas.database.past_scan import ScanPlace, decode_place, encode_place
 from baas.errors import BaasError
 
 FORMAT = 2
@@ -55,7 +55,7 @@ def encode_checkpoint(manifest: Manifest, checkpoint: Checkpoint) -> bytes:
         "begun": None,
     }
     if begun is not None:
-        tree["begun"] = {"section": begun.section, "place": _encode_place(begun.place)}
+        tree["begun"] = {"section": begun.section, "place": encode_place(begun.place)}
     return seal(tree)
 
 
@@ -68,31 +68,8 @@ def decode_checkpoint(data: bytes, backup: str) -> tuple[Manifest, Checkpoint] |
         manifest = decode_manifest(tree["manifest"].encode(), backup)
         checkpoint = Checkpoint([decode_section(one) for one in tree["sections"]])
         if (begun := tree["begun"]) is not None:
-            place = _decode_place(begun["place"])
+            place = decode_place(begun["place"])
             checkpoint.begun = BegunSection(decode_section(begun["section"]), place)
     except (BaasError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return manifest, checkpoint
-
-
-def _encode_place(place: ScanPlace) -> dict[str, Any]:
-    return {
-        "version": place.version,
-        "start": None if place.start is None else place.start.hex(),
-        "ends": [one.hex() for one in place.ends],
-        "versions": list(place.versions),
-        "logged": place.logged,
-        "missed": [[key.hex(), before, seen] for key, before, seen in place.missed],
-    }
-
-
-def _decode_place(tree: dict[str, Any]) -> ScanPlace:
-    start = tree["start"]
-    return ScanPlace(
-        version=tree["version"],
-        start=None if start is None else bytes.fromhex(start),
-        ends=tuple(map(bytes.fromhex, tree["ends"])),
-        versions=tuple(tree["versions"]),
-        logged=tree["logged"],
-        missed=tuple((bytes.fromhex(key), before, seen) for key, before, seen in tree["missed"]),
-    )

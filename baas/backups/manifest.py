@@ -163,6 +163,13 @@ class LinesDigest:
             self.bytes += len(line)
             self._sum += int.from_bytes(hashlib.sha256(line).digest(), "big")
 
+    def remove(self, lines: Sequence[bytes]) -> None:
+        """As if these had not been added."""
+        self.count -= len(lines)
+        for line in lines:
+            self.bytes -= len(line)
+            self._sum -= int.from_bytes(hashlib.sha256(line).digest(), "big")
+
     @property
     def text(self) -> str:
         return f"{self._sum % (1 << 256):064x}"

@@ -23,7 +23,7 @@ from baas.backups.place import BackupPlace
 from baas.backups.positions import Count, Position
 from baas.backups.writing import Sources, Watch
 from baas.database.indexes import is_reserved
-from baas.database.loading import Loader
+from baas.database.loading import Loader, in_chunks
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument, decode_fields, encode_fields
@@ -35,8 +35,6 @@ from baas.model.values import check_document, check_fields
 from baas.model.writes import SetWrite
 from baas.settings import Limits
 
-CHUNK_DOCUMENTS = 500
-CHUNK_BYTES = 4 * 1024 * 1024
 _ADMINS = CollectionPath(("admins",))
 Change = Callable[[StoredDocument], StoredDocument | None]
 
@@ -280,7 +278,7 @@ class Restorer:
                     found = await asyncio.to_thread(_decode_all, lines)
                     documents = [new for new in map(change, found) if new is not None]
                     await asyncio.to_thread(_digest_all, given, documents)
-                    for chunk in _chunks(documents):
+                    for chunk in in_chunks(documents):
                         await loader.add(chunk)
                     self._watch.advance(len(lines), sum(map(len, lines)))
                     here = replace(
@@ -393,16 +391,3 @@ def _decode_all(lines: Sequence[bytes]) -> list[StoredDocument]:
 
 def _digest_all(digest: LinesDigest, documents: Sequence[StoredDocument]) -> None:
     digest.add([encode_document(one) for one in documents])
-
-
-def _chunks(documents: Sequence[StoredDocument]) -> list[list[StoredDocument]]:
-    """As many as one commit takes."""
-    chunks: list[list[StoredDocument]] = []
-    size = CHUNK_BYTES
-    for one in documents:
-        if size + len(one.data) > CHUNK_BYTES or len(chunks[-1]) >= CHUNK_DOCUMENTS:
-            chunks.append([])
-            size = 0
-        chunks[-1].append(one)
-        size += len(one.data)
-    return chunks

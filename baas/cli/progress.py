@@ -94,9 +94,14 @@ async def wait_while_running(
     )
     with bar:
         row = bar.add_task(work["kind"], total=work["progress"][total])
-        while work["state"] == "running":
+        while work["state"] in ("running", "undoing"):
             await asyncio.sleep(seconds)
             seconds = min(seconds * 1.5, _POLL_SECONDS_MAX)
             work = await again()
-            bar.update(row, completed=work["progress"][completed])
+            bar.update(
+                row,
+                description=work["kind"],
+                total=work["progress"][total],
+                completed=work["progress"][completed],
+            )
     return work

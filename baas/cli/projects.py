@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from baas.cli.client import Client, path_of, run
+from baas.cli.moves import cancel_move, move_project, show_moves
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import note, print_json, print_table
 
@@ -71,6 +72,10 @@ def delete_project(project: str, yes: bool, target: Target) -> None:
             raise click.ClickException("that is not the project's id; nothing was deleted")
     run(target, lambda client: client.call("DELETE", path_of("projects", project)))
     click.echo(f"deleted project {project}")
+
+
+for command in (move_project, show_moves, cancel_move):
+    project_group.add_command(command)
 
 
 @click.group("key")

@@ -26,6 +26,8 @@ from baas.storage.engine import (
 )
 
 _TRIM_ROWS = 10_000
+CHUNK_DOCUMENTS = 500
+CHUNK_BYTES = 4 * 1024 * 1024
 
 
 class Loader:
@@ -122,6 +124,19 @@ class Loader:
                 await snapshot.close()
         except StorageError as error:
             raise as_baas_error(error) from error
+
+
+def in_chunks(documents: Sequence[StoredDocument]) -> list[list[StoredDocument]]:
+    """As many as one commit takes."""
+    chunks: list[list[StoredDocument]] = []
+    size = CHUNK_BYTES
+    for one in documents:
+        if size + len(one.data) > CHUNK_BYTES or len(chunks[-1]) >= CHUNK_DOCUMENTS:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(one)
+        size += len(one.data)
+    return chunks
 
 
 def _image(document: StoredDocument) -> tuple[int, int, bytes]:

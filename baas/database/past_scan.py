@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, replace
+from typing import Any
 
 from baas.database.batch_size import BatchSize
 from baas.database.database import Database
@@ -50,6 +51,31 @@ class ScanPlace:
             and not self.missed
             and self.logged >= max(self.versions)
         )
+
+
+def encode_place(place: ScanPlace) -> dict[str, Any]:
+    """As JSON has it."""
+    return {
+        "version": place.version,
+        "start": None if place.start is None else place.start.hex(),
+        "ends": [one.hex() for one in place.ends],
+        "versions": list(place.versions),
+        "logged": place.logged,
+        "missed": [[key.hex(), before, seen] for key, before, seen in place.missed],
+    }
+
+
+def decode_place(tree: dict[str, Any]) -> ScanPlace:
+    """The inverse of `encode_place`."""
+    start = tree["start"]
+    return ScanPlace(
+        version=tree["version"],
+        start=None if start is None else bytes.fromhex(start),
+        ends=tuple(map(bytes.fromhex, tree["ends"])),
+        versions=tuple(tree["versions"]),
+        logged=tree["logged"],
+        missed=tuple((bytes.fromhex(key), before, seen) for key, before, seen in tree["missed"]),
+    )
 
 
 class PastScan:

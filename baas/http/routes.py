@@ -24,6 +24,7 @@ from baas.http import (
     history,
     indexes,
     jobs,
+    moves,
     names,
     objects,
     objects_uploads,
@@ -108,6 +109,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _A + "/data:new-incarnation", admin.start_incarnations, _ADMIN, "After data was copied back: make all listeners of all databases begin anew", None, "Incarnations"),
     # Administration: projects
     Route("GET", _A + "/projects", admin.list_projects, _ADMIN, "List projects", None, "ProjectList"),
+    Route("POST", _M + ":move", moves.start_move, _ADMIN, "Move a project to another engine while it is used, as a task", "MoveBody", "Move", (), 202),
     Route("POST", _A + "/projects", admin.create_project, _ADMIN, "Create a project", "ProjectBody", "Project", (), 201),
     Route("GET", _M, admin.get_project, _ADMIN, "One project", None, "Project"),
     Route("PATCH", _M, admin.update_project, _ADMIN, "Change a project's name or origins", "ProjectChange", "Project"),
@@ -186,6 +188,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _A + "/backup-schedules", backups.list_backup_schedules, _ADMIN, "List when backups are made", None, "BackupScheduleList"),
     Route("PUT", _A + "/backup-schedules", backups.set_backup_schedule, _ADMIN, "Have backups made again and again", "BackupScheduleBody", "BackupSchedule"),
     Route("DELETE", _A + "/backup-schedules", backups.delete_backup_schedule, _ADMIN, "Have no more backups made", None, "Empty", ("project",)),
+    # Administration: moves between engines
+    Route("GET", _A + "/moves", moves.list_moves, _ADMIN, "List moves of projects, newest first", None, "MoveList"),
+    Route("POST", _A + "/moves/{id}:cancel", moves.cancel_move, _ADMIN, "Leave the project where it is", None, "Move"),
+    Route("GET", _A + "/moves/{id}", moves.get_move, _ADMIN, "One move, with its progress", None, "Move"),
     # The server
     Route("GET", "/healthz", pages.get_health, _PUBLIC, "The process is alive", None, "Health"),
     Route("GET", "/readyz", pages.get_readiness, _PUBLIC, "The server takes requests", None, "Health"),

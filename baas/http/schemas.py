@@ -18,6 +18,7 @@ from baas.http.schema_parts import or_null as _or_null
 from baas.http.schema_parts import ref as _ref
 from baas.http.schemas_backups import BACKUPS
 from baas.http.schemas_history import ERASE_HOW, HISTORY
+from baas.http.schemas_moves import MOVES
 from baas.http.schemas_objects import OBJECTS
 from baas.http.schemas_of_schemas import DEPLOYED
 from baas.http.schemas_rules import RULES
@@ -666,5 +667,14 @@ def collect_schemas(*parts: Mapping[str, Schema]) -> dict[str, Schema]:
 
 
 SCHEMAS: dict[str, Schema] = collect_schemas(
-    _DOCUMENT_SCHEMAS, _ACCOUNTS, _PROJECTS, RULES, DEPLOYED, _ERROR, OBJECTS, BACKUPS, HISTORY
+    _DOCUMENT_SCHEMAS,
+    _ACCOUNTS,
+    _PROJECTS,
+    RULES,
+    DEPLOYED,
+    _ERROR,
+    OBJECTS,
+    BACKUPS,
+    HISTORY,
+    MOVES,
 )

@@ -19,6 +19,7 @@ from baas.projects.keys import hash_path_of
 from baas.projects.records import (
     is_deleting,
     project_collection,
+    project_moving,
     project_not_found,
     project_path,
 )
@@ -58,6 +59,8 @@ class Deletions:
 
         async def mark(transaction: Transaction) -> int:
             document = await get_made(transaction, identifier, made)
+            if (moving := document.fields.get("moving")) is not None:
+                raise project_moving(identifier, moving)
             now = self._clock.now_microseconds()
             until = document.fields.get("deleting_until", 0)
             assert isinstance(until, int)

@@ -75,8 +75,8 @@ class Places:
         self._closings.add(closing)
         closing.add_done_callback(self._closings.discard)
 
-    async def close(self) -> None:
-        """Waits for what is being closed."""
+    async def wait_closed(self) -> None:
+        """Returns when nothing is open any more of where projects were."""
         while self._closings:
             await asyncio.wait(self._closings)
 

@@ -40,6 +40,7 @@ from baas.projects.records import (
     PROJECTS,
     Project,
     check_name,
+    check_not_moving,
     check_origins,
     is_deleting,
     open_project,
@@ -68,6 +69,7 @@ class Projects:
         self._settings = settings
         self._clock = clock
         self._store = SystemStore(databases, clock, self._observe, self._forget)
+        self.store = self._store  # for whoever changes projects from above
         self.places = Places(databases, self._store, self._tell_watchers)
         self._marks = Deletions(self._store, clock, node)
         self.restores = Restores(self._store, self._marks, clock)
@@ -186,8 +188,11 @@ class Projects:
         """Deletes the project with databases, users, keys and rules. Not atomic, but the project is
         gone for everybody from the first step on, and a deletion that was cut off is finished by
         the next one or at the next start. Raises NotFound (`ProjectNotFound`), FailedPrecondition
-        (`ProjectBeingDeleted`) while another node is at it, `ProjectBeingRestored`."""
+        (`ProjectBeingDeleted`) while another node is at it, `ProjectBeingRestored`,
+        `ProjectMoving`."""
         self.restores.check_idle(identifier)
+        with contextlib.suppress(NotFound):  # somebody else's deletion is gone on with
+            check_not_moving(await self.get_project(identifier))
         # Twice at a time, one of them might still delete when the id is in use again.
         deletion = self._deletions.get(identifier)
         if deletion is None:
@@ -231,7 +236,7 @@ class Projects:
             deletion.cancel()
         while tasks := [*self._deletions.values()]:
             await asyncio.wait(tasks)
-        await self.places.close()
+        await self.places.wait_closed()
 
     def watch_deletions(self, watcher: Callable[[str], None]) -> None:
         """Calls `watcher` with the id of each project whose deletion begins, or which is elsewhere
@@ -242,12 +247,13 @@ class Projects:
 
     async def create_database(self, identifier: str, database: object) -> str:
         """A further database of the project; its id. Raises AlreadyExists (`DatabaseExists`),
-        FailedPrecondition (`TooManyDatabases`), NotFound, InvalidArgument."""
+        FailedPrecondition (`TooManyDatabases`, `ProjectMoving`), NotFound, InvalidArgument."""
         checked = _check_text(database, "id")
         check_database_id(checked)
 
         def change(project: Project) -> Project:
             check_room(project)
+            check_not_moving(project)
             return replace(project, databases=(*project.databases, checked))
 
         def check_room(project: Project) -> None:
@@ -259,7 +265,9 @@ class Projects:
                     reason="TooManyDatabases",
                 )
 
-        check_room(await self.get_project(identifier))
+        known = await self.get_project(identifier)
+        check_room(known)
+        check_not_moving(known)
         await self._databases.open(DatabaseName(identifier, checked), create=True)
         await self._change(identifier, change)
         return checked

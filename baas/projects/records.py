@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
 
-from baas.errors import InvalidArgument, NotFound
+from baas.errors import FailedPrecondition, InvalidArgument, NotFound
 from baas.model.documents import DocumentLike
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
@@ -128,6 +128,21 @@ def open_project(document: DocumentLike) -> Project:
         incarnation=str(fields["incarnation"]),
         place=open_place(document),
         moving=None if (moving := fields.get("moving")) is None else str(moving),
+    )
+
+
+def check_not_moving(project: Project) -> None:
+    """Raises FailedPrecondition (`ProjectMoving`)."""
+    if project.moving is not None:
+        raise project_moving(project.id, project.moving)
+
+
+def project_moving(project: str, move: object) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"project `{project}` is being moved to another engine, by move {move}: wait until that is "
+        "over, or cancel it",
+        reason="ProjectMoving",
+        details={"move": str(move)},
     )
 
 

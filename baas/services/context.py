@@ -15,6 +15,7 @@ from baas.buckets.uploads import Uploads
 from baas.clock import Clock
 from baas.database.registry import Databases
 from baas.errors import BaasError
+from baas.moves.tasks import Moves
 from baas.projects.erasures import Erasures
 from baas.projects.jobs import Jobs
 from baas.projects.projects import Projects
@@ -45,6 +46,7 @@ class Context:
     denials: DenialTraces
     jobs: Jobs
     backups: Backups
+    moves: Moves
     erasures: Erasures
     ttl_policies: TtlPolicies
     retention: RetentionRules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from baas.database.names import DatabaseName
 from baas.projects.keys import check_kind
-from baas.projects.records import ApiKey, Project
+from baas.projects.records import ApiKey, Project, check_not_moving
 from baas.services.admins import check_is_admin
 from baas.services.caller import Caller
 from baas.services.context import Context
@@ -96,10 +96,14 @@ async def list_databases(context: Context, caller: Caller, project: str) -> tupl
 async def start_incarnations(context: Context, caller: Caller) -> list[tuple[DatabaseName, str]]:
     """Makes all databases of all projects begin a new incarnation: resume tokens of before lead to
     a reset. To be done once, after data was copied back by other means than a restore, which does
-    it by itself. Open listeners connect again; running jobs fail (`DatabaseReplaced`)."""
+    it by itself. Open listeners connect again; running jobs fail (`DatabaseReplaced`). Raises
+    FailedPrecondition (`ProjectMoving`)."""
     check_is_admin(caller)
     found: list[tuple[DatabaseName, str]] = []
-    for project in await context.projects.list_projects():
+    known = await context.projects.list_projects()
+    for project in known:
+        check_not_moving(project)
+    for project in known:
         for identifier in project.databases:
             name = DatabaseName(project.id, identifier)
             found.append((name, await context.databases.start_incarnation(name)))

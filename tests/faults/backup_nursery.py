@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import baas.backups.reading
 import baas.backups.writing
+import baas.database.loading
 import baas.services.backup_runner
 from baas.backups.manifest import Part
 from baas.backups.place import BackupPlace
@@ -37,7 +37,7 @@ async def _read_slowly(self: BackupPlace, backup: str, part: Part) -> list[bytes
 def slow_down() -> None:
     changes: dict[Any, dict[str, Any]] = {
         baas.backups.writing: {"PART_BYTES": 2_000, "CHECKPOINT_SECONDS": 0},
-        baas.backups.reading: {"CHUNK_DOCUMENTS": 10},
+        baas.database.loading: {"CHUNK_DOCUMENTS": 10},
         baas.services.backup_runner: {"SAVE_SECONDS": 0.01},
         BackupPlace: {"write_part": _write_slowly, "_read_part": _read_slowly},
     }

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from baas.app import App
-from baas.backups import checkpoints
 from baas.backups.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
 from baas.backups.manifest import Manifest
 from baas.backups.place import BackupPlace
@@ -22,7 +21,7 @@ from baas.buckets.names import BucketName
 from baas.database.database import Database
 from baas.database.loading import Loader
 from baas.database.names import DatabaseName
-from baas.database.past_scan import PastScan
+from baas.database.past_scan import PastScan, decode_place, encode_place
 from baas.encoding.documents import StoredDocument
 from baas.errors import NotFound, Unavailable
 from baas.model.paths import DocumentPath
@@ -42,7 +41,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("baas.backups.writing.PART_BYTES", 200)
     monkeypatch.setattr("baas.database.past_scan._BATCH", 8)
     monkeypatch.setattr("baas.backups.writing.CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr("baas.backups.reading.CHUNK_DOCUMENTS", 7)
+    monkeypatch.setattr("baas.database.loading.CHUNK_DOCUMENTS", 7)
     monkeypatch.setattr(backup_runner, "SAVE_SECONDS", 0.02)
 
 
@@ -99,7 +98,7 @@ async def test_a_scan_goes_on_from_each_of_its_places(app: App) -> None:
     while documents_found := await scan.read_window(database, 100):
         found += documents_found
         assert scan.place is not None
-        begun = checkpoints._decode_place(checkpoints._encode_place(scan.place))
+        begun = decode_place(encode_place(scan.place))
         assert begun == scan.place
         scan = PastScan(begun)
         number += 1

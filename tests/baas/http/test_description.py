@@ -281,6 +281,7 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "DELETE", f"{ADMIN}/users/{user['uid']}")
     await send(operator, "DELETE", f"{admin}/projects/other")
     await use_backups(operator, described)
+    await refuse_moves(operator, described)
     await send(operator, "POST", f"{admin}/data:new-incarnation")
 
     await send(anonymous, "GET", "/healthz")
@@ -319,6 +320,17 @@ async def use_backups(operator: httpx.AsyncClient, described: DescribedClient) -
     await send(operator, "PUT", f"{base}/backup-schedules", json=schedule)
     assert (await send(operator, "GET", f"{base}/backup-schedules"))["schedules"]
     await send(operator, "DELETE", f"{base}/backup-schedules")
+
+
+async def refuse_moves(operator: httpx.AsyncClient, described: DescribedClient) -> None:
+    """A server without MongoDB has none to tell of; see tests/baas/moves."""
+    send, base = described.send, "/api/v1/admin"
+    refused = await send(operator, "POST", f"{base}/projects/demo:move", json={"to": "mongodb"})
+    assert refused["error"]["reason"] == "EngineNotConfigured"
+    assert (await send(operator, "GET", f"{base}/moves"))["moves"] == []
+    for method, path in (("GET", "/moves/none"), ("POST", "/moves/none:cancel")):
+        answer = await send(operator, method, base + path)
+        assert answer["error"]["reason"] == "MoveNotFound"
 
 
 async def use_transactions(

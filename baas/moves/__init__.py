@@ -1,0 +1,1 @@
+"""Moving projects between engines while they are read and written."""

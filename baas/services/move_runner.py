@@ -1,0 +1,99 @@
+"""Does moves of projects: those that were begun here, and those that an earlier run of this node
+has left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from baas.errors import BaasError, Internal
+from baas.moves.mover import Mover
+from baas.moves.tasks import ATTEMPTS_MAX, Move, Moves, MoveState, Step
+
+LOOK_SECONDS = 15.0  # between two looks for what was left behind, or failed for a while
+SAVE_SECONDS = 1.0  # between two notes of progress; and how soon a cancelled move ends
+_log = structlog.get_logger("baas.moves")
+
+
+class MoveRunner:
+    """The move that this process is at, if it is at one."""
+
+    def __init__(self, moves: Moves, make_mover: Callable[[Move], Mover]) -> None:
+        self._moves = moves
+        self._make_mover = make_mover
+        self._wakeup = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._moves.wake = self._wakeup.set
+        self._task = asyncio.create_task(self._run(), name="moves")
+
+    async def close(self) -> None:
+        """Leaves what is not done to the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            self._wakeup.clear()
+            try:
+                while (move := await self._moves.claim()) is not None:
+                    if not await self._do(move):
+                        break
+            except BaasError as error:
+                _log.warning("moves cannot be looked after", error=error.message)
+            except Exception:
+                _log.exception("looking after moves failed")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wakeup.wait()
+
+    async def _do(self, move: Move) -> bool:
+        """One move to its end, or to the point from which it is undone; False: it is left for
+        another attempt."""
+        mover = self._make_mover(move)
+        work = asyncio.create_task(self._attempt(mover), name=f"move {move.id}")
+        try:
+            while not work.done():
+                await asyncio.wait([work], timeout=SAVE_SECONDS)
+                if not work.done() and not await self._save(mover.move):
+                    work.cancel()  # it was cancelled
+                    await asyncio.wait([work])
+                    return True
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+        failure = Internal("it was given up") if work.cancelled() else work.exception()
+        return failure is None or await self._note_failure(mover.move, failure)
+
+    async def _attempt(self, mover: Mover) -> None:
+        if mover.move.attempts > ATTEMPTS_MAX and mover.move.step is not Step.CLEAN:
+            raise Internal("the server ended, or failed, each time that this was tried")
+        await mover.run()
+
+    async def _save(self, move: Move) -> bool:
+        try:
+            return await self._moves.save(move)
+        except BaasError as error:
+            if error.retryable:
+                return True
+            raise
+
+    async def _note_failure(self, move: Move, failure: BaseException) -> bool:
+        """Whether there is something to go on with at once: undoing it."""
+        if not isinstance(failure, BaasError):
+            _log.error("a move failed", move=move.id, exc_info=failure)
+            failure = Internal("internal error")
+        may_pass = failure.retryable and move.attempts < ATTEMPTS_MAX
+        if may_pass or move.step is Step.CLEAN or move.state is MoveState.UNDOING:
+            _log.warning("a move waits for another attempt", move=move.id, error=failure.message)
+            await self._save(replace(move, error=failure.message))
+            return False
+        _log.error("a move failed", move=move.id, reason=failure.reason, error=failure.message)
+        await self._moves.undo(replace(move, error=failure.message, reason=failure.reason))
+        return True

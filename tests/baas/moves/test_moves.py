@@ -1,0 +1,458 @@
+"""Projects on their way between engines, in one process, while they are written to."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baas.app import App
+from baas.database.names import DatabaseName
+from baas.errors import (
+    BaasError,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    TransactionConflict,
+)
+from baas.model.paths import FieldPath
+from baas.model.timestamps import Timestamp
+from baas.model.writes import DeleteWrite, FieldTransform, Increment, SetWrite
+from baas.moves.copying import DatabaseCopy
+from baas.moves.mover import Mover
+from baas.moves.tasks import Move, MoveState
+from baas.services import accounts, documents, moves, projects, queries, transactions
+from baas.services.context import Context
+from baas.storage.placed_store import Place
+from baas.storage.sqlite_store import SqliteStore
+from baas.storage.store import StoreName
+from baas.testing import app_client, make_settings, started_app
+from tests.baas.http.test_description import DescribedClient
+from tests.baas.services.worlds import ADA, OPERATOR, path, query
+
+SHOP = DatabaseName("shop")
+SECONDS = 60
+
+
+@pytest.fixture
+def settings(mongodb_uri: str, tmp_path: Path) -> dict[str, Any]:
+    name = f"t{secrets.token_hex(6)}"
+    return {"mongodb_uri": mongodb_uri, "mongodb_database": name, "data": tmp_path / "data"}
+
+
+@asynccontextmanager
+async def server(settings: dict[str, Any]) -> AsyncIterator[App]:
+    async with started_app(make_settings(**settings)) as app:
+        yield app
+
+
+async def put(context: Context, text: str, **fields: Any) -> None:
+    await documents.commit(context, OPERATOR, SHOP, [SetWrite(path(text), fields)])
+
+
+async def get(context: Context, text: str) -> dict[str, Any] | None:
+    found = await documents.get_document(context, OPERATOR, SHOP, path(text))
+    return None if found is None else dict(found.fields)
+
+
+async def over(context: Context, identifier: str) -> Move:
+    async with asyncio.timeout(SECONDS):
+        while True:
+            move = await context.moves.get(identifier)
+            if move.is_over:
+                return move
+            await asyncio.sleep(0.02)
+
+
+async def move_to(context: Context, engine: str) -> Move:
+    move = await moves.start_move(context, OPERATOR, "shop", engine, here=False)
+    found = await over(context, move.id)
+    assert (found.state, found.error) == (MoveState.DONE, None), found
+    return found
+
+
+class Writers:
+    """Count, create and delete until told to stop; what was acknowledged is remembered."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._is_stopped = False
+        self.counts = [0, 0]
+        self.kept: dict[str, int] = {}
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(2):
+                group.create_task(self._count(number))
+            group.create_task(self._come_and_go())
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+    async def _count(self, number: int) -> None:
+        write = SetWrite(
+            path(f"counters/{number}"),
+            {},
+            mask=(),
+            transforms=(FieldTransform(FieldPath.parse("n"), Increment(1)),),
+        )
+        while not self._is_stopped:
+            await documents.commit(
+                self._context,
+                OPERATOR,
+                SHOP,
+                [write],
+                request_id=f"count-{number}-{self.counts[number]}",
+            )
+            self.counts[number] += 1
+
+    async def _come_and_go(self) -> None:
+        number = 0
+        while not self._is_stopped:
+            name = f"n{number * 7 % 400}"
+            await put(self._context, f"notes/{name}", number=number, filling="x" * 200)
+            self.kept[name] = number
+            if number % 3 == 0:
+                gone = f"n{number % 400}"
+                await documents.commit(
+                    self._context, OPERATOR, SHOP, [DeleteWrite(path(f"notes/{gone}"))]
+                )
+                self.kept.pop(gone, None)
+            number += 1
+
+    async def check(self) -> None:
+        for number, count in enumerate(self.counts):
+            assert await get(self._context, f"counters/{number}") == {"n": count}
+        found = await queries.run_query(self._context, OPERATOR, SHOP, query("notes"))
+        assert {one.path.id: one.fields["number"] for one in found.documents} == self.kept
+
+
+async def fill(context: Context, count: int = 300) -> None:
+    for number in range(2):
+        await put(context, f"counters/{number}", n=0)
+    for start in range(0, count, 100):
+        writes = [
+            SetWrite(path(f"old/o{number}"), {"number": number, "even": number % 2 == 0})
+            for number in range(start, start + 100)
+        ]
+        await documents.commit(context, OPERATOR, SHOP, writes)
+
+
+async def test_there_and_back_while_it_is_written_to(
+    settings: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context)
+        found = await queries.run_query(context, OPERATOR, SHOP, query("old", ("even", "==", True)))
+        assert len(found.documents) == 150
+        writers = Writers(context)
+        writing = asyncio.create_task(writers.run())
+        for engine in ("mongodb", "sqlite"):
+            before = list(writers.counts)
+            move = await move_to(context, engine)
+            record_property(f"pause to {engine}, ms", move.progress.pause_milliseconds)
+            assert move.progress.pause_milliseconds is not None
+            database = await context.databases.open(SHOP)
+            assert database.is_near == (engine == "sqlite")
+            project = await context.projects.get_project("shop")
+            assert project.moving is None
+            assert (settings["data"] / "projects" / "shop").exists() == (engine == "sqlite")
+            assert all(now > then for now, then in zip(writers.counts, before, strict=True))
+        writers.stop()
+        await writing
+        await writers.check()
+        found = await queries.run_query(context, OPERATOR, SHOP, query("old", ("even", "==", True)))
+        assert len(found.documents) == 150
+    async with server(settings) as app:
+        assert await get(app.context, "old/o7") == {"number": 7, "even": False}
+
+
+# Cut off ------------------------------------------------------------------------------------------
+
+
+class Stopper:
+    """Lets moves come as far as a step, and no further."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.reached = asyncio.Event()
+
+    def stop_at(self, method: str, *, after: bool = False) -> None:
+        """Just before, or just after, a step of a mover, it stands still until the server ends."""
+        original = getattr(Mover, method)
+        reached = self.reached = asyncio.Event()
+
+        async def stand_still(mover: Mover, *arguments: Any) -> Any:
+            result = await original(mover, *arguments) if after else None
+            reached.set()
+            await asyncio.Event().wait()
+            return result
+
+        self._monkeypatch.setattr(Mover, method, stand_still)
+
+    def go_on(self) -> None:
+        self._monkeypatch.undo()
+
+
+@pytest.fixture
+def stopper(monkeypatch: pytest.MonkeyPatch) -> Stopper:
+    return Stopper(monkeypatch)
+
+
+STEPS = (
+    ("_check_target", False),
+    ("_copy_all", False),
+    ("_copy_all", True),
+    ("_follow_all", True),
+    ("_switch", False),
+    ("_switch", True),
+    ("_clean", False),
+)
+
+
+@pytest.mark.parametrize(("method", "after"), STEPS)
+async def test_a_move_that_was_cut_off_goes_on(
+    settings: dict[str, Any], stopper: Stopper, method: str, after: bool
+) -> None:
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context, 100)
+        stopper.stop_at(method, after=after)
+        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        if method != "_switch":
+            await put(context, "old/o1", number="late")
+    stopper.go_on()
+    async with server(settings) as app:
+        context = app.context
+        await put(context, "counters/0", n=1)
+        found = await over(context, move.id)
+        assert (found.state, found.error) == (MoveState.DONE, None)
+        project = await context.projects.get_project("shop")
+        assert (project.place, project.moving) == (Place("mongodb"), None)
+        assert await get(context, "counters/0") == {"n": 1}
+        if method != "_switch":
+            assert await get(context, "old/o1") == {"number": "late"}
+        count = await queries.run_query(context, OPERATOR, SHOP, query("old"))
+        assert len(count.documents) == 100
+        assert not (settings["data"] / "projects" / "shop").exists()
+
+
+@pytest.mark.parametrize("method", ["_copy_all", "_follow_all", "_switch"])
+async def test_a_move_that_is_cancelled_leaves_the_project_and_nothing_else(
+    settings: dict[str, Any], stopper: Stopper, method: str
+) -> None:
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context, 100)
+        stopper.stop_at(method)
+        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        await moves.cancel_move(context, OPERATOR, move.id)
+        found = await over(context, move.id)
+        assert (found.state, found.error) == (MoveState.CANCELLED, None)
+        project = await context.projects.get_project("shop")
+        assert (project.place, project.moving) == (None, None)
+        await put(context, "counters/0", n=1)
+        with pytest.raises(FailedPrecondition) as raised:
+            await moves.cancel_move(context, OPERATOR, move.id)
+        assert raised.value.reason == "MoveIsOver"
+        stopper.go_on()
+        await move_to(context, "mongodb")  # finds nothing of the first one
+        assert await get(context, "counters/0") == {"n": 1}
+
+
+async def test_a_project_that_has_moved_cannot_be_cancelled(
+    settings: dict[str, Any], stopper: Stopper
+) -> None:
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        stopper.stop_at("_clean")
+        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        with pytest.raises(FailedPrecondition) as raised:
+            await moves.cancel_move(context, OPERATOR, move.id)
+        assert raised.value.reason == "MoveIsOver"
+        with pytest.raises(FailedPrecondition) as moving:
+            await projects.delete_project(context, OPERATOR, "shop")
+        assert moving.value.reason == "ProjectMoving"
+
+
+# Refused ------------------------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_is_refused_at_once(
+    settings: dict[str, Any], stopper: Stopper
+) -> None:
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await projects.create_project(context, OPERATOR, "other")
+
+        async def refusal(project: str, engine: str) -> str:
+            with pytest.raises(BaasError) as raised:
+                await moves.start_move(context, OPERATOR, project, engine, here=False)
+            return raised.value.reason
+
+        assert await refusal("nowhere", "mongodb") == "ProjectNotFound"
+        assert await refusal("shop", "sqlite") == "ProjectAlreadyThere"
+        assert await refusal("shop", "redis") == "InvalidEngine"
+        with pytest.raises(PermissionDenied):
+            await moves.start_move(context, ADA, "shop", "mongodb", here=False)
+        stopper.stop_at("_copy_all")
+        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        assert await refusal("shop", "mongodb") == "MoveRunning"
+        assert await refusal("other", "mongodb") == "MoveRunning"
+        for refused in (
+            projects.delete_project(context, OPERATOR, "shop"),
+            projects.create_database(context, OPERATOR, "shop", "second"),
+            projects.start_incarnations(context, OPERATOR),
+        ):
+            with pytest.raises(FailedPrecondition) as raised:
+                await refused
+            assert raised.value.reason == "ProjectMoving"
+            assert raised.value.details == {"move": move.id}
+        with pytest.raises(NotFound):
+            await moves.get_move(context, OPERATOR, "nothing")
+
+
+async def test_what_is_at_the_target_already_is_left_alone(settings: dict[str, Any]) -> None:
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop", engine="mongodb")
+        store = SqliteStore(settings["data"], context.clock)
+        engine = await store.open(StoreName("shop", "(default)"), create=True)
+        await engine.close()
+        move = await moves.start_move(context, OPERATOR, "shop", "sqlite", here=False)
+        found = await over(context, move.id)
+        assert (found.state, found.reason) == (MoveState.FAILED, "TargetNotEmpty")
+        assert await store.list_databases("shop") == ["(default)"]
+        await put(context, "counters/0", n=1)
+
+
+async def test_a_server_on_mongodb_is_asked_twice(settings: dict[str, Any]) -> None:
+    async with server({**settings, "engine": "mongodb"}) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        with pytest.raises(FailedPrecondition) as raised:
+            await moves.start_move(context, OPERATOR, "shop", "sqlite", here=False)
+        assert raised.value.reason == "MoveNeedsNode"
+
+
+# Carried ------------------------------------------------------------------------------------------
+
+
+async def test_answers_transactions_and_pages_are_good_after_a_move(
+    settings: dict[str, Any],
+) -> None:
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context, 100)
+        write = SetWrite(path("counters/0"), {"n": 5})
+        first = await documents.commit(context, OPERATOR, SHOP, [write], request_id="once")
+        begun = await transactions.begin(context, OPERATOR, SHOP)
+        before = await documents.get_document(context, OPERATOR, SHOP, path("counters/0"))
+        assert before is not None
+        users = await accounts.create_user(context, OPERATOR, "shop", "a@b.example", "secret words")
+        await move_to(context, "mongodb")
+        again = await documents.commit(context, OPERATOR, SHOP, [write], request_id="once")
+        assert again.version == first.version
+        after = await documents.get_document(context, OPERATOR, SHOP, path("counters/0"))
+        assert after is not None
+        assert (after.created, after.version) == (before.created, before.version)
+        seen = transactions.ReadsSeen(
+            [transactions.DocumentSeen(path("counters/0"), Timestamp(before.version))]
+        )
+        write = SetWrite(path("counters/0"), {"n": 6})
+        await transactions.commit(context, OPERATOR, SHOP, [write], seen, begun.token)
+        with pytest.raises(TransactionConflict):
+            await transactions.commit(context, OPERATOR, SHOP, [write], seen, begun.token)
+        found = await accounts.get_user(context, OPERATOR, "shop", users.uid)
+        assert found.email == "a@b.example"
+        assert await get(context, "counters/0") == {"n": 6}
+
+
+async def test_what_was_erased_stays_erased(settings: dict[str, Any], stopper: Stopper) -> None:
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context, 100)
+        stopper.stop_at("_copy_all", after=True)
+        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        await put(context, "old/o1", number="secret")
+        await documents.commit(context, OPERATOR, SHOP, [DeleteWrite(path("old/o1"))])
+        await (await context.databases.open(SHOP)).eraser.erase([path("old/o1")])
+    stopper.go_on()
+    async with server(settings) as app:
+        context = app.context
+        assert (await over(context, move.id)).state is MoveState.DONE
+        assert await get(context, "old/o1") is None
+        await put(context, "old/o1", number="anew")
+        assert await get(context, "old/o1") == {"number": "anew"}
+
+
+# Caught -------------------------------------------------------------------------------------------
+
+
+async def test_a_copy_that_is_not_equal_is_not_switched_to(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round that is left out, as a defect would."""
+
+    async def skip(copy: DatabaseCopy, *arguments: Any) -> None:
+        return
+
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context, 100)
+        original = Mover._follow_all
+
+        async def write_unseen(mover: Mover) -> None:
+            monkeypatch.setattr(DatabaseCopy, "_take_all", skip)
+            await put(context, "old/o1", number="unseen")
+            await original(mover)
+
+        monkeypatch.setattr(Mover, "_follow_all", write_unseen)
+        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+        found = await over(context, move.id)
+        assert (found.state, found.reason) == (MoveState.FAILED, "CopyDiffers")
+        assert (await context.projects.get_project("shop")).place is None
+        assert await get(context, "old/o1") == {"number": "unseen"}
+        await put(context, "old/o1", number="on")
+
+
+# Faces --------------------------------------------------------------------------------------------
+
+
+async def test_moves_over_http_are_as_described(settings: dict[str, Any]) -> None:
+    described, base = DescribedClient(), "/api/v1/admin"
+    async with server(settings) as app, app_client(app, app.operator_token) as operator:
+        await projects.create_project(app.context, OPERATOR, "shop")
+        body = {"to": "mongodb"}
+        move = await described.send(operator, "POST", f"{base}/projects/shop:move", json=body)
+        assert (move["from"], move["to"], move["state"]) == ("sqlite", "mongodb", "running")
+        await over(app.context, move["id"])
+        found = await described.send(operator, "GET", f"{base}/moves/{move['id']}")
+        assert (found["state"], found["step"]) == ("done", "clean")
+        assert found["pause_milliseconds"] > 0
+        assert (await described.send(operator, "GET", f"{base}/moves"))["moves"] == [found]
+        project = await described.send(operator, "GET", f"{base}/projects/shop")
+        assert (project["engine"], project["moving"]) == ("mongodb", None)
+        again = await described.send(operator, "POST", f"{base}/moves/{move['id']}:cancel")
+        assert again["error"]["reason"] == "MoveIsOver"
+        wrong = await described.send(operator, "POST", f"{base}/projects/shop:move", json={})
+        assert wrong["error"]["code"] == "INVALID_ARGUMENT"
