@@ -46,7 +46,7 @@ def test_how_far_back_history_reaches_is_said_and_taken_back(
         checked(operator.put(document, json={"fields": fields}))
     page = open_console(f"#/projects/{project}/expiry")
     region = page.get_by_role("region", name="How far back history reaches")
-    expect(region).to_contain_text("2.0 KiB of old versions, readable from the beginning")
+    expect(region).to_contain_text("2.1 KiB of old versions and of the log of changes, readable from the beginning")
     own, default = (
         region.get_by_role("group", name=name) for name in ("This database", "Project's default")
     )

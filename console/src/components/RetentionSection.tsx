@@ -54,7 +54,7 @@ export function RetentionSection({
               <div className="card-row">
                 <span className="label">Kept now</span>
                 <span className="grow">
-                  {formatSize(own.keptBytes)} of old versions, readable{" "}
+                  {formatSize(own.keptBytes)} of old versions and of the log of changes, readable{" "}
                   {own.oldest === null ? "from the beginning" : `since ${exactTime(own.oldest)}`}
                 </span>
               </div>
