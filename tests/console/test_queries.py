@@ -137,6 +137,32 @@ def test_cursors_are_typed_or_taken_from_a_document(open_console: NewPage, proje
     expect(other.get_by_label("Start, which documents")).to_have_value("apart")
 
 
+def test_words_are_searched_and_nothing_is_done_to_all_of_them(
+    open_console: NewPage, project: str
+) -> None:
+    page = open_console(f"#/projects/{project}/query")
+    form = page.get_by_role("form", name="Query")
+    form.get_by_label("Collection", exact=True).fill("items")
+    form.get_by_label("Words").fill("Alert onerr*")
+    page.keyboard.press("Enter")
+    expect(form.get_by_role("alert")).to_contain_text("Name the fields to search")
+    form.get_by_label("Fields to search").fill("text")
+    page.keyboard.press("Enter")
+    expect(rows_of(page)).to_have_count(50)
+    expect(rows_of(page).first).to_contain_text("i00000")
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("51 to 100", exact=True)).to_be_visible()
+    expect(rows_of(page).first).to_contain_text("i00050")
+    assert '.search("Alert onerr*", fields=["text"])' in copied(page, "Copy as Python")
+    page.get_by_role("button", name="Query actions").click()
+    page.get_by_role("menuitem", name="Update").click()
+    expect(page.get_by_text("Not for a search")).to_be_visible()
+
+    other = open_console(page.url.partition("/console/")[2])
+    expect(rows_of(other)).to_have_count(50)
+    expect(other.get_by_label("Fields to search")).to_have_value("text")
+
+
 def test_numbers_and_what_is_missing(open_console: NewPage, project: str) -> None:
     page = open_console(f"#/projects/{project}/query")
     form = page.get_by_role("form", name="Query")

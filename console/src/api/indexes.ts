@@ -8,7 +8,8 @@ import type { Page } from "./pages";
 export interface IndexField {
   field: string;
   direction: "asc" | "desc";
-  array: boolean;
+  /** `plain`, `array`, `words`, or what a newer server has. */
+  kind: string;
 }
 
 export interface Definition {
@@ -37,7 +38,7 @@ export function decodeDefinition(tree: JsonObject): Definition {
     fields: list(tree.fields).map((item) => ({
       field: String(item.field),
       direction: item.direction === "desc" ? "desc" : "asc",
-      array: item.array === true,
+      kind: String(item.kind ?? "plain"),
     })),
   };
 }

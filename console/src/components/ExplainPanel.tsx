@@ -11,6 +11,7 @@ import { Marked } from "../visible/Marked";
 
 const KINDS: Readonly<Record<string, string>> = {
   index: "Index",
+  words: "Entries of the words",
   names: "Names of the collection, in order",
   document: "One document, by its name",
   collection: "Every document of the collection",
@@ -163,7 +164,8 @@ export function DefinitionText({ definition }: { definition: Definition }): Reac
       )}
       {definition.fields.map((field, at) => (
         <code key={at}>
-          {field.field} {field.array ? "array" : field.direction === "desc" ? "↓" : "↑"}
+          {field.field}{" "}
+          {field.kind !== "plain" ? field.kind : field.direction === "desc" ? "↓" : "↑"}
         </code>
       ))}
     </span>

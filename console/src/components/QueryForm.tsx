@@ -1,4 +1,4 @@
-/** What is asked: collection, filters, order, limit, fields, or numbers. */
+/** What is asked: collection, filters, words, order, limit, fields, or numbers. */
 
 import { Button, NativeSelect, Switch, TextInput } from "@mantine/core";
 import { IconPlayerPlay } from "@tabler/icons-react";
@@ -68,6 +68,27 @@ export function QueryForm({
             names={["__name__", ...names]}
             onChange={(where) => onChange({ ...draft, where })}
           />
+        </section>
+        <section>
+          <h2>Search</h2>
+          <TextInput
+            aria-label="Words"
+            placeholder="red app*"
+            value={draft.search}
+            onChange={(event) => onChange({ ...draft, search: event.currentTarget.value })}
+            autoComplete="off"
+          />
+          {draft.search.trim() !== "" && (
+            <TextInput
+              aria-label="Fields to search"
+              placeholder="title, body"
+              value={draft.searchFields}
+              onChange={(event) => onChange({ ...draft, searchFields: event.currentTarget.value })}
+              spellCheck={false}
+              autoComplete="off"
+              styles={{ input: { fontFamily: "var(--mono)", fontSize: 12 } }}
+            />
+          )}
         </section>
         <ShowEditor draft={draft} names={names} onChange={onChange} />
         <section>

@@ -51,6 +51,20 @@ describe("the query builder", () => {
     expect(readAsked(writeAsked(ASKED))).toEqual(ASKED);
     const route = parseHash(queryHash("demo", "other", ASKED));
     expect(route).toEqual({ page: "query", project: "demo", database: "other", asked: ASKED });
+    const searched: Asked = {
+      query: {
+        collection: "c",
+        where: { field: "a", op: "==", value: 1 },
+        search: { text: 'red "app*"', fields: ["title", "`a,b`.c"] },
+      },
+      aggregates: [],
+      groupBy: [],
+    };
+    expect(encodeDraft(decodeDraft(searched))).toEqual(searched);
+    expect(readAsked(writeAsked(searched))).toEqual(searched);
+    expect(pythonOf(searched, PLACE)).toContain(
+      '.search("red \\"app*\\"", fields=["title", "`a,b`.c"])',
+    );
     const numbers: Asked = {
       query: { collection: "c", group: true },
       aggregates: [{ op: "count" }, { op: "average", field: "a" }],
@@ -67,6 +81,16 @@ describe("the query builder", () => {
     expect(readAsked(writeAsked(groups))).toEqual(groups);
     const distinct = { ...groups, aggregates: [] };
     expect(encodeDraft(decodeDraft(distinct))).toEqual(distinct);
+  });
+
+  test("a search names its fields, and has no other order", () => {
+    const draft = { ...EMPTY_QUERY, collection: "c", search: " red " };
+    expect(() => encodeDraft(draft)).toThrow("Name the fields to search");
+    const named = { ...draft, searchFields: "title" };
+    expect(encodeDraft(named).query.search).toEqual({ text: "red", fields: ["title"] });
+    expect(() => encodeDraft({ ...named, orders: [{ field: "n", direction: "asc" }] })).toThrow(
+      "an order of its own",
+    );
   });
 
   test.each(["", "null", "[]", "{", '{"query": 1}', '{"query": []}'])(

@@ -63,6 +63,10 @@ export interface QueryDraft {
   start: CursorDraft | null;
   end: CursorDraft | null;
   limit: string;
+  /** Words to search for; empty: no search. */
+  search: string;
+  /** Field paths between commas, where the words stand. */
+  searchFields: string;
   /** Field paths between commas; empty: whole documents. */
   select: string;
   shows: Shows;
@@ -92,6 +96,8 @@ export const EMPTY_QUERY: QueryDraft = {
   start: null,
   end: null,
   limit: "",
+  search: "",
+  searchFields: "",
   select: "",
   shows: "documents",
   aggregates: [],
@@ -106,6 +112,8 @@ export function encodeDraft(draft: QueryDraft): Asked {
   if (draft.group) query.group = true;
   const where = encodeClause(draft.where);
   if (where !== null) query.where = where;
+  const search = encodeSearch(draft);
+  if (search !== null) query.search = search;
   const orders = draft.orders.map(({ field, direction }) => {
     if (field.trim() === "") throw new Error("Name the field of each order, or remove the order");
     return { field: field.trim(), direction };
@@ -114,6 +122,8 @@ export function encodeDraft(draft: QueryDraft): Asked {
   const bounded = Math.max(draft.start?.values.length ?? 0, draft.end?.values.length ?? 0);
   const written = fullOrder({ where: plainFilters(draft.where), orderBy: orders });
   const all = written.slice(0, Math.max(orders.length, bounded));
+  if (search !== null && all.length > 0)
+    throw new Error("A search has an order of its own, the best first: remove orders and cursors");
   if (all.length > 0) query.order_by = all.map(({ field, direction }) => ({ field, direction }));
   for (const side of ["start", "end"] as const) {
     const cursor = draft[side];
@@ -127,6 +137,14 @@ export function encodeDraft(draft: QueryDraft): Asked {
   const select = splitFields(draft.select);
   if (select.length > 0 && draft.shows === "documents") query.select = select;
   return { query, ...encodeNumbers(draft) };
+}
+
+function encodeSearch({ search, searchFields }: QueryDraft): JsonObject | null {
+  const text = search.trim();
+  if (text === "") return null;
+  const fields = splitFields(searchFields);
+  if (fields.length === 0) throw new Error("Name the fields to search, such as title, body");
+  return { text, fields };
 }
 
 function encodeNumbers({ shows, aggregates, groupBy }: QueryDraft): Omit<Asked, "query"> {
@@ -240,6 +258,7 @@ export function decodeDraft(asked: Asked): QueryDraft {
     start: decodeCursor(query.start, "start"),
     end: decodeCursor(query.end, "end"),
     limit: typeof query.limit === "number" ? String(query.limit) : "",
+    ...decodeSearch(query.search),
     select: Array.isArray(query.select) ? query.select.map(String).join(", ") : "",
     shows: showsOf(asked),
     aggregates: aggregates.flatMap((item) => {
@@ -248,6 +267,12 @@ export function decodeDraft(asked: Asked): QueryDraft {
     }),
     groupBy: groupBy.join(", "),
   };
+}
+
+function decodeSearch(tree: Json | undefined): Pick<QueryDraft, "search" | "searchFields"> {
+  if (!isObject(tree) || typeof tree.text !== "string" || !Array.isArray(tree.fields))
+    return { search: "", searchFields: "" };
+  return { search: tree.text, searchFields: tree.fields.map(String).join(", ") };
 }
 
 function decodeCursor(tree: Json | undefined, side: "start" | "end"): CursorDraft | null {

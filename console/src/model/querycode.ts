@@ -63,6 +63,10 @@ function chainOf(asked: Asked, names: Set<string>, modules: Set<string>): string
   const chain = [`client.${make}(${literal(String(query.collection))})`];
   if (query.where !== undefined)
     chain.push(`.where(filter=${filterOf(query.where as JsonObject, names, modules)})`);
+  if (query.search !== undefined) {
+    const { text, fields } = query.search as { text: string; fields: string[] };
+    chain.push(`.search(${literal(text)}, fields=[${fields.map(literal).join(", ")}])`);
+  }
   for (const { field, direction } of (query.order_by ?? []) as JsonObject[]) {
     if (direction === "desc") names.add("Query");
     const way = direction === "desc" ? ", Query.DESCENDING" : "";

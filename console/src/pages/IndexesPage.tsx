@@ -190,7 +190,7 @@ function columnsOf(
   ];
 }
 
-const NEW_FIELD: IndexField = { field: "", direction: "asc", array: false };
+const NEW_FIELD: IndexField = { field: "", direction: "asc", kind: "plain" };
 
 function NewIndex({
   project,
@@ -252,12 +252,12 @@ function NewIndex({
             />
             <NativeSelect
               aria-label="Kind"
-              value={field.array ? "array" : field.direction}
+              value={field.kind === "plain" ? field.direction : field.kind}
               onChange={(event) => {
                 const kind = event.currentTarget.value;
                 set({
                   ...field,
-                  array: kind === "array",
+                  kind: kind === "asc" || kind === "desc" ? "plain" : kind,
                   direction: kind === "desc" ? "desc" : "asc",
                 });
               }}
@@ -265,6 +265,7 @@ function NewIndex({
                 { value: "asc", label: "↑ ascending" },
                 { value: "desc", label: "↓ descending" },
                 { value: "array", label: "elements of an array" },
+                { value: "words", label: "words, for searches" },
               ]}
             />
           </>

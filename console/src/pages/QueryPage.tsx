@@ -108,6 +108,13 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
   async function startBulk(does: Bulk["does"]): Promise<void> {
     const wanted = read();
     if (wanted === null) return;
+    if (wanted.query.search !== undefined) {
+      toastError(
+        "Not for a search",
+        new Error("Remove the search: a filter says which documents."),
+      );
+      return;
+    }
     const { collection, group, where } = wanted.query;
     const query: JsonObject = { collection: collection as string };
     if (group !== undefined) query.group = group;
