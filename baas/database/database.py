@@ -261,11 +261,9 @@ class ReadSnapshot:
     async def read_net_changes(self, after: int) -> list[Change]:
         """What differs between version `after` and this snapshot, one change per document.
         Raises ResumeTokenExpired if the log does not reach back to `after`."""
-        try:
+        with baas_errors():
             oldest = await self._database.read_oldest_version()
             return await read_net_changes(self._open, after, oldest)
-        except StorageError as error:
-            raise as_baas_error(error) from error
 
     async def get_documents_at(
         self, paths: Sequence[DocumentPath], version: int
@@ -279,32 +277,34 @@ class ReadSnapshot:
         self, paths: Sequence[DocumentPath], version: int
     ) -> list[StoredDocument | None]:
         """As `get_documents_at`, but what was erased is there, without fields (`is_erased`)."""
-        try:
+        with baas_errors():
             check_resumable(version, await self._database.read_oldest_version())
             wanted = [keys.document_key(path) for path in paths]
             return await self._open.get_documents_at(wanted, version)
-        except StorageError as error:
-            raise as_baas_error(error) from error
 
     async def read_history(self, path: DocumentPath, *, below: int, limit: int) -> list[PastImage]:
         """At most `limit` superseded images of a document within retention, newest first, that were
         superseded before version `below`; some may be erased."""
-        try:
+        with baas_errors():
             oldest = await self._database.read_oldest_version()
             key = keys.document_key(path)
             found = await self._open.read_history(key, below=below, limit=limit)
-        except StorageError as error:
-            raise as_baas_error(error) from error
         return [image for image in found if image.superseded >= oldest]
+
+    async def find_superseded(
+        self, paths: Sequence[DocumentPath], *, below: int
+    ) -> list[int | None]:
+        """See `Snapshot.find_superseded`."""
+        with baas_errors():
+            named = [keys.document_key(path) for path in paths]
+            return await self._open.find_superseded(named, below=below)
 
     async def read_log(self, after: int, *, limit: int) -> list[LogRecord]:
         """Records of commits above version `after`, no commit split. Raises ResumeTokenExpired if
         the log does not reach back."""
-        try:
+        with baas_errors():
             check_resumable(after, await self._database.read_oldest_version())
             return await self._open.read_log(after, limit=limit)
-        except StorageError as error:
-            raise as_baas_error(error) from error
 
     async def read_requests(self, after: int, *, limit: int) -> list[RequestAnswer]:
         """As `Snapshot.read_requests`: the next answers to requests that are kept."""
@@ -334,11 +334,9 @@ class ReadSnapshot:
     async def read_commits(self, after: int, *, limit: int = 500) -> list[CommitEvent]:
         """The next commits above version `after`, each whole, about `limit` changes in all; empty
         when there are none. Raises ResumeTokenExpired if the log does not reach back."""
-        try:
+        with baas_errors():
             oldest = await self._database.read_oldest_version()
             return await read_commits(self._open, after, oldest, limit=limit)
-        except StorageError as error:
-            raise as_baas_error(error) from error
 
     async def count_below(self, path: CollectionPath | DocumentPath) -> int:
         """How many documents there are below, and a document itself."""

@@ -63,6 +63,10 @@ class MeteredSnapshot:
         self.documents_read += len(found)
         return found
 
+    async def find_superseded(self, keys: Sequence[bytes], *, below: int) -> list[int | None]:
+        self.keys_counted += len(keys)
+        return await self._snapshot.find_superseded(keys, below=below)
+
     async def scan_documents(
         self,
         span: KeyRange,

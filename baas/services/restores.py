@@ -9,7 +9,6 @@ memory, `_IMAGES` more at most than fit into it.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -281,12 +280,8 @@ async def _read_images(
         for record, version in zip(records, versions, strict=True)
         if record.deleted and version is None
     ]
-    ends = await asyncio.gather(
-        *[snapshot.read_history(path, below=wanted.until + 1, limit=1) for path in gone]
-    )
-    deleted = {
-        (path, images[0].superseded) for path, images in zip(gone, ends, strict=True) if images
-    }
+    ends = await snapshot.find_superseded(gone, below=wanted.until + 1)
+    deleted = set(zip(gone, ends, strict=True))
     paths = [
         record.path
         for record, version in zip(records, versions, strict=True)

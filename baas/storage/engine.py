@@ -223,6 +223,11 @@ class Snapshot(Protocol):
         superseded before version `below`. What they held is not read."""
         ...
 
+    async def find_superseded(self, keys: Sequence[bytes], *, below: int) -> list[int | None]:
+        """Of each document the last version below `below` that changed or deleted it; None: none
+        did that is known. In one go, in the order of `keys`."""
+        ...
+
     async def scan_documents(
         self,
         span: KeyRange,

@@ -36,11 +36,12 @@ from baas.storage.store import StoreName
 
 FORMAT = 4  # of a newer format data is refused, of an older one migrated
 COLLECTIONS = ("heads", "documents", "entries", "history", "log", "doomed", "turns")
+HISTORY_BY_KEY = "key_superseded_version"
 INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("heads", {"key": {"project": 1}, "name": "project"}),
     (
         "history",
-        {"key": {"key": 1, "superseded": 1, "version": 1}, "name": "key_superseded_version"},
+        {"key": {"key": 1, "superseded": 1, "version": 1}, "name": HISTORY_BY_KEY},
     ),
     ("log", {"key": {"requests": 1}, "name": "requests", "sparse": True}),
     ("turns", {"key": {"at": 1}, "name": "at", "expireAfterSeconds": 60}),

@@ -19,6 +19,7 @@ from baas.storage.engine import (
 )
 from baas.storage.mongo_client import BATCH_ROWS, MongoConnection
 from baas.storage.mongo_layout import (
+    HISTORY_BY_KEY,
     IMAGE,
     Row,
     Rows,
@@ -32,6 +33,7 @@ _FOUND_IDS = 1_000  # that one find asks for
 _PART_IDS = 8  # of documents that are too large to come together
 _VERSION = ("created", "version", "superseded", "bytes")  # as PastImage takes them
 _KEY_SPANS = 200  # that one find asks for
+BY_ID: Document = {"_id": 1}
 _HISTORY_KEYS = 100  # of which one find asks for old images
 _LOG_ROWS = 16  # of up to two MiB
 
@@ -95,6 +97,20 @@ class MongoSnapshot:
             }
         )
         return [PastImage(*[row[name] for name in _VERSION]) for row in rows]
+
+    async def find_superseded(self, keys: Sequence[bytes], *, below: int) -> list[int | None]:
+        ids = [self._rows.document(key) for key in keys]
+        found: dict[str, int] = {}
+        for start in range(0, len(ids), BATCH_ROWS):
+            some = {"$in": ids[start : start + BATCH_ROWS]}
+            last = {"_id": "$key", "superseded": {"$max": "$superseded"}}
+            pipeline: list[Document] = [
+                {"$match": {"key": some, "superseded": {"$lt": below}}},
+                {"$group": last},
+            ]
+            rows = await self._aggregate("history", pipeline, hint=HISTORY_BY_KEY)
+            found |= {row["_id"]: row["superseded"] for row in rows}
+        return [found.get(row_id) for row_id in ids]
 
     async def scan_documents(
         self,
@@ -262,14 +278,19 @@ class MongoSnapshot:
         return rows[0]["count"] if rows else 0
 
     async def _aggregate(
-        self, collection: str, pipeline: list[Document], *, is_slow: bool = False
+        self,
+        collection: str,
+        pipeline: list[Document],
+        *,
+        is_slow: bool = False,
+        hint: str | Document = BY_ID,
     ) -> list[Document]:
         self._check_open()
         command: Document = {
             "aggregate": collection,
             "pipeline": pipeline,
             "cursor": {"batchSize": BATCH_ROWS},
-            "hint": {"_id": 1},
+            "hint": hint,
             "readConcern": self._concern,
         }
         return await self._connection.read(command, is_slow=is_slow)

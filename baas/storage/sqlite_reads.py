@@ -51,6 +51,7 @@ _HISTORY = (
     "SELECT created, version, superseded, octet_length(data) FROM history"
     " WHERE key = ? AND superseded < ? ORDER BY superseded DESC LIMIT ?"
 )
+_SUPERSEDED = "SELECT max(superseded) FROM history WHERE key = ? AND superseded < ?"
 # CROSS JOIN fixes the order of the loops: entries first.
 _ENTRIES = "entries CROSS JOIN documents ON documents.id = entries.document"
 _FIND_REQUEST = "SELECT version, response FROM requests WHERE id = ?"
@@ -94,6 +95,12 @@ def read_history(
     connection: apsw.Connection, key: bytes, below: int, limit: int
 ) -> list[PastImage]:
     return [PastImage(*row) for row in connection.execute(_HISTORY, (key, below, limit))]
+
+
+def find_superseded(
+    connection: apsw.Connection, keys: Sequence[bytes], below: int
+) -> list[int | None]:
+    return [fetch_one(connection, _SUPERSEDED, (key, below))[0] for key in keys]
 
 
 def scan_documents(
@@ -325,6 +332,12 @@ class SqliteSnapshot:
         return await self._run(
             lambda connection: read_history(connection, key, below, limit),
             limit <= INLINE_ROWS_MAX,
+        )
+
+    async def find_superseded(self, keys: Sequence[bytes], *, below: int) -> list[int | None]:
+        return await self._run(
+            lambda connection: find_superseded(connection, keys, below),
+            len(keys) <= INLINE_ROWS_MAX,
         )
 
     async def scan_documents(

@@ -895,6 +895,11 @@ async def test_history_of_one_document_newest_first(engine: StorageEngine) -> No
         assert len(await snapshot.read_history(key("a"), below=100, limit=1)) == 1
         assert await snapshot.read_history(key("a"), below=100, limit=0) == []
         assert await snapshot.read_history(key("b"), below=100, limit=10) == []
+        names = [key("b"), key("a"), key("nobody"), key("a")]
+        for version, last in ((100, 8), (9, 8), (8, 7), (0, None)):
+            ends = await snapshot.find_superseded(names, below=version)
+            assert ends == [None, last, None, last]
+        assert await snapshot.find_superseded([], below=100) == []
 
 
 async def test_bytes_of_the_log_are_counted_up_and_down(engine: StorageEngine) -> None:

@@ -20,6 +20,8 @@ from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import FieldFilter, Operator, Query
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite, Write
+from baas.services import restores
+from baas.services.restores import Restore, next_restores
 from baas.settings import Settings
 from baas.storage.mongo_batches import BATCH_ROWS_MAX, BATCHES_AT_ONCE
 from baas.storage.mongo_store import MongoStore
@@ -183,3 +185,18 @@ async def test_writes_at_once_share_their_commands(database: Database, sent: Sen
     calls = [commit(database, DeleteWrite(path(number))) for number in range(SIZE)]
     told = await count(sent, asyncio.gather(*calls))
     assert all(number <= BATCHES_AT_ONCE for number in told.values()), told
+
+
+async def test_a_restore_of_deletions_asks_for_many_of_them_at_once(
+    database: Database, sent: Sent
+) -> None:
+    before = database.version
+    await commit(database, *[DeleteWrite(path(number)) for number in range(SIZE)])
+    wanted = Restore(SMALL, is_recursive=False, to=before, until=database.version)
+    sent.commands.clear()
+    step = await next_restores(database, None, wanted)
+    assert len(step.paths) == SIZE
+    asked = -(-SIZE // restores._IMAGES)
+    assert sent.commands["aggregate history"] == asked
+    assert sent.commands["find history"] <= 2 * asked
+    assert sum(sent.commands.values()) <= 6 * asked

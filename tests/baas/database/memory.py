@@ -41,6 +41,9 @@ class MemorySnapshot:
     async def read_history(self, key: bytes, *, below: int, limit: int) -> list[PastImage]:
         raise NotImplementedError
 
+    async def find_superseded(self, keys: Sequence[bytes], *, below: int) -> list[int | None]:
+        raise NotImplementedError
+
     async def scan_documents(
         self,
         span: KeyRange,
