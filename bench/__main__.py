@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bulk_writes, loads, projects, rules, schemas, sdk
+from bench import bulk_writes, loads, near, projects, rules, schemas, sdk
 from bench.loads import Figure
 from bench.servers import (
     Target,
@@ -81,6 +81,10 @@ def main() -> None:
         if options.only in "rules":
             print(rules.table(options.rules_files), flush=True)
         if options.only == "rules":
+            return
+        if options.only in "near":
+            print(near.table(root / "near", rounds=options.rounds), flush=True)
+        if options.only == "near":
             return
         for server in options.servers.split(","):
             compare(server, root / server, options, delay=(None, 0), fsync=fsync)

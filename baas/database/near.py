@@ -29,7 +29,6 @@ from baas.encoding.cells import (
     LEVEL_MAX,
     PLACE_BYTES,
     Cell,
-    Center,
     cell_key,
     decode_place,
     runs,
@@ -40,7 +39,7 @@ from baas.model.geo import EARTH_RADIUS_METERS, HALF_GLOBE_METERS, distance_from
 from baas.model.order import sort_key
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query, matches, near_start
-from baas.model.values import GeoPoint, Reference
+from baas.model.values import Reference
 from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
 
 BATCH_MIN = 16  # entries of a range that are read at once
@@ -60,12 +59,19 @@ class _Name:
     """A document's name, as it is ordered, which is looked at only where distances are equal; and
     the document, if it is held."""
 
-    __slots__ = ("_key", "document", "path")
+    __slots__ = ("_key", "_path", "document")
 
-    def __init__(self, path: DocumentPath, document: StoredDocument | None = None) -> None:
-        self.path = path
-        self.document = document
+    def __init__(self, document: StoredDocument, *, is_held: bool = True) -> None:
+        self.document = document if is_held else None
+        self._path = None if is_held else document.path
         self._key: Any = None
+
+    @property
+    def path(self) -> DocumentPath:
+        if self.document is not None:
+            return self.document.path
+        assert self._path is not None
+        return self._path
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Name) and self.path == other.path
@@ -154,7 +160,7 @@ class NearReader:
         self._scan = scan
         self._wanted = wanted
         self._size = BATCH_MAX if wanted is None else min(max(wanted, BATCH_MIN), BATCH_MAX)
-        self._center = Center(near.center)
+        self._center = scan.center
         self._distance = distance_from(near.center)
         self._radius = min(near.radius, HALF_GLOBE_METERS)
         self._start = near_start(query)
@@ -239,7 +245,7 @@ class NearReader:
             return nsmallest(wanted, self._known)[-1][0]
         if is_all and is_rest:
             return self._radius
-        farthest = max([self._distance(self._place(row)) for row in (*above, *below)], default=0.0)
+        farthest = max([self._distance_of(row) for row in (*above, *below)], default=0.0)
         return max(_FIRST_METERS, farthest * math.sqrt(wanted / max(1, found)))
 
     def _cover_ring(self, inner: float, outer: float) -> None:
@@ -292,12 +298,12 @@ class NearReader:
         self._leave_rest(KeyRange(last.key + b"\x00", end), last)
 
     def _leave_rest(self, span: KeyRange, last: EntryRow) -> None:
-        distance = self._distance(self._place(last))
+        distance = self._distance_of(last)
         if distance <= self._radius:
-            path = last.document.path
+            name = _Name(last.document, is_held=False)
             # Of a name that was cut the key does not tell which ones are behind it.
-            is_sure = not is_cut(encode_value(Reference(path)))
-            self._push(distance, _Rest(span), _Name(path) if is_sure else None)
+            is_sure = not is_cut(encode_value(Reference(name.path)))
+            self._push(distance, _Rest(span), name if is_sure else None)
 
     async def _read_rest(self, rest: _Rest) -> None:
         rows, is_all = await self._scan_entries(rest.span, self._size)
@@ -332,7 +338,7 @@ class NearReader:
 
     def _know(self, row: EntryRow) -> None:
         """Keeps the row's document, if it is in the answer."""
-        distance = self._distance(self._place(row))
+        distance = self._distance_of(row)
         if distance > self._radius or (self._start is not None and distance < self._start[0]):
             return
         is_sure = self._scan.exact and (self._start is None or distance > self._start[0])
@@ -343,9 +349,9 @@ class NearReader:
     def _hold(self, document: StoredDocument) -> _Name:
         size = len(document.data)
         if self._held_bytes + size > HELD_BYTES_MAX:
-            return _Name(document.path)
+            return _Name(document, is_held=False)
         self._held_bytes += size
-        return _Name(document.path, document)
+        return _Name(document)
 
     # Keys -----------------------------------------------------------------------------------------
 
@@ -355,9 +361,9 @@ class NearReader:
     def _place_key(self, row: EntryRow) -> bytes:
         return row.key[: len(self._scan.prefix) + PLACE_BYTES]
 
-    def _place(self, row: EntryRow) -> GeoPoint:
+    def _distance_of(self, row: EntryRow) -> float:
         """The key tells it: documents that are too far are not even decoded."""
-        return decode_place(row.key[len(self._scan.prefix) :])
+        return self._distance(*decode_place(row.key, len(self._scan.prefix)))
 
 
 def _is_before(known: tuple[float, _Name], unread: _Rank) -> bool:

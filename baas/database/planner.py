@@ -26,7 +26,7 @@ from baas.database.indexes import (
     collection_prefix,
 )
 from baas.encoding import keys
-from baas.encoding.cells import Center, cell_key, runs
+from baas.encoding.cells import Center, cell_key
 from baas.model.documents import DocumentLike
 from baas.model.geo import EARTH_RADIUS_METERS
 from baas.model.near import Near
@@ -85,6 +85,7 @@ class NearScan:
 
     index: Index
     prefix: bytes
+    center: Center
     spans: tuple[KeyRange, ...]
     exact: bool
 
@@ -343,11 +344,12 @@ class _Disjunct:
         return IndexScan(index, spans, self.descending, self.exact, self._gaps(prefix, ordered))
 
     def _near_scan(self, index: Index, prefix: bytes, near: Near) -> NearScan:
+        center = Center(near.center)
         spans = [
-            KeyRange(prefix + cell_key(run[0].first), prefix + cell_key(run[-1].end))
-            for run in runs(Center(near.center).cover(near.radius / EARTH_RADIUS_METERS))
+            KeyRange(prefix + cell_key(first), prefix + cell_key(end))
+            for first, end in center.spans(near.radius / EARTH_RADIUS_METERS)
         ]
-        return NearScan(index, prefix, tuple(spans), self.exact and not self.inequalities)
+        return NearScan(index, prefix, center, tuple(spans), self.exact and not self.inequalities)
 
     def _gaps(self, prefix: bytes, ordered: Sequence[IndexField]) -> Gaps | None:
         if len(ordered) < 2:

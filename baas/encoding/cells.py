@@ -14,6 +14,7 @@ The place itself follows, so that a key tells the distance and equal places lie 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ from baas.model.geo import UnitVector, unit_vector
 from baas.model.values import GeoPoint
 
 CELL_BYTES = 8
+_DEGREES = struct.Struct(">dd")
 PLACE_BYTES = 24
 LEVEL_MAX = 28  # of the smallest cells; a face is level 0
 COVER_CELLS_MAX = 24
@@ -74,14 +76,19 @@ def cell_key(number: int) -> bytes:
     return number.to_bytes(CELL_BYTES, "big")
 
 
-def decode_place(key: bytes) -> GeoPoint:
-    """The place of a key that `encode_place` made."""
-    return GeoPoint(decode_double(key[CELL_BYTES:16]), decode_double(key[16:PLACE_BYTES]))
+def decode_place(key: bytes, start: int = 0) -> tuple[float, float]:
+    """Latitude and longitude of the place whose key begins there."""
+    latitude, longitude = _DEGREES.unpack_from(key, start + CELL_BYTES)
+    # Numbers from 0 on are stored as what is below 0, and the others with all bits turned over.
+    return (
+        -latitude if latitude <= 0 else decode_double(key[start + CELL_BYTES : start + 16]),
+        -longitude if longitude <= 0 else decode_double(key[start + 16 : start + PLACE_BYTES]),
+    )
 
 
 def cell_number(point: GeoPoint) -> int:
     """The face, and the place on its curve, of the smallest cell that holds the point."""
-    face, u, v = _project(unit_vector(point))
+    face, u, v = _project(unit_vector(point.latitude, point.longitude))
     return _number(face, _along(u), _along(v))
 
 
@@ -174,7 +181,7 @@ class Center:
     __slots__ = ("_sides", "at", "number")
 
     def __init__(self, point: GeoPoint) -> None:
-        self.at = unit_vector(point)
+        self.at = unit_vector(point.latitude, point.longitude)
         self.number = cell_number(point)
         # Lines of one column, or row, are meridians around an axis of the cube. Of each face and
         # axis: the meridian that the place is on, and the sine of its angle from that axis.
@@ -222,6 +229,12 @@ class Center:
                 if least <= outer and most >= inner:
                     found.append(cell)
         return sorted(found, key=lambda cell: cell.first)
+
+    def spans(self, outer: float) -> list[tuple[int, int]]:
+        """The ranges of numbers of a cover."""
+        if outer >= math.pi:
+            return [(0, 6 << 2 * LEVEL_MAX)]
+        return [(run[0].first, run[-1].end) for run in runs(self.cover(outer))]
 
     def _area(self, face: int, outer: float) -> _Area | None:
         """The part of a face between the outermost columns and rows within an angle."""

@@ -25,9 +25,8 @@ class UnitVector(NamedTuple):
     z: float
 
 
-def unit_vector(point: GeoPoint) -> UnitVector:
+def unit_vector(latitude: float, longitude: float) -> UnitVector:
     """Each place has one: a pole whatever its longitude, the antimeridian from either side."""
-    latitude, longitude = point.latitude, point.longitude
     if latitude in (90, -90):
         return UnitVector(0.0, 0.0, math.copysign(1.0, latitude))
     north = math.radians(latitude)
@@ -46,10 +45,15 @@ def angle_between(a: UnitVector, b: UnitVector) -> float:
 
 def distance_meters(a: GeoPoint, b: GeoPoint) -> float:
     """The way from one place to the other along the surface."""
-    return EARTH_RADIUS_METERS * angle_between(unit_vector(a), unit_vector(b))
+    return distance_from(a)(b.latitude, b.longitude)
 
 
-def distance_from(center: GeoPoint) -> Callable[[GeoPoint], float]:
-    """`distance_meters` from one place: the same numbers, with the place looked at once."""
-    seen = unit_vector(center)
-    return lambda point: EARTH_RADIUS_METERS * angle_between(seen, unit_vector(point))
+def distance_from(center: GeoPoint) -> Callable[[float, float], float]:
+    """`distance_meters` from one place to a latitude and longitude: the same numbers, with the
+    center looked at once."""
+    seen = unit_vector(center.latitude, center.longitude)
+
+    def distance(latitude: float, longitude: float) -> float:
+        return EARTH_RADIUS_METERS * angle_between(seen, unit_vector(latitude, longitude))
+
+    return distance

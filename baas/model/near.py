@@ -50,6 +50,8 @@ def compile_distance(near: Near) -> Callable[[DocumentLike], float | None]:
             if type(found) is not dict:
                 return None
             found = found.get(segment)
-        return measure(found) if type(found) is GeoPoint else None
+        if type(found) is not GeoPoint:
+            return None
+        return measure(found.latitude, found.longitude)
 
     return distance

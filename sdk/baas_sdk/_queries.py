@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from baas_sdk._paths import DOCUMENT_ID, DatabaseName, FieldPath, document_path
 from baas_sdk._snapshots import DocumentSnapshot
-from baas_sdk._values import Reference, Tree, encode_value, reference_text
+from baas_sdk._values import GeoPoint, Reference, Tree, encode_value, reference_text
 from baas_sdk.errors import InvalidQuery
 
 ASCENDING = "ASCENDING"
@@ -20,6 +21,7 @@ _OPERATORS = frozenset(
 _INEQUALITIES = frozenset({"!=", "<", "<=", ">", ">=", "not-in"})
 _LIST_OPERATORS = frozenset({"in", "not-in", "array-contains-any"})
 _INT32_MAX = 2**31 - 1
+_DOUBLE_MAX = sys.float_info.max
 
 
 class FieldFilter:
@@ -106,6 +108,7 @@ class QuerySpec:
     to_last: bool = False
     select: tuple[FieldPath, ...] | None = None
     search: tuple[str, tuple[FieldPath, ...]] | None = None
+    near: Tree | None = None
 
     def with_filter(self, condition: object) -> QuerySpec:
         if not isinstance(condition, FieldFilter | _Composite):
@@ -147,6 +150,21 @@ class QuerySpec:
             raise InvalidQuery("search() needs at least one field")
         return replace(self, search=(text, paths))
 
+    def with_near(
+        self, field_path: str | FieldPath, center: GeoPoint, radius_meters: float | None
+    ) -> QuerySpec:
+        if not isinstance(center, GeoPoint):
+            raise InvalidQuery(
+                f"near() takes a center such as GeoPoint(48.2, 16.4), not `{center!r}`"
+            )
+        if self.near is not None:
+            raise InvalidQuery("a query has one near()")
+        field = _field(field_path)
+        near = {"field": str(field), "center": encode_value(center, self.home, field.parts)}
+        if radius_meters is not None:
+            near["radius_meters"] = _radius(radius_meters)
+        return replace(self, near=near)
+
     def with_start(self, source: CursorSource, *, before: bool) -> QuerySpec:
         return replace(self, start=_Cursor(_cursor_source(source), before))
 
@@ -161,9 +179,15 @@ class QuerySpec:
 
     def encode(self) -> dict[str, Tree]:
         """The query's JSON. Raises InvalidQuery for what contradicts itself."""
-        if self.search is not None and (self.orders or self.start or self.end or self.to_last):
+        is_ordered = bool(self.orders or self.start or self.end or self.to_last)
+        if self.search is not None and (is_ordered or self.near is not None):
             raise InvalidQuery(
                 "search() has an order of its own, the best first: it goes with neither order_by()"
+                " nor limit_to_last() nor positions nor near()"
+            )
+        if self.near is not None and is_ordered:
+            raise InvalidQuery(
+                "near() has an order of its own, the nearest first: it goes with neither order_by()"
                 " nor limit_to_last() nor positions"
             )
         orders = self._sent_orders()
@@ -198,6 +222,8 @@ class QuerySpec:
         if self.search is not None:
             text, fields = self.search
             tree["search"] = {"text": text, "fields": [str(field) for field in fields]}
+        if self.near is not None:
+            tree["near"] = self.near
         return tree
 
     def _sent_orders(self) -> tuple[_Order, ...]:
@@ -323,6 +349,14 @@ def _count(number: object, name: str, *, minimum: int) -> int:
     if not minimum <= number <= _INT32_MAX:
         raise InvalidQuery(f"`{name}` is at least {minimum} and at most {_INT32_MAX}, not {number}")
     return number
+
+
+def _radius(meters: object) -> float:
+    if isinstance(meters, bool) or not isinstance(meters, int | float):
+        raise InvalidQuery(f"`radius_meters` is a number, not `{meters!r}`")
+    if not 0 <= meters <= _DOUBLE_MAX:
+        raise InvalidQuery(f"`radius_meters` is at least 0 and finite, not {meters}")
+    return float(meters)
 
 
 def _is_null_or_nan(value: object) -> bool:

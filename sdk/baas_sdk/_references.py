@@ -42,6 +42,7 @@ from baas_sdk._snapshots import (
 )
 from baas_sdk._values import (
     ForeignReference,
+    GeoPoint,
     Reference,
     Tree,
     decode_value,
@@ -270,6 +271,18 @@ class BaseQuery(Generic[R, Q]):
     def select(self, field_paths: Iterable[str | FieldPath]) -> Q:
         """Only these fields of each document; none for ids alone."""
         return self._derive(self._spec.with_select(field_paths))
+
+    def near(
+        self,
+        field_path: str | FieldPath,
+        center: GeoPoint,
+        radius_meters: float | None = None,
+    ) -> Q:
+        """The documents whose field is a GeoPoint within the radius, or anywhere, nearest first:
+        `near("location", GeoPoint(48.2, 16.4), radius_meters=5_000)`. Each snapshot tells its
+        `distance_meters`. Goes with where, limit, offset and select, and not with order_by and
+        positions."""
+        return self._derive(self._spec.with_near(field_path, center, radius_meters))
 
     def start_at(self, document_fields: CursorSource) -> Q:
         """From this position on, which is included: a snapshot, a dict by order_by field, or a

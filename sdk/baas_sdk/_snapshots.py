@@ -69,6 +69,12 @@ class DocumentSnapshot(Generic[R]):
         """When the document was last changed; None if it does not exist."""
         return None if self._tree is None else parse_time(self._tree["update_time"])
 
+    @property
+    def distance_meters(self) -> float | None:
+        """How far the document is from the center of the query with near() that it came from; None
+        if it came another way."""
+        return None if self._tree is None else self._tree.get("distance_meters")
+
     def to_dict(self) -> dict[str, Any] | None:
         """All fields; None if the document does not exist."""
         if self._tree is None:

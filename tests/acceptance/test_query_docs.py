@@ -27,7 +27,10 @@ EXPECTED = re.compile(r"# -> (.*)$", re.MULTILINE)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    ["queries.md", "search.md", "indexes.md", "schemas.md", "history.md", "upgrading.md"],
+    [
+        *("queries.md", "search.md", "geo.md", "indexes.md", "schemas.md", "history.md"),
+        "upgrading.md",
+    ],
 )
 def test_the_examples_run_as_written(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

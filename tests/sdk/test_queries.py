@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from baas_sdk import And, Client, DocumentSnapshot, FieldFilter, FieldPath, Or, Query
+from baas_sdk import And, Client, DocumentSnapshot, FieldFilter, FieldPath, GeoPoint, Or, Query
 from baas_sdk.errors import InvalidQuery, InvalidValue, SdkError
 
 CLIENT = Client("http://127.0.0.1:9", project="demo")
 CITIES = CLIENT.collection("cities")
+WIEN = GeoPoint(48.25, 16.5)
 ID = FieldPath.document_id()
 
 
@@ -80,6 +81,26 @@ def test_filters_nest() -> None:
             ]
         },
     }
+
+
+def test_the_nearest_are_asked_for_and_tell_how_far_they_are() -> None:
+    near = CITIES.where("country", "==", "AT").near("a.`b c`", WIEN, radius_meters=5_000).limit(3)
+
+    assert encoded(near) == {
+        "collection": "cities",
+        "where": {"field": "country", "op": "==", "value": "AT"},
+        "limit": 3,
+        "near": {
+            "field": "a.`b c`",
+            "center": {"$geo": [48.25, 16.5]},
+            "radius_meters": 5_000.0,
+        },
+    }
+    assert "radius_meters" not in encoded(CITIES.near("at", WIEN))["near"]
+    found = DocumentSnapshot(CITIES.document("a"), {"fields": {}, "distance_meters": 2.5})
+    assert found.distance_meters == 2.5
+    assert city().distance_meters is None
+    assert DocumentSnapshot(CITIES.document("a"), None).distance_meters is None
 
 
 def test_not_a_number_may_be_asked_for() -> None:
@@ -216,6 +237,19 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: encoded(CITIES.search("x", fields=["a"]).order_by("a")), "order of its own"),
     (lambda: encoded(CITIES.search("x", fields=["a"]).limit_to_last(1)), "order of its own"),
     (lambda: encoded(CITIES.search("x", fields=["a"]).start_at([1])), "order of its own"),
+    (lambda: CITIES.near("at", [48.2, 16.4]), r"GeoPoint\(48.2, 16.4\)"),  # type: ignore[arg-type]
+    (lambda: CITIES.near("at", WIEN, "5 km"), "is a number"),  # type: ignore[arg-type]
+    (lambda: CITIES.near("at", WIEN, True), "is a number"),
+    (lambda: CITIES.near("at", WIEN, -1), "at least 0"),
+    (lambda: CITIES.near("at", WIEN, math.nan), "at least 0"),
+    (lambda: CITIES.near("at", WIEN, math.inf), "finite"),
+    (lambda: CITIES.near("at", WIEN, 10**400), "finite"),
+    (lambda: encoded(CITIES.near("at", WIEN).order_by("a")), "order of its own"),
+    (lambda: encoded(CITIES.near("at", WIEN).start_after(city())), "order of its own"),
+    (lambda: encoded(CITIES.near("at", WIEN).end_at([1])), "order of its own"),
+    (lambda: encoded(CITIES.near("at", WIEN).limit_to_last(1)), "order of its own"),
+    (lambda: encoded(CITIES.near("at", WIEN).search("x", fields=["a"])), "nor near"),
+    (lambda: CITIES.near("at", WIEN).near("b", WIEN), "one near"),
 ]
 
 

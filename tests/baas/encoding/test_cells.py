@@ -21,7 +21,7 @@ from baas.encoding.cells import (
     encode_place,
     runs,
 )
-from baas.model.geo import UnitVector, angle_between, unit_vector
+from baas.model.geo import UnitVector, angle_between
 from baas.model.values import GeoPoint
 from tests.effort import examples
 
@@ -86,8 +86,9 @@ def test_a_key_begins_with_the_cell_and_tells_the_place(point: GeoPoint) -> None
     key = encode_place(point)
     assert len(key) == PLACE_BYTES
     assert key.startswith(cell_key(cell_number(point)))
-    assert decode_place(key) == point
-    assert encode_place(decode_place(key)) == key
+    assert decode_place(key) == (point.latitude, point.longitude)
+    assert decode_place(b"before" + key + b"behind", 6) == (point.latitude, point.longitude)
+    assert encode_place(GeoPoint(*decode_place(key))) == key
 
 
 def test_neighbours_on_the_curve_are_neighbours_on_the_ground() -> None:
@@ -119,7 +120,7 @@ def test_a_cover_never_misses(
     center: GeoPoint, angle: float, part: float, bearing: float, cells_max: int
 ) -> None:
     place = place_at(center, angle * part, bearing)
-    away = angle_between(unit_vector(center), unit_vector(place))
+    away = angle_between(Center(center).at, Center(place).at)
     cells = Center(center).cover(angle, cells_max=cells_max)
     assert len(cells) <= cells_max
     assert all(one.end <= other.first for one, other in pairwise(cells))
@@ -128,6 +129,8 @@ def test_a_cover_never_misses(
         cell = holding(cells, cell_number(place))
         least, most = Center(center).bounds(cell)
         assert least <= away <= most
+    spans = Center(center).spans(angle)
+    assert away > angle or any(start <= cell_number(place) < end for start, end in spans)
     ring = Center(center).cover(angle, angle / 2)
     if angle / 2 <= away <= angle:
         event("within the ring")

@@ -41,7 +41,7 @@ def test_it_is_the_haversine_distance(a: GeoPoint, b: GeoPoint) -> None:
     assert found == pytest.approx(haversine(a, b), rel=1e-9, abs=0.5 if is_far else 1e-5)
     assert 0 <= found <= HALF_GLOBE_METERS
     assert distance_meters(b, a) == found
-    assert distance_from(a)(b) == found
+    assert distance_from(a)(b.latitude, b.longitude) == found
     assert distance_meters(a, a) == 0
 
 
