@@ -23,7 +23,8 @@ STALE_SECONDS_MAX, does so before it plans (`Database.open_snapshot`). Numbers a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import structlog
@@ -51,11 +52,15 @@ from baas.storage.engine import (
     Snapshot,
     StorageEngine,
     StorageError,
+    are_last,
 )
 
 SLICE_FIRST = 100
 SLICE_MIN = 10
 SLICE_MAX = 1_000
+SLICE_BYTES_MAX = 1024 * 1024  # a MiB of one document may be a hundred thousand entries
+PIECE_ENTRIES_MAX = 5_000  # that are written at a time
+ROWS_BYTES_ON_LOOP_MAX = 64 * 1024  # of documents whose entries are made on the loop
 SLICE_SECONDS = 0.005
 FAR_SLICE_SECONDS = 0.05  # of an engine that is away: half of it is waiting for answers
 TAKE_OVER_SECONDS = 30.0  # what another node has begun is left to it for so long
@@ -349,14 +354,13 @@ class IndexBuilder:
             if not by_collection:
                 return
             documents = await self._read(last, size)
-            rows = [
-                row
-                for document in documents
-                if (row := _row(document, by_collection.get(document.path.segments[-2], ())))
-            ]
-            if rows:
-                await self._engine.backfill(rows)
-            if len(documents) < size:
+            if sum([len(document.data) for document in documents]) > ROWS_BYTES_ON_LOOP_MAX:
+                rows = await asyncio.to_thread(_rows, documents, by_collection)
+            else:
+                rows = _rows(documents, by_collection)
+            for piece in _pieces(rows):
+                await self._engine.backfill(piece)
+            if are_last(documents, size, SLICE_BYTES_MAX):
                 return
             scanned += len(documents)
             last = _next_start(documents[-1], by_collection)
@@ -368,7 +372,9 @@ class IndexBuilder:
         # A fresh snapshot per slice: one held throughout would keep the store from tidying up.
         snapshot = await self._engine.open_snapshot()
         try:
-            return await snapshot.scan_documents(KeyRange(start, None), limit=limit)
+            return await snapshot.scan_documents(
+                KeyRange(start, None), limit=limit, bytes_max=SLICE_BYTES_MAX
+            )
         finally:
             await snapshot.close()
 
@@ -378,6 +384,35 @@ def _next_start(last: StoredDocument, by_collection: Mapping[str, object]) -> by
     if last.path.segments[-2] not in by_collection:
         return keys.collection_span(last.path.collection)[1]
     return keys.document_key(last.path) + b"\x00"
+
+
+def _rows(
+    documents: Iterable[StoredDocument], by_collection: Mapping[str, Sequence[Index]]
+) -> list[BackfillRow]:
+    return [
+        row
+        for document in documents
+        if (row := _row(document, by_collection.get(document.path.segments[-2], ())))
+    ]
+
+
+def _pieces(rows: Iterable[BackfillRow]) -> Iterator[list[BackfillRow]]:
+    """With so many entries each as are written at a time. A document may have more than that: a
+    commit that changes it in between removes what is there already, and adds all that is due."""
+    piece: list[BackfillRow] = []
+    room = PIECE_ENTRIES_MAX
+    for row in rows:
+        for start in range(0, len(row.entries), PIECE_ENTRIES_MAX):
+            part = row
+            if len(row.entries) > PIECE_ENTRIES_MAX:
+                part = replace(row, entries=row.entries[start : start + PIECE_ENTRIES_MAX])
+            if piece and len(part.entries) > room:
+                yield piece
+                piece, room = [], PIECE_ENTRIES_MAX
+            piece.append(part)
+            room -= len(part.entries)
+    if piece:
+        yield piece
 
 
 def _row(document: StoredDocument, indexes: Sequence[Index]) -> BackfillRow | None:

@@ -236,6 +236,51 @@ async def test_a_document_that_changes_under_the_build_is_not_passed_over(
     await check_entries(store)
 
 
+@pytest.mark.parametrize("change", [None, {"tags": [3, 99]}, {"size": 1}, "deleted"])
+async def test_a_document_of_many_entries_is_filled_in_pieces(
+    store: Store, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
+    """Documents of a MiB have a hundred thousand entries each, and slices of a hundred such
+    documents were written in one go: the server stood still for a minute."""
+    monkeypatch.setattr(index_builder, "PIECE_ENTRIES_MAX", 4)
+    await store.commit({city(name): {"tags": list(range(10)), "size": 1} for name in "abc"})
+    backfill = store.engine.backfill
+    sizes: list[int] = []
+
+    async def between(rows: Sequence[BackfillRow]) -> int:
+        if len(sizes) == 1 and change is not None:
+            await store.commit({city("a"): None if change == "deleted" else change})
+        sizes.append(sum([len(row.entries) for row in rows]))
+        return await backfill(rows)
+
+    monkeypatch.setattr(store.engine, "backfill", between)
+    tags = IndexField(FieldPath(("tags",)), kind=IndexKind.ARRAY)
+    store.builder.request([IndexDefinition("cities", False, (tags,))])
+    await store.builder.wait_idle()
+    assert (max(sizes), sum(sizes)) == (4, 30)
+    await check_entries(store)
+
+
+async def test_building_reads_little_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_builder, "SLICE_BYTES_MAX", 2_000)
+    text = "x" * 900
+    await store.commit({city(f"{n:02}"): {"size": n, "text": text} for n in range(20)})
+    backfill = store.engine.backfill
+    counts: list[int] = []
+
+    async def noted(rows: Sequence[BackfillRow]) -> int:
+        counts.append(len(rows))
+        return await backfill(rows)
+
+    monkeypatch.setattr(store.engine, "backfill", noted)
+    store.builder.request([BY_SIZE])
+    await store.builder.wait_idle()
+    assert (max(counts), sum(counts)) == (3, 20)
+    await check_entries(store)
+
+
 async def check_entries(store: Store) -> None:
     """The entries of every index are exactly those of the documents that there are."""
     snapshot = await store.engine.open_snapshot()
