@@ -167,22 +167,21 @@ class Mover:
         store = self._store.at(self._move.target.engine)
         assert self._move.position is not None
         positions = decode_positions(self._move.position)
+        copies: list[DatabaseCopy] = []
         try:
             for name in names:
                 with baas_errors():
                     engine = await store.open(name.store_name, create=True)
                 position = positions[name.database]
                 source = partial(self._source, name)
-                self._copies.append(DatabaseCopy(name, source, engine, position, is_new=is_new))
+                copies.append(DatabaseCopy(name, source, engine, position, is_new=is_new))
+            self._copies = copies  # all at once: somebody may note the positions at any time
             yield
         finally:
-            await self._close_copies()
-
-    async def _close_copies(self) -> None:
-        self._move = self.move
-        copies, self._copies = self._copies, []
-        for one in copies:
-            await one.close()
+            self._move = self.move
+            self._copies = []
+            for one in copies:
+                await one.close()
 
     async def _copy_all(self) -> None:
         if self._move.progress.total is None:

@@ -1,0 +1,17 @@
+"""Forks servers that kill themselves while they move a project; see `move_points`.
+
+python -m tests.faults.move_nursery
+"""
+
+from __future__ import annotations
+
+import baas.storage.mongo_store
+from tests.faults.move_points import make_mortal, plant_bugs
+from tests.nursery import main
+
+IMPORTED = (baas.storage.mongo_store,)  # its driver takes a while
+
+if __name__ == "__main__":
+    plant_bugs()
+    make_mortal()
+    main()

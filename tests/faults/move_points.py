@@ -1,0 +1,98 @@
+"""Where a server kills itself while it moves a project: at the step that a file names, which goes
+first, so that the next one gets past it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import baas.moves.copying
+import baas.services.move_runner
+from baas.moves.copying import DatabaseCopy
+from baas.moves.mover import Mover
+from baas.moves.tasks import Moves
+
+VARIABLE = "TEST_MOVE_DIES_AT"
+BEFORE: dict[str, tuple[type, str]] = {
+    "begun": (Mover, "_check_target"),
+    "copied": (Mover, "_follow_all"),
+    "following": (DatabaseCopy, "_follow_log"),
+    "compared": (Mover, "_pause"),
+    "fenced": (Mover, "_end_copy"),
+    "held": (DatabaseCopy, "complete"),
+    "complete": (Mover, "_switch"),
+    "cleaning": (Mover, "_clean"),
+    "cleaned": (Moves, "end"),
+}
+AFTER: dict[str, tuple[type, str]] = {
+    "copying": (DatabaseCopy, "copy_some"),
+    "fence": (Mover, "_fence"),
+    "switched": (Moves, "switch"),
+}
+POINTS = (*BEFORE, *AFTER)
+
+
+def _die_at(point: str) -> None:
+    file = Path(os.environ[VARIABLE])
+    if file.exists() and file.read_text(encoding="ascii") == point:
+        file.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _mortal(original: Callable[..., Any], point: str, *, after: bool) -> Callable[..., Any]:
+    async def step(*arguments: Any, **more: Any) -> Any:
+        if not after:
+            _die_at(point)
+        result = await original(*arguments, **more)
+        if after:
+            _die_at(point)
+        return result
+
+    return step
+
+
+def make_mortal() -> None:
+    """Of this process. Copies are made in small windows, so that there are several."""
+    for points, after in ((BEFORE, False), (AFTER, True)):
+        for point, (owner, method) in points.items():
+            setattr(owner, method, _mortal(getattr(owner, method), point, after=after))
+    baas.moves.copying.WINDOW_BYTES = 4_000
+    baas.services.move_runner.SAVE_SECONDS = 0.02
+
+
+# Planted bugs -------------------------------------------------------------------------------------
+
+PLANT = "TEST_MOVE_PLANT"  # which one, if any
+PLANTS = ("fence", "last round")
+_switch = Mover._switch
+_follow_log = DatabaseCopy._follow_log
+
+
+async def _switch_late(mover: Mover) -> None:
+    """With a fence that lets commits by, between the comparison and the switch."""
+    if os.environ.get(PLANT) == "fence":
+        names = await mover._names()
+        databases = [await mover._source(name) for name in names]
+        await mover._lift(names)
+        seen = databases[0].version
+        while databases[0].version <= seen:  # noqa: ASYNC110 - somebody commits
+            await asyncio.sleep(0.001)
+    await _switch(mover)
+
+
+async def _skip_last_round(copy: DatabaseCopy, *arguments: Any) -> int:
+    """Without the round in the pause."""
+    is_planted = os.environ.get(PLANT) == "last round"
+    if is_planted and await (await copy._source()).fences.read() is not None:
+        return 0
+    return await _follow_log(copy, *arguments)
+
+
+def plant_bugs() -> None:
+    """They sleep until the variable names one of them."""
+    Mover._switch = _switch_late  # type: ignore[assignment, method-assign]
+    DatabaseCopy._follow_log = _skip_last_round  # type: ignore[assignment, method-assign]
