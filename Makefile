@@ -10,7 +10,7 @@ RUN := .venv/bin/python
 PYTEST_WORKERS ?= 2
 SIZES ?= sqlite:1000000,mongodb:100000
 
-.PHONY: help setup run test check format build bench bench-peers objects-5g cities cluster cluster-check crash fuzz fuzz-model scale compaction rules-corpus console browser clean
+.PHONY: help setup run test check format build bench bench-peers objects-5g cities cluster cluster-check move crash fuzz fuzz-model scale compaction rules-corpus console browser clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -82,6 +82,9 @@ cluster: .venv/.ready  ## docker-compose.yml as plain processes, with the demo a
 cluster-check: .venv/.ready  ## The same, every member killed in turn (ROUNDS=…)
 	@$(RUN) scripts/find_s3.py --install
 	@$(RUN) -m cluster --check --rounds $(or $(ROUNDS),1)
+
+move: .venv/.ready  ## A project there and back under the SDK's clients, the server killed meanwhile (ROUNDS=… KILLS=…)
+	@$(RUN) -m tests.acceptance.move_load --rounds $(or $(ROUNDS),5) --kills $(or $(KILLS),2)
 
 crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the long forms (ONLY=word)
 	@BAAS_CRASH=1 .venv/bin/pytest tests/faults -q --timeout 7200 $(if $(ONLY),-k "$(ONLY)")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.acceptance.move_load import RULES, Load, fill, move, wait_moved
-from tests.processes import ServerProcess
+from tests.acceptance.test_docs import BLOCK, run_commands
+from tests.processes import ROOT, ServerProcess
 
 pytestmark = pytest.mark.slow
 
@@ -36,3 +38,15 @@ def test_clients_lose_nothing_and_count_nothing_twice(
             assert (found["state"], found["error"]) == ("done", None)
             record_property(f"pause to {engine}, ms", found["pause_milliseconds"])
             assert all(now > then for now, then in zip(load.counts, before, strict=True))
+
+
+def test_examples_of_the_page_run(server: ServerProcess, tmp_path: Path) -> None:
+    server.create_project("demo", RULES, allow_open=True)
+    found = BLOCK.findall((ROOT / "docs" / "moving.md").read_text(encoding="utf-8"))
+    assert {language for language, _ in found} == {"sh"}
+    for _, block in found:
+        run_commands(server, block, tmp_path)
+    with server.admin() as admin:
+        moves = admin.get("/moves").json()["moves"]
+    told = [(one["project"], one["to"], one["state"]) for one in moves if one["project"] == "demo"]
+    assert told == [("demo", "sqlite", "done"), ("demo", "mongodb", "done")]
