@@ -72,7 +72,9 @@ class MoveRunner:
         return failure is None or await self._note_failure(mover.move, failure)
 
     async def _attempt(self, mover: Mover) -> None:
-        if mover.move.attempts > ATTEMPTS_MAX and mover.move.step is not Step.CLEAN:
+        move = mover.move
+        may_end = move.state is MoveState.RUNNING and move.step is not Step.CLEAN
+        if may_end and move.attempts > ATTEMPTS_MAX:  # what is begun else has to be finished
             raise Internal("the server ended, or failed, each time that this was tried")
         await mover.run()
 

@@ -17,11 +17,11 @@ import pytest
 from baas_sdk import AsyncClient, Increment, RetryPolicy
 
 from tests.faults.move_points import PLANT, PLANTS, POINTS, VARIABLE
-from tests.faults.seeds import RULES, new_seed, rounds
+from tests.faults.seeds import IS_LONG, RULES, new_seed, rounds
 from tests.processes import Nursery, ServerProcess, checked
 
 ROUNDS = rounds(1, 8)
-STEPS = rounds(8, len(POINTS))  # of all; others each time
+STEPS = len(POINTS) if IS_LONG else 8  # others each time
 DOCUMENTS = 120
 MOVE_SECONDS = 40.0
 PAUSE_SECONDS = 0.005  # of clients; without, they would cost more than what they watch
