@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from baas.cli.client import Client, path_of, run
+from baas.cli.client import path_of, run
 from baas.cli.failures import CommandFailed
 from baas.cli.options import (
     Target,
@@ -82,37 +82,17 @@ def delete_policy(collection: str, project: str, database: str, target: Target) 
 @database_option
 @with_target
 def deploy_policies(file: Path, dry_run: bool, project: str, database: str, target: Target) -> None:
-    """Put the policies in FILE in force, in place of all that were.
+    """Put the policies in FILE in force, in place of all that were; all of them, or none.
 
     FILE holds a JSON object of collection ids, each with the field that says when its documents
-    expire: `{"sessions": "expires"}`. Policies that were the same stay, and go on counting. Broken
-    off, it can be repeated.
+    expire: `{"sessions": "expires"}`. Policies that were the same stay, and go on counting.
     """
-    wanted = _read(file)
-    base = _path(project, database)
-
-    async def work(client: Client) -> list[str]:
-        found = (await client.call("GET", base))["policies"]
-        there = {one["collection"]: one["field"] for one in found}
-        changes = []
-        for collection in [name for name in there if there[name] != wanted.get(name)]:
-            if collection not in wanted:
-                changes.append(f"{collection}: no more")
-            if not dry_run:
-                await client.call("DELETE", _path(project, database, collection))
-        for collection, field in wanted.items():
-            if there.get(collection) == field:
-                continue
-            changes.append(f"{collection}: {field}")
-            if not dry_run:
-                path = _path(project, database, collection)
-                await client.call("PUT", path, json={"field": field})
-        return changes
-
-    changes = run(target, work)
-    for line in changes:
-        click.echo(line)
-    if not changes:
+    body = {"policies": _read(file), "dry_run": dry_run}
+    path = _path(project, database)
+    found = run(target, lambda client: client.call("PUT", path, json=body))
+    for one in found["changes"]:
+        click.echo(f"{one['collection']}: {one['field'] or 'no more'}")
+    if not found["changes"]:
         note("no difference")
 
 

@@ -135,6 +135,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _M + "/databases/{database}/documents:erase-by-query", jobs.erase_by_query, _ADMIN, "Erase what every document of a query was, and if asked what it is, as a job; not atomic", "EraseByQueryBody", "Job", (), 202),
     Route("GET", _M + "/databases/{database}/erasures", history.list_erasures, _ADMIN, "List what was erased, newest first", None, "ErasurePage", ("page_size", "page_token")),
     Route("GET", _M + "/databases/{database}/ttl", ttl.list_policies, _ADMIN, "List what expires", None, "TtlPolicyList"),
+    Route("PUT", _M + "/databases/{database}/ttl", ttl.replace_policies, _ADMIN, "Put policies of expiry in the place of all, all or none", "TtlPoliciesBody", "TtlDeployment"),
     Route("PUT", _M + "/databases/{database}/ttl/{collection}", ttl.set_policy, _ADMIN, "Let documents of a collection group expire at the time in a field", "TtlBody", "TtlPolicy", (), 201),
     Route("DELETE", _M + "/databases/{database}/ttl/{collection}", ttl.delete_policy, _ADMIN, "Let documents expire no more", None, "Empty"),
     Route("GET", _M + "/databases/{database}/retention", retention.get_retention, _ADMIN, "How far back history reaches, and what is kept", None, "Retention"),

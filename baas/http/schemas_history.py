@@ -147,5 +147,30 @@ HISTORY: dict[str, Schema] = {
         }
     ),
     "TtlBody": object_of({"field": FIELD}),
+    "TtlPoliciesBody": object_of(
+        {
+            "policies": {
+                "type": "object",
+                "description": "collection ids to the fields by which their documents expire",
+                "additionalProperties": FIELD,
+                "examples": [{"sessions": "expires"}],
+            }
+        },
+        {"dry_run": {"type": "boolean", "description": "only tell what would change"}},
+    ),
+    "TtlDeployment": object_of(
+        {
+            "policies": list_of(ref("TtlPolicy")),
+            "changes": list_of(
+                object_of(
+                    {
+                        "collection": TEXT,
+                        "field": {**or_null(FIELD), "description": "null: expires no more"},
+                        "was": {**or_null(FIELD), "description": "null: did not expire"},
+                    }
+                )
+            ),
+        }
+    ),
     "TtlPolicyList": object_of({"policies": list_of(ref("TtlPolicy"))}),
 }

@@ -9,7 +9,7 @@ A policy is carried out by the node whose claim has not run out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
-from baas.model.writes import DeleteWrite, SetWrite
+from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.projects.records import (
     is_deleting,
     project_collection,
@@ -101,16 +101,47 @@ class TtlPolicies:
                     f"`{policy.collection}` has a policy; remove it first",
                     reason="TtlPolicyExists",
                 )
-            if len(there) >= self._most:
-                raise QuotaExceeded(
-                    f"a database has at most {self._most} policies of expiry",
-                    reason="TooManyTtlPolicies",
-                    details={"ttl_policies_max": self._most},
-                )
+            self.check_count(len(there) + 1)
             await transaction.write([SetWrite(policy.path, policy.to_fields())])
 
         await self._store.run(None, body)
         return policy
+
+    async def replace(
+        self, name: DatabaseName, wanted: Sequence[TtlPolicy]
+    ) -> tuple[list[TtlPolicy], list[TtlPolicy]]:
+        """Puts `wanted` in the place of all of a database's policies, in one commit; those of the
+        same field stay as they are, and go on counting. Gives what there is now, and what is gone.
+        Raises QuotaExceeded, NotFound as `create`."""
+        query = Query(project_collection(name.project, POLICIES))
+        self.check_count(len(wanted))
+
+        async def body(transaction: Transaction) -> tuple[list[TtlPolicy], list[TtlPolicy]]:
+            (document,) = await transaction.get_documents([project_path(name.project)])
+            if document is None or is_deleting(document):
+                raise project_not_found(name.project)
+            known = [_open(one) for one in (await transaction.run_query(query)).documents]
+            there = {one.collection: one for one in known if one.name == name}
+            kept = [_same(there.get(one.collection), one) or one for one in wanted]
+            gone = [one for one in there.values() if one not in kept]
+            writes: list[Write] = [DeleteWrite(one.path) for one in gone]
+            writes += [
+                SetWrite(one.path, one.to_fields()) for one in kept if one not in there.values()
+            ]
+            # A policy of another field has the path of the one before.
+            await transaction.write(list({write.path: write for write in writes}.values()))
+            return kept, gone
+
+        return await self._store.run(None, body)
+
+    def check_count(self, count: int) -> None:
+        """Raises QuotaExceeded (`TooManyTtlPolicies`) if a database may not have so many."""
+        if count > self._most:
+            raise QuotaExceeded(
+                f"a database has at most {self._most} policies of expiry",
+                reason="TooManyTtlPolicies",
+                details={"ttl_policies_max": self._most},
+            )
 
     async def list_all(self, name: DatabaseName) -> list[TtlPolicy]:
         """A database's policies, by collection."""
@@ -172,6 +203,11 @@ class TtlPolicies:
             return known
 
         return await self._store.run(None, body)
+
+
+def _same(known: TtlPolicy | None, wanted: TtlPolicy) -> TtlPolicy | None:
+    """What is known, if it says what is wanted."""
+    return known if known is not None and known.field == wanted.field else None
 
 
 async def _get(transaction: Transaction, policy: TtlPolicy) -> TtlPolicy | None:

@@ -6,6 +6,9 @@ then they are there. What is no timestamp, or missing, never expires.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from baas.database.database import Database
 from baas.database.indexes import IndexDefinition, IndexField
 from baas.database.names import DatabaseName
@@ -29,9 +32,7 @@ async def set_policy(
     (`TooManyTtlPolicies`, `TooManyIndexes`), InvalidPath.
     """
     check_is_admin(caller)
-    check_id(collection, "collection id")
-    if field == NAME:
-        raise InvalidPath("`__name__` is no field: name the one that holds the time of expiry")
+    _check_policy(collection, field)
     database = await open_database(context, name)
     there = await context.ttl_policies.list_all(name)
     if all(one.collection != collection for one in there):
@@ -42,6 +43,85 @@ async def set_policy(
         name, collection, field, Timestamp(context.clock.now_microseconds()), owns_index
     )
     return await context.ttl_policies.create(policy)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """Documents of a collection group expire by `field` in place of `was`; None: not at all."""
+
+    collection: str
+    field: FieldPath | None
+    was: FieldPath | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The policies as they are now, and what was, or would be, changed."""
+
+    policies: list[TtlPolicy]
+    changes: list[PolicyChange]
+
+
+async def replace_policies(
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    wanted: Mapping[str, FieldPath],
+    *,
+    dry_run: bool,
+) -> Deployment:
+    """Puts policies in the place of all that there are, all or none, by one commit. Those that are
+    the same stay, and go on counting. Builds the indexes that are wanted before. With `dry_run`
+    nothing is changed. Raises as `set_policy`, but AlreadyExists."""
+    check_is_admin(caller)
+    for collection, field in wanted.items():
+        _check_policy(collection, field)
+    database = await open_database(context, name)
+    policies = context.ttl_policies
+    policies.check_count(len(wanted))
+    there = {one.collection: one for one in await policies.list_all(name)}
+    changes = _changes(there, wanted)
+    if dry_run or not changes:
+        return Deployment([*there.values()], changes)
+    now = Timestamp(context.clock.now_microseconds())
+    made: list[TtlPolicy] = []
+    try:
+        for collection, field in wanted.items():
+            known = there.get(collection)
+            is_new = known is None or known.field != field
+            owns_index = is_new and await _build_index(database, index_of(collection, field))
+            made.append(TtlPolicy(name, collection, field, now, owns_index))
+        kept, gone = await policies.replace(name, made)
+    except BaseException:
+        await _release(database, made)
+        raise
+    await _release(database, gone)
+    return Deployment(sorted(kept, key=lambda one: one.collection), changes)
+
+
+def _check_policy(collection: str, field: FieldPath) -> None:
+    check_id(collection, "collection id")
+    if field == NAME:
+        raise InvalidPath("`__name__` is no field: name the one that holds the time of expiry")
+
+
+def _changes(there: Mapping[str, TtlPolicy], wanted: Mapping[str, FieldPath]) -> list[PolicyChange]:
+    """What goes first, then what comes or becomes another."""
+    ended = [PolicyChange(one, None, there[one].field) for one in there if one not in wanted]
+    fields = {collection: one.field for collection, one in there.items()}
+    return ended + [
+        PolicyChange(collection, field, fields.get(collection))
+        for collection, field in wanted.items()
+        if fields.get(collection) != field
+    ]
+
+
+async def _release(database: Database, policies: Sequence[TtlPolicy]) -> None:
+    """Indexes that were built for policies which are no more go when they are idle."""
+    for policy in policies:
+        index = database.indexes.find(index_of(policy.collection, policy.field))
+        if policy.owns_index and index is not None:
+            await database.index_keeper.pin(index, pinned=False)
 
 
 async def list_policies(context: Context, caller: Caller, name: DatabaseName) -> list[TtlPolicy]:
@@ -57,10 +137,7 @@ async def delete_policy(
     """Documents do not expire any more. Raises NotFound (`TtlPolicyNotFound`)."""
     check_is_admin(caller)
     database = await open_database(context, name)
-    policy = await context.ttl_policies.delete(name, collection)
-    index = database.indexes.find(index_of(policy.collection, policy.field))
-    if policy.owns_index and index is not None:
-        await database.index_keeper.pin(index, pinned=False)
+    await _release(database, [await context.ttl_policies.delete(name, collection)])
 
 
 def index_of(collection: str, field: FieldPath) -> IndexDefinition:

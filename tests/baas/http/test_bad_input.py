@@ -22,6 +22,8 @@ def _nested(depth: int) -> dict[str, Any]:
 
 
 # method, path, body, status, reason
+TTL = f"{ADMIN}/databases/(default)/ttl"
+ERASE = f"{ADMIN}/databases/(default)/documents:erase-by-query"
 CASES: list[tuple[str, str, str, bytes | None, int, str]] = [
     # Malformed JSON
     ("not json", "PUT", f"{BASE}/a/b", b"{", 400, "MalformedJson"),
@@ -129,6 +131,16 @@ CASES: list[tuple[str, str, str, bytes | None, int, str]] = [
     ("key kind", "POST", f"{ADMIN}/keys", b'{"kind":["secret"]}', 400, ""),
     ("user flag", "PATCH", f"{ADMIN}/users/nobody", b'{"disabled":"yes"}', 400, "InvalidBody"),
     ("user unknown", "GET", f"{ADMIN}/users/nobody", None, 404, "UserNotFound"),
+    ("policies list", "PUT", TTL, b'{"policies":[{}]}', 400, "InvalidBody"),
+    ("policies number", "PUT", TTL, b'{"policies":5}', 400, "InvalidBody"),
+    ("policies absent", "PUT", TTL, b'{"dry_run":true}', 400, "MissingField"),
+    ("policy field", "PUT", TTL, b'{"policies":{"a":5}}', 400, "InvalidBody"),
+    ("policy id", "PUT", TTL, b'{"policies":{"a/b":"x"}}', 400, "InvalidPath"),
+    ("retention text", "PUT", f"{ADMIN}/retention", b'{"seconds":"1 day"}', 400, "InvalidBody"),
+    ("retention bounds", "PUT", f"{ADMIN}/retention", b'{"bytes":1}', 400, "InvalidRetention"),
+    ("retention huge", "PUT", f"{ADMIN}/retention", b'{"bytes":1e300}', 400, "InvalidBody"),
+    ("erasure query", "POST", ERASE, b'{"query":5}', 400, "InvalidBody"),
+    ("erasure present", "POST", ERASE, b'{"query":{"collection":"a"},"present":1}', 400, ""),
 ]  # fmt: skip
 
 

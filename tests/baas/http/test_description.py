@@ -244,6 +244,8 @@ async def test_real_answers_are_as_described(world: World, described: DescribedC
     await send(operator, "POST", f"{ADMIN}/databases/(default)/documents:import", content=line)
     await use_jobs(operator, described)
     expiry = f"{ADMIN}/databases/(default)/ttl"
+    policies = {"policies": {"tickets": "expires"}, "dry_run": True}
+    await send(operator, "PUT", expiry, json=policies)
     await send(operator, "PUT", f"{expiry}/sessions", json={"field": "expires"})
     await send(operator, "GET", expiry)
     await send(operator, "DELETE", f"{expiry}/sessions")

@@ -204,3 +204,67 @@ async def test_policies_are_bounded_exclusive_and_for_administrators(
         await bounded.create(TtlPolicy(NAME, f"{room}2", FIELD, Timestamp(1)))
     assert full.value.reason == "TooManyTtlPolicies"
     await ttl.delete_policy(context, OPERATOR, NAME, f"{room}1")
+
+
+async def test_policies_are_replaced_all_or_none(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = shared.context
+    name = DatabaseName("demo", "several")
+    await projects.create_database(context, OPERATOR, "demo", "several")
+    database = await context.databases.open(name)
+
+    async def replace(dry_run: bool = False, **wanted: str) -> list[tuple[str, str, str]]:
+        fields = {collection: FieldPath.parse(field) for collection, field in wanted.items()}
+        found = await ttl.replace_policies(context, OPERATOR, name, fields, dry_run=dry_run)
+        return [(one.collection, str(one.field), str(one.was)) for one in found.changes]
+
+    async def there() -> dict[str, TtlPolicy]:
+        found = await ttl.list_policies(context, OPERATOR, name)
+        return {one.collection: one for one in found}
+
+    def pinned() -> set[str]:
+        found = [one for letter in "abc" for one in database.indexes.of_collection(letter)]
+        return {one.definition.collection_id for one in found if one.is_pinned}
+
+    assert await replace(a="x", b="y") == [("a", "x", "None"), ("b", "y", "None")]
+    first = await there()
+    assert await replace(a="x", b="y") == []
+    expected = [("b", "None", "y"), ("a", "z", "x"), ("c", "y", "None")]
+    assert await replace(dry_run=True, a="z", c="y") == expected
+    assert await there() == first
+    assert pinned() == {"a", "b"}
+
+    async def fail(*arguments: object) -> object:
+        raise QuotaExceeded("lost")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(TtlPolicies, "replace", fail)
+        with pytest.raises(QuotaExceeded):
+            await replace(a="x", c="y")
+    assert await there() == first
+    assert pinned() == {"a", "b"}  # the index of `c` was made for nothing
+
+    assert await replace(a="x", c="y") == [("b", "None", "y"), ("c", "y", "None")]
+    second = await there()
+    assert second["a"] == first["a"]  # it goes on counting
+    assert set(second) == {"a", "c"}
+    assert pinned() == {"a", "c"}
+    assert await replace() == [("a", "None", "x"), ("c", "None", "y")]
+    assert await there() == {}
+
+
+async def test_what_is_wrong_with_policies_is_told_and_changes_nothing(shared: World) -> None:
+    context = shared.context
+    most = context.settings.limits.ttl_policies_max
+    field = FieldPath.parse("x")
+    many = {f"c{n}": field for n in range(most + 1)}
+    with pytest.raises(QuotaExceeded) as caught:
+        await ttl.replace_policies(context, OPERATOR, NAME, many, dry_run=True)
+    assert caught.value.reason == "TooManyTtlPolicies"
+    for wrong in ({"a/b": field}, {"__a__": field}, {"a": FieldPath(("__name__",))}):
+        with pytest.raises(InvalidPath):
+            await ttl.replace_policies(context, OPERATOR, NAME, wrong, dry_run=False)
+    for caller in (ADA, SECRET):
+        with pytest.raises(PermissionDenied):
+            await ttl.replace_policies(context, caller, NAME, {}, dry_run=True)
