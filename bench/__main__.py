@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bulk_writes, loads, near, projects, rules, schemas, sdk
+from bench import bulk_writes, loads, near, projects, rules, schemas, sdk, search
 from bench.loads import Figure
 from bench.servers import (
     Target,
@@ -85,6 +85,10 @@ def main() -> None:
         if options.only in "near":
             print(near.table(root / "near", rounds=options.rounds), flush=True)
         if options.only == "near":
+            return
+        if options.only in "search":
+            print(search.table(root / "search", rounds=options.rounds), flush=True)
+        if options.only == "search":
             return
         for server in options.servers.split(","):
             compare(server, root / server, options, delay=(None, 0), fsync=fsync)

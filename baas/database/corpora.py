@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from baas.database.indexes import Index, Indexes
+from baas.database.indexes import NO_WORD, Index, Indexes
 from baas.database.kept_numbers import KeptNumbers
 from baas.database.log import CommitEvent
 from baas.encoding import keys
@@ -20,7 +20,7 @@ from baas.storage.engine import KeyRange, Snapshot
 KEPT_MAX = 2_000  # the last ones asked for
 RARE_MAX = 1_000  # documents with a word that is not kept
 _BATCH = 5_000
-_NO_WORD = keys.word_key("")
+_NO_WORD = keys.word_key(NO_WORD)
 _Key: TypeAlias = tuple[int, bytes]  # the index, and what its entries of the word start with
 
 
@@ -97,7 +97,7 @@ class Corpora(KeptNumbers[_Key, Size]):
         for start, posting in index.postings(image.path, image.fields, document_key):
             key = index.number, start
             if key in self._kept:
-                _, count, length = keys.decode_posting(posting, 0)
+                ((count, length),) = keys.decode_postings([posting], 0).values()
                 self.change(key, version, Size(sign, 0 if count else sign * length))
 
 
@@ -112,7 +112,7 @@ async def _read_size(snapshot: Snapshot, index: int, start: bytes) -> Size:
     while True:
         found = await snapshot.scan_keys(index, [span], limit=_BATCH)
         documents += len(found)
-        length += sum([keys.decode_posting(key, len(start))[2] for key in found])
+        length += sum([one for _, one in keys.decode_postings(found, len(start)).values()])
         if len(found) < _BATCH:
             return Size(documents, length)
         span = KeyRange(found[-1] + b"\x00", span.end)

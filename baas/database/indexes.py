@@ -11,8 +11,8 @@ it does not, and entries of all collections with the id lie in one order.
 
 Fields of the kind `words` come last. What follows on the other fields is the same in every scope:
 
-    words        word · document key · how often · of how many words; with no word and zero times
-                 once for each document that has any
+    words        word · document key (of a collection: what follows its prefix) · how often · of how
+                 many words; with no word and zero times once for each document that has any
 
 Records of indexes are documents of the reserved collection `__indexes__`, made on demand by queries
 (see `index_builder`). What commits need of this is `entries_for`.
@@ -39,6 +39,7 @@ SIGNALS = CollectionPath(("__signals__",))
 _RESERVED = frozenset((INDEXES.id, SIGNALS.id))
 
 _MISSING: Any = object()
+NO_WORD = ""  # in place of a word, for the document itself
 _NOTHING: tuple[tuple[Entry, ...], tuple[Entry, ...]] = ((), ())
 
 
@@ -138,8 +139,7 @@ class Index:
             head = document_key[: document_key.index(b"//") + 2]
             return (head + keys.encode_value(value, descending) + document_key,)
         if self._words:
-            postings = self.postings(path, fields, document_key)
-            return [head + end for head, end in postings]
+            return [start + end for start, end in self.postings(path, fields, document_key)]
         parts: list[bytes] = []
         elements: set[bytes] | None = None
         place = 0
@@ -193,13 +193,13 @@ class Index:
         counts, length = count_words(fields, self._words)
         if not length:
             return
-        words = [
-            (keys.word_key(word), keys.posting_key(document_key, count, length))
-            for word, count in (("", 0), *counts.items())
-        ]
+        counts[NO_WORD] = 0
         for head in _heads(path, self.definition):
-            for word, posting in words:
-                yield head + fixed + word, posting
+            # Within one collection the ids say which document it is.
+            own = (
+                document_key[len(head) :] if self.definition.scope == "collection" else document_key
+            )
+            yield from keys.word_keys(head + fixed, counts, keys.place_key(own), length)
 
     def is_unaffected(self, old: Fields, new: Fields) -> bool:
         """Whether the entries are plainly the same; False only means that they have to be made."""

@@ -109,10 +109,12 @@ class PointGet:
 @dataclass(frozen=True, slots=True)
 class WordScan:
     """Entries of an index of words: of each word those that start with `head` and go on with it.
-    `exact`: every document that has all words is in the answer."""
+    They name documents by what follows `collection` in their keys. `exact`: every document that has
+    all words is in the answer."""
 
     index: Index
     head: bytes
+    collection: bytes
     exact: bool
 
 
@@ -183,7 +185,7 @@ def _plan_search(query: Query, search: Search, indexes: Indexes, generation: int
     for field in index.definition.fields[: len(disjunct.equal)]:
         head += keys.encode_value(disjunct.equal[field.path], field.descending)
     is_exact = len(filters) == sum(1 for _ in field_filters(query.where))
-    return (WordScan(index, head, is_exact),)
+    return (WordScan(index, head, disjunct.collection, is_exact),)
 
 
 def _words_definition(query: Query, search: Search, equal: Iterable[FieldPath]) -> IndexDefinition:

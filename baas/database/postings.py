@@ -28,7 +28,7 @@ LARGE = 10_000  # entries: who reads more waits for one of a few places
 
 # By documents' places: how often they have a word, and how many words they have.
 _Postings: TypeAlias = dict[bytes, tuple[int, int]]
-# A document's key, how often it has each term, how many words it has.
+# A document's place, how often it has each term, how many words it has.
 Found: TypeAlias = tuple[bytes, tuple[int, ...], int]
 
 
@@ -78,8 +78,8 @@ class PostingsReader:
             return
         is_large = max(entries, default=0) > LARGE or min(frequencies, default=0) > LARGE
         async with self._gate if is_large else nullcontext():
-            for number, term in prefixes:
-                words.append(await self._read_prefix(scan, number, term))
+            for (number, term), expected in zip(prefixes, entries, strict=True):
+                words.append(await self._read_prefix(scan, number, term, expected))
             corpus = await self._measure(scan, words)
             words.sort(key=lambda word: word.frequency)
             async with aclosing(self._batches(scan, words[0])) as batches:
@@ -101,17 +101,12 @@ class PostingsReader:
         frequency = await self._corpora.frequency(self._snapshot, scan.index, start)
         return _Word(number, start, frequency)
 
-    async def _read_prefix(self, scan: WordScan, number: int, term: Term) -> _Word:
+    async def _read_prefix(self, scan: WordScan, number: int, term: Term, entries: int) -> _Word:
         start = scan.head + keys.word_prefix(term.word)
         found: _Postings = {}
-        async with aclosing(self._scan(scan, word_span(start))) as batches:
+        async with aclosing(self._scan(scan, word_span(start), entries)) as batches:
             async for batch in batches:
-                for key in batch:
-                    place, count, length = keys.decode_posting(
-                        key, keys.word_end(key, len(scan.head))
-                    )
-                    known = found.get(place)
-                    found[place] = (count if known is None else count + known[0], length)
+                keys.add_postings(batch, len(scan.head), found)
         return _Word(number, start, len(found), found)
 
     async def _measure(self, scan: WordScan, words: Sequence[_Word]) -> Corpus:
@@ -127,9 +122,9 @@ class PostingsReader:
             for start in range(0, len(places), BATCH):
                 yield {place: word.postings[place] for place in places[start : start + BATCH]}
             return
-        async with aclosing(self._scan(scan, word_span(word.start))) as batches:
+        async with aclosing(self._scan(scan, word_span(word.start), word.frequency)) as batches:
             async for batch in batches:
-                yield _decode(batch, len(word.start))
+                yield keys.decode_postings(batch, len(word.start))
 
     async def _narrow(
         self, scan: WordScan, words: Sequence[_Word], batch: _Postings
@@ -145,13 +140,11 @@ class PostingsReader:
             left = {place: posting for place, posting in left.items() if place in found}
             if not left:
                 return []
+        if len(words) == 1:
+            return [(place, (count,), length) for place, (count, length) in batch.items()]
         by_number = [counts[number] for number in range(len(words))]
         return [
-            (
-                keys.document_key_at(place),
-                tuple([postings[place][0] for postings in by_number]),
-                length,
-            )
+            (place, tuple([postings[place][0] for postings in by_number]), length)
             for place, (_, length) in left.items()
         ]
 
@@ -165,32 +158,34 @@ class PostingsReader:
             started = 0.0 if self._budget is None else self._budget.start()
             found = await self._snapshot.scan_keys(scan.index.number, spans, limit=len(spans))
             spend(self._budget, started)
-            return _decode(found, len(word.start))
+            return keys.decode_postings(found, len(word.start))
         whole = KeyRange(word.start + places[0], keys.prefix_end(word.start + places[-1]))
         wanted = frozenset(places)
         found_all: _Postings = {}
         async with aclosing(self._scan(scan, whole)) as batches:
             async for batch in batches:
-                for place, posting in _decode(batch, len(word.start)).items():
+                for place, posting in keys.decode_postings(batch, len(word.start)).items():
                     if place in wanted:
                         found_all[place] = posting
         return found_all
 
-    async def _scan(self, scan: WordScan, span: KeyRange) -> AsyncGenerator[list[bytes]]:
-        while True:
+    async def _scan(
+        self, scan: WordScan, span: KeyRange, expected: int | None = None
+    ) -> AsyncGenerator[list[bytes]]:
+        """The entries within a span. `expected`: how many there are, if that is known: few are read
+        without waiting for a thread."""
+        left = expected
+        while left is None or left > 0:
+            size = BATCH if left is None else min(BATCH, left)
             started = 0.0 if self._budget is None else self._budget.start()
-            found = await self._snapshot.scan_keys(scan.index.number, [span], limit=BATCH)
+            found = await self._snapshot.scan_keys(scan.index.number, [span], limit=size)
             spend(self._budget, started)
             if found:
                 yield found
-            if len(found) < BATCH:
+            if len(found) < size:
                 return
             span = KeyRange(found[-1] + b"\x00", span.end)
-
-
-def _decode(found: Sequence[bytes], start: int) -> _Postings:
-    postings = [keys.decode_posting(key, start) for key in found]
-    return {place: (count, length) for place, count, length in postings}
+            left = None if left is None else left - size
 
 
 def spend(budget: ReadBudget | None, started: float) -> None:

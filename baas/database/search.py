@@ -30,7 +30,8 @@ DOCUMENTS_MAX = 500  # of the answer that are read at a time
 COUNT_ON_LOOP_MAX = 50  # documents whose words are counted on the loop
 
 Documents: TypeAlias = list[StoredDocument]
-# A document's place in the answer: its score turned over, what orders its name, and its key.
+# Where a document stands in the answer: its score turned over, what orders its name, and its place
+# among the entries of a word.
 _Place: TypeAlias = tuple[float, Any, bytes]
 ReadSearched: TypeAlias = Callable[[Query], AsyncGenerator[Documents]]
 
@@ -53,17 +54,18 @@ class SearchRun:
         self._snapshot = snapshot
         self._query = query
         self._search: Search = query.search
-        self._plan = plan
         self._postings = postings
         self._read_searched = read_searched
         self._budget = budget
+        self._scan = _word_scan(plan)
+        self._collection = b"" if self._scan is None else self._scan.collection
         self._searched = searched_query(query)
         self._rest = _rest_of(query, self._searched)
 
     async def documents(self, wanted: int | None) -> AsyncGenerator[Documents]:
         """The answer in order. `wanted`: how many will be asked for."""
         places = await self._rank(wanted if self._rest is None else None)
-        async with aclosing(self._read([key for *_, key in places])) as batches:
+        async with aclosing(self._read([place for *_, place in places])) as batches:
             async for documents in batches:
                 yield documents
 
@@ -75,15 +77,16 @@ class SearchRun:
                 if self._rest is None:
                     total += len(found)
                 else:
-                    async with aclosing(self._read([key for key, _, _ in found])) as read:
+                    async with aclosing(self._read([place for place, _, _ in found])) as read:
                         async for documents in read:
                             total += len(documents)
                 if wanted is not None and total >= wanted:
                     return wanted
         return total
 
-    async def _read(self, wanted: Sequence[bytes]) -> AsyncGenerator[Documents]:
+    async def _read(self, places: Sequence[bytes]) -> AsyncGenerator[Documents]:
         """Those of the documents that are in the answer."""
+        wanted = [self._collection + keys.document_key_at(place) for place in places]
         size, start = BatchSize(DOCUMENTS_MAX), 0
         while start < len(wanted):
             some = wanted[start : start + size.limit]
@@ -118,24 +121,22 @@ class SearchRun:
         after = self._search.after
         if after is None:
             return places
-        last = self._place(scorer, keys.document_key(after.path), after.counts, after.length)
+        own = keys.document_key(after.path)[len(self._collection) :]
+        last = self._place(scorer, keys.place_key(own), after.counts, after.length)
         return [place for place in places if place > last]
 
-    def _place(
-        self, scorer: Scorer, document_key: bytes, counts: tuple[int, ...], length: int
-    ) -> _Place:
-        name: Any = document_key  # in the order of names within a collection
+    def _place(self, scorer: Scorer, place: bytes, counts: tuple[int, ...], length: int) -> _Place:
+        name: Any = place  # in the order of names within a collection
         if self._query.all_descendants:
-            name = path_key(keys.decode_document_key(document_key).segments)
-        return -scorer.score(counts, length), name, document_key
+            name = path_key(keys.decode_document_key(keys.document_key_at(place)).segments)
+        return -scorer.score(counts, length), name, place
 
     # Who has all words ----------------------------------------------------------------------------
 
     def _find(self) -> AsyncGenerator[tuple[Corpus, list[Found]]]:
         """The documents that have all terms, with the corpus in which they were found."""
-        plan = self._plan
-        if isinstance(plan, tuple) and len(plan) == 1 and isinstance(plan[0], WordScan):
-            return self._postings.find(plan[0], self._search.terms)
+        if self._scan is not None:
+            return self._postings.find(self._scan, self._search.terms)
         return self._find_by_reading()
 
     async def _find_by_reading(self) -> AsyncGenerator[tuple[Corpus, list[Found]]]:
@@ -177,10 +178,11 @@ class _Counted:
             self._documents += 1
             self._length += length
             counts = count_terms(words, self._terms)
-            for place, count in enumerate(counts):
-                self._frequencies[place] += count > 0
+            for number, count in enumerate(counts):
+                self._frequencies[number] += count > 0
             if all(counts):
-                self.found.append((keys.document_key(document.path), counts, length))
+                place = keys.place_key(keys.document_key(document.path))
+                self.found.append((place, counts, length))
             self._count_entries(words)
 
     def _count_entries(self, words: dict[str, int]) -> None:
@@ -190,6 +192,12 @@ class _Counted:
                 self._entries[place] += sum([word.startswith(term.word) for word in words])
                 if self._entries[place] > self._prefix_entries_max:
                     raise too_broad(term, self._prefix_entries_max)
+
+
+def _word_scan(plan: Plan) -> WordScan | None:
+    if isinstance(plan, tuple) and len(plan) == 1 and isinstance(plan[0], WordScan):
+        return plan[0]
+    return None
 
 
 def _rest_of(query: Query, searched: Query) -> Query | None:

@@ -31,6 +31,7 @@ value itself.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from baas.model.paths import CollectionPath, DocumentPath, numeric_id
@@ -126,25 +127,13 @@ _POSTING = struct.Struct(">HH")
 
 
 def word_key(word: str) -> bytes:
-    """What the entries of a word go on with, and those of no other."""
-    return _escape(word.encode())
+    """What the entries of a word go on with, and those of no other. Words have no NUL."""
+    return word.encode() + _TEXT_END
 
 
 def word_prefix(word: str) -> bytes:
     """What the entries of all words go on with that begin with this one."""
     return word.encode()
-
-
-def posting_key(document_key: bytes, count: int, length: int) -> bytes:
-    """The end of a word's entry: the document's place, how often it has the word, and how many
-    words it has."""
-    return place_key(document_key) + _POSTING.pack(count, length)
-
-
-def decode_posting(key: bytes, start: int) -> tuple[bytes, int, int]:
-    """Place, count and length of an entry whose word has ended at `start`."""
-    count, length = _POSTING.unpack_from(key, len(key) - _POSTING.size)
-    return key[start : -_POSTING.size], count, length
 
 
 def place_key(document_key: bytes) -> bytes:
@@ -158,9 +147,34 @@ def document_key_at(place: bytes) -> bytes:
     return place[: -len(_TEXT_END)].replace(b"\x00\xff", b"\x00")
 
 
-def word_end(key: bytes, start: int) -> int:
-    """Where a word ends that begins at `start` of an entry's key."""
-    return key.index(_TEXT_END, start) + len(_TEXT_END)
+def word_keys(
+    head: bytes, counts: Mapping[str, int], place: bytes, length: int
+) -> list[tuple[bytes, bytes]]:
+    """The entries of a document's words: `head` and the word, and how often the document at `place`
+    has it, of how many words."""
+    pack = _POSTING.pack
+    return [
+        (head + word.encode() + _TEXT_END, place + pack(count, length))
+        for word, count in counts.items()
+    ]
+
+
+def decode_postings(found: Sequence[bytes], start: int) -> dict[bytes, tuple[int, int]]:
+    """By the places of documents: how often each has a word, whose key ends at `start`, and how
+    many words it has."""
+    unpack, size = _POSTING.unpack, _POSTING.size
+    return {key[start:-size]: unpack(key[-size:]) for key in found}
+
+
+def add_postings(found: Sequence[bytes], start: int, known: dict[bytes, tuple[int, int]]) -> None:
+    """As `decode_postings`, of several words that begin at `start`: what a document has of them is
+    added up."""
+    unpack, size = _POSTING.unpack, _POSTING.size
+    for key in found:
+        place = key[key.index(_TEXT_END, start) + len(_TEXT_END) : -size]
+        count, length = unpack(key[-size:])
+        before = known.get(place)
+        known[place] = (count if before is None else count + before[0], length)
 
 
 # Values ------------------------------------------------------------------------------------------
