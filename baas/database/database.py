@@ -491,8 +491,8 @@ class Database:
             engine,
             self._indexes,
             version=head.version,
-            on_missing=self._builder.want,
             catch_up=self._committer.catch_up if engine.is_shared else None,
+            make_executor=self.make_executor,
         )
         self._builder.follow(self._feed)
         self.listeners.follow(self._feed, self._read_version)

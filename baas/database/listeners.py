@@ -20,10 +20,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
 
 import structlog
 
-from baas.database.executor import MissingIndexes, QueryExecutor
+from baas.database.executor import QueryExecutor
 from baas.database.indexes import Indexes
 from baas.database.log import CommitEvent, CommitFeed
 from baas.database.matcher import QueryMatcher
@@ -106,6 +107,8 @@ class Update:
 Deliver: TypeAlias = Callable[[Update], None]
 Fail: TypeAlias = Callable[[BaasError], None]
 CatchUp: TypeAlias = Callable[[], Awaitable[None]]
+# Of what runs queries on a snapshot that was opened after the generation was read.
+MakeExecutor: TypeAlias = Callable[[Snapshot, int], QueryExecutor]
 
 
 def target_key(target: Target) -> str:
@@ -177,14 +180,15 @@ class Listeners:
         indexes: Indexes,
         *,
         version: int,
-        on_missing: MissingIndexes | None = None,
+        make_executor: MakeExecutor,
         catch_up: CatchUp | None = None,
     ) -> None:
         self.version = version
         self._catch_up = catch_up
         self._engine = engine
         self._indexes = indexes
-        self._on_missing = on_missing
+        self._make_executor = make_executor
+        self._images: WeakValueDictionary[str, StoredDocument] = WeakValueDictionary()
         self._shared: dict[Hashable, _Shared] = {}
         self._queries: QueryMatcher[_Shared] = QueryMatcher()
         self._by_path: dict[DocumentPath, set[_Shared]] = {}
@@ -345,17 +349,28 @@ class Listeners:
             await self.wait_followed(snapshot.version)
             if isinstance(view, QueryView):
                 query = view.window_query
-                executor = QueryExecutor(
-                    snapshot, self._indexes, generation, on_missing=self._on_missing
-                )
-                documents = await executor.run_query(query)
+                executor = self._make_executor(snapshot, generation)
+                documents: list[StoredDocument] = []
+                async for batch in executor.stream(query):
+                    documents += map(self._shared_image, batch)
                 is_complete = query.limit is None or len(documents) < query.limit
                 return snapshot.version, documents, is_complete
             assert isinstance(view, DocumentsView)
             found = await snapshot.get_documents([keys.document_key(path) for path in view.places])
-            return snapshot.version, [document for document in found if document is not None], True
+            there = [self._shared_image(document) for document in found if document is not None]
+            return snapshot.version, there, True
         finally:
             await snapshot.close()
+
+    def _shared_image(self, document: StoredDocument) -> StoredDocument:
+        """The same one for all views that hold it, with what was decoded of it: targets that differ
+        by little hold the same documents."""
+        if type(document) is not StoredDocument:
+            return document
+        known = self._images.get(document.name)
+        if known is None or known.version != document.version:
+            known = self._images[document.name] = document
+        return known
 
     # Resuming -------------------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ class StoredDocument:
     and then kept; the fields must not be changed in place.
     """
 
-    __slots__ = ("_fields", "_path", "created", "data", "version")
+    __slots__ = ("__weakref__", "_fields", "_path", "created", "data", "version")
 
     distance_meters: float | None = None  # from where a near query asked
 

@@ -25,7 +25,7 @@ from baas.model.tallies import GroupPage, PageBounds
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.settings import Limits
-from baas.storage.engine import Change, CommitGroup, CommitRecord
+from baas.storage.engine import Change, CommitGroup, CommitRecord, Snapshot
 from baas.storage.sqlite import SqliteEngine
 
 T = TypeVar("T")
@@ -57,11 +57,15 @@ class Store:
         )
         self.keeper = self.make_keeper()
         self.listeners = Listeners(
-            self.engine, self.indexes, version=0, on_missing=self.builder.want
+            self.engine, self.indexes, version=0, make_executor=self.make_executor
         )
         self.version = 0
         self.states: dict[int, dict[DocumentPath, StoredDocument]] = {0: {}}
         self.undelivered: deque[CommitEvent] = deque()
+
+    def make_executor(self, snapshot: Snapshot, generation: int) -> QueryExecutor:
+        want = self.builder.want
+        return QueryExecutor(snapshot, self.indexes, generation, on_missing=want)
 
     def make_keeper(self, idle_seconds: float = IDLE_SECONDS) -> IndexKeeper:
         return IndexKeeper(self.builder, idle_seconds)
