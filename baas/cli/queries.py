@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -197,11 +198,11 @@ def _near(place: tuple[str, str] | None, radius: str | None) -> dict[str, Any]:
         return {}
     field, center = place
     try:
-        latitude, longitude = map(float, center.split(","))
+        latitude, longitude = map(_finite, center.split(","))
         near: dict[str, Any] = {"field": field, "center": {"$geo": [latitude, longitude]}}
         if radius is not None:
             unit = 1_000 if radius.endswith("km") else 1
-            near["radius_meters"] = float(radius.removesuffix("km").removesuffix("m")) * unit
+            near["radius_meters"] = _finite(radius.removesuffix("km").removesuffix("m")) * unit
     except ValueError:
         raise CommandFailed(
             "a place is two numbers, such as `--near at 48.2,16.4`, and a distance is one, such as "
@@ -209,6 +210,13 @@ def _near(place: tuple[str, str] | None, radius: str | None) -> dict[str, Any]:
             exit_code=2,
         ) from None
     return {"near": near}
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _filter(text: str) -> dict[str, Any]:

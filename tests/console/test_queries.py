@@ -163,6 +163,43 @@ def test_words_are_searched_and_nothing_is_done_to_all_of_them(
     expect(other.get_by_label("Fields to search")).to_have_value("text")
 
 
+def test_what_is_near_is_shown_with_its_distance(
+    open_console: NewPage, operator: httpx.Client, project: str
+) -> None:
+    places = {"house": [48.2, 16.4], "park": [48.21, 16.4], "lake": [48.4, 16.4], "far": [0, 0]}
+    writes = [{"set": f"near/{one}", "fields": {"at": {"$geo": at}}} for one, at in places.items()]
+    checked(
+        operator.post(
+            f"/projects/{project}/documents:commit", json={"writes": writes}
+        )
+    )
+    page = open_console(f"#/projects/{project}/query")
+    form = page.get_by_role("form", name="Query")
+    form.get_by_label("Collection", exact=True).fill("near")
+    form.get_by_label("Center").fill("48.2, 16.4")
+    page.keyboard.press("Enter")
+    expect(form.get_by_role("alert")).to_contain_text("Name the field")
+    form.get_by_role("combobox", name="Field of the place").fill("at")
+    form.get_by_label("Radius").fill("30 km")
+    form.get_by_label("Radius").press("Enter")
+    expect(rows_of(page)).to_have_count(3)
+    shown = [row.split("\t")[:2] for row in rows_of(page).all_inner_texts()]
+    assert [[cell.strip() for cell in row] for row in shown] == [
+        ["house", "0 m"],
+        ["park", "1,112 m"],
+        ["lake", "22.2 km"],
+    ]
+    python = copied(page, "Copy as Python")
+    assert '.near("at", GeoPoint(48.2, 16.4), radius_meters=30000)' in python
+    page.get_by_role("button", name="Query actions").click()
+    page.get_by_role("menuitem", name="Update").click()
+    expect(page.get_by_text("Not for a place")).to_be_visible()
+
+    other = open_console(page.url.partition("/console/")[2])
+    expect(rows_of(other)).to_have_count(3)
+    expect(other.get_by_label("Radius")).to_have_value("30000")
+
+
 def test_numbers_and_what_is_missing(open_console: NewPage, project: str) -> None:
     page = open_console(f"#/projects/{project}/query")
     form = page.get_by_role("form", name="Query")

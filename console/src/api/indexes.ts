@@ -8,7 +8,7 @@ import type { Page } from "./pages";
 export interface IndexField {
   field: string;
   direction: "asc" | "desc";
-  /** `plain`, `array`, `words`, or what a newer server has. */
+  /** `plain`, `array`, `words`, `cell`, or what a newer server has. */
   kind: string;
 }
 

@@ -12,6 +12,8 @@ export interface Document {
   fields: Fields;
   createTime: string;
   updateTime: string;
+  /** From the center, in an answer around a place. */
+  distanceMeters?: number;
 }
 
 export interface ServerError {
@@ -199,6 +201,7 @@ export function decodeDocument(tree: JsonObject): Document {
     fields: decodeFields(tree.fields ?? {}),
     createTime: String(tree.create_time ?? ""),
     updateTime: String(tree.update_time ?? ""),
+    ...(typeof tree.distance_meters === "number" && { distanceMeters: tree.distance_meters }),
   };
 }
 

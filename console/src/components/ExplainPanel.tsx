@@ -11,6 +11,7 @@ import { Marked } from "../visible/Marked";
 
 const KINDS: Readonly<Record<string, string>> = {
   index: "Index",
+  near: "Places of an index, nearest first",
   words: "Entries of the words",
   names: "Names of the collection, in order",
   document: "One document, by its name",

@@ -1,9 +1,9 @@
-/** What is asked: collection, filters, words, order, limit, fields, or numbers. */
+/** What is asked: collection, filters, words, a place, order, limit, fields, or numbers. */
 
 import { Button, NativeSelect, Switch, TextInput } from "@mantine/core";
 import { IconPlayerPlay } from "@tabler/icons-react";
 import type { FormEvent, ReactNode } from "react";
-import type { QueryDraft } from "../model/builder";
+import type { NearDraft, QueryDraft } from "../model/builder";
 import type { Order } from "../model/queries";
 import { FieldInput, GroupEditor } from "./ClauseEditor";
 import { ClauseList } from "./ClauseList";
@@ -90,6 +90,14 @@ export function QueryForm({
             />
           )}
         </section>
+        <section>
+          <h2>Near</h2>
+          <NearEditor
+            near={draft.near}
+            names={names}
+            onChange={(near) => onChange({ ...draft, near })}
+          />
+        </section>
         <ShowEditor draft={draft} names={names} onChange={onChange} />
         <section>
           <h2>Order, start, end and limit</h2>
@@ -131,6 +139,46 @@ export function QueryForm({
         </div>
       </div>
     </form>
+  );
+}
+
+function NearEditor({
+  near,
+  names,
+  onChange,
+}: {
+  near: NearDraft;
+  names: readonly string[];
+  onChange: (near: NearDraft) => void;
+}): ReactNode {
+  return (
+    <>
+      <TextInput
+        aria-label="Center"
+        placeholder="48.2, 16.4"
+        value={near.center}
+        onChange={(event) => onChange({ ...near, center: event.currentTarget.value })}
+        autoComplete="off"
+      />
+      {near.center.trim() !== "" && (
+        <div className="row">
+          <FieldInput
+            label="Field of the place"
+            value={near.field}
+            names={names}
+            onChange={(field) => onChange({ ...near, field })}
+          />
+          <TextInput
+            aria-label="Radius"
+            placeholder="5 km"
+            w={112}
+            value={near.radius}
+            onChange={(event) => onChange({ ...near, radius: event.currentTarget.value })}
+            autoComplete="off"
+          />
+        </div>
+      )}
+    </>
   );
 }
 

@@ -7,6 +7,7 @@ import type { Group } from "../api/queries";
 import { type AggregateDraft, decodeDraft } from "../model/builder";
 import { columnsOf } from "../model/columns";
 import { textOfValue } from "../model/inputs";
+import { distanceText } from "../model/quantities";
 import { splitPath } from "../model/paths";
 import { dataHash } from "../model/routes";
 import type { Fields } from "../model/values";
@@ -58,6 +59,7 @@ function ResultTable({
   isGroup: boolean;
 }): ReactNode {
   const names = useMemo(() => columnsOf(documents), [documents]);
+  const isNear = documents[0]?.distanceMeters !== undefined;
   return (
     <table className="grid documents-grid">
       <caption className="sr-only">The documents of the answer</caption>
@@ -66,6 +68,11 @@ function ResultTable({
           <th scope="col">
             <span>Document id</span>
           </th>
+          {isNear && (
+            <th scope="col">
+              <span>Distance</span>
+            </th>
+          )}
           {names.map((name) => (
             <th key={name} scope="col">
               <span className="truncate" style={{ maxWidth: 220 }} title={name}>
@@ -92,6 +99,7 @@ function ResultTable({
                   {isGroup ? item.path : segments.at(-1)}
                 </a>
               </td>
+              {isNear && <td>{distanceText(item.distanceMeters ?? 0)}</td>}
               {names.map((name) => (
                 <td key={name}>
                   <ValueCell value={item.fields.get(name)} />

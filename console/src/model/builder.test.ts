@@ -83,6 +83,49 @@ describe("the query builder", () => {
     expect(encodeDraft(decodeDraft(distinct))).toEqual(distinct);
   });
 
+  test("what is around a place has no other order, and is taken along", () => {
+    const around: Asked = {
+      query: {
+        collection: "c",
+        near: { field: "a.at", center: { $geo: [48.25, -16.5] }, radius_meters: 2500.5 },
+      },
+      aggregates: [],
+      groupBy: [],
+    };
+    expect(encodeDraft(decodeDraft(around))).toEqual(around);
+    expect(readAsked(writeAsked(around))).toEqual(around);
+    const python = pythonOf(around, PLACE);
+    expect(python).toContain('.near("a.at", GeoPoint(48.25, -16.5), radius_meters=2500.5)');
+    expect(python).toContain("import Client, GeoPoint");
+    const near = { field: "at", center: "48.25 16.5", radius: "" };
+    const draft = { ...EMPTY_QUERY, collection: "c", near };
+    const encoded = { field: "at", center: { $geo: [48.25, 16.5] } };
+    expect(encodeDraft(draft).query.near).toEqual(encoded);
+    for (const [radius, meters] of [
+      ["500", 500],
+      ["2.5km", 2500],
+      ["7 m", 7],
+    ] as const)
+      expect(encodeDraft({ ...draft, near: { ...near, radius } }).query.near).toEqual({
+        ...encoded,
+        radius_meters: meters,
+      });
+    for (const [change, words] of [
+      [{ near: { ...near, field: " " } }, "Name the field"],
+      [{ near: { ...near, center: "91, 0" } }, "The value for the center"],
+      [{ near: { ...near, center: "Wien" } }, "The value for the center"],
+      [{ near: { ...near, radius: "5 miles" } }, "in metres"],
+      [{ near: { ...near, radius: "-5" } }, "in metres"],
+      [{ orders: [{ field: "n", direction: "asc" }] }, "an order of its own"],
+      [{ search: "red", searchFields: "t" }, "an order each"],
+    ] as const)
+      expect(() => encodeDraft({ ...draft, ...change })).toThrow(words);
+    for (const bad of [5, {}, { field: "a" }, { field: "a", center: { $geo: [1] } }])
+      expect(
+        decodeDraft({ query: { collection: "c", near: bad }, aggregates: [], groupBy: [] }).near,
+      ).toEqual(EMPTY_QUERY.near);
+  });
+
   test("a search names its fields, and has no other order", () => {
     const draft = { ...EMPTY_QUERY, collection: "c", search: " red " };
     expect(() => encodeDraft(draft)).toThrow("Name the fields to search");

@@ -55,6 +55,15 @@ export interface CursorDraft {
   isIncluded: boolean;
 }
 
+/** Around a place, nearest first. */
+export interface NearDraft {
+  field: string;
+  /** Latitude and longitude; empty: not around a place. */
+  center: string;
+  /** Metres, or kilometres with `km`; empty: anywhere. */
+  radius: string;
+}
+
 export interface QueryDraft {
   collection: string;
   group: boolean;
@@ -67,6 +76,7 @@ export interface QueryDraft {
   search: string;
   /** Field paths between commas, where the words stand. */
   searchFields: string;
+  near: NearDraft;
   /** Field paths between commas; empty: whole documents. */
   select: string;
   shows: Shows;
@@ -98,6 +108,7 @@ export const EMPTY_QUERY: QueryDraft = {
   limit: "",
   search: "",
   searchFields: "",
+  near: { field: "", center: "", radius: "" },
   select: "",
   shows: "documents",
   aggregates: [],
@@ -114,6 +125,8 @@ export function encodeDraft(draft: QueryDraft): Asked {
   if (where !== null) query.where = where;
   const search = encodeSearch(draft);
   if (search !== null) query.search = search;
+  const near = encodeNear(draft.near);
+  if (near !== null) query.near = near;
   const orders = draft.orders.map(({ field, direction }) => {
     if (field.trim() === "") throw new Error("Name the field of each order, or remove the order");
     return { field: field.trim(), direction };
@@ -124,6 +137,10 @@ export function encodeDraft(draft: QueryDraft): Asked {
   const all = written.slice(0, Math.max(orders.length, bounded));
   if (search !== null && all.length > 0)
     throw new Error("A search has an order of its own, the best first: remove orders and cursors");
+  if (near !== null && all.length > 0)
+    throw new Error("Near has an order of its own, the nearest first: remove orders and cursors");
+  if (near !== null && search !== null)
+    throw new Error("A search and near have an order each: remove one of them");
   if (all.length > 0) query.order_by = all.map(({ field, direction }) => ({ field, direction }));
   for (const side of ["start", "end"] as const) {
     const cursor = draft[side];
@@ -145,6 +162,23 @@ function encodeSearch({ search, searchFields }: QueryDraft): JsonObject | null {
   const fields = splitFields(searchFields);
   if (fields.length === 0) throw new Error("Name the fields to search, such as title, body");
   return { text, fields };
+}
+
+function encodeNear({ field, center, radius }: NearDraft): JsonObject | null {
+  if (center.trim() === "") return null;
+  if (field.trim() === "") throw new Error("Name the field that holds the geo points");
+  const near: JsonObject = {
+    field: field.trim(),
+    center: encodeTyped("the center", { type: "geo", text: center }),
+  };
+  if (radius.trim() !== "") near.radius_meters = metersOf(radius.trim());
+  return near;
+}
+
+function metersOf(text: string): number {
+  const found = /^(\d{1,9}(?:\.\d{1,9})?)\s*(km|m)?$/.exec(text);
+  if (found === null) throw new Error("A radius is in metres, such as 500, or 5 km");
+  return Number(found[1]) * (found[2] === "km" ? 1000 : 1);
 }
 
 function encodeNumbers({ shows, aggregates, groupBy }: QueryDraft): Omit<Asked, "query"> {
@@ -259,6 +293,7 @@ export function decodeDraft(asked: Asked): QueryDraft {
     end: decodeCursor(query.end, "end"),
     limit: typeof query.limit === "number" ? String(query.limit) : "",
     ...decodeSearch(query.search),
+    near: decodeNear(query.near),
     select: Array.isArray(query.select) ? query.select.map(String).join(", ") : "",
     shows: showsOf(asked),
     aggregates: aggregates.flatMap((item) => {
@@ -273,6 +308,17 @@ function decodeSearch(tree: Json | undefined): Pick<QueryDraft, "search" | "sear
   if (!isObject(tree) || typeof tree.text !== "string" || !Array.isArray(tree.fields))
     return { search: "", searchFields: "" };
   return { search: tree.text, searchFields: tree.fields.map(String).join(", ") };
+}
+
+function decodeNear(tree: Json | undefined): NearDraft {
+  if (!isObject(tree) || typeof tree.field !== "string") return EMPTY_QUERY.near;
+  try {
+    const center = textOfValue(decodeValue(tree.center as Json));
+    const radius = typeof tree.radius_meters === "number" ? String(tree.radius_meters) : "";
+    return { field: tree.field, center, radius };
+  } catch {
+    return EMPTY_QUERY.near;
+  }
 }
 
 function decodeCursor(tree: Json | undefined, side: "start" | "end"): CursorDraft | null {

@@ -32,6 +32,13 @@ export function quantityText(units: readonly Unit[], amount: number): string {
   return `${count.toLocaleString("en")} ${unit.names[count === 1 ? 0 : 1]}`;
 }
 
+/** A way along the ground: metres, and from 10 km on kilometres. */
+export function distanceText(meters: number): string {
+  if (meters < 10_000) return `${Math.round(meters).toLocaleString("en")} m`;
+  const digits = { maximumFractionDigits: meters < 1_000_000 ? 1 : 0 };
+  return `${(meters / 1_000).toLocaleString("en", digits)} km`;
+}
+
 /** A whole number of the smallest unit; null: the text is none. */
 export function quantityOf(units: readonly Unit[], text: string): number | null {
   const found = /^([0-9]{1,15}(?:,[0-9]{3})*(?:\.[0-9]{1,6})?) *([a-z]+)$/i.exec(text.trim());

@@ -67,6 +67,12 @@ function chainOf(asked: Asked, names: Set<string>, modules: Set<string>): string
     const { text, fields } = query.search as { text: string; fields: string[] };
     chain.push(`.search(${literal(text)}, fields=[${fields.map(literal).join(", ")}])`);
   }
+  if (query.near !== undefined) {
+    const { field, center, radius_meters: radius } = query.near as JsonObject;
+    const place = pythonValue(decodeValue(center as Json), names, modules);
+    const within = radius === undefined ? "" : `, radius_meters=${radius}`;
+    chain.push(`.near(${literal(String(field))}, ${place}${within})`);
+  }
   for (const { field, direction } of (query.order_by ?? []) as JsonObject[]) {
     if (direction === "desc") names.add("Query");
     const way = direction === "desc" ? ", Query.DESCENDING" : "";

@@ -266,6 +266,7 @@ function NewIndex({
                 { value: "desc", label: "↓ descending" },
                 { value: "array", label: "elements of an array" },
                 { value: "words", label: "words, for searches" },
+                { value: "cell", label: "place of a geo point" },
               ]}
             />
           </>

@@ -108,13 +108,17 @@ export function QueryPage({ route }: { route: Extract<Route, { page: "query" }> 
   async function startBulk(does: Bulk["does"]): Promise<void> {
     const wanted = read();
     if (wanted === null) return;
-    if (wanted.query.search !== undefined) {
-      toastError(
-        "Not for a search",
-        new Error("Remove the search: a filter says which documents."),
-      );
-      return;
-    }
+    for (const [member, name] of [
+      ["search", "a search"],
+      ["near", "a place"],
+    ] as const)
+      if (wanted.query[member] !== undefined) {
+        toastError(
+          `Not for ${name}`,
+          new Error(`Remove ${name.replace("a ", "the ")}: a filter says which documents.`),
+        );
+        return;
+      }
     const { collection, group, where } = wanted.query;
     const query: JsonObject = { collection: collection as string };
     if (group !== undefined) query.group = group;

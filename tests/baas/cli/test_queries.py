@@ -54,6 +54,52 @@ def test_a_query_is_explained(baas: Command) -> None:
     assert told[1].startswith("2 entries scanned, 0 keys counted, 2 documents read, 2")
 
 
+def test_what_is_near_comes_first(baas: Command) -> None:
+    baas("project", "create", "demo")
+    lines = b"\n".join(
+        b'{"path":"c/%d","fields":{"at":{"$geo":[-33.9,%d]},"n":%d}}' % (n, 151 + n, n)
+        for n in range(9)
+    )
+    # So many that a query waits for its index.
+    lines += b"".join(b'\n{"path":"c/x%d","fields":{}}' % n for n in range(150))
+    assert baas("import", "-p", "demo", "-", stdin=lines).code == 0
+    asked = ("query", "-p", "demo", "c", "--near", "at", "-33.9,153.1")
+    found = [json.loads(line) for line in baas(*asked, "-n", "2").out.splitlines()]
+    assert [one["path"] for one in found] == ["c/2", "c/3"]
+    assert round(found[0]["distance_meters"]) == 9_229
+    for within, count in (("110km", 3), ("110000", 3), ("9230m", 1), ("0", 0)):
+        counted = baas(*asked, "--within", within, "--count")
+        assert json.loads(counted.out)["count"] == count
+    assert baas("index", "build", "-p", "demo", "c", "at:cell").code == 0
+    outcome = baas(*asked, "--within", "20km", "--table", "--explain", "-s", "n")
+    assert [line.split() for line in outcome.out.splitlines()] == [
+        ["path", "meters", "n"],
+        ["c/2", "9229", "2"],
+    ]
+    told = outcome.err.splitlines()
+    assert told[0].startswith("scanned index 1 of c (collection): at:cell, nearest first, ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--within", "5"),
+        ("--near", "at", "48.2"),
+        ("--near", "at", "48.2,16,4"),
+        ("--near", "at", "north,16"),
+        ("--near", "at", "nan,16"),
+        *[
+            ("--near", "at", "1,2", "--within", one)
+            for one in ("", "5 miles", "nan", "inf", "1e999")
+        ],
+    ],
+)
+def test_a_place_and_a_distance_are_numbers(baas: Command, arguments: tuple[str, ...]) -> None:
+    outcome = baas("query", "-p", "demo", "c", *arguments)
+    assert outcome.code == 2
+    assert "--within" in outcome.err
+
+
 def test_documents_are_searched(baas: Command) -> None:
     baas("project", "create", "demo")
     lines = b"\n".join(
