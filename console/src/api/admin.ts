@@ -10,7 +10,14 @@ export interface Project {
   name: string;
   origins: string[];
   created: string;
+  engine: Engine;
+  /** The one that has its files, if others of the server have not. */
+  node: string | null;
+  /** The move that takes it to the other engine. */
+  moving: string | null;
 }
+
+export type Engine = "sqlite" | "mongodb";
 
 export interface ApiKey {
   id: string;
@@ -84,6 +91,9 @@ function decodeProject(tree: JsonObject): Project {
     name: text(tree.name) ?? String(tree.id),
     origins: Array.isArray(tree.origins) ? tree.origins.map(String) : [],
     created: text(tree.created) ?? "",
+    engine: tree.engine === "mongodb" ? "mongodb" : "sqlite",
+    node: text(tree.node),
+    moving: text(tree.moving),
   };
 }
 

@@ -7,6 +7,7 @@ import { Confirm } from "../components/Confirm";
 import { ConnectSection } from "../components/ConnectSection";
 import { Copy } from "../components/controls";
 import { DatabasesSection } from "../components/DatabasesSection";
+import { EngineSection } from "../components/EngineSection";
 import { Loadable, toast } from "../components/feedback";
 import { KeysSection } from "../components/KeysSection";
 import { navigate, useGuard } from "../navigation";
@@ -40,6 +41,7 @@ export function SettingsPage({
                 <ConnectSection project={project} />
                 <KeysSection project={project} />
                 <DatabasesSection project={project} />
+                <EngineSection project={project} />
                 <Danger onDelete={() => setDeleting(true)} />
               </>
             )}
