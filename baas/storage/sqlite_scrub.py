@@ -15,6 +15,7 @@ SQLite, since each slice ends with a commit.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -26,6 +27,7 @@ from baas.storage.engine import EngineCorrupt, StorageError
 from baas.storage.sharing import Sharer
 from baas.storage.sqlite_schema import fetch_one, storage_errors
 from baas.storage.sqlite_writes import transact
+from baas.storage.store import StoreMissing
 
 SLICE_PAGES = 4_096  # 16 MiB: commits wait for some hundredths of a second
 BUSY_MILLISECONDS = 250  # how long commits wait for those who read an old version
@@ -139,7 +141,8 @@ class Scrubber:
             if first is None:
                 return True
             (pages,) = fetch_one(self._connection, "PRAGMA page_count")
-            if not overwrites or pages > PAGES_MAX:
+            is_huge = pages > PAGES_MAX
+            if is_huge or not overwrites:
                 self._write_anew()
                 first = 0
             if not self._truncate():
@@ -147,9 +150,16 @@ class Scrubber:
             # From here on all is in the file, and nobody changes it.
             self._connection.release_memory()
             end = first + SLICE_PAGES
-            is_last = scrub_pages(self._connection, first, end)
+            is_last = is_huge or self._scrub_pages(first, end)
             self._note("traces_from = NULL" if is_last else f"traces_from = {end}")
             return is_last
+
+    def _scrub_pages(self, first: int, end: int) -> bool:
+        """As `scrub_pages`. Raises StoreMissing if another file may have the name by now."""
+        with self._sharer.opening():
+            if has_moved(self._connection):
+                raise StoreMissing("the database was removed")
+            return scrub_pages(self._connection, first, end)
 
     def _truncate(self) -> bool:
         """Moves all of the WAL into the file and leaves nothing of it, if nobody reads from it."""
@@ -199,6 +209,13 @@ def scrub_pages(connection: apsw.Connection, first: int, end: int) -> bool:
         if is_changed:
             file.xSync(apsw.SQLITE_SYNC_NORMAL)
         return stop == length
+
+
+def has_moved(connection: apsw.Connection) -> bool:
+    """Whether the file was deleted, or got another name, since it was opened."""
+    told = (ctypes.c_int * 1)(0)
+    connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(told))
+    return bool(told[0])
 
 
 def find_room(content: bytes, place: int, header: int, usable: int) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -19,6 +19,7 @@ from baas.storage.engine import Change, CommitGroup, CommitRecord, EngineCorrupt
 from baas.storage.sharing import SharedMarks, Sharing
 from baas.storage.sqlite import SqliteEngine
 from baas.storage.sqlite_scrub import find_room, scrub_pages
+from baas.storage.store import StoreMissing
 from tests.effort import examples
 from tests.storage.commits import Writer, change, document, key, texts
 
@@ -332,6 +333,43 @@ async def test_it_goes_on_where_it_was_broken_off(
     await load.erase(1)  # from the beginning again
     assert await engine.scrub()
     assert places[count] == 0
+
+
+async def test_another_file_of_the_name_is_not_touched(engine: SqliteEngine, file: Path) -> None:
+    load = Load(engine, 3)
+    await load.write(50)
+    await load.erase(3)
+    give_back = _put_in_place_of(file, b"another one")
+    with pytest.raises(StoreMissing):
+        await engine.scrub()
+    assert give_back() == b"another one"
+    assert await engine.scrub()
+
+
+def _put_in_place_of(file: Path, content: bytes) -> Callable[[], bytes]:
+    """Gives back what puts the file into its place again, and tells what was there."""
+    moved = file.with_name("moved")
+    file.rename(moved)
+    file.write_bytes(content)
+
+    def give_back() -> bytes:
+        found = file.read_bytes()
+        moved.replace(file)
+        return found
+
+    return give_back
+
+
+async def test_a_file_too_large_to_tell_its_pages_apart_is_written_anew(
+    engine: SqliteEngine, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Load(engine, 3)
+    await load.write(100)
+    await load.erase(50)
+    monkeypatch.setattr(sqlite_scrub, "PAGES_MAX", 10)
+    monkeypatch.setattr(sqlite_scrub, "scrub_pages", None)
+    assert await engine.scrub()
+    assert {int(one) for one in SECRET.findall(all_bytes(file))} == load.expected
 
 
 # Files written anew -------------------------------------------------------------------------------
