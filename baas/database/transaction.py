@@ -76,6 +76,7 @@ class PendingChange:
     is_plain: bool = field(default=False, repr=False)  # as SetWrite's
 
 
+COMMIT_FULL = "CommitFull"  # the reason of writes that one commit has no room for
 # What is known of a write's result before the commit version is: which document, whether it is a
 # delete, and the results of its transforms.
 AppliedResult: TypeAlias = tuple[Segments, bool, tuple[Value, ...]]
@@ -269,7 +270,7 @@ class Transaction:
                 failed[pending.path.segments] = Aborted(
                     "other writes of this request replace documents that fill a commit; send it"
                     " again",
-                    reason="CommitFull",
+                    reason=COMMIT_FULL,
                 )
                 continue
             replaced += size

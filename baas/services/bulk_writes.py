@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from baas.database.names import DatabaseName
-from baas.database.transaction import CommitResult, Transaction
+from baas.database.transaction import COMMIT_FULL, CommitResult, Transaction
 from baas.errors import BaasError, PermissionDenied, error_of
 from baas.model.timestamps import Timestamp
 from baas.model.writes import VerifyWrite, Write, WriteResult
@@ -53,7 +53,14 @@ async def bulk_write(
     work = _BulkWrite(context, caller, name, request_id, request_digest)
     outcomes: list[Outcome] = [WriteResult(None)] * len(writes)
     failure: BaasError | None = None
-    for number, places in enumerate(_waves(writes)):
+    postponed: dict[tuple[str, ...], Outcome] = {}  # documents of which a write is to come again
+    for number, wave in enumerate(_waves(writes)):
+        places = wave
+        if postponed:
+            # What comes later to them may not happen before.
+            places = [place for place in wave if writes[place].path.segments not in postponed]
+            for place in set(wave).difference(places):
+                outcomes[place] = postponed[writes[place].path.segments]
         if failure is None:
             try:
                 found = await work.write_wave(number, [writes[place] for place in places])
@@ -66,6 +73,8 @@ async def bulk_write(
             found = [failure] * len(places)
         for place, outcome in zip(places, found, strict=True):
             outcomes[place] = outcome
+            if isinstance(outcome, BaasError) and outcome.reason == COMMIT_FULL:
+                postponed[writes[place].path.segments] = outcome
     return outcomes
 
 

@@ -152,6 +152,22 @@ async def test_what_an_earlier_write_allows_is_allowed(world: World) -> None:
     assert sorted(both) == ["PermissionDenied", "done"]
 
 
+async def test_what_follows_a_write_that_is_to_be_sent_again_waits_for_it(world: World) -> None:
+    """Done now, it would be undone when the one before it is sent again."""
+    for number in range(40):
+        large = {"fields": {"t": "x" * 1_000_000}}
+        assert (await world.secret.put(f"{BASE}/a/{number}", json=large)).is_success
+    first = [set_to(f"a/{number}", n=1) for number in range(40)]
+    writes = [*first, set_to("a/0", n=2), set_to("a/39", n=2), set_to("a/39", n=3)]
+    for _ in range(2):
+        found = await bulk(world.secret, *writes, request_id="once")
+        assert found[39:] == ["CommitFull", "done", "CommitFull", "CommitFull"]
+    assert await fields_of(world, "a/0") == {"n": 2}
+    assert len((await fields_of(world, "a/39"))["t"]) == 1_000_000
+    await bulk(world.secret, *first[33:], *writes[41:])
+    assert await fields_of(world, "a/39") == {"n": 3}
+
+
 async def test_a_repeated_request_is_answered_the_same(world: World) -> None:
     writes = [
         add("a/1"),
