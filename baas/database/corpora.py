@@ -17,7 +17,7 @@ from baas.encoding.documents import StoredDocument
 from baas.settings import Limits
 from baas.storage.engine import KeyRange, Snapshot
 
-KEPT_MAX = 2_000  # the last ones asked for
+KEPT_MAX = 500  # the last ones asked for
 RARE_MAX = 1_000  # documents with a word that is not kept
 _BATCH = 5_000
 _NO_WORD = keys.word_key(NO_WORD)

@@ -19,7 +19,9 @@ from baas.model.values import Fields, Value
 from baas.model.words import asked_words, words_of
 from baas.settings import Limits
 
-WORDS_MAX = 10_000  # of a document: what is behind is not found. Part of `TOKENIZER`
+# Of a document: what is behind is not found. Both are part of `TOKENIZER`.
+WORDS_MAX = 10_000
+CHARACTERS_MAX = 100_000
 SATURATION = 1.2  # k1 of BM25: how soon a word's coming again stops to matter
 LENGTH_WEIGHT = 0.75  # b of BM25: how much the same words count less in a longer text
 
@@ -120,13 +122,14 @@ def count_words(fields: Fields, paths: Sequence[FieldPath]) -> tuple[dict[str, i
     """How often each word stands in a document's fields, which are in the order of `Search.paths`,
     and how many words there are."""
     counts: dict[str, int] = {}
-    length = 0
+    length, characters = 0, CHARACTERS_MAX
     for text in _texts(fields, paths):
-        words = words_of(text)[: WORDS_MAX - length]
+        words = words_of(text[:characters])[: WORDS_MAX - length]
         length += len(words)
         for word in words:
             counts[word] = counts.get(word, 0) + 1
-        if length == WORDS_MAX:
+        characters -= len(text)
+        if length == WORDS_MAX or characters <= 0:
             break
     return counts, length
 

@@ -24,6 +24,8 @@ _PLAIN = re.compile("[0-9a-z]+")
 _ACCENTS = re.compile("([A-Za-z\u0080-\u03ff])[\u0300-\u036f]+")
 _CHARACTERS_KEPT_MAX = 0x20000  # of which it is known for good whether they are of words
 _TEXT_KEPT_MAX = 2_000
+_MARKS_MAX = 30  # in a row, as in Unicode's stream-safe form: what is behind is left off
+_PLAIN_CHARACTERS_MAX = 6  # of one character: those that stand for more are of no word
 # Of scripts without spaces: Thai and Lao, Myanmar, Khmer, radicals to kana, ideographs, half-width.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff"
@@ -79,9 +81,34 @@ def _runs(text: str) -> list[str]:
 
 
 def _normalize(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKC", _tame(text)).casefold()
     bare = _ACCENTS.sub(r"\1", unicodedata.normalize("NFKD", folded))
     return unicodedata.normalize("NFKC", bare)
+
+
+def _tame(text: str) -> str:
+    """The text as it is, if it was written to be read. Marks in a row are put into an order, which
+    takes time by the square of their number; and there are signs that stand for a sentence."""
+    odd = {character: kind for character in set(text) if (kind := _oddness(character))}
+    if not odd:
+        return text
+    for character, kind in odd.items():
+        if kind > 1:
+            text = text.replace(character, " ")
+    marks = sorted([character for character, kind in odd.items() if kind == 1])
+    if sum(map(text.count, marks)) <= _MARKS_MAX:
+        return text
+    any_mark = f"[{re.escape(''.join(marks))}]"
+    return re.sub(f"({any_mark}{{{_MARKS_MAX}}}){any_mark}+", r"\1", text)
+
+
+@lru_cache(maxsize=8_192)
+def _oddness(character: str) -> int:
+    """1 for a mark, 2 for a sign that stands for more than a word, else 0."""
+    plain = unicodedata.normalize("NFKD", character)
+    if len(plain) > _PLAIN_CHARACTERS_MAX:
+        return 2
+    return int(unicodedata.combining(plain[0]) > 0)
 
 
 def _parts(word: str) -> Iterator[tuple[str, bool]]:

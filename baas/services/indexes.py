@@ -147,8 +147,8 @@ def _as_searched(definition: IndexDefinition) -> IndexDefinition:
 
 def _check_words(fields: Sequence[IndexField]) -> None:
     for field in fields:
-        if field.kind is IndexKind.ARRAY:
-            raise _invalid("an index of words cannot hold the elements of an array, too")
+        if field.kind not in (IndexKind.PLAIN, IndexKind.WORDS):
+            raise _invalid(f"an index of words cannot hold `{field.kind.value}`, too")
         if field.descending:
             raise _invalid("an index of words has no directions")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from baas.model.paths import FieldPath
 from baas.model.search import (
+    CHARACTERS_MAX,
     WORDS_MAX,
     Corpus,
     Scorer,
@@ -51,6 +53,22 @@ def terms(text: str) -> list[str]:
 def test_a_text_falls_into_words(text: str, words: list[str]) -> None:
     assert list(words_of(text)) == words
     assert list(words_of(text + " " * 2_100)) == words  # one that is not kept
+
+
+@pytest.mark.parametrize(
+    "text", ["a" + "\u0301\u0316" * 50_000, "a" + "\uff9e\u0301" * 50_000, "\ufdfa" * 100_000]
+)
+def test_a_text_that_was_written_to_take_long_does_not(text: str) -> None:
+    """Marks in a row took five seconds."""
+    started = time.process_time()
+    words_of(text)
+    assert time.process_time() - started < 0.5
+
+
+def test_marks_are_kept_as_far_as_anybody_needs_them() -> None:
+    marks = "\u0301" * 20 + "\u05b0" * 10
+    assert words_of("x\u05b0" + marks + "y") == words_of("x\u05b0" + marks + "\u0301" * 40 + "y")
+    assert words_of("a\ufdfab") == ("a", "b")
 
 
 def test_words_of_scripts_without_spaces_are_asked_for_by_pairs() -> None:
@@ -115,6 +133,19 @@ def test_no_more_words_are_counted_than_an_entry_can_tell(over: int) -> None:
     assert length == WORDS_MAX
     assert ("last" in counts) == (not over)
     assert WORDS_MAX < 1 << 16
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_no_more_characters_are_looked_at_than_take_a_moment(over: int) -> None:
+    """However they are spread over the fields: a MiB of what has to be normalised takes long."""
+    fields: Fields = {
+        "a": "é" * 1_000,
+        "t": "." * (CHARACTERS_MAX + over - 1_004) + "last",
+        "u": "x",
+    }
+    paths = tuple(FieldPath((name,)) for name in "atu")
+    counts, _ = count_words(fields, paths)
+    assert counts == {"e" * WORD_CHARACTERS_MAX: 1, "last"[: 4 - over]: 1}
 
 
 def test_scores_are_bm25() -> None:
