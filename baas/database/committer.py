@@ -317,7 +317,7 @@ class Committer:
                 except TouchedByGroup:
                     queue.appendleft(group.taken.pop())
                     return
-            group.add(attempt, self._indexes)
+            group.add(attempt, self._indexes, self._limits.document_index_entries_max)
             if attempt.ends_group:
                 return
 

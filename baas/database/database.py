@@ -484,6 +484,7 @@ class Database:
             self._run_alone,
             clock=clock,
             collection_indexes_max=settings.limits.collection_indexes_max,
+            document_entries_max=settings.limits.document_index_entries_max,
         )
         self.is_index_coming = self._builder.is_coming
         self.index_keeper = IndexKeeper(self._builder, settings.index_idle_seconds)

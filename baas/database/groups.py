@@ -24,7 +24,7 @@ from baas.database.transaction import (
 )
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
-from baas.errors import Cancelled, TransactionConflict
+from baas.errors import Cancelled, InvalidArgument, TransactionConflict
 from baas.model.aggregates import Aggregation, aggregated_query
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
@@ -41,6 +41,7 @@ from baas.storage.engine import (
 CONFLICTS_MAX = 100  # with other nodes, of one commit; each is followed by a pause
 
 Body = Callable[[Transaction], Awaitable[Any]]
+_ENTRY_BYTES = 100  # that an entry counts for, beside the images of its group
 _log = structlog.get_logger("baas.committer")
 
 
@@ -141,22 +142,27 @@ class Group:
         else:
             settle(attempt, outcome)
 
-    def add(self, attempt: Attempt, indexes: Indexes) -> None:
-        """Makes the attempt's commit ready to be written."""
+    def add(self, attempt: Attempt, indexes: Indexes, entries_max: int) -> None:
+        """Makes the attempt's commit ready to be written, unless a document of it would have too
+        many entries."""
         version = self.next_version
         transaction, request = attempt.transaction, attempt.request
         memo = transaction.memo
         try:
             changes = attempt.staged
-            _finish(changes, version, indexes)
+            entries = _finish(changes, version, indexes, entries_max)
             results = transaction.write_results(version, changes)
             response = b"" if request is None else encode_response(results, request.digest, memo)
+        except InvalidArgument as error:
+            self.answer(attempt, error)
+            return
         except Exception as error:
             _log.exception("a commit cannot be written")
             self.answer(attempt, as_baas_error(error))
             return
         self.next_version += 1
         images = self.images
+        self.bytes += entries * _ENTRY_BYTES
         for change in changes:
             new, old = change.new, change.old
             images[change.path.segments] = new
@@ -288,9 +294,10 @@ def as_refusal(error: BaseException, *, timed_out: bool) -> BaseException:
     return error
 
 
-def _finish(changes: Sequence[Change], version: int, indexes: Indexes) -> None:
+def _finish(changes: Sequence[Change], version: int, indexes: Indexes, entries_max: int) -> int:
     """Gives staged changes what only their turn tells: their version, and the entries of the
-    indexes there are. What was in a group that was lost comes here again."""
+    indexes there are; how many those are. What was in a group that was lost comes here again."""
+    count = 0
     for change in changes:
         path, old, new = change.path, change.old, change.new
         if new is not None:
@@ -304,7 +311,10 @@ def _finish(changes: Sequence[Change], version: int, indexes: Indexes) -> None:
                 None if old is None else old.fields,
                 None if new is None else new.fields,
                 change.key,
+                most=entries_max,
             )
+            count += len(change.removed_entries) + len(change.added_entries)
+    return count
 
 
 def settle(attempt: Attempt, outcome: CommitResult[Any] | BaseException) -> None:

@@ -93,12 +93,14 @@ class IndexBuilder:
         *,
         clock: Clock,
         collection_indexes_max: int,
+        document_entries_max: int = 200_000,
     ) -> None:
         self._engine = engine
         self.indexes = indexes
         self.run_alone = run
         self.clock = clock
         self.collection_indexes_max = collection_indexes_max
+        self._document_entries_max = document_entries_max
         self._demand = IndexDemand(clock)
         self._wanted: dict[IndexDefinition, bool] = {}  # and whether to pin them
         self._unfinished: list[Index] = []
@@ -354,6 +356,8 @@ class IndexBuilder:
             if not by_collection:
                 return
             documents = await self._read(last, size)
+            if await self._drop_hopeless(documents, by_collection):
+                continue
             if sum([len(document.data) for document in documents]) > ROWS_BYTES_ON_LOOP_MAX:
                 rows = await asyncio.to_thread(_rows, documents, by_collection)
             else:
@@ -367,6 +371,28 @@ class IndexBuilder:
             seconds = self.clock.monotonic_seconds() - started
             size = _next_size(size, seconds, self._aim)
             await asyncio.sleep(0)
+
+    async def _drop_hopeless(
+        self, documents: Iterable[StoredDocument], by_collection: Mapping[str, Sequence[Index]]
+    ) -> bool:
+        """Drops indexes that one of the documents would have too many entries in; whether there was
+        any."""
+        found = {
+            index: document
+            for document in documents
+            for index in by_collection.get(document.path.segments[-2], ())
+            if index.array
+            and index.count_elements(document.path, document.fields) > self._document_entries_max
+        }
+        for index, document in found.items():
+            _log.warning(
+                "index not made: a document would have too many entries in it",
+                index=str(index.definition),
+                document=document.name,
+                maximum=self._document_entries_max,
+            )
+            await self.run_alone(changing(index, is_dropped=True))
+        return bool(found)
 
     async def _read(self, start: bytes, limit: int) -> list[StoredDocument]:
         # A fresh snapshot per slice: one held throughout would keep the store from tidying up.

@@ -20,6 +20,7 @@ Records of indexes are documents of the reserved collection `__indexes__`, made 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -28,7 +29,7 @@ from typing import Any
 
 from baas.encoding import keys
 from baas.encoding.cells import encode_place
-from baas.errors import DataLoss
+from baas.errors import DataLoss, InvalidArgument
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.search import count_words
 from baas.model.values import Fields, GeoPoint, Reference, Value
@@ -99,6 +100,7 @@ class Index:
         "_getters",
         "_only",
         "_words",
+        "array",
         "definition",
         "is_pinned",
         "noted_uses",
@@ -122,6 +124,8 @@ class Index:
         self._getters = [(field, field.path.segments) for field in definition.fields]
         self._only = _only_field(definition)
         self._words = definition.words
+        arrays = [field.path for field in definition.fields if field.kind is IndexKind.ARRAY]
+        self.array = arrays[0].segments if arrays else ()  # whose elements have entries, or none
 
     def entry_keys(
         self, path: DocumentPath, fields: Fields, document_key: bytes | None = None
@@ -170,6 +174,12 @@ class Index:
             return (b"".join((head, *parts, tail)),)
         before, after = b"".join((head, *parts[:place])), b"".join((*parts[place + 1 :], tail))
         return [before + element + after for element in sorted(elements)]
+
+    def count_elements(self, path: DocumentPath, fields: Fields) -> int:
+        """At most how many entries the elements of an array lead to; 0 where there is none."""
+        value = _get(fields, self.array)
+        count = len(value) if type(value) is list else 0
+        return count * (len(path.segments) // 2) if self.definition.below else count
 
     def is_usable(self, generation: int) -> bool:
         """Whether it was complete before a snapshot of that generation was opened."""
@@ -254,17 +264,25 @@ class Indexes:
         old: Fields | None,
         new: Fields | None,
         document_key: bytes | None = None,
+        *,
+        most: int = sys.maxsize,
     ) -> tuple[Sequence[Entry], Sequence[Entry]]:
         """The entries that a change of one document removes and adds: those that differ, and while
         an index is being filled all that it adds. An image that is None does not exist.
-        `document_key` is the document's own, given by who has it."""
+        `document_key` is the document's own, given by who has it. Raises InvalidArgument
+        (`TooManyIndexEntries`) for arrays that lead to more than `most` new ones."""
         indexes = self._by_collection.get(path.segments[-2])
         if indexes is None:
             return _NOTHING
         removed: list[Entry] = []
         added: list[Entry] = []
+        elements = 0
         if old is None:
             for index in indexes:
+                if index.array:
+                    elements += index.count_elements(path, new or {})
+                    if elements > most:
+                        raise _too_many_entries(path, most)
                 found = index.entry_keys(path, new or {}, document_key)
                 added += [Entry(index.number, key) for key in found]
             return removed, added
@@ -275,6 +293,10 @@ class Indexes:
             can_stay = not is_building and new is not None
             if can_stay and index.is_unaffected(old, new or {}):
                 continue
+            if index.array and new is not None:
+                elements += index.count_elements(path, new)
+                if elements > most:
+                    raise _too_many_entries(path, most)
             before = index.entry_keys(path, old, document_key)
             after = () if new is None else index.entry_keys(path, new, document_key)
             there = () if is_building else frozenset(before)
@@ -327,6 +349,14 @@ class Indexes:
 
 
 # Keys --------------------------------------------------------------------------------------------
+
+
+def _too_many_entries(path: DocumentPath, most: int) -> InvalidArgument:
+    return InvalidArgument(
+        f"the arrays of `{path}` would have more than {most:,} entries in indexes"
+        " (`document_index_entries_max`): make them shorter, or drop indexes",
+        reason="TooManyIndexEntries",
+    )
 
 
 @lru_cache(maxsize=4_096)

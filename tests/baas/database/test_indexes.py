@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from baas.clock import VirtualClock
 from baas.database import executor, index_builder, index_demand
 from baas.database.budget import ReadBudget
+from baas.database.database import Database
 from baas.database.index_builder import IndexBuilder
 from baas.database.index_demand import IndexDemand
 from baas.database.indexes import (
@@ -25,13 +26,18 @@ from baas.database.indexes import (
     decode_record,
     encode_record,
 )
+from baas.database.names import DatabaseName
 from baas.database.planner import CollectionScan, IndexScan, plan_query
-from baas.errors import DataLoss, DeadlineExceeded
+from baas.errors import DataLoss, DeadlineExceeded, InvalidArgument
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import FieldFilter, Operator, Order, Query
+from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
+from baas.model.writes import DeleteWrite, SetWrite
+from baas.settings import Limits, Settings
 from baas.storage.engine import BackfillRow, KeyRange, StorageError
 from tests.baas.database import arbitrary
+from tests.baas.database.engines import SteeredEngine
 from tests.baas.database.store import IDLE_SECONDS as IDLE
 from tests.baas.database.store import Store
 from tests.effort import examples
@@ -258,6 +264,52 @@ async def test_a_document_of_many_entries_is_filled_in_pieces(
     store.builder.request([IndexDefinition("cities", False, (tags,))])
     await store.builder.wait_idle()
     assert (max(sizes), sum(sizes)) == (4, 30)
+    await check_entries(store)
+
+
+async def test_arrays_that_lead_to_too_many_entries_are_refused(
+    engine: SteeredEngine, clock: VirtualClock
+) -> None:
+    """A MiB of array under many indexes is millions of entries, made on the event loop."""
+    limits = Limits(document_index_entries_max=20)
+    database = await Database.open(
+        DatabaseName("demo"), engine, clock=clock, settings=Settings(limits=limits)
+    )
+    tags = IndexField(TAGS, kind=IndexKind.ARRAY)
+    for more in ((), (IndexField(SIZE),)):
+        await database.index_keeper.build(IndexDefinition("cities", False, (tags, *more)))
+    await database.index_keeper.wait()
+
+    async def put(name: str, count: int, size: int = 1) -> None:
+        fields: Fields = {"tags": list(range(count)), "size": size}
+        write = SetWrite(city(name), fields)
+        await database.run_transaction(lambda one: one.write([write]), request_time=Timestamp(1))
+
+    await put("a", 10)
+    await put("a", 10, size=2)
+    with pytest.raises(InvalidArgument) as caught:
+        await put("b", 11)
+    assert caught.value.reason == "TooManyIndexEntries"
+    with pytest.raises(InvalidArgument):
+        await put("a", 11)
+    (a, b) = await database.get_documents([city("a"), city("b")])
+    assert (a is not None and len(a.fields["tags"]), b) == (10, None)  # type: ignore[arg-type]
+    delete = DeleteWrite(city("a"))
+    await database.run_transaction(lambda one: one.write([delete]), request_time=Timestamp(1))
+    await put("towns", 1)
+    await database.close()
+
+
+async def test_an_index_that_a_document_has_too_many_entries_for_is_not_made(store: Store) -> None:
+    store.builder._document_entries_max = 9
+    await store.commit({city(name): {"tags": list(range(10)), "size": 1} for name in "abc"})
+    array = IndexDefinition("cities", False, (IndexField(TAGS, kind=IndexKind.ARRAY),))
+    store.builder.request([array, BY_SIZE])
+    await store.builder.wait_idle()
+    assert store.indexes.find(array) is None
+    index = store.indexes.find(BY_SIZE)
+    assert index is not None
+    assert index.ready_at is not None
     await check_entries(store)
 
 
