@@ -20,7 +20,7 @@ from baas.backups.tasks import Task, TaskState
 from baas.buckets.names import BucketName
 from baas.buckets.objects import Declared
 from baas.database.database import Database
-from baas.database.indexes import IndexDefinition, IndexField, is_reserved
+from baas.database.indexes import IndexDefinition, IndexField, IndexKind, is_reserved
 from baas.database.listeners import QueryTarget
 from baas.database.names import DatabaseName
 from baas.errors import BaasError, FailedPrecondition
@@ -48,7 +48,10 @@ SCHEMA = {
     "properties": {"n": {"type": "integer"}, "name": {"type": "string"}},
     "x-unique": [["name"]],
 }
-PINNED = IndexDefinition("c", False, (IndexField(FieldPath.parse("n")),))
+PINNED = [
+    IndexDefinition("c", False, (IndexField(FieldPath.parse("n"), kind=kind),))
+    for kind in (IndexKind.PLAIN, IndexKind.WORDS)
+]
 BYTES = {"empty": b"", "a/photo.png": secrets.token_bytes(300_000), "note.txt": b"hello"}
 
 
@@ -79,7 +82,8 @@ async def fill(app: App) -> dict[str, Any]:
         context, OPERATOR, "demo", [SCHEMA], SchemaDeployment(), allow_existing=False
     )
     await ttl.set_policy(context, OPERATOR, MAIN, "passing", FieldPath.parse("until"))
-    await indexes.build_index(context, OPERATOR, ARCHIVE, PINNED)
+    for definition in PINNED:
+        await indexes.build_index(context, OPERATOR, ARCHIVE, definition)
     await objects.create_bucket(context, OPERATOR, "demo", "files")
     for file, data in BYTES.items():
         await objects.put_object(context, OPERATOR, FILES, file, chunks(data), Declared())

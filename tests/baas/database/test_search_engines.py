@@ -20,7 +20,7 @@ from baas.model.queries import FieldFilter, Operator, Query
 from baas.model.search import Search
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.settings import Settings
-from baas.storage.engine import KeyRange
+from baas.storage.engine import KeyRange, StorageEngine
 from tests.baas.database import search_oracle
 from tests.baas.database.acts import write
 from tests.effort import examples
@@ -35,14 +35,15 @@ WORDS = ("red", "green", "blue", "re")
 @pytest.fixture(params=list(ENGINES))
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     async with ENGINES[request.param](request, tmp_path) as open_database:
-        opened = await Database.open(
-            DatabaseName("demo"),
-            await open_database("search"),
-            clock=SystemClock(),
-            settings=Settings(),
-        )
-        yield opened
-        await opened.close()
+        database = await opened(await open_database("search"))
+        yield database
+        await database.close()
+
+
+async def opened(engine: StorageEngine) -> Database:
+    return await Database.open(
+        DatabaseName("demo"), engine, clock=SystemClock(), settings=Settings()
+    )
 
 
 def asked(text: str, owner: int | None = None) -> Query:
@@ -97,6 +98,28 @@ async def test_searches_are_right_through_random_commits(
             await check(before)
     assert database._corpora._kept
     await _remove_all(database)
+
+
+@pytest.mark.parametrize("engine", ["sqlite-shared", "mongodb"])
+async def test_what_another_node_commits_counts(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node keeps its own numbers, and hears of the commits of the others."""
+    monkeypatch.setattr(corpora, "RARE_MAX", 2)
+    random = Random(11)
+    async with ENGINES[engine](request, tmp_path) as open_database:
+        nodes = [await opened(await open_database("shared")) for _ in range(2)]
+        await write(nodes[0], *some_writes(random))
+        await make_index(nodes[0], asked("red"))
+        await nodes[1].catch_up()
+        for number in range(8):
+            await write(nodes[number % 2], *some_writes(random), *some_writes(random)[:1])
+            for node in nodes:
+                async with node.snapshot() as snapshot:
+                    await check(snapshot)
+        assert all(node._corpora._kept for node in nodes)
+        for node in nodes:
+            await node.close()
 
 
 async def _remove_all(database: Database) -> None:
