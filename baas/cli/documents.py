@@ -290,6 +290,11 @@ def erase_command(
 @_where_option
 @_group_option
 @click.option("--present", is_flag=True, help="Delete the documents as they are, too.")
+@click.option(
+    "--deleted",
+    is_flag=True,
+    help="Also documents that matched when they were deleted, as far as the log reaches back.",
+)
 @_rewrite_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @project_option
@@ -302,6 +307,7 @@ def erase_by_query_command(
     filters: tuple[str, ...],
     group: bool,
     present: bool,
+    deleted: bool,
     rewrite: bool,
     yes: bool,
     project: str,
@@ -310,14 +316,11 @@ def erase_by_query_command(
     as_json: bool,
     target: Target,
 ) -> None:
-    """Erase all that every document of COLLECTION was that matches now, for ever, in chunks.
-
-    Documents that were deleted before match no query; `baas document erase` takes their paths.
-    """
+    """Erase all that every document of COLLECTION was that matches now, for ever, in chunks."""
     query = _query(collection, filters, group=group)
     if not yes:
         _confirm(f"the past of documents of {collection}", collection, "collection")
-    body = {"query": query, "present": present, "rewrite": rewrite}
+    body = {"query": query, "present": present, "deleted": deleted, "rewrite": rewrite}
     _run_job(target, project, database, "erase-by-query", body, no_wait, as_json)
 
 

@@ -282,6 +282,14 @@ class ReadSnapshot:
             wanted = [keys.document_key(path) for path in paths]
             return await self._open.get_documents_at(wanted, version)
 
+    async def get_images(
+        self, wanted: Sequence[tuple[DocumentPath, int]]
+    ) -> list[StoredDocument | None]:
+        """As `get_images_at`, each as of a version of its own, which is within retention."""
+        with baas_errors():
+            named = [(keys.document_key(path), version) for path, version in wanted]
+            return await self._open.get_images(named)
+
     async def read_history(self, path: DocumentPath, *, below: int, limit: int) -> list[PastImage]:
         """At most `limit` superseded images of a document within retention, newest first, that were
         superseded before version `below`; some may be erased."""
@@ -308,19 +316,15 @@ class ReadSnapshot:
 
     async def read_requests(self, after: int, *, limit: int) -> list[RequestAnswer]:
         """As `Snapshot.read_requests`: the next answers to requests that are kept."""
-        try:
+        with baas_errors():
             return await self._open.read_requests(after, limit=limit)
-        except StorageError as error:
-            raise as_baas_error(error) from error
 
     async def read_touched(self, after: int, *, limit: int) -> list[DocumentPath]:
         """The documents that commits above version `after` have touched. Raises ResumeTokenExpired
         past retention, OutOfRange (`TooFarBack`) for more than `limit` changes."""
-        try:
+        with baas_errors():
             oldest = await self._database.read_oldest_version()
             return await read_touched(self._open, after, oldest, limit=limit)
-        except StorageError as error:
-            raise as_baas_error(error) from error
 
     async def read_changes(self, paths: Sequence[DocumentPath], after: int) -> list[Change]:
         """Documents with their images at version `after` and now; `after` is within retention."""
@@ -340,10 +344,8 @@ class ReadSnapshot:
 
     async def count_below(self, path: CollectionPath | DocumentPath) -> int:
         """How many documents there are below, and a document itself."""
-        try:
+        with baas_errors():
             count = await self._open.count_documents(KeyRange(*keys.subtree_span(path)))
-        except StorageError as error:
-            raise as_baas_error(error) from error
         if isinstance(path, DocumentPath):
             (document,) = await self.get_documents([path])
             count += document is not None
@@ -398,10 +400,8 @@ class ReadSnapshot:
         self, collection: CollectionPath, *, after: DocumentPath | None, limit: int
     ) -> list[Child]:
         """See `children.list_children`."""
-        try:
+        with baas_errors():
             return await list_children(self._open, collection, after=after, limit=limit)
-        except StorageError as error:
-            raise as_baas_error(error) from error
 
     async def list_collection_ids(self, parent: DocumentPath | None) -> list[str]:
         """The ids of the collections directly below a document, or of the root for None, sorted:

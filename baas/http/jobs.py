@@ -20,7 +20,8 @@ from baas.wire.queries import decode_query
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
 _PATH = frozenset({"path"})
-_ERASE = frozenset({"query", "present", "rewrite"})
+_ERASE_HOW = ("present", "deleted", "rewrite")
+_ERASE = frozenset({"query", *_ERASE_HOW})
 
 
 async def delete_recursive(request: Request) -> Answer:
@@ -47,11 +48,8 @@ async def update_by_query(request: Request) -> Answer:
 async def erase_by_query(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
     members = check_object(await request.read_json(), "", allowed=_ERASE, required=("query",))
-    asked = EraseByQuery(
-        decode_query(members["query"]),
-        check_boolean(members.get("present", False), "present"),
-        check_boolean(members.get("rewrite", False), "rewrite"),
-    )
+    how = [check_boolean(members.get(name, False), name) for name in _ERASE_HOW]
+    asked = EraseByQuery(decode_query(members["query"]), *how)
     job = await jobs.start_erasure(
         request.context, request.caller, _name(request), asked, members["query"]
     )

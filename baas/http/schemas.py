@@ -618,7 +618,13 @@ _PROJECTS: dict[str, Schema] = {
                 "description": "with `collection`, `group` and `where` only",
             },
         },
-        ERASE_HOW,
+        {
+            **ERASE_HOW,
+            "deleted": {
+                "type": "boolean",
+                "description": "also those that matched when they were deleted, and are not there",
+            },
+        },
     ),
     "Job": _object(
         {

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import cast
 
 from baas.clock import milliseconds_only
-from baas.database.database import Database
+from baas.database.database import Database, ReadSnapshot
 from baas.database.transaction import Transaction
+from baas.errors import ResumeTokenExpired
+from baas.model.documents import DocumentLike
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query, matches
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite
 from baas.projects.jobs import Job, Progress
 from baas.services.job_pages import JobPage, read_page
+from baas.services.job_steps import CHUNK_DOCUMENTS_MAX
+from baas.storage.engine import LogRecord
+
+_LOG = "log:"  # begins a cursor that is a version; no path of a document is without a slash
+_LOG_PAGE = 500
+_SCANNED_MAX = 5_000  # records of the log in one chunk
+_IMAGES = 16  # read at a time, of up to a MiB each
 
 
 @dataclass(frozen=True, slots=True)
 class EraseByQuery:
-    """All that documents of `query` were; with `present` what they are, too. `rewrite`: see
+    """All that documents of `query` were; with `present` what they are, too; with `deleted` also
+    of those that matched when they were deleted, and are not there. `rewrite`: see
     `StorageEngine.scrub`."""
 
     query: Query
     present: bool
+    deleted: bool
     rewrite: bool
 
 
@@ -34,13 +47,10 @@ async def run_erasure(
     already, before it broke off, finds its documents in the log.
     """
     progress = job.progress
-    page = await read_page(database, asked.query, progress.cursor)
-    chunk = _Chunk(len(page.documents), page.cursor, page.is_last)
-    if asked.present:
-        now = Timestamp(milliseconds_only(now_microseconds))
-        chunk, paths = await _delete(database, job, asked.query, page, now)
+    if progress.cursor is not None and progress.cursor.startswith(_LOG):
+        chunk, paths = await _read_deleted(database, asked.query, progress.cursor)
     else:
-        paths = [one.path for one in page.documents if matches(asked.query, one)]
+        chunk, paths = await _take_present(database, job, asked, now_microseconds)
     images = sum(await database.eraser.erase(paths))
     if chunk.is_last:
         await database.eraser.scrub(rewrite=asked.rewrite)
@@ -62,6 +72,64 @@ class _Chunk:
     seen: int
     cursor: str | None
     is_last: bool
+
+
+async def _take_present(
+    database: Database, job: Job, asked: EraseByQuery, now_microseconds: int
+) -> tuple[_Chunk, list[DocumentPath]]:
+    """The next documents that match as they are; those that are to be deleted have been."""
+    page = await read_page(database, asked.query, job.progress.cursor)
+    chunk = _Chunk(len(page.documents), page.cursor, page.is_last)
+    if asked.present:
+        now = Timestamp(milliseconds_only(now_microseconds))
+        chunk, paths = await _delete(database, job, asked.query, page, now)
+    else:
+        paths = [one.path for one in page.documents if matches(asked.query, one)]
+    if chunk.is_last and asked.deleted:
+        chunk = replace(chunk, cursor=f"{_LOG}0", is_last=False)
+    return chunk, paths
+
+
+async def _read_deleted(
+    database: Database, query: Query, cursor: str
+) -> tuple[_Chunk, list[DocumentPath]]:
+    """The next documents that the log knows to have been deleted, if what they held then matches.
+    What is forgotten of the log has no past that could be erased."""
+    after = max(int(cursor.removeprefix(_LOG)), (await database.retention.read_kept()).oldest)
+    whole = replace(query, where=None)  # which looks at paths only, and records have one
+    found: dict[DocumentPath, None] = {}
+    seen = scanned = 0
+    async with database.snapshot() as snapshot:
+        while scanned < _SCANNED_MAX and len(found) < CHUNK_DOCUMENTS_MAX:
+            try:
+                records = await snapshot.read_log(after, limit=_LOG_PAGE)
+            except ResumeTokenExpired:
+                break  # it was trimmed just now: the next chunk begins where it begins
+            if not records:
+                return _Chunk(seen, f"{_LOG}{after}", True), list(found)
+            gone = [
+                one for one in records if one.deleted and matches(whole, cast("DocumentLike", one))
+            ]
+            for start in range(0, len(gone), _IMAGES):
+                some = gone[start : start + _IMAGES]
+                seen += len(some)
+                found |= dict.fromkeys(await _match_deleted(snapshot, query, some))
+            scanned, after = scanned + len(records), records[-1].version
+    return _Chunk(seen, f"{_LOG}{after}", False), list(found)
+
+
+async def _match_deleted(
+    snapshot: ReadSnapshot, query: Query, records: Sequence[LogRecord]
+) -> list[DocumentPath]:
+    paths = [one.path for one in records]
+    last = await snapshot.get_images([(one.path, one.version - 1) for one in records])
+    wanted = [
+        path
+        for path, image in zip(paths, last, strict=True)
+        if image is not None and not image.is_erased and matches(query, image)
+    ]
+    now = await snapshot.get_documents(wanted)
+    return [path for path, document in zip(wanted, now, strict=True) if document is None]
 
 
 async def _delete(

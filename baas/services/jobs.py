@@ -95,8 +95,13 @@ async def start_erasure(
     check_bare(asked.query, context.settings.limits, "an erasure by query")
     database = await _open(context, name)
     async with database.snapshot() as snapshot:
-        total = await snapshot.count(visited(asked.query))
-    tree = {"query": query_spec, "present": asked.present, "rewrite": asked.rewrite}
+        total = None if asked.deleted else await snapshot.count(visited(asked.query))
+    tree = {
+        "query": query_spec,
+        "present": asked.present,
+        "deleted": asked.deleted,
+        "rewrite": asked.rewrite,
+    }
     return await context.jobs.create(
         database,
         JobKind.ERASE_BY_QUERY,
@@ -148,7 +153,9 @@ async def run_chunk(context: Context, database: Database, job: Job, read: ReadAs
     """Does the next chunk, if that was not done already. Raises BaasError."""
     spec = orjson.loads(job.spec)
     if job.kind is JobKind.ERASE_BY_QUERY:
-        asked = EraseByQuery(read.query(spec["query"]), spec["present"], spec["rewrite"])
+        asked = EraseByQuery(
+            read.query(spec["query"]), spec["present"], spec["deleted"], spec["rewrite"]
+        )
         return Chunk(*await run_erasure(database, job, asked, context.clock.now_microseconds()))
     step = await _next_step(database, job, spec, read)
 

@@ -94,6 +94,7 @@ def test_documents_of_a_query_are_erased_and_that_is_on_record(
     expect(dialog).to_contain_text("2 documents of letters")
     expect(dialog.get_by_role("button", name="Erase for ever")).to_be_disabled()
     dialog.get_by_label("Delete the documents as they are now, too").check()
+    dialog.get_by_label("Erase what deleted documents were, too").check()
     dialog.get_by_label("to confirm").fill("letters")
     dialog.get_by_role("button", name="Erase for ever").click()
     job = page.get_by_role("article", name="Erase what every document of a query was").first

@@ -76,14 +76,16 @@ export function deleteRecursive(project: string, database: string, path: string)
   return startJob(project, database, "delete-recursive", { path });
 }
 
-/** Erases what every document of a query was, and if `present` what it is. */
+/** Erases what every document of a query was, and if `present` what it is; with `deleted` also what
+ * those were that matched when they were deleted. */
 export function eraseByQuery(
   project: string,
   database: string,
   query: JsonObject,
   present: boolean,
+  deleted: boolean,
 ): Promise<Job> {
-  return startJob(project, database, "erase-by-query", { query, present });
+  return startJob(project, database, "erase-by-query", { query, present, deleted });
 }
 
 /** Updates every document of a query: `fields` by field paths, and `remove`d ones. */

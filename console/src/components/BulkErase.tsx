@@ -24,10 +24,11 @@ export function BulkErase({
   onClose: () => void;
 }): ReactNode {
   const [present, setPresent] = useState(false);
+  const [deleted, setDeleted] = useState(false);
   const collection = String(query.collection);
 
   async function start(): Promise<void> {
-    await eraseByQuery(project, database, query, present);
+    await eraseByQuery(project, database, query, present, deleted);
     toast("The erasure has begun");
     navigate(pageHash(project, "jobs"));
   }
@@ -53,7 +54,6 @@ export function BulkErase({
       </pre>
       <ul className="facts">
         <li>Nothing brings it back. Backups hold what they held.</li>
-        <li>Documents that were deleted before match no query: erase those by their paths.</li>
         <li>Who erased it, and when, stays on record.</li>
       </ul>
       <Checkbox
@@ -61,6 +61,12 @@ export function BulkErase({
         description="Otherwise they stay, with no past."
         checked={present}
         onChange={(event) => setPresent(event.currentTarget.checked)}
+      />
+      <Checkbox
+        label="Erase what deleted documents were, too"
+        description="Those that matched when they were deleted, and are not there."
+        checked={deleted}
+        onChange={(event) => setDeleted(event.currentTarget.checked)}
       />
     </FormDialog>
   );

@@ -113,7 +113,9 @@ def test_documents_of_a_query_are_erased(baas: Command) -> None:
     assert "that is not the collection; nothing was erased" in refused.err
     done = baas(*asked, "--present", stdin=b"users\n")
     assert done.out == "erased 2 documents\n"
-    assert baas(*asked, "--yes", "--group", "--rewrite", "--json").json["state"] == "done"
+    assert (
+        baas(*asked, "--yes", "--group", "--deleted", "--rewrite", "--json").json["state"] == "done"
+    )
 
 
 def test_history_restore_and_erase(baas: Command) -> None:

@@ -357,7 +357,7 @@ async def use_jobs(operator: httpx.AsyncClient, described: DescribedClient) -> N
     job = await send(operator, "POST", f"{base}:delete-recursive", json={"path": "a/z"})
     update = {"query": {"collection": "cities"}, "update": {"fields": {"n": 2}}}
     await send(operator, "POST", f"{base}:update-by-query", json=update)
-    erasure = {"query": {"collection": "cities"}, "present": False, "rewrite": False}
+    erasure = {"query": {"collection": "cities"}, "present": False, "deleted": True}
     await send(operator, "POST", f"{base}:erase-by-query", json=erasure)
     await send(operator, "GET", f"{ADMIN}/jobs")
     await send(operator, "GET", f"{ADMIN}/jobs/{job['id']}")

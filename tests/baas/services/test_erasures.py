@@ -13,7 +13,7 @@ from baas.model.paths import DocumentPath
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.projects.erasures import Erasure
 from baas.projects.jobs import Job, JobState
-from baas.services import erasures, job_pages, job_runner, jobs
+from baas.services import erasing_jobs, erasures, job_pages, job_runner, jobs
 from baas.services.caller import Caller
 from baas.services.documents import commit
 from baas.services.erasing_jobs import EraseByQuery
@@ -47,9 +47,14 @@ async def fill(world: World, room: str, count: int) -> None:
 
 
 async def start(
-    world: World, tree: dict[str, Any], *, present: bool = False, caller: Caller = OPERATOR
+    world: World,
+    tree: dict[str, Any],
+    *,
+    present: bool = False,
+    deleted: bool = False,
+    caller: Caller = OPERATOR,
 ) -> Job:
-    asked = EraseByQuery(decode_query(tree), present, rewrite=False)
+    asked = EraseByQuery(decode_query(tree), present, deleted, rewrite=False)
     return await jobs.start_erasure(world.context, caller, NAME, asked, tree)
 
 
@@ -102,6 +107,35 @@ async def test_what_documents_of_the_query_were_is_erased(
     assert (listed.id, listed.author, listed.path) == (job.id, "operator", None)
     assert (listed.documents, listed.images, listed.present) == (45, progress.images, present)
     assert '"odd"' in (listed.query or "")
+
+
+@pytest.mark.parametrize("present", [False, True])
+async def test_what_deleted_documents_were_is_erased_if_it_matches(
+    shared: World, room: str, present: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing_jobs, "_SCANNED_MAX", 30)
+    monkeypatch.setattr(erasing_jobs, "_LOG_PAGE", 7)
+    await fill(shared, room, 60)
+    below = f"{room}/000/{room}"
+    await write(shared, SetWrite(DocumentPath.parse(f"{below}/deep"), {"odd": 1}))
+    await write(shared, *(DeleteWrite(at(room, n)) for n in range(20, 60)))
+    await write(shared, DeleteWrite(DocumentPath.parse(f"{below}/deep")))
+    await write(shared, SetWrite(at(room, 21), {"odd": 0}))  # there again, and does not match
+    job = await over(shared, await start(shared, odd(room), present=present, deleted=True))
+    assert job.state is JobState.DONE
+    assert (job.progress.written, job.progress.total) == (10 + 19, None)
+    assert job.progress.images == 10 * (2 if present else 1) + 19 * 2
+    for n in (1, 19):
+        assert all(await past_of(shared, at(room, n)))
+    for n in (23, 59):
+        assert await past_of(shared, at(room, n)) == [True, True]
+    for n in (20, 21, 58):
+        assert await past_of(shared, at(room, n)) == [False, False]
+    assert await past_of(shared, DocumentPath.parse(f"{below}/deep")) == [False]
+    group = {**odd(room), "group": True}
+    job = await over(shared, await start(shared, group, deleted=True))
+    assert job.progress.written == (1 if present else 10 + 1)
+    assert await past_of(shared, DocumentPath.parse(f"{below}/deep")) == [True]
 
 
 async def test_documents_that_do_not_match_any_more_are_left(
