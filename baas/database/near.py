@@ -299,6 +299,9 @@ class NearReader:
 
     def _leave_rest(self, span: KeyRange, last: EntryRow) -> None:
         distance = self._distance_of(last)
+        if self._start is not None and distance == self._start[0]:
+            start = max(span.start, self._place_key(last) + self._page_key())
+            span = KeyRange(start, span.end)
         if distance <= self._radius:
             name = _Name(last.document, is_held=False)
             # Of a name that was cut the key does not tell which ones are behind it.
@@ -332,19 +335,23 @@ class NearReader:
             end = rows[-1].key + b"\x00"
         if start < end:
             self._read.add(start, end)
-        for row in rows:
-            self._know(row)
+        refused = len([row for row in rows if not self._know(row)])
+        if not is_all and 2 * refused > len(rows):
+            # Few pass the filter, so that it takes many to find enough.
+            self._size = min(2 * self._size, BATCH_MAX)
         return rows, is_all
 
-    def _know(self, row: EntryRow) -> None:
-        """Keeps the row's document, if it is in the answer."""
+    def _know(self, row: EntryRow) -> bool:
+        """Keeps the row's document, if it is in the answer. False if only the filter says no."""
         distance = self._distance_of(row)
         if distance > self._radius or (self._start is not None and distance < self._start[0]):
-            return
+            return True
         is_sure = self._scan.exact and (self._start is None or distance > self._start[0])
         if is_sure or matches(self._query, row.document):
             self._matched += 1
             heappush(self._known, (distance, self._hold(row.document)))
+            return True
+        return False
 
     def _hold(self, document: StoredDocument) -> _Name:
         size = len(document.data)
@@ -352,6 +359,16 @@ class NearReader:
             return _Name(document, is_held=False)
         self._held_bytes += size
         return _Name(document)
+
+    def _page_key(self) -> bytes:
+        """What the keys of one place that a page begins with are not below."""
+        assert self._query.start is not None
+        name = self._query.start.values[1]
+        assert isinstance(name, Reference)
+        if self._scan.index.definition.group:
+            return encode_value(name)
+        is_here = name.path.segments[:-1] == self._query.collection.segments
+        return document_key(name.path) if is_here else b""
 
     # Keys -----------------------------------------------------------------------------------------
 
