@@ -83,8 +83,8 @@ cluster-check: .venv/.ready  ## The same, every member killed in turn (ROUNDS=�
 	@$(RUN) scripts/find_s3.py --install
 	@$(RUN) -m cluster --check --rounds $(or $(ROUNDS),1)
 
-move: .venv/.ready  ## A project there and back under the SDK's clients, the server killed meanwhile (ROUNDS=… KILLS=…)
-	@$(RUN) -m tests.acceptance.move_load --rounds $(or $(ROUNDS),5) --kills $(or $(KILLS),2)
+move: .venv/.ready  ## A project there and back under the SDK's clients, the server killed meanwhile (ROUNDS=… KILLS=… WORKERS=…)
+	@$(RUN) -m tests.acceptance.move_load --rounds $(or $(ROUNDS),5) --kills $(or $(KILLS),2) --workers $(or $(WORKERS),1)
 
 crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the long forms (ONLY=word)
 	@BAAS_CRASH=1 .venv/bin/pytest tests/faults -q --timeout 7200 $(if $(ONLY),-k "$(ONLY)")

@@ -242,6 +242,7 @@ class App:
         )
         projects.watch_deletions(accounts.forget_project)
         await projects.places.load()
+        _warn_of_missing_engine(settings, databases.placements)
         for project in await projects.finish_deletions():
             _log.info("deletion finished", project=project)
         if databases.is_shared:
@@ -260,8 +261,7 @@ class App:
         denials = DenialTraces(settings, clock)
         projects.watch_deletions(denials.forget_project)
         self.collector.start()
-        if settings.engine == "mongodb" and settings.objects == "local":
-            _warn_of_local_objects()
+        _warn_of_local_objects(settings)
         sources = Sources(databases, projects, objects, clock)
         backups = make_backups(settings, sources, accounts, secret, node)
         stack.push_async_callback(backups.place.store.close)
@@ -368,11 +368,19 @@ def _make_jobs(
     return jobs
 
 
-def _warn_of_local_objects() -> None:
-    _log.warning(
-        "objects are on the local disk of this node, where no other node can read them; "
-        "the setting `objects` takes a store that all nodes share"
-    )
+def _warn_of_missing_engine(settings: Settings, placements: Placements) -> None:
+    far = [name for name, place in placements.known().items() if place.engine == "mongodb"]
+    if far and not settings.mongodb_uri:
+        text = "projects are on MongoDB, and refused until `mongodb_uri` is set"
+        _log.error(text, projects=sorted(far))
+
+
+def _warn_of_local_objects(settings: Settings) -> None:
+    if settings.engine == "mongodb" and settings.objects == "local":
+        _log.warning(
+            "objects are on the local disk of this node, where no other node can read them; "
+            "the setting `objects` takes a store that all nodes share"
+        )
 
 
 def server_file(data: Path) -> Path:

@@ -31,7 +31,8 @@ from baas.errors import DataLoss
 from baas.model.paths import DocumentPath
 from baas.storage.engine import Change, CommitGroup, CommitRecord, KeyRange, StorageEngine
 
-WINDOW_BYTES = 8 * 1024 * 1024
+WINDOW_BYTES, WINDOW_BYTES_MAX = 8 * 1024 * 1024, 64 * 1024 * 1024
+_WINDOWS = 200  # after so many they grow: their ends are kept in the move
 _TAKEN = 200  # documents of a round at a time
 _LOG_RECORDS = 1_000
 _REQUESTS = 500
@@ -95,7 +96,7 @@ class DatabaseCopy:
         if position.followed is not None:
             return []
         scan = PastScan(position.place)
-        found = await scan.read_window(await self._source(), WINDOW_BYTES)
+        found = await scan.read_window(await self._source(), _window_bytes(position.place))
         place = scan.place
         assert place is not None
         documents = [one for one in found if not is_reserved(one.path)]
@@ -277,6 +278,11 @@ class DatabaseCopy:
 
     async def close(self) -> None:
         await self._engine.close()
+
+
+def _window_bytes(place: ScanPlace | None) -> int:
+    windows = 0 if place is None else len(place.ends)
+    return min(WINDOW_BYTES_MAX, WINDOW_BYTES * (1 + windows // _WINDOWS))
 
 
 _Image = tuple[bytes, DocumentPath, StoredDocument | None]

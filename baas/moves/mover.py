@@ -77,6 +77,14 @@ class Mover:
             await self._take_over()
         await self._clean()
 
+    async def lift_fence(self) -> None:
+        """All that another node can do for a move that is being undone: writes go on. What was
+        copied into files of a node that is gone is deleted when that one starts."""
+        for name in await self._names():
+            fences = (await self._source(name)).fences
+            if await fences.read() == self._move.id:
+                await fences.lift(self._move.id)
+
     # Before the switch ----------------------------------------------------------------------------
 
     async def _take_over(self) -> None:
@@ -188,6 +196,7 @@ class Mover:
             self._note(total=await self._count())
         for one in self._copies:
             while documents := await one.copy_some():
+                self._move = replace(self._move, attempts=0)  # it comes on
                 progress = self._move.progress
                 self._note(
                     documents=progress.documents + len(documents),
@@ -305,8 +314,7 @@ class Mover:
 
     def _note(self, **changes: float | int | None) -> None:
         progress: Progress = replace(self._move.progress, **changes)  # type: ignore[arg-type]
-        # It comes on: attempts are counted anew.
-        self._move = replace(self._move, progress=progress, attempts=0)
+        self._move = replace(self._move, progress=progress)
 
     async def _reach(self, step: Step) -> None:
         self._move = replace(self.move, step=step, error=None)

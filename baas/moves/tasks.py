@@ -243,6 +243,18 @@ class Moves:
 
         return await self.store.run(None, body)
 
+    async def find_held_up(self) -> Move | None:
+        """A move of another node that is being undone, while that node may be gone, and whose fence
+        any node can lift."""
+        database = await self.store.open(None)
+        (running,) = await database.get_documents([RUNNING])
+        if running is None:
+            return None
+        move = await self.get(str(running.fields["move"]))
+        is_mine = move.node == self._placements.node
+        may_lift = move.state is MoveState.UNDOING and move.source.engine == "mongodb"
+        return move if may_lift and not is_mine else None
+
     async def save(self, move: Move) -> bool:
         """Notes how far a move has come. False: it was cancelled meanwhile."""
 

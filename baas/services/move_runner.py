@@ -45,6 +45,8 @@ class MoveRunner:
                 while (move := await self._moves.claim()) is not None:
                     if not await self._do(move):
                         break
+                if (held_up := await self._moves.find_held_up()) is not None:
+                    await self._make_mover(held_up).lift_fence()
             except BaasError as error:
                 _log.warning("moves cannot be looked after", error=error.message)
             except Exception:

@@ -34,10 +34,10 @@ async def start_move(
             "this server is not set up for the engine `mongodb`: set `mongodb_uri`",
             reason="EngineNotConfigured",
         )
-    if context.settings.workers > 1:
+    if context.settings.workers > 1 and placements.own.engine != "sqlite":
         raise FailedPrecondition(
-            "a project is moved by a server of one process; start it with `workers` 1 for that "
-            "time",
+            "workers of a server on MongoDB hear of a move too late; start it with `workers` 1 for "
+            "that time",
             reason="MoveNeedsOneWorker",
         )
     if wanted == "sqlite" and placements.own.engine != "sqlite" and not here:

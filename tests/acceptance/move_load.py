@@ -34,7 +34,7 @@ service cloud.firestore {
   }
 }
 """
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 90.0  # several workers wait for a minute before they clean up
 PATIENT = RetryPolicy(attempts_max=200, pause_seconds_first=0.05, pause_seconds_max=0.5)
 COUNTERS = 2
 NOTES = 200
@@ -174,10 +174,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5, help="there and back")
     parser.add_argument("--kills", type=int, default=2, help="in each move")
+    parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="baas-move-") as folder:
         replica_set = ReplicaSet(Path(folder) / "mongod").start()
-        flags = ("--mongodb-uri", replica_set.uri, "--mongodb-database", "moves")
+        flags = ["--mongodb-uri", replica_set.uri, "--mongodb-database", "moves"]
+        flags += ["--workers", str(asked.workers)]
         server = ServerProcess(Path(folder) / "data", *flags).start()
         try:
             key = server.create_project("shop", RULES, allow_open=True)

@@ -88,3 +88,15 @@ def test_administrators(baas: Command) -> None:
     assert again.code == 1
     shown = baas("admin", "create", "b@example.com", "--password-stdin", "--json", stdin=PASSWORD)
     assert shown.json["email"] == "b@example.com"
+
+
+def test_moves_are_refused_where_there_is_nowhere_to_go(baas: Command) -> None:
+    baas("project", "create", "chat")
+    assert baas("project", "move-status").out == "no moves\n"
+    there = baas("project", "move", "chat", "--to", "sqlite")
+    assert there.err == "error: project `chat` is at the engine `sqlite` already\n"
+    missing = baas("project", "move", "chat", "--to", "mongodb", "--wait")
+    assert (missing.code, "set `mongodb_uri`" in missing.err) == (1, True)
+    assert baas("project", "move", "nowhere", "--to", "mongodb").code == 1
+    assert baas("project", "move-status", "none").err == "error: there is no move `none`\n"
+    assert baas("project", "move-cancel", "none").code == 1

@@ -20,13 +20,14 @@ from baas.errors import (
     PermissionDenied,
     TransactionConflict,
 )
-from baas.model.paths import FieldPath
+from baas.model.paths import CollectionPath, FieldPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, FieldTransform, Increment, SetWrite
 from baas.moves.copying import DatabaseCopy
 from baas.moves.mover import Mover
 from baas.moves.tasks import Move, MoveState
-from baas.services import accounts, documents, moves, projects, queries, transactions
+from baas.projects.jobs import JobState
+from baas.services import accounts, documents, jobs, moves, projects, queries, transactions
 from baas.services.context import Context
 from baas.storage.placed_store import Place
 from baas.storage.sqlite_store import SqliteStore
@@ -288,6 +289,33 @@ async def test_a_project_that_has_moved_cannot_be_cancelled(
         assert moving.value.reason == "ProjectMoving"
 
 
+async def test_writes_go_on_where_a_move_is_cancelled_whose_node_is_gone(
+    settings: dict[str, Any], stopper: Stopper, tmp_path: Path
+) -> None:
+    own = {**settings, "engine": "mongodb"}
+    async with server(own) as one:
+        await projects.create_project(one.context, OPERATOR, "shop")
+        await put(one.context, "counters/0", n=1)
+        stopper.stop_at("_switch")
+        move = await moves.start_move(one.context, OPERATOR, "shop", "sqlite", here=True)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        secret = (settings["data"] / "secret.key").read_bytes()
+    stopper.go_on()
+    (tmp_path / "two").mkdir(mode=0o700)
+    (tmp_path / "two" / "secret.key").write_bytes(secret)
+    async with server({**own, "data": tmp_path / "two"}) as two:
+        writing = asyncio.create_task(put(two.context, "counters/0", n=2))
+        await asyncio.wait([writing], timeout=0.3)
+        assert not writing.done()
+        await moves.cancel_move(two.context, OPERATOR, move.id)
+        await asyncio.wait_for(writing, SECONDS)
+        assert (await two.context.moves.get(move.id)).state is MoveState.UNDOING
+    async with server(own) as one:
+        assert (await over(one.context, move.id)).state is MoveState.CANCELLED
+        assert await get(one.context, "counters/0") == {"n": 2}
+        assert not (settings["data"] / "projects" / "shop").exists()
+
+
 # Refused ------------------------------------------------------------------------------------------
 
 
@@ -382,6 +410,31 @@ async def test_answers_transactions_and_pages_are_good_after_a_move(
         found = await accounts.get_user(context, OPERATOR, "shop", users.uid)
         assert found.email == "a@b.example"
         assert await get(context, "counters/0") == {"n": 6}
+
+
+async def test_a_job_goes_on_at_the_other_engine(
+    settings: dict[str, Any], stopper: Stopper
+) -> None:
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context, 300)
+        stopper.stop_at("_switch")
+        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        job = await jobs.start_deletion(context, OPERATOR, SHOP, CollectionPath(("old",)))
+    stopper.go_on()
+    async with server(settings) as app:
+        context = app.context
+        assert (await over(context, move.id)).state is MoveState.DONE
+        async with asyncio.timeout(SECONDS):
+            while True:
+                job = await context.jobs.get("shop", job.id)
+                if job.state is not JobState.RUNNING:
+                    break
+                await asyncio.sleep(0.02)
+        assert job.state is JobState.DONE
+        assert (await queries.run_query(context, OPERATOR, SHOP, query("old"))).documents == []
 
 
 async def test_what_was_erased_stays_erased(settings: dict[str, Any], stopper: Stopper) -> None:
