@@ -47,6 +47,7 @@ _ALL = KeyRange(b"", None)
 # After another server was met, the head goes first for so long: who is outrun is in nobody's way
 # then. Locks of what it wrote already would end the other one's transactions.
 OTHERS_SECONDS = 5.0
+ERASED_TOGETHER = 20  # documents, each with all that it was within retention
 _FORGOTTEN_ROWS_MAX = 100  # at a time; each may hold as many answers as a group has commits
 # Nobody has claimed the next commit (what is missing is least), or not any more.
 _UNCLAIMED: Document = {"$expr": {"$lte": ["$claim.until", "$$NOW"]}}
@@ -206,15 +207,19 @@ class MongoEngine(_FarEngine):
 
     async def erase(self, keys: Sequence[bytes]) -> list[int]:
         """How long MongoDB keeps deleted bytes in its files and its oplog is its own affair. Each
-        document is a transaction."""
-        return [await self._erase_one(self._rows.document(key)) for key in keys]
+        transaction is of ERASED_TOGETHER documents."""
+        ids = [self._rows.document(key) for key in keys]
+        counts: list[int] = []
+        for start in range(0, len(ids), ERASED_TOGETHER):
+            counts += await self._erase_some(ids[start : start + ERASED_TOGETHER])
+        return counts
 
     async def scrub(self, *, rewrite: bool = False) -> bool:
         return True
 
-    async def _erase_one(self, row_id: str) -> int:
+    async def _erase_some(self, row_ids: Sequence[str]) -> list[int]:
         return await self._write(
-            lambda: self._transact(lambda session: self._erase(session, row_id))
+            lambda: self._transact(lambda session: self._erase(session, row_ids))
         )
 
     async def start_incarnation(self, incarnation: str) -> None:
@@ -397,9 +402,9 @@ class MongoEngine(_FarEngine):
             await self._head.change(session, {"$inc": change})
         return deleted
 
-    async def _erase(self, session: Session, row_id: str) -> int:
+    async def _erase(self, session: Session, row_ids: Sequence[str]) -> list[int]:
         await self._head.touch(session)
-        count, freed = await empty_history(self._connection, row_id, session)
-        if count:
+        counts, freed = await empty_history(self._connection, row_ids, session)
+        if counts:
             await self._head.change(session, {"$inc": {"history_bytes": -freed}})
-        return count
+        return [counts.pop(row_id, 0) for row_id in row_ids]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -269,16 +270,16 @@ async def run_group(
 
 
 async def empty_history(
-    connection: MongoConnection, row_id: str, session: Session
-) -> tuple[int, int]:
-    """Empties the superseded images of one document; how many, and their bytes."""
-    full = {"key": row_id, "data": {"$ne": ""}}
-    command = {"find": "history", "filter": full, "projection": {"bytes": 1}}
-    sizes = [row["bytes"] for row in await connection.read_in(session, command)]
-    if sizes:
+    connection: MongoConnection, row_ids: Sequence[str], session: Session
+) -> tuple[Counter[str], int]:
+    """Empties the superseded images of documents; how many of each, and the bytes of all."""
+    full = {"key": {"$in": list(row_ids)}, "data": {"$ne": ""}}
+    command = {"find": "history", "filter": full, "projection": {"key": 1, "bytes": 1}}
+    rows = await connection.read_in(session, command)
+    if rows:
         emptied = {"q": full, "u": {"$set": {"data": "", "bytes": 0}}, "multi": True}
         await connection.write_in(session, {"update": "history", "updates": [emptied]})
-    return len(sizes), sum(sizes)
+    return Counter([row["key"] for row in rows]), sum([row["bytes"] for row in rows])
 
 
 def _inserts(collection: str, rows: _Batches) -> Iterator[Document]:

@@ -1073,6 +1073,16 @@ async def test_erasing_empties_the_images_and_keeps_their_versions(engine: Stora
     assert await engine.erase([key("b"), key("a")]) == [2, 0]  # in the order that was asked for
 
 
+async def test_many_documents_are_erased_in_one_call(engine: StorageEngine) -> None:
+    writer = Writer(engine)
+    await writer.write(1, {f"n{n}": "xy" for n in range(45)})
+    await writer.write(2, {f"n{n}": None for n in range(45) if n % 2})
+    assert await engine.read_history_bytes() == 2 * 22
+    counts = await engine.erase([key(f"n{n % 45}") for n in range(50)])  # some of them twice
+    assert counts == [n % 2 for n in range(45)] + [0] * 5
+    assert await engine.read_history_bytes() == 0
+
+
 async def test_a_new_incarnation_changes_nothing_else(open_engine: OpenEngine) -> None:
     engine = await open_engine()
     await Writer(engine).write(7, {"a": "one"})
