@@ -47,6 +47,7 @@ from baas.errors import BaasError, FailedPrecondition, InvalidArgument
 from baas.http.face import HttpFace
 from baas.http.logs import AccessLog, configure_logs
 from baas.http.protocol import BoundedHttpProtocol
+from baas.moves.leftovers import Leftovers
 from baas.moves.mover import Mover
 from baas.moves.tasks import Move, Moves
 from baas.projects.erasures import Erasures
@@ -226,9 +227,7 @@ class App:
         secret = ServerSecret.load(settings.data, clock)
         node = load_node(settings.data, clock)
         databases = self._make_databases(stack, node)
-        own = await databases.system(None, create=True)
-        await check_secret(secret, own, clock)
-        await databases.claim(await server_identity(own, clock))
+        await _open_own(databases, secret, clock)
         if self._part is not None and self._part.channel.index > 0:
             node += f"-{self._part.channel.index}"
         passwords = PasswordPool(
@@ -241,6 +240,7 @@ class App:
             databases, secret=secret, passwords=passwords, settings=settings, clock=clock
         )
         projects.watch_deletions(accounts.forget_project)
+        stack.push_async_callback(Leftovers(databases, projects.store).close)
         await projects.places.load()
         _warn_of_missing_engine(settings, databases.placements)
         for project in await projects.finish_deletions():
@@ -424,6 +424,14 @@ def allow_descriptors(settings: Settings) -> None:
     if limit != resource.RLIM_INFINITY and limit < wanted:
         text = "few descriptors: raise `ulimit -n` or lower `open_databases_max`"
         _log.warning(text, limit=limit, wanted=wanted)
+
+
+async def _open_own(databases: Databases, secret: ServerSecret, clock: Clock) -> None:
+    """The server's own database, before any other. Raises FailedPrecondition where that, or what
+    the stores hold, is of another server."""
+    own = await databases.system(None, create=True)
+    await check_secret(secret, own, clock)
+    await databases.claim(await server_identity(own, clock))
 
 
 def load_node(data: Path, clock: Clock) -> str:

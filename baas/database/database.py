@@ -507,7 +507,7 @@ class Database:
             OptimisticView, engine, self._read_version, self._open_read_snapshot
         )
         self._unwatch: Callable[[], None] | None = None
-        self.fences = Fences(engine, self._committer.hold)
+        self.fences = Fences(engine, self._committer.hold, head.fence)
         self.on_removed: Callable[[], None] = lambda: None
         self.reopen: Callable[[], Awaitable[Database]] = stay_closed  # where it is now
 

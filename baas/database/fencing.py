@@ -82,9 +82,11 @@ class Hold:
 
 
 class Fences:
-    """Those of one database; one stands at a time."""
+    """Those of one database; one stands at a time. `at_opening`: the token of the one that stood
+    when the database was opened."""
 
-    def __init__(self, engine: StorageEngine, hold: Hold) -> None:
+    def __init__(self, engine: StorageEngine, hold: Hold, at_opening: str | None) -> None:
+        self.at_opening = at_opening
         self._engine = engine
         self._hold = hold
 
