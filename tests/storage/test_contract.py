@@ -710,6 +710,7 @@ async def test_what_changes_no_document_goes_on_behind_a_fence(engine: StorageEn
     await engine.claim_turn(0.01)
     engine.end_turn()
     assert await engine.erase([key("a")]) == [4]
+    await engine.scrub()
     assert await engine.forget_requests(limit=1) == 1
     assert await engine.add_requests([RequestAnswer(9, "r9", b"")]) == 1
     while await engine.trim(3, limit=2):

@@ -18,6 +18,7 @@ from baas.storage.engine import (
     CommitGroup,
     CommitRecord,
     EngineConflict,
+    EngineFenced,
     EngineOverloaded,
     EngineUnavailable,
     EngineUnknown,
@@ -183,6 +184,38 @@ async def test_head_goes_first_while_another_server_is_near(
     assert all_of_it[:1] in sent
     assert all_of_it[1:] in sent
     assert all_of_it not in sent
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        {"blockConnection": True, "blockTimeMS": 300},
+        {"closeConnection": True},
+        {"writeConcernError": {"code": 91, "errmsg": "told to fail"}},
+    ],
+    ids=lambda failure: next(iter(failure)),
+)
+async def test_a_commit_in_doubt_is_before_the_fence_of_another_server_or_nowhere(
+    open_node: OpenAgain, replica_set: ReplicaSet, failure: dict[str, Any]
+) -> None:
+    one, two = await open_node(), await open_node()
+    for version in range(10, 40, 10):
+        with failing(replica_set, ["commitTransaction"], {"times": 1}, **failure):
+            made = group(version, f"n{version}", after=await version_of(one))
+            task = asyncio.create_task(one.commit(made))
+            await asyncio.wait([task], timeout=0.02 * version)  # it is at another place each time
+            fenced_at = await two.fence("move")
+            (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        found = await texts(two, f"n{version}")
+        if isinstance(outcome, EngineFenced):
+            assert fenced_at < version
+            assert found == [None]
+        else:
+            assert outcome == ()
+            assert fenced_at == version
+            assert found == [f"n{version}"]
+        assert await version_of(one) == fenced_at
+        assert await one.unfence("move")
 
 
 async def test_lines_are_in_order_for_all_servers(open_node: OpenAgain) -> None:
