@@ -55,8 +55,10 @@ class RecentCommits:
         size = 0
         changed = self._changed
         version = event.version
+        event.response = b""  # it is written, and so are the entries, of which there may be many
         for change in event.changes:
             changed[change.path.segments] = version
+            change.removed_entries = change.added_entries = ()
             new, old = change.new, change.old
             if new is not None:
                 size += len(new.data)

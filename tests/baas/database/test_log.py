@@ -6,10 +6,12 @@ import pytest
 
 from baas.database import log as log_module
 from baas.database.database import Database
+from baas.database.indexes import IndexDefinition, IndexField, IndexKind
 from baas.database.log import CommitEvent, RecentCommits
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import ResumeTokenExpired
+from baas.model.paths import FieldPath
 from baas.model.values import Fields
 from baas.storage.engine import Change
 from tests.baas.database.acts import delete, doc, fields, increment, put, write
@@ -205,3 +207,26 @@ def test_what_is_kept_of_commits_is_decoded_no_more_unless_somebody_looks() -> N
     recent.add(CommitEvent(1, [Change(keys.document_key(doc("c/a")), doc("c/a"), None, made)]))
     assert made._fields is None
     assert made.fields == {"n": 1}
+
+
+async def test_of_what_was_written_entries_and_answers_are_not_kept(database: Database) -> None:
+    """A document of many words or elements has thousands, beside which it is small itself."""
+    tags = IndexField(FieldPath(("tags",)), kind=IndexKind.ARRAY)
+    await database.index_keeper.build(IndexDefinition("c", False, (tags,)))
+    await database.index_keeper.wait()
+    told: list[CommitEvent] = []
+    counts: list[int] = []
+
+    def note(event: CommitEvent) -> None:
+        told.append(event)
+        counts.extend([len(one.added_entries) + len(one.removed_entries) for one in event.changes])
+
+    database.subscribe(note)
+    await write(database, put("c/a", {"tags": [1, 2, 3]}), request_id="once")
+    await write(database, put("c/a", {"tags": [3, 4]}))
+    assert counts == [3, 3]
+    for event in told:
+        assert event.response == b""
+        assert [(one.added_entries, one.removed_entries) for one in event.changes] == [((), ())]
+    answer = await write(database, put("c/a", {"tags": [1, 2, 3]}), request_id="once")
+    assert answer.replayed
