@@ -3,26 +3,14 @@
 import { Checkbox } from "@mantine/core";
 import { type ReactNode, useState } from "react";
 import { eraseByQuery } from "../api/jobs";
-import { type JsonObject, writeJson } from "../model/json";
+import { writeJson } from "../model/json";
 import { pageHash } from "../model/routes";
 import { navigate } from "../navigation";
+import type { BulkProps } from "./BulkUpdate";
 import { FormDialog } from "./FormDialog";
 import { toast } from "./feedback";
 
-export function BulkErase({
-  project,
-  database,
-  query,
-  count,
-  onClose,
-}: {
-  project: string;
-  database: string;
-  query: JsonObject;
-  /** How many documents match now; null: not known. */
-  count: number | null;
-  onClose: () => void;
-}): ReactNode {
+export function BulkErase({ project, database, query, count, onClose }: BulkProps): ReactNode {
   const [present, setPresent] = useState(false);
   const [deleted, setDeleted] = useState(false);
   const collection = String(query.collection);

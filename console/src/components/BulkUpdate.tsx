@@ -11,20 +11,17 @@ import { navigate } from "../navigation";
 import { FormDialog } from "./FormDialog";
 import { toast } from "./feedback";
 
-export function BulkUpdate({
-  project,
-  database,
-  query,
-  count,
-  onClose,
-}: {
+/** What is done to every document of a query. */
+export interface BulkProps {
   project: string;
   database: string;
   query: JsonObject;
   /** How many documents match now; null: not known. */
   count: number | null;
   onClose: () => void;
-}): ReactNode {
+}
+
+export function BulkUpdate({ project, database, query, count, onClose }: BulkProps): ReactNode {
   const [text, setText] = useState("{}");
   const [removed, setRemoved] = useState("");
   const collection = String(query.collection);

@@ -18,7 +18,7 @@ from baas.services.caller import Caller
 from baas.services.documents import commit
 from baas.services.erasing_jobs import EraseByQuery
 from baas.wire.queries import decode_query
-from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World
+from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World, over
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CHUNK = 20
@@ -56,15 +56,6 @@ async def start(
 ) -> Job:
     asked = EraseByQuery(decode_query(tree), present, deleted, rewrite=False)
     return await jobs.start_erasure(world.context, caller, NAME, asked, tree)
-
-
-async def over(world: World, job: Job) -> Job:
-    async with asyncio.timeout(30):
-        while True:
-            job = await jobs.get_job(world.context, OPERATOR, "demo", job.id)
-            if job.state is not JobState.RUNNING:
-                return job
-            await asyncio.sleep(0.01)
 
 
 async def past_of(world: World, path: DocumentPath) -> list[bool]:

@@ -31,7 +31,7 @@ from baas.services.documents import commit
 from baas.services.jobs import UpdateByQuery
 from baas.testing import make_settings, started_app
 from baas.wire.jobs import decode_subtree, decode_update_by_query
-from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World, open_world
+from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World, open_world, over
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CHUNK = 20
@@ -71,16 +71,6 @@ async def update(world: World, tree: dict[str, Any]) -> Job:
     return await jobs.start_update(
         world.context, OPERATOR, NAME, asked, orjson.dumps(tree).decode()
     )
-
-
-async def over(world: World, job: Job) -> Job:
-    """The job when it does not run any more."""
-    async with asyncio.timeout(30):
-        while True:
-            job = await jobs.get_job(world.context, OPERATOR, "demo", job.id)
-            if job.state is not JobState.RUNNING:
-                return job
-            await asyncio.sleep(0.01)
 
 
 ADD_ONE = {"transforms": [{"field": "n", "increment": 1000}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import And, FieldFilter, Operator, Query
 from baas.model.values import Value
 from baas.model.writes import SetWrite
-from baas.services import documents
+from baas.projects.jobs import Job, JobState
+from baas.services import documents, jobs
 from baas.services.caller import Caller, CallerKind
 from baas.services.context import Context
 from baas.testing import make_settings, started_app
@@ -64,6 +66,16 @@ class World:
             for name, fields in documents_by_path.items()
         ]
         await documents.commit(self.context, OPERATOR, NAME, writes)
+
+
+async def over(world: World, job: Job) -> Job:
+    """The job when it does not run any more."""
+    async with asyncio.timeout(30):
+        while True:
+            job = await jobs.get_job(world.context, OPERATOR, "demo", job.id)
+            if job.state is not JobState.RUNNING:
+                return job
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
