@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -130,7 +131,9 @@ class Scrubber:
             connection.execute("VACUUM")
         finally:
             connection.execute("PRAGMA temp_store = MEMORY").fetchall()
-        self._note("traces_from = 0, overwrites = 1")
+        change = "UPDATE head SET traces_from = 0, overwrites = 1"
+        transact(connection, lambda: connection.execute(change))
+        self._sharer.note_commit()
 
     def _scrub_slice(self) -> bool | None:
         """Whether it was the last one; None: snapshots hold it back."""
@@ -147,12 +150,21 @@ class Scrubber:
                 first = 0
             if not self._truncate():
                 return None
-            # From here on all is in the file, and nobody changes it.
             self._connection.release_memory()
-            end = first + SLICE_PAGES
-            is_last = is_huge or self._scrub_pages(first, end)
-            self._note("traces_from = NULL" if is_last else f"traces_from = {end}")
+            is_last = transact(self._connection, lambda: self._clean(first, is_huge=is_huge))
+            self._sharer.note_commit()
             return is_last
+
+    def _clean(self, first: int, *, is_huge: bool) -> bool | None:
+        """Within a transaction: nobody writes, be it somebody who knows of no turns, and all there
+        is is in the file, unless the WAL was begun meanwhile."""
+        if _has_wal(self._connection):
+            return None
+        end = first + SLICE_PAGES
+        is_last = is_huge or self._scrub_pages(first, end)
+        place = None if is_last else end
+        self._connection.execute("UPDATE head SET traces_from = ?", (place,))
+        return is_last
 
     def _scrub_pages(self, first: int, end: int) -> bool:
         """As `scrub_pages`. Raises StoreMissing if another file may have the name by now."""
@@ -180,10 +192,6 @@ class Scrubber:
             return False
         finally:
             connection.set_busy_timeout(5_000)
-
-    def _note(self, change: str) -> None:
-        transact(self._connection, lambda: self._connection.execute(f"UPDATE head SET {change}"))
-        self._sharer.note_commit()
 
 
 def scrub_pages(connection: apsw.Connection, first: int, end: int) -> bool:
@@ -230,6 +238,13 @@ def find_room(content: bytes, place: int, header: int, usable: int) -> tuple[int
         raise EngineCorrupt(f"a page of {usable} bytes has its cells from {high}, list to {low}")
     low, high = place + low, place + high
     return None if content.count(0, low, high) == high - low else (low, high)
+
+
+def _has_wal(connection: apsw.Connection) -> bool:
+    try:
+        return os.path.getsize(connection.filename_wal) > 0
+    except FileNotFoundError:
+        return False
 
 
 def _read_sizes(file: apsw.VFSFile) -> tuple[int, int]:

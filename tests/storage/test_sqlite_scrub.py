@@ -335,6 +335,47 @@ async def test_it_goes_on_where_it_was_broken_off(
     assert places[count] == 0
 
 
+async def test_who_writes_without_asking_for_a_turn_is_not_overwritten(
+    engine: SqliteEngine, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as an operator with the sqlite3 tool: between emptying the WAL and cleaning pages, and
+    while pages are cleaned."""
+    load = Load(engine, 3)
+    await load.write(50)
+    await load.erase(3)
+    stranger = apsw.Connection(str(file))
+    stranger.execute("PRAGMA wal_autocheckpoint = 1").fetchall()
+    truncate, scrub = engine._scrubber._truncate, scrub_pages
+    writes: list[str] = []
+
+    def write() -> None:
+        try:
+            stranger.execute("INSERT INTO requests VALUES (?, 1, x'')", (f"r{len(writes)}",))
+            writes.append("written")
+        except apsw.BusyError:
+            writes.append("refused")
+
+    def write_between() -> bool:
+        emptied = truncate()
+        if not writes:
+            write()
+        return emptied
+
+    def write_meanwhile(connection: apsw.Connection, first: int, end: int) -> bool:
+        write()
+        return scrub(connection, first, end)
+
+    monkeypatch.setattr(engine._scrubber, "_truncate", write_between)
+    monkeypatch.setattr(sqlite_scrub, "scrub_pages", write_meanwhile)
+    assert not await engine.scrub()
+    assert await engine.scrub()
+    assert writes == ["written", "refused"]
+    assert {int(one) for one in SECRET.findall(all_bytes(file))} == load.expected
+    assert stranger.execute("SELECT id FROM requests").fetchall() == [("r0",)]
+    assert stranger.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    stranger.close()
+
+
 async def test_another_file_of_the_name_is_not_touched(engine: SqliteEngine, file: Path) -> None:
     load = Load(engine, 3)
     await load.write(50)
