@@ -14,6 +14,7 @@ What comes is the same as sorting all documents: a range is never taken for fart
 
 from __future__ import annotations
 
+import asyncio
 import math
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
@@ -44,11 +45,13 @@ from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
 
 BATCH_MIN = 16  # entries of a range that are read at once
 BATCH_MAX = 500
+BATCH_AT_EDGE = 64  # where a page goes on: much of what is read there was on pages before
 BATCH_BYTES_MAX = 1024 * 1024  # of entries that are read at once
 HELD_BYTES_MAX = 8 * 1024 * 1024  # of documents that wait for their turn; more are read again
 WIDER = 2.0  # a ring that held too few is followed by one of twice its radius,
 WIDER_EMPTY = 4.0  # or of four times, if it held none
 _NEXT_PAGE = 1.25  # how much wider than all pages before the first ring of a page is
+_READS_PER_TURN = 16  # of the event loop
 _FIRST_METERS = 1.0  # of a ring around which nothing is known
 
 Documents: TypeAlias = list[StoredDocument]
@@ -159,7 +162,8 @@ class NearReader:
         self._query = query
         self._scan = scan
         self._wanted = wanted
-        self._size = BATCH_MAX if wanted is None else min(max(wanted, BATCH_MIN), BATCH_MAX)
+        most = BATCH_MAX if query.start is None else BATCH_AT_EDGE
+        self._size = most if wanted is None else min(max(wanted, BATCH_MIN), most)
         self._center = scan.center
         self._distance = distance_from(near.center)
         self._radius = min(near.radius, HALF_GLOBE_METERS)
@@ -174,7 +178,9 @@ class NearReader:
     async def batches(self) -> AsyncGenerator[Documents]:
         """The documents in order, and now and then a batch of none."""
         await self._begin()
-        while True:
+        for reads in count(1):
+            if reads % _READS_PER_TURN == 0:
+                await asyncio.sleep(0)  # what is small is read without waiting
             while self._known and self._is_next():
                 yield await self._take()
             if not self._frontier:
@@ -255,11 +261,12 @@ class NearReader:
         outer = min(outer, self._radius)
         cells = self._center.cover(outer / EARTH_RADIUS_METERS, inner / EARTH_RADIUS_METERS)
         for run in runs(cells):
-            self._push(min(map(self._least, run)), _Run(run))
+            self._push(min([self._bounds(cell)[0] for cell in run]), _Run(run))
 
-    def _least(self, cell: Cell) -> float:
-        """In metres: nothing in the cell is nearer."""
-        return self._center.bounds(cell)[0] * EARTH_RADIUS_METERS
+    def _bounds(self, cell: Cell) -> tuple[float, float]:
+        """In metres: nothing in the cell is nearer, or further."""
+        least, most = self._center.bounds(cell)
+        return least * EARTH_RADIUS_METERS, most * EARTH_RADIUS_METERS
 
     # Reading --------------------------------------------------------------------------------------
 
@@ -281,8 +288,8 @@ class NearReader:
         if len(left) == 1 and left[0].level < LEVEL_MAX:
             left = [cell for cell in left[0].quarters() if cell.end > number]
         for cell in left:
-            least = self._least(cell)
-            if least <= self._radius:
+            least, most = self._bounds(cell)
+            if least <= self._radius and (self._start is None or most >= self._start[0]):
                 self._push(least, _Run((cell,)))
 
     def _leave_place(self, rows: Sequence[EntryRow]) -> None:

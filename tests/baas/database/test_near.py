@@ -36,6 +36,7 @@ from baas.model.queries import (
     Query,
     check_query,
     matches,
+    position_of,
 )
 from baas.model.search import Search
 from baas.model.values import Fields, GeoPoint, Reference, Value
@@ -298,6 +299,12 @@ async def test_what_it_reads_does_not_grow_with_the_collection() -> None:
                     assert _paths(found) == _paths(expected(query, documents)), name
                 assert len(found) == query.limit
                 read.setdefault(name, []).append(snapshot.rows_read)
+    # A page far behind the first reads along the edge of those before, not what they held.
+    middle = near_town(48.2, 16.3, limit=20)
+    start = Cursor(position_of(middle, documents[size // 2]), before=False)
+    snapshot.rows_read = 0
+    assert len(await reader.run_query(replace(middle, start=start))) == 20
+    assert snapshot.rows_read < size / 10
     # Where nobody passes a filter that no index holds, all is read, but not in small pieces.
     snapshot.rows_read = snapshot.scans = 0
     assert await reader.run_query(replace(CASES["in town"], where=f("half", ">", 1))) == []
