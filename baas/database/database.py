@@ -77,6 +77,7 @@ from baas.storage.engine import (
 T = TypeVar("T")
 
 INDEX_WAIT_SECONDS_MAX = 5.0
+WORDS_WAIT_SECONDS_MAX = 1.0  # those take so long to fill that few who wait longer are spared
 COUNTS_MAX = 4  # larger counts and aggregations at a time, each with a snapshot of its own
 _SCANNED_AT_ONCE = 50  # documents, which may be large
 SCANS_MAX = 2  # whole collections gathered at a time, each in memory
@@ -700,7 +701,9 @@ class Database:
     async def wait_indexed(self, missing: Sequence[IndexDefinition]) -> None:
         """Waits a few seconds at most until these are made: without them every caller would read
         the whole collection, all at the same time. Snapshots opened later may use them."""
-        await self._builder.wait_made(missing, seconds=INDEX_WAIT_SECONDS_MAX)
+        are_long = any(definition.words for definition in missing)
+        seconds = WORDS_WAIT_SECONDS_MAX if are_long else INDEX_WAIT_SECONDS_MAX
+        await self._builder.wait_made(missing, seconds=seconds)
 
     async def close(self) -> None:
         """Finishes what is queued, refuses newcomers, closes the engine."""

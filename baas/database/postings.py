@@ -56,7 +56,7 @@ class PostingsReader:
     ) -> None:
         self._snapshot = snapshot
         self._corpora = corpora
-        self._gate = gate
+        self.gate = gate
         self._budget = budget
         self.prefix_entries_max = corpora.prefix_entries_max
 
@@ -77,7 +77,7 @@ class PostingsReader:
         if not all(frequencies) or not all(entries):
             return
         is_large = max(entries, default=0) > LARGE or min(frequencies, default=0) > LARGE
-        async with self._gate if is_large else nullcontext():
+        async with self.gate if is_large else nullcontext():
             for (number, term), expected in zip(prefixes, entries, strict=True):
                 words.append(await self._read_prefix(scan, number, term, expected))
             corpus = await self._measure(scan, words)
@@ -87,6 +87,11 @@ class PostingsReader:
                     found = await self._narrow(scan, words, batch)
                     if found:
                         yield corpus, found
+
+    async def frequency(self, scan: WordScan, term: Term) -> int:
+        """How many documents have a term that is no prefix."""
+        start = scan.head + keys.word_key(term.word)
+        return await self._corpora.frequency(self._snapshot, scan.index, start)
 
     async def _count_prefix(self, scan: WordScan, term: Term) -> int:
         most = self.prefix_entries_max
@@ -98,8 +103,7 @@ class PostingsReader:
 
     async def _weigh(self, scan: WordScan, number: int, term: Term) -> _Word:
         start = scan.head + keys.word_key(term.word)
-        frequency = await self._corpora.frequency(self._snapshot, scan.index, start)
-        return _Word(number, start, frequency)
+        return _Word(number, start, await self.frequency(scan, term))
 
     async def _read_prefix(self, scan: WordScan, number: int, term: Term, entries: int) -> _Word:
         start = scan.head + keys.word_prefix(term.word)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ from baas.storage.engine import Snapshot
 
 BATCH = 2_000  # documents whose places are sorted on the loop
 DOCUMENTS_MAX = 500  # of the answer that are read at a time
+READ_AT_ONCE_MAX = 2_000  # documents: who has to read more waits for one of a few places
 COUNT_ON_LOOP_MAX = 50  # documents whose words are counted on the loop
 
 Documents: TypeAlias = list[StoredDocument]
@@ -71,7 +72,10 @@ class SearchRun:
 
     async def count(self, wanted: int | None) -> int:
         """How many documents the answer has, counting no further than `wanted`."""
-        total = 0
+        (term, *others), total = self._search.terms, 0
+        if self._scan is not None and self._rest is None and not others and not term.is_prefix:
+            total = await self._postings.frequency(self._scan, term)
+            return total if wanted is None else min(total, wanted)
         async with aclosing(self._find()) as batches:
             async for _, found in batches:
                 if self._rest is None:
@@ -141,7 +145,10 @@ class SearchRun:
 
     async def _find_by_reading(self) -> AsyncGenerator[tuple[Corpus, list[Found]]]:
         counted = _Counted(self._search, self._postings.prefix_entries_max)
-        async with aclosing(self._read_searched(self._searched)) as batches:
+        read = 0
+        async with AsyncExitStack() as stack:
+            batches = self._read_searched(self._searched)
+            await stack.enter_async_context(aclosing(batches))
             async for documents in batches:
                 started = 0.0 if self._budget is None else self._budget.start()
                 if len(documents) <= COUNT_ON_LOOP_MAX:
@@ -149,6 +156,10 @@ class SearchRun:
                 else:
                     await asyncio.to_thread(counted.add, documents)
                 spend(self._budget, started)
+                before, read = read, read + len(documents)
+                if before <= READ_AT_ONCE_MAX < read:
+                    # The index that spares all this must get its turn to be filled.
+                    await stack.enter_async_context(self._postings.gate)
         if counted.found:
             yield counted.corpus, counted.found
 

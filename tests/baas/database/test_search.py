@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from random import Random
 
@@ -23,6 +24,7 @@ from baas.model.values import Fields, Value
 from baas.model.words import TOKENIZER
 from baas.settings import Limits
 from tests.baas.database import search_oracle
+from tests.baas.database.acts import doc
 from tests.baas.database.arbitrary import stored
 from tests.baas.database.memory import MemorySnapshot
 from tests.baas.database.test_executor import add_ready, indexes_for
@@ -157,3 +159,25 @@ def test_equalities_of_an_index_of_words_stand_in_any_order() -> None:
     add_ready(indexes, 1, replace(index.definition, fields=(second, first, words)))
     (scan,) = plan_query(query, indexes, indexes.generation)  # type: ignore[misc]
     assert isinstance(scan, WordScan)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+async def test_who_reads_much_waits_for_a_place(
+    indexed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postings, "LARGE", 9)
+    monkeypatch.setattr(search, "READ_AT_ONCE_MAX", 9)
+    for count in (9, 10):
+        documents = [stored(doc(f"c/{number}"), {"t": "a"}) for number in range(count)]
+        query = Query(CollectionPath(("c",)), search=Search("a", (TEXT,)))
+        indexes = indexes_for(query) if indexed else Indexes()
+        gate = asyncio.Semaphore(0)
+        executor = QueryExecutor(
+            MemorySnapshot(documents, indexes), indexes, indexes.generation, scan_gate=gate
+        )
+        running = asyncio.create_task(executor.run_query(query))
+        await asyncio.wait([running], timeout=0.05)
+        assert running.done() == (count == 9)
+        gate.release()
+        assert len(await running) == count
+        await gate.acquire()  # it was given back

@@ -134,6 +134,28 @@ async def _remove_all(database: Database) -> None:
         assert (await snapshot.run_query(asked("red"))).documents == []
 
 
+async def test_entries_that_an_older_tokenizer_made_do_no_harm(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a newer one would take away is not there; what it leaves behind answers nothing."""
+    await write(database, *[_note(number) for number in range(5)])
+    with monkeypatch.context() as older:
+        older.setattr("baas.model.search.words_of", lambda text: tuple(text.upper().split()))
+        older.setattr("baas.database.planner.TOKENIZER", "older")
+        await make_index(database, asked("rare"))
+    assert (await database.run_query(asked("rare"))).documents != []
+    await write(
+        database,
+        SetWrite(NOTES.document("n0000"), {"text": "rare rare"}),
+        DeleteWrite(NOTES.document("n0001")),
+    )
+    await make_index(database, asked("rare"))
+    (newer,) = [one for one in database.indexes if one.definition.tokenizer != "older"]
+    (found,) = (await database.run_query(asked("rare"))).documents
+    assert found.fields == {"text": "rare rare"}
+    assert newer.uses == 1
+
+
 async def test_what_is_read_follows_the_rarest_word_and_not_the_collection(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
