@@ -38,7 +38,7 @@ from baas.database.presentation import present_all, project
 from baas.database.search import SearchRun
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
-from baas.errors import DeadlineExceeded
+from baas.errors import DeadlineExceeded, QuotaExceeded
 from baas.model.queries import Query, document_order, effective_orders, get_field, matches
 from baas.model.values import Reference
 from baas.settings import Limits
@@ -49,6 +49,8 @@ BATCH_MAX = 500
 BATCH_BYTES_MAX = 4 * 1024 * 1024  # of a batch, which ends soon after it has so many
 MERGED_FIRST = 4  # documents that each of several scans reads at least
 GATHERED_BYTES_MAX = 64 * 1024 * 1024  # of whole documents that are kept to be sorted
+PARTS_BYTES_MAX = 4 * GATHERED_BYTES_MAX  # of what they are ordered by, where they are larger
+RUN_BYTES_MAX = GATHERED_BYTES_MAX  # of documents whose keys were cut in the same place
 _WHOLE_AT_ONCE = 16  # of large documents that are read again
 SCAN_SLICE = 250  # documents of a collection that are looked at on the loop; more go to a thread
 SORT_ON_LOOP_MAX = 2_000
@@ -251,6 +253,8 @@ class QueryExecutor:
         gathered in memory then."""
         if isinstance(plan, CollectionScan):
             return _GeneratedSource(self._matching(query, plan))
+        if query.search is None and len(plan) == 1:
+            return self._open(query, plan[0], wanted, in_order=False)
         return self._ordered(query, plan, wanted)
 
     def _ordered(self, query: Query, plan: Plan, wanted: int | None) -> _Source:
@@ -288,14 +292,16 @@ class QueryExecutor:
                 if batch:
                     yield batch
 
-    def _open(self, query: Query, scan: Scan, wanted: int | None) -> _Source:
+    def _open(
+        self, query: Query, scan: Scan, wanted: int | None, *, in_order: bool = True
+    ) -> _Source:
         match scan:
             case PointGet():
                 return _PointSource(self._snapshot, query, scan)
             case NameScan():
                 source: _Source = _NameSource(self._snapshot, query, scan, wanted)
             case IndexScan():
-                source = _IndexSource(self._snapshot, query, scan, wanted)
+                source = _IndexSource(self._snapshot, query, scan, wanted, in_order=in_order)
             case NearScan():
                 reader = NearReader(self._snapshot, query, scan, wanted)
                 source = _GeneratedSource(reader.batches())
@@ -401,6 +407,15 @@ def _filter(query: Query, documents: Documents) -> Documents:
     ]
 
 
+def _sort_too_large(bytes_max: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"what has to be sorted is larger than {bytes_max:,} bytes: texts that begin alike for"
+        " 1,500 bytes and more have no order in an index; order by something shorter, or narrow the"
+        " query",
+        reason="SortTooLarge",
+    )
+
+
 class _Gathered:
     """The matching documents of a collection on their way to be sorted. Where they are large, only
     what they are ordered by is kept of them: `are_parts`, and the rest is to be read again."""
@@ -411,14 +426,20 @@ class _Gathered:
         self._order = document_order(query)
         ordered = [order.field for order in effective_orders(query)]
         self._fields = tuple(ordered if query.near is None else [query.near.field, *ordered])
-        self._size = 0
+        self._size = self._part_bytes = 0
 
     def add(self, batch: Documents) -> None:
         self._size += sum([len(document.data) for document in batch])
         if not self.are_parts and self._size > GATHERED_BYTES_MAX:
             self.are_parts = True
             self.documents = self._parts(self.documents)
-        self.documents += self._parts(batch) if self.are_parts else batch
+            self._part_bytes = sum([len(document.data) for document in self.documents])
+        if self.are_parts:
+            batch = self._parts(batch)
+            self._part_bytes += sum([len(document.data) for document in batch])
+            if self._part_bytes > PARTS_BYTES_MAX:
+                raise _sort_too_large(PARTS_BYTES_MAX)
+        self.documents += batch
 
     def _parts(self, documents: Documents) -> Documents:
         return [project(document, self._fields) for document in documents]
@@ -430,6 +451,7 @@ class _Gathered:
         """Forgets all but the first ones."""
         self.documents = self.documents[:count]
         self._size = sum([len(document.data) for document in self.documents])
+        self._part_bytes = self._size if self.are_parts else 0
 
 
 async def _sort(documents: Documents, order: Callable[[StoredDocument], Any]) -> Documents:
@@ -586,13 +608,21 @@ class _NameSource(_SpanSource):
 
 class _IndexSource(_SpanSource):
     def __init__(
-        self, snapshot: Snapshot, query: Query, scan: IndexScan, wanted: int | None
+        self,
+        snapshot: Snapshot,
+        query: Query,
+        scan: IndexScan,
+        wanted: int | None,
+        *,
+        in_order: bool,
     ) -> None:
         super().__init__(snapshot, query, scan, wanted)
+        self._in_order = in_order
         self._index = scan.index
         self._exact = scan.exact
         self._gaps = scan.gaps
         self._run: list[StoredDocument] = []
+        self._run_bytes = 0
         self._run_values: tuple[bytes, ...] = ()
 
     async def next_batch(self) -> Documents | None:
@@ -619,7 +649,10 @@ class _IndexSource(_SpanSource):
             if is_sure and not self._run:
                 found.append(row.document)
             elif is_sure or matches(self._query, row.document):
-                self._take(row, found)
+                if self._in_order:
+                    self._take(row, found)
+                else:
+                    found.append(row.document)
         return found
 
     def _leap(self, row: EntryRow, gaps: Gaps) -> None:
@@ -649,13 +682,16 @@ class _IndexSource(_SpanSource):
 
     def _take(self, row: EntryRow, found: Documents) -> None:
         """Documents whose key was cut in the same place are in no order yet: they are held back
-        until the last of them is there."""
+        until the last of them is there. Raises QuotaExceeded (`SortTooLarge`)."""
         values = self._cut_values(row) if len(row.key) >= keys.KEY_BYTES_MAX else ()
         if values != self._run_values:
             self._end_run(found)
             self._run_values = values
         if values:
             self._run.append(row.document)
+            self._run_bytes += len(row.document.data)
+            if self._run_bytes > RUN_BYTES_MAX:
+                raise _sort_too_large(RUN_BYTES_MAX)
         else:
             found.append(row.document)
 
@@ -663,6 +699,7 @@ class _IndexSource(_SpanSource):
         if self._run:
             found += sorted(self._run, key=document_order(self._query))
         self._run = []
+        self._run_bytes = 0
         self._run_values = ()
 
     def _cut_values(self, row: EntryRow) -> tuple[bytes, ...]:

@@ -13,6 +13,7 @@ from baas.database.executor import QueryExecutor
 from baas.database.indexes import Index, IndexDefinition, Indexes
 from baas.database.planner import CollectionScan, plan_query
 from baas.encoding.documents import StoredDocument
+from baas.errors import QuotaExceeded
 from baas.model.aggregates import (
     Aggregate,
     AggregateOperator,
@@ -251,3 +252,28 @@ async def test_sorting_large_documents_without_an_index_keeps_what_they_are_orde
     assert [one for batch in batches for one in batch] == large[::-1]
     assert max(map(len, batches)) <= 16
     assert max(sizes) < 10_000
+
+
+async def test_long_texts_that_begin_alike_are_held_back_within_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An index does not know their order, and all of them were kept in memory for one page."""
+    monkeypatch.setattr(executor, "GATHERED_BYTES_MAX", 40_000)
+    monkeypatch.setattr(executor, "PARTS_BYTES_MAX", 40_000)
+    monkeypatch.setattr(executor, "RUN_BYTES_MAX", 40_000)
+    alike = "x" * 2_000
+    query = Query(CollectionPath(("c",)), order_by=(Order(_A),), limit=2)
+    for count, is_small in ((15, True), (30, False)):
+        documents = [
+            stored(DocumentPath(("c", f"d{at:02}")), {"a": f"{alike}{-at}"}) for at in range(count)
+        ]
+        for indexes in (indexes_for(query), Indexes()):
+            snapshot = MemorySnapshot(documents, indexes)
+            reader = QueryExecutor(snapshot, indexes, indexes.generation)
+            assert await reader.count(replace(query, limit=None)) == count
+            if is_small:
+                assert await reader.run_query(query) == expected(query, documents)
+                continue
+            with pytest.raises(QuotaExceeded) as caught:
+                await reader.run_query(replace(query, limit=None))
+            assert caught.value.reason == "SortTooLarge"
