@@ -309,7 +309,9 @@ class App:
             BackupRunner(context.backups, context.clock),
         ]
         if self._part is None or self._part.channel.index == 0:  # one of each data folder
-            workers.append(MoveRunner(context.moves, functools.partial(self._make_mover, context)))
+            moving = MoveRunner(context.moves, functools.partial(self._make_mover, context))
+            context.projects.places.on_move = moving.wake  # also by another node, or worker
+            workers.append(moving)
         for worker in workers:
             stack.push_async_callback(worker.close)
             worker.start()

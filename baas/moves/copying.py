@@ -137,9 +137,9 @@ class DatabaseCopy:
 
     # Following ------------------------------------------------------------------------------------
 
-    async def follow(self) -> int:
-        """Takes along what was written since; of how many documents. Raises ResumeTokenExpired if
-        the log does not reach back, SumsLost."""
+    async def follow(self, *, is_last: bool = False) -> int:
+        """Takes along what was written since; of how many documents. After the last time there is
+        `complete`. Raises ResumeTokenExpired if the log does not reach back, SumsLost."""
         after = self.position.followed
         assert after is not None, "it is not copied yet"
         self._is_new = False
@@ -153,7 +153,8 @@ class DatabaseCopy:
             self._sums = None  # they may have been carried along half of the way
             raise
         self.position = replace(self.position, followed=version, requests=requests)
-        await self._trim()
+        if not is_last:
+            await self._trim()
         return count
 
     async def _follow_log(self, snapshot: ReadSnapshot, after: int) -> int:
@@ -260,7 +261,6 @@ class DatabaseCopy:
         of its indexes, a head above all that it has shown, and its incarnation, so that tokens of
         transactions and pages stay good."""
         database = await self._source()
-        loader = Loader(self._engine, 0, goes_on=True)
         start, end = keys.subtree_span(INDEXES)
         async with database.snapshot() as snapshot:
             if snapshot.version != self.position.followed:
@@ -268,7 +268,7 @@ class DatabaseCopy:
                     f"`{self.name}` was written to while it was fenced", reason="FenceBroken"
                 )
             records = await snapshot.scan_keys(start, end, limit=_INDEXES_MAX)
-            await loader.add_indexes(records)
+            await Loader(self._engine, snapshot.version, goes_on=True).add_indexes(records)
             with baas_errors():
                 if (await self._engine.read_head()).version <= snapshot.version:
                     await self._commit([], snapshot.version)

@@ -258,7 +258,7 @@ class Mover:
         await (await self._source(name)).fences.put_up(self._move.id)
 
     async def _end_copy(self, one: DatabaseCopy) -> None:
-        await one.follow()
+        await one.follow(is_last=True)
         one.compare()
         await one.complete()
 

@@ -25,6 +25,7 @@ class Places:
         self._databases = databases
         self._store = store
         self._forget = forget
+        self.on_move: Callable[[], None] = lambda: None  # whoever moves projects is told of one
         self._placements = databases.placements
         self._closings: set[asyncio.Task[None]] = set()
         self._heard = 0
@@ -46,6 +47,8 @@ class Places:
         """A project's document was changed."""
         self._heard += 1
         self._set(project, None if document is None else open_place(document))
+        if document is not None and document.fields.get("moving") is not None:
+            self.on_move()
 
     def doubt(self) -> None:
         """Changes were missed: nothing is opened before they are known."""

@@ -125,7 +125,7 @@ class ListenHub:
             )
         sessions.add(session)
         try:
-            await self._keep_open(name.project)
+            await self.keep_open(name.project)
             await session.authenticate(token)
         except BaseException:
             await session.close()
@@ -153,7 +153,9 @@ class ListenHub:
     def _all(self) -> list[ListenSession]:
         return [session for sessions in self._sessions.values() for session in sessions]
 
-    async def _keep_open(self, project: str) -> None:
+    async def keep_open(self, project: str) -> None:
+        """What other nodes do to the project's users is heard from now on, while somebody listens:
+        also where the project has moved to an engine that they share."""
         if project in self._kept_open:
             return
         database = await self.context.databases.system(project)
@@ -454,6 +456,7 @@ class ListenSession:
         try:
             if self._refusal is not None:
                 raise self._refusal
+            await self._hub.keep_open(self.name.project)
             await self._prove(target)
             database = await self._open()
             self._tell(TargetAdded(target.id))

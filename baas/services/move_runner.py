@@ -28,8 +28,12 @@ class MoveRunner:
         self._wakeup = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    def wake(self) -> None:
+        """There is something new."""
+        self._wakeup.set()
+
     def start(self) -> None:
-        self._moves.wake = self._wakeup.set
+        self._moves.wake = self.wake
         self._task = asyncio.create_task(self._run(), name="moves")
 
     async def close(self) -> None:

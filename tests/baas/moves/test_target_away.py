@@ -43,11 +43,11 @@ async def test_writes_go_on_when_the_target_hangs_in_the_pause(
         is_pause = True
         return await pause(one, *arguments)
 
-    async def hang(copy: DatabaseCopy) -> Any:
+    async def hang(copy: DatabaseCopy, **options: Any) -> Any:
         if is_pause and not hangs.is_set():
             replica_set.pause(0)
             hangs.set()
-        return await original(copy)
+        return await original(copy, **options)
 
     monkeypatch.setattr(Mover, "_pause", note_pause)
     monkeypatch.setattr(DatabaseCopy, method, hang)
