@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import InvalidQuery
+from baas.model.near import Near
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import (
     NAME,
@@ -38,6 +39,7 @@ paths = st.builds(
     st.sampled_from(IDS),
 )
 references = st.builds(Reference, paths)
+geo_points = st.sampled_from([GeoPoint(1.0, 2.0), GeoPoint(1.0, -2.0), GeoPoint(90.0, 7.0)])
 scalars: st.SearchStrategy[Value] = st.one_of(
     st.none(),
     st.booleans(),
@@ -46,7 +48,7 @@ scalars: st.SearchStrategy[Value] = st.one_of(
     st.sampled_from(["", "a", "b", "a\x00", "ab", LONG + "a", LONG + "ab", LONG + "b"]),
     st.sampled_from([b"", b"a", b"\x00"]),
     st.builds(Timestamp, st.integers(0, 2)),
-    st.just(GeoPoint(1.0, 2.0)),
+    geo_points,
     st.just(Vector((1.0,))),
     references,
 )
@@ -110,12 +112,21 @@ filters: st.SearchStrategy[Filter] = st.recursive(
 )
 
 
+nears = st.builds(
+    Near, st.sampled_from(FIELDS), geo_points, st.sampled_from([None, 0.0, 1e6, 1.1e7])
+)
+
+
 @st.composite
 def queries(draw: Any, *, windows: bool = True) -> Query:
-    """Checked queries; without `windows` none has an offset, limit or selection."""
+    """Checked queries, some of them around a place; without `windows` none has an offset, limit or
+    selection."""
     collection = CollectionPath.parse(draw(st.sampled_from(COLLECTIONS)))
     is_group = draw(st.booleans())
     chosen = draw(st.lists(st.sampled_from((*FIELDS, NAME)), unique=True, max_size=3))
+    near = draw(st.one_of(st.none(), st.none(), st.none(), nears))
+    if near is not None:
+        chosen = []
     query = Query(
         collection,
         all_descendants=is_group,
@@ -123,17 +134,18 @@ def queries(draw: Any, *, windows: bool = True) -> Query:
         where=draw(st.one_of(st.none(), filters)),
         order_by=tuple(Order(field, draw(st.booleans())) for field in chosen),
     )
-    orders = effective_orders(query)
+    ends = st.none() if near else st.one_of(st.none(), st.none(), cursors(effective_orders(query)))
     query = Query(
         query.collection,
         all_descendants=is_group,
         parent=query.parent,
         where=query.where,
         order_by=query.order_by,
-        start=draw(st.one_of(st.none(), st.none(), cursors(orders))),
-        end=draw(st.one_of(st.none(), st.none(), cursors(orders))),
+        start=draw(ends),
+        end=draw(ends),
         offset=draw(st.sampled_from((0, 0, 1, 3))) if windows else 0,
         limit=draw(st.sampled_from((None, 1, 2, 5))) if windows else None,
+        near=near,
     )
     try:
         check_query(query, Limits())
