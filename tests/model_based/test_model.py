@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from baas.database import equal_reads, executor
+from baas.database import equal_reads, executor, presentation
 from baas.database.committer import Committer
 from baas.database.indexes import Index, Indexes
 from baas.database.listeners import Listeners
@@ -113,7 +113,7 @@ def _forget_the_new_image(patch: pytest.MonkeyPatch) -> None:
 
 
 def _select_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(executor, "project_all", lambda documents, select: documents)
+    patch.setattr(presentation, "project", lambda document, select: document)
 
 
 # With what a run has to do much of, so that the bug is found in one run of a few.
