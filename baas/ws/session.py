@@ -24,7 +24,9 @@ from baas.settings import Limits
 from baas.wire import listen as wire
 from baas.wire.errors import close_code
 
-_SHARED_CHANGES_MAX = 1_000  # beyond it the encoded changes are not kept for the next receiver
+# Beyond them the encoded changes are not kept for the next receiver, and made as they are sent.
+_SHARED_CHANGES_MAX = 1_000
+_SHARED_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Phase(Enum):
@@ -203,7 +205,7 @@ def _parts(update: Update) -> Iterator[bytes] | tuple[bytes, ...]:
     kept: tuple[bytes, ...] | None = update.encoded.value
     if kept is not None:
         return kept
-    if len(update.changes) > _SHARED_CHANGES_MAX:
+    if len(update.changes) > _SHARED_CHANGES_MAX or update.size_bytes > _SHARED_BYTES_MAX:
         return wire.encode_changes(update.changes)
     kept = tuple(wire.encode_changes(update.changes))
     update.encoded.value = kept

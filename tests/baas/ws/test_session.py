@@ -140,5 +140,14 @@ def test_parts_join_to_the_whole(count: int) -> None:
     assert (len(parts) > 1) == (count > 0)
 
 
+@pytest.mark.parametrize(("size", "is_kept"), [(300, True), (1_000_000, False)])
+def test_what_is_encoded_is_kept_within_bounds(size: int, is_kept: bool) -> None:
+    """A hundred documents of a MiB, encoded and kept with the answer, took as much again."""
+    event = _updated(10, size, reset=True)
+    messages = opened().tell(event)
+    assert next(messages)
+    assert (event.update.encoded.value is not None) == is_kept
+
+
 def test_an_added_target_is_told() -> None:
     assert list(opened().tell(TargetAdded(4))) == ['{"type":"added","target":4}']
