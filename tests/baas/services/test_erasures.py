@@ -198,7 +198,8 @@ async def test_who_may_and_what_is_refused(shared: World, room: str) -> None:
     for caller in (ADA, SECRET):
         with pytest.raises(PermissionDenied):
             await start(shared, {"collection": room}, caller=caller)
-    for member in ({"limit": 3}, {"order_by": [{"field": "n"}]}, {"select": ["n"]}):
+    near = {"near": {"field": "at", "center": {"$geo": [1, 2]}}}
+    for member in ({"limit": 3}, {"order_by": [{"field": "n"}]}, {"select": ["n"]}, near):
         with pytest.raises(InvalidQuery, match="an erasure by query takes"):
             await start(shared, {"collection": room, **member})
 

@@ -230,7 +230,9 @@ async def test_who_may_and_what_is_refused(
             await jobs.start_deletion(shared.context, caller, NAME, decode_subtree(room))
         with pytest.raises(PermissionDenied):
             await jobs.list_jobs(shared.context, caller, "demo")
-    for more in ({"limit": 1}, {"offset": 1}, {"order_by": [{"field": "n"}]}, {"select": ["n"]}):
+    near = {"near": {"field": "at", "center": {"$geo": [1, 2]}}}
+    orders = {"order_by": [{"field": "n"}]}
+    for more in ({"limit": 1}, {"offset": 1}, orders, {"select": ["n"]}, near):
         with pytest.raises(InvalidQuery):
             await update(shared, {"query": {"collection": room, **more}, "update": ADD_ONE})
     for identifier in ("x", "../x", "", "x" * 300):
