@@ -211,9 +211,16 @@ def _hints(
 ) -> Iterator[str]:
     if query.offset:
         yield f"`offset` reads what it skips: {query.offset}; begin behind a document instead"
+    is_costly = documents_read > 2 * (returned + query.offset) + FEW
+    is_checked = any(scan.kind == "near" and not scan.exact for scan in scans)
+    if is_checked and is_costly:
+        yield (
+            "filters that its index does not hold are checked on what is near, one document after "
+            "another: an equality is held by the index, or a smaller radius leaves fewer"
+        )
     fields = inequality_fields(query)
     is_inexact = any(scan.kind == "index" and not scan.exact for scan in scans)
-    if is_inexact and len(fields) > 1 and documents_read > 2 * (returned + query.offset) + FEW:
+    if is_inexact and len(fields) > 1 and is_costly:
         first = effective_orders(query)[0].field
         others = ", ".join(f"`{path}`" for path in fields if path != first)
         yield (

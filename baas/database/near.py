@@ -176,7 +176,7 @@ class NearReader:
         self._matched = 0  # documents that were found to be in the answer
 
     async def batches(self) -> AsyncGenerator[Documents]:
-        """The documents in order, and now and then a batch of none."""
+        """The documents in order."""
         await self._begin()
         for reads in count(1):
             if reads % _READS_PER_TURN == 0:

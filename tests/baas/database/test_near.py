@@ -390,6 +390,11 @@ async def test_engines_give_the_same_and_read_as_little(
             assert [scan.kind for scan in told.scans] == ["near"], name
             assert told.missing == ()
             assert len(found) <= told.entries_scanned <= ENTRIES_MAX.get(name, 200), name
+            assert told.hints == ()
+        nobody = replace(CASES["in town"], where=f("half", ">", 1))
+        told, found = await explain(database, nobody)
+        assert found == []
+        assert told.hints[0].startswith("filters that its index does not hold are checked")
         await check_changes(database)
 
 
