@@ -35,6 +35,7 @@ WINDOW_BYTES, WINDOW_BYTES_MAX = 8 * 1024 * 1024, 64 * 1024 * 1024
 _WINDOWS = 200  # after so many they grow: their ends are kept in the move
 _TAKEN = 200  # documents of a round at a time
 _LOG_RECORDS = 1_000
+_SNAPSHOT_CHANGES = 10_000
 _REQUESTS = 500
 _INDEXES_MAX = 100_000
 
@@ -140,24 +141,27 @@ class DatabaseCopy:
     async def follow(self, *, is_last: bool = False) -> int:
         """Takes along what was written since; of how many documents. After the last time there is
         `complete`. Raises ResumeTokenExpired if the log does not reach back, SumsLost."""
-        after = self.position.followed
-        assert after is not None, "it is not copied yet"
         self._is_new = False
-        database = await self._source()
+        count, is_behind = 0, True
         try:
-            async with database.snapshot() as snapshot:
-                count = await self._follow_log(snapshot, after)
-                requests = await self._take_requests(snapshot)
-                version = snapshot.version
+            while is_behind:
+                database = await self._source()
+                async with database.snapshot() as snapshot:
+                    taken, is_behind = await self._follow_log(snapshot)
+                count += taken
         except BaseException:
             self._sums = None  # they may have been carried along half of the way
             raise
-        self.position = replace(self.position, followed=version, requests=requests)
         if not is_last:
             await self._trim()
         return count
 
-    async def _follow_log(self, snapshot: ReadSnapshot, after: int) -> int:
+    async def _follow_log(self, snapshot: ReadSnapshot) -> tuple[int, bool]:
+        """Of how many documents; and whether there is more than is taken along in one snapshot,
+        which no engine keeps for ever. What was taken is newer than the version that is noted then,
+        and is taken once more if it was changed since: only at the end it is of one version."""
+        after = self.position.followed
+        assert after is not None, "it is not copied yet"
         seen: set[DocumentPath] = set()
         count, logged = 0, after
         while records := await snapshot.read_log(logged, limit=_LOG_RECORDS):
@@ -168,7 +172,12 @@ class DatabaseCopy:
             await self._take_all(fresh, snapshot, after)
             count += len(fresh)
             logged = records[-1].version
-        return count
+            if self._sums is None and count >= _SNAPSHOT_CHANGES:
+                self.position = replace(self.position, followed=logged)
+                return count, True
+        requests = await self._take_requests(snapshot)
+        self.position = replace(self.position, followed=snapshot.version, requests=requests)
+        return count, False
 
     async def _take_all(
         self, paths: Sequence[DocumentPath], snapshot: ReadSnapshot, after: int
@@ -224,19 +233,22 @@ class DatabaseCopy:
         self.compare()
 
     async def _read_copy(self, digest: LinesDigest) -> None:
+        """Nobody else writes to it: batches need no snapshot in common."""
         start: bytes = b""
         batch_size = BatchSize(SCAN_DOCUMENTS)
         with baas_errors():
-            snapshot = await self._engine.open_snapshot()
-            try:
-                while documents := await snapshot.scan_documents(
-                    KeyRange(start, None), limit=batch_size.limit
-                ):
-                    batch_size.note(documents)
-                    await asyncio.to_thread(_add_all, digest, documents)
-                    start = keys.document_key(documents[-1].path) + b"\x00"
-            finally:
-                await snapshot.close()
+            while True:
+                snapshot = await self._engine.open_snapshot()
+                try:
+                    span = KeyRange(start, None)
+                    documents = await snapshot.scan_documents(span, limit=batch_size.limit)
+                finally:
+                    await snapshot.close()
+                if not documents:
+                    return
+                batch_size.note(documents)
+                await asyncio.to_thread(_add_all, digest, documents)
+                start = keys.document_key(documents[-1].path) + b"\x00"
 
     def compare(self) -> None:
         """Raises DataLoss (`CopyDiffers`), SumsLost."""
@@ -249,10 +261,6 @@ class DatabaseCopy:
                 f"{sums.source.count}, or others",
                 reason="CopyDiffers",
             )
-
-    @property
-    def sums(self) -> Sums | None:
-        return self._sums
 
     # The end --------------------------------------------------------------------------------------
 

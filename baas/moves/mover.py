@@ -193,7 +193,8 @@ class Mover:
 
     async def _copy_all(self) -> None:
         if self._move.progress.total is None:
-            self._note(total=await self._count())
+            with contextlib.suppress(BaasError):  # it may take too long, and is for people only
+                self._note(total=await self._count())
         for one in self._copies:
             while documents := await one.copy_some():
                 self._move = replace(self._move, attempts=0)  # it comes on

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
+from baas.errors import Unavailable
 from baas.model.documents import DocumentLike
 from baas.model.queries import Query
 from baas.projects.records import PROJECTS, check_engine, open_place
@@ -49,6 +50,15 @@ class Places:
         self._set(project, None if document is None else open_place(document))
         if document is not None and document.fields.get("moving") is not None:
             self.on_move()
+
+    def check_here(self, project: str) -> None:
+        """Raises Unavailable (`ProjectElsewhere`) for files of another node."""
+        node = self._placements.find(project).node
+        if node not in (None, self._placements.node):
+            raise Unavailable(
+                f"project `{project}` is in the data folder of node {node}: ask that one",
+                reason="ProjectElsewhere",
+            )
 
     def doubt(self) -> None:
         """Changes were missed: nothing is opened before they are known."""

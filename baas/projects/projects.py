@@ -189,8 +189,9 @@ class Projects:
         gone for everybody from the first step on, and a deletion that was cut off is finished by
         the next one or at the next start. Raises NotFound (`ProjectNotFound`), FailedPrecondition
         (`ProjectBeingDeleted`) while another node is at it, `ProjectBeingRestored`,
-        `ProjectMoving`."""
+        `ProjectMoving`; Unavailable (`ProjectElsewhere`)."""
         self.restores.check_idle(identifier)
+        self.places.check_here(identifier)
         with contextlib.suppress(NotFound):  # somebody else's deletion is gone on with
             check_not_moving(await self.get_project(identifier))
         # Twice at a time, one of them might still delete when the id is in use again.

@@ -7,11 +7,13 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import baas.moves.copying
 import baas.services.move_runner
+from baas.database.database import ReadSnapshot
 from baas.moves.copying import DatabaseCopy
 from baas.moves.mover import Mover
 from baas.moves.tasks import Moves
@@ -84,12 +86,13 @@ async def _switch_late(mover: Mover) -> None:
     await _switch(mover)
 
 
-async def _skip_last_round(copy: DatabaseCopy, *arguments: Any) -> int:
+async def _skip_last_round(copy: DatabaseCopy, snapshot: ReadSnapshot) -> tuple[int, bool]:
     """Without the round in the pause."""
     is_planted = os.environ.get(PLANT) == "last round"
     if is_planted and await (await copy._source()).fences.read() is not None:
-        return 0
-    return await _follow_log(copy, *arguments)
+        copy.position = replace(copy.position, followed=snapshot.version)
+        return 0, False
+    return await _follow_log(copy, snapshot)
 
 
 def plant_bugs() -> None:

@@ -23,6 +23,7 @@ from baas.errors import (
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, FieldTransform, Increment, SetWrite
+from baas.moves import copying
 from baas.moves.copying import DatabaseCopy
 from baas.moves.mover import Mover
 from baas.moves.tasks import Move, MoveState
@@ -38,6 +39,7 @@ from tests.baas.services.worlds import ADA, OPERATOR, path, query
 
 SHOP = DatabaseName("shop")
 SECONDS = 60
+COPY_ALL = Mover._copy_all
 
 
 @pytest.fixture
@@ -208,7 +210,6 @@ def stopper(monkeypatch: pytest.MonkeyPatch) -> Stopper:
 
 
 STEPS = (
-    ("_check_target", False),
     ("_copy_all", False),
     ("_copy_all", True),
     ("_follow_all", True),
@@ -314,6 +315,36 @@ async def test_writes_go_on_where_a_move_is_cancelled_whose_node_is_gone(
         assert (await over(one.context, move.id)).state is MoveState.CANCELLED
         assert await get(one.context, "counters/0") == {"n": 2}
         assert not (settings["data"] / "projects" / "shop").exists()
+
+
+async def test_a_long_round_is_taken_in_several_snapshots(
+    settings: dict[str, Any], stopper: Stopper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "_SNAPSHOT_CHANGES", 20)
+    monkeypatch.setattr(copying, "_LOG_RECORDS", 10)
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context, 100)
+        stopper.stop_at("_copy_all", after=True)
+        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        for number in range(150):
+            await put(context, f"old/o{number % 110}", number=-number)
+        for number in range(5):
+            await documents.commit(context, OPERATOR, SHOP, [DeleteWrite(path(f"old/o{number}"))])
+    monkeypatch.setattr(Mover, "_copy_all", COPY_ALL)
+    async with server(settings) as app:
+        context = app.context
+        found = await over(context, move.id)
+        assert (found.state, found.error) == (MoveState.DONE, None)
+        left = await queries.run_query(context, OPERATOR, SHOP, query("old"))
+        wanted = {f"o{number % 110}": -number for number in range(150)}
+        assert {one.path.id: one.fields["number"] for one in left.documents} == {
+            name: number
+            for name, number in wanted.items()
+            if name not in {f"o{n}" for n in range(5)}
+        }
 
 
 # Refused ------------------------------------------------------------------------------------------

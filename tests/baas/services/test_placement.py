@@ -108,6 +108,8 @@ async def test_files_are_of_one_node(tmp_path: Path, mongodb: dict[str, Any]) ->
             with pytest.raises(Unavailable) as raised:
                 await get(two.context, "notes/n")
             assert raised.value.reason == "ProjectElsewhere"
+            with pytest.raises(Unavailable):
+                await projects.delete_project(two.context, OPERATOR, "shop")
             assert await get(one.context, "notes/n") == {"n": 1}
     async with server(tmp_path / "two", **own) as two:
         with pytest.raises(Unavailable):
