@@ -82,10 +82,14 @@ async def check(snapshot: ReadSnapshot) -> None:
 async def test_searches_are_right_through_random_commits(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sizes and frequencies are kept up; snapshots of before see theirs."""
+    """Sizes and frequencies are kept up; snapshots of before see theirs. Before there is an index
+    the answers are no others."""
     monkeypatch.setattr(corpora, "RARE_MAX", 2)
     random = Random(7)
-    await write(database, *some_writes(random))
+    for _ in range(4):
+        await write(database, *some_writes(random))
+        async with database.snapshot() as snapshot:
+            await check(snapshot)
     await make_index(database, asked("red"))
     await write(database, *some_writes(random))
     await make_index(database, asked("red", 0))
