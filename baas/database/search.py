@@ -26,6 +26,7 @@ from baas.model.search import Corpus, Scorer, Search, count_terms, count_words
 from baas.storage.engine import Snapshot
 
 BATCH = 2_000  # documents whose places are sorted on the loop
+PLACES_MAX = 50_000  # that are kept; for what lies behind the last of them all are ranked again
 DOCUMENTS_MAX = 500  # of the answer that are read at a time
 READ_AT_ONCE_MAX = 2_000  # documents: who has to read more waits for one of a few places
 COUNT_ON_LOOP_MAX = 50  # documents whose words are counted on the loop
@@ -65,10 +66,18 @@ class SearchRun:
 
     async def documents(self, wanted: int | None) -> AsyncGenerator[Documents]:
         """The answer in order. `wanted`: how many will be asked for."""
-        places = await self._rank(wanted if self._rest is None else None)
-        async with aclosing(self._read([place for *_, place in places])) as batches:
-            async for documents in batches:
-                yield documents
+        most = PLACES_MAX
+        if wanted is not None and self._rest is None:
+            most = min(wanted, most)
+        last: _Place | None = None
+        while True:
+            places = await self._rank(most, last)
+            async with aclosing(self._read([place for *_, place in places])) as batches:
+                async for documents in batches:
+                    yield documents
+            if len(places) < most:
+                return
+            last = places[-1]
 
     async def count(self, wanted: int | None) -> int:
         """How many documents the answer has, counting no further than `wanted`."""
@@ -108,26 +117,26 @@ class SearchRun:
 
     # The order ------------------------------------------------------------------------------------
 
-    async def _rank(self, wanted: int | None) -> list[_Place]:
-        """The places of the best documents, in order; of all without `wanted`."""
+    async def _rank(self, most: int, last: _Place | None) -> list[_Place]:
+        """The places of the best documents behind `last`, at most so many, in order."""
         best: list[_Place] = []
         async with aclosing(self._find()) as batches:
             async for corpus, found in batches:
                 scorer = Scorer(corpus)
-                best += self._behind(scorer, [self._place(scorer, *one) for one in found])
-                if wanted is not None and len(best) > 4 * wanted + BATCH:
-                    best = sorted(best)[:wanted]
-        if len(best) > BATCH:
-            best = await asyncio.to_thread(sorted, best)
-        return sorted(best)[:wanted]
+                behind = last or self._start(scorer)
+                places = [self._place(scorer, *one) for one in found]
+                best += places if behind is None else [one for one in places if one > behind]
+                if len(best) > 2 * most + BATCH:
+                    best = (await _sort(best))[:most]
+        return (await _sort(best))[:most]
 
-    def _behind(self, scorer: Scorer, places: list[_Place]) -> list[_Place]:
+    def _start(self, scorer: Scorer) -> _Place | None:
+        """Where the document would stand behind which the search begins."""
         after = self._search.after
         if after is None:
-            return places
+            return None
         own = keys.document_key(after.path)[len(self._collection) :]
-        last = self._place(scorer, keys.place_key(own), after.counts, after.length)
-        return [place for place in places if place > last]
+        return self._place(scorer, keys.place_key(own), after.counts, after.length)
 
     def _place(self, scorer: Scorer, place: bytes, counts: tuple[int, ...], length: int) -> _Place:
         name: Any = place  # in the order of names within a collection
@@ -203,6 +212,12 @@ class _Counted:
                 self._entries[place] += sum([word.startswith(term.word) for word in words])
                 if self._entries[place] > self._prefix_entries_max:
                     raise too_broad(term, self._prefix_entries_max)
+
+
+async def _sort(places: list[_Place]) -> list[_Place]:
+    if len(places) <= BATCH:
+        return sorted(places)
+    return await asyncio.to_thread(sorted, places)
 
 
 def _word_scan(plan: Plan) -> WordScan | None:

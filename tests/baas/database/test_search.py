@@ -106,6 +106,7 @@ async def test_a_search_is_what_bm25_says_by_an_index_and_without(
         patch.setattr(postings, "SEEK_RATIO", 0 if seeks else 8)
         patch.setattr(search, "BATCH", 1)
         patch.setattr(search, "DOCUMENTS_MAX", 2)
+        patch.setattr(search, "PLACES_MAX", 3)
         wanted = search_oracle.search(query, documents)
         event(f"{min(len(wanted), 3)} found")
         for indexes in (Indexes(), indexes_for(query)):
