@@ -16,8 +16,9 @@ from baas.clock import SystemClock
 from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.errors import BaasError
+from baas.model.paths import DocumentPath
 from baas.settings import Settings
-from baas.storage import sqlite
+from baas.storage import sqlite, sqlite_scrub
 from baas.storage.engine import StorageError
 from baas.storage.sqlite import SqliteEngine
 from tests.faults.crash_load import (
@@ -48,6 +49,7 @@ def eager_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """The WAL is moved into the file, and begun anew, many times a second."""
     monkeypatch.setattr(sqlite, "WAL_CHECKPOINT_PAGES", 40)
     monkeypatch.setattr(sqlite, "WAL_FORCED_PAGES", 90)
+    monkeypatch.setattr(sqlite_scrub, "SLICE_PAGES", 5)
 
 
 class Machine:
@@ -56,6 +58,7 @@ class Machine:
     def __init__(self, folder: Path, seed: int, synchronous: str = "full") -> None:
         self.said = Acknowledged()
         self.rounds = 0
+        self.scrubs = 0  # how often the free room of pages was cleaned in the file itself
         self._folder = folder
         self._chance = random.Random(seed)
         self._synchronous = synchronous
@@ -114,7 +117,14 @@ class Machine:
                     await database.run_query(ORDERED)
                 await asyncio.sleep(0.002)
 
-        await asyncio.gather(index(), *[write(number) for number in range(CLIENTS)])
+        async def scrub() -> None:
+            while not disk.is_off:
+                with suppress(BaasError):
+                    await database.eraser.erase([DocumentPath.parse("nobody/there")])
+                    self.scrubs += await database.eraser.scrub()
+                await asyncio.sleep(0.005)
+
+        await asyncio.gather(index(), scrub(), *[write(number) for number in range(CLIENTS)])
 
     async def check(self) -> None:
         """All is there. A first cut may come before there is any file; then nothing was said."""
@@ -129,7 +139,7 @@ async def test_a_power_cut_takes_no_acknowledged_commit(
     tmp_path: Path, fault: str, record_property: Callable[[str, object], None]
 ) -> None:
     seed = new_seed()
-    commits = 0
+    commits = scrubs = 0
     for chain in range(CHAINS):
         machine = Machine(tmp_path / str(chain), seed + chain)
         for _ in range(CUTS):
@@ -137,10 +147,13 @@ async def test_a_power_cut_takes_no_acknowledged_commit(
             await machine.check()
         assert machine.said.names
         commits += len(machine.said.names)
+        scrubs += machine.scrubs
+    assert scrubs
     with_fault = f" and a failing {fault} before" if fault else ""
     record_property(
         "summary",
-        f"power cuts{with_fault}: {CHAINS * CUTS}, {commits} commits acknowledged, none lost; "
+        f"power cuts{with_fault}: {CHAINS * CUTS}, {commits} commits acknowledged, none lost, "
+        f"{scrubs} times cleaned after an erasure; "
         f"documents, log, indexes agree (seed {seed})",
     )
 
