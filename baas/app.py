@@ -241,6 +241,7 @@ class App:
         )
         projects.watch_deletions(accounts.forget_project)
         stack.push_async_callback(Leftovers(databases, projects.store).close)
+        projects.places.watch(accounts.forget_project)
         await projects.places.load()
         _warn_of_missing_engine(settings, databases.placements)
         for project in await projects.finish_deletions():
@@ -293,7 +294,8 @@ class App:
         return context
 
     def _make_databases(self, stack: contextlib.AsyncExitStack, node: str) -> Databases:
-        placements = Placements(self.settings.engine, node=node)
+        engines = ("sqlite", "mongodb") if self.settings.mongodb_uri else ("sqlite",)
+        placements = Placements(self.settings.engine, node=node, engines=engines)
         self._store = make_store(self.settings, self._clock, placements, self._join(stack))
         store = self._store
         stack.push_async_callback(store.close)
@@ -481,7 +483,7 @@ def make_collector(objects: Objects, projects: Projects) -> Collector:
     async def project_ids() -> list[str]:
         return [project.id for project in await projects.list_projects()]
 
-    collector = Collector(objects, project_ids)
+    collector = Collector(objects, project_ids, projects.places.is_here)
     projects.watch_deletions(collector.forget_project)
     return collector
 

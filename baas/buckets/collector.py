@@ -44,11 +44,18 @@ class Swept:
 
 
 class Collector:
-    """`list_projects` gives the ids of all projects."""
+    """`list_projects` gives the ids of all projects; `is_here` says whether this node can look at
+    one."""
 
-    def __init__(self, objects: Objects, list_projects: Callable[[], Awaitable[list[str]]]) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        list_projects: Callable[[], Awaitable[list[str]]],
+        is_here: Callable[[str], bool] = lambda project: True,
+    ) -> None:
         self._objects = objects
         self._list_projects = list_projects
+        self._is_here = is_here
         self._task: asyncio.Task[None] | None = None
         self._deleted: dict[str, float] = {}
 
@@ -93,6 +100,8 @@ class Collector:
         """Deletes garbage whose grace time is over, and ends uploads that have expired; the count
         of contents deleted."""
         self._objects.touched.discard(project)
+        if not self._is_here(project):
+            return 0
         try:
             await self._expire(project)
             count = 0
@@ -187,12 +196,13 @@ class Collector:
     async def _find_orphans(self, project: str, infos: list[BlobInfo]) -> list[BlobInfo]:
         """Bytes move from uploads to contents, and from both to garbage, never back; so looked at
         in this order none is missed. What is held may belong to what is not to be seen yet."""
-        if await self._objects.holds.is_held(project):
+        if await self._objects.holds.is_held(project) or not self._is_here(project):
             return []
         try:
             database = await self._objects.system.open(project)
         except NotFound:
-            return infos
+            # Unless it has just moved, and this node has not heard of it.
+            return [] if project in await self._list_projects() else infos
         live: dict[str, set[str]] = {}
         for document in (await database.run_query(Query(UPLOADS))).documents:
             upload = open_upload(document)

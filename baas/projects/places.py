@@ -17,15 +17,14 @@ from baas.storage.placed_store import Place
 
 class Places:
     """Fills the placements, by which databases are opened. What is open of a project that is
-    elsewhere from now on is closed, and `forget` is called: nobody tells what is committed there.
+    elsewhere from now on is closed, and watchers are told: nothing of it may be answered from
+    memory, for nobody tells what is committed there.
     """
 
-    def __init__(
-        self, databases: Databases, store: SystemStore, forget: Callable[[str], None]
-    ) -> None:
+    def __init__(self, databases: Databases, store: SystemStore) -> None:
         self._databases = databases
         self._store = store
-        self._forget = forget
+        self._watchers: list[Callable[[str], None]] = []
         self.on_move: Callable[[], None] = lambda: None  # whoever moves projects is told of one
         self._placements = databases.placements
         self._closings: set[asyncio.Task[None]] = set()
@@ -50,6 +49,14 @@ class Places:
         self._set(project, None if document is None else open_place(document))
         if document is not None and document.fields.get("moving") is not None:
             self.on_move()
+
+    def watch(self, watcher: Callable[[str], None]) -> None:
+        """Calls `watcher` with the id of each project that is elsewhere from now on."""
+        self._watchers.append(watcher)
+
+    def is_here(self, project: str) -> bool:
+        """Whether this node can open the project."""
+        return self._placements.is_here(project)
 
     def check_here(self, project: str) -> None:
         """Raises Unavailable (`ProjectElsewhere`) for files of another node."""
@@ -95,5 +102,6 @@ class Places:
 
     def _set(self, project: str, place: Place | None) -> None:
         if self._placements.set(project, place):
-            self._forget(project)
+            for watcher in self._watchers:
+                watcher(project)
             self.close_databases(project)

@@ -70,7 +70,7 @@ class Projects:
         self._clock = clock
         self._store = SystemStore(databases, clock, self._observe, self._forget)
         self.store = self._store  # for whoever changes projects from above
-        self.places = Places(databases, self._store, self._tell_watchers)
+        self.places = Places(databases, self._store)
         self._marks = Deletions(self._store, clock, node)
         self.restores = Restores(self._store, self._marks, clock)
         self._deletions: dict[str, asyncio.Task[None]] = {}
@@ -240,8 +240,7 @@ class Projects:
         await self.places.wait_closed()
 
     def watch_deletions(self, watcher: Callable[[str], None]) -> None:
-        """Calls `watcher` with the id of each project whose deletion begins, or which is elsewhere
-        from now on."""
+        """Calls `watcher` with the id of each project whose deletion begins."""
         self._watchers.append(watcher)
 
     # Databases
@@ -347,13 +346,10 @@ class Projects:
 
     def _note_deletion(self, identifier: str) -> None:
         """The project is gone, for whichever node deletes it: the others close what they have."""
-        self._tell_watchers(identifier)
-        if identifier not in self._deletions:
-            self.places.close_databases(identifier)
-
-    def _tell_watchers(self, identifier: str) -> None:
         for watcher in tuple(self._watchers):
             watcher(identifier)
+        if identifier not in self._deletions:
+            self.places.close_databases(identifier)
 
     def _forget(self, project: str | None) -> None:
         """Commits of the server's own database were missed."""

@@ -67,6 +67,8 @@ class JobRunner:
             place = (project, identifier)
             if place in self._running or len(self._running) >= JOBS_AT_ONCE_MAX:
                 continue
+            if not self._context.projects.places.is_here(project):
+                continue
             job = await self._context.jobs.claim(project, identifier)
             if job is not None:
                 self._begin(job)

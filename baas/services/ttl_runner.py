@@ -58,7 +58,9 @@ class TtlRunner:
     async def look(self) -> int:
         """Carries out every policy that no other node is at; the count of documents deleted."""
         deleted = 0
-        for policy in await self._context.ttl_policies.list_everywhere():
+        is_here = self._context.projects.places.is_here
+        found = await self._context.ttl_policies.list_everywhere()
+        for policy in [one for one in found if is_here(one.name.project)]:
             try:
                 deleted += await self._carry_out(policy)
             except NotFound:

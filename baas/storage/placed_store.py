@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import NamedTuple
 
 from baas.storage.engine import StorageEngine, StorageError
@@ -34,7 +34,9 @@ class Placements:
     Whoever knows the projects fills it, before the first one is opened, and keeps it true.
     """
 
-    def __init__(self, engine: str, *, node: str = "") -> None:
+    def __init__(self, engine: str, *, node: str = "", engines: Collection[str] = ENGINES) -> None:
+        """`engines`: those that this server is set up for."""
+        self._engines = engines
         self.own = Place(engine)
         self.node = node
         self.far: set[str] = set()  # projects of which nothing is read without waiting
@@ -43,6 +45,11 @@ class Placements:
 
     def find(self, project: str | None) -> Place:
         return self.own if project is None else self._places.get(project, self.own)
+
+    def is_here(self, project: str) -> bool:
+        """Whether this node can open the project."""
+        place = self.find(project)
+        return place.node in (None, self.node) and place.engine in self._engines
 
     def set(self, project: str, place: Place | None) -> bool:
         """Whether it was elsewhere. None: nothing is said of the project."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from baas.app import App
+from baas.buckets.blobs import BlobInfo
 from baas.database.names import DatabaseName
 from baas.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from baas.model.writes import SetWrite
@@ -110,10 +111,26 @@ async def test_files_are_of_one_node(tmp_path: Path, mongodb: dict[str, Any]) ->
             assert raised.value.reason == "ProjectElsewhere"
             with pytest.raises(Unavailable):
                 await projects.delete_project(two.context, OPERATOR, "shop")
+            assert two.collector is not None
+            await two.collector.sweep()  # leaves it to the other node
             assert await get(one.context, "notes/n") == {"n": 1}
     async with server(tmp_path / "two", **own) as two:
         with pytest.raises(Unavailable):
             await get(two.context, "notes/n")
+
+
+async def test_bytes_of_a_project_that_is_looked_for_at_the_wrong_place_are_kept(
+    tmp_path: Path, mongodb: dict[str, Any]
+) -> None:
+    async with server(tmp_path / "data", **mongodb) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop", engine="mongodb")
+        await context.databases.close_project("shop")
+        context.databases.placements.set("shop", None)  # as before this node has heard of a move
+        bytes_of = [[BlobInfo(f"{name}/content/part", 1, 1)] for name in ("shop", "gone")]
+        assert app.collector is not None
+        assert await app.collector._find_orphans("shop", bytes_of[0]) == []
+        assert await app.collector._find_orphans("gone", bytes_of[1]) == bytes_of[1]
 
 
 async def test_what_was_missed_is_learned_before_a_project_is_opened(
