@@ -31,13 +31,15 @@ def test_clients_lose_nothing_and_count_nothing_twice(
 ) -> None:
     load = Load(server, "shop", server.create_project("shop", RULES, allow_open=True))
     fill(load)
-    with load.running():
+    with load.client() as ada, load.running():
+        ada.auth.sign_up("ada@example.com", "correct horse battery")
         for engine in ("mongodb", "sqlite"):
             before = list(load.counts)
             found = wait_moved(server, move(server, "shop", engine))
             assert (found["state"], found["error"]) == ("done", None)
             record_property(f"pause to {engine}, ms", found["pause_milliseconds"])
             assert all(now > then for now, then in zip(load.counts, before, strict=True))
+            assert ada.auth.reload().email == "ada@example.com"  # by the session of before
 
 
 def test_examples_of_the_page_run(server: ServerProcess, tmp_path: Path) -> None:
