@@ -176,7 +176,8 @@ class NearReader:
         self._matched = 0  # documents that were found to be in the answer
 
     async def batches(self) -> AsyncGenerator[Documents]:
-        """The documents in order."""
+        """The documents in order, and a batch of none after each read: whoever bounds how long is
+        read can tell."""
         await self._begin()
         for reads in count(1):
             if reads % _READS_PER_TURN == 0:
@@ -195,6 +196,7 @@ class NearReader:
                     wider = WIDER_EMPTY if unread.matched == self._matched else WIDER
                     outer = max(_FIRST_METERS, unread.meters * wider)
                     self._cover_ring(unread.meters, outer)
+            yield []
 
     def _is_next(self) -> bool:
         """Whether nothing unread can come before the first known document."""

@@ -14,13 +14,15 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from baas.clock import VirtualClock
 from baas.database import near
+from baas.database.budget import ReadBudget
 from baas.database.database import Database
 from baas.database.executor import QueryExecutor
 from baas.database.indexes import Index, IndexDefinition, Indexes, IndexField, IndexKind
 from baas.database.planner import CollectionScan, plan_query
 from baas.encoding.documents import StoredDocument
-from baas.errors import InvalidQuery
+from baas.errors import DeadlineExceeded, InvalidQuery
 from baas.model.geo import EARTH_RADIUS_METERS, HALF_GLOBE_METERS
 from baas.model.near import Near
 from baas.model.order import sort_key
@@ -331,6 +333,30 @@ async def test_pages_of_a_crowd_in_one_place_do_not_begin_from_its_start(is_grou
         found = await reader.run_query(replace(query, start=start))
         assert _paths(found) == _paths(documents[number + 1 : number + 11])
         assert snapshot.rows_read < 200
+
+
+async def test_a_filter_that_nothing_passes_is_not_read_for_longer_than_a_query_may() -> None:
+    """Time is looked at between reads, and not only once there is something in the answer."""
+    query = replace(CASES["in town"], where=f("half", ">", 1))
+    indexes = indexes_for(query)
+    documents = [stored(PLACES.document(f"p{n:04}"), town(n, 4_000)) for n in range(4_000)]
+    snapshot = SortedSnapshot(documents, indexes)
+    clock = VirtualClock()
+    scan_entries = snapshot.scan_entries
+
+    async def slowly(*args: Any, **more: Any) -> list[EntryRow]:
+        clock.advance(1.0)
+        return await scan_entries(*args, **more)
+
+    snapshot.scan_entries = slowly  # type: ignore[method-assign]
+    for verb in ("run_query", "count"):
+        snapshot.rows_read = 0
+        budget = ReadBudget(clock, 3.5)
+        reader = QueryExecutor(snapshot, indexes, indexes.generation, budget=budget)
+        with pytest.raises(DeadlineExceeded) as caught:
+            await getattr(reader, verb)(query)
+        assert caught.value.reason == "QueryTooSlow"
+        assert snapshot.rows_read < 1_500
 
 
 class SortedSnapshot(MemorySnapshot):
