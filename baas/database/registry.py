@@ -191,8 +191,12 @@ class Databases:
         return incarnation
 
     async def close_project(self, project: str) -> None:
-        """Closes the project's databases: another node deletes them."""
-        for name in [name for name in {*self._open, *self._opening} if name.project == project]:
+        """Closes the project's databases: another node deletes them, or they are elsewhere now."""
+        names = [name for name in {*self._open, *self._opening} if name.project == project]
+        for name in names:  # none is given to anybody while another one is being closed
+            if name in self._open:
+                self._start_closing(name)
+        for name in names:
             await self._close_one(name)
 
     async def close(self) -> None:

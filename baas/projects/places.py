@@ -91,9 +91,13 @@ class Places:
 
     def close_databases(self, project: str) -> None:
         """Begins to close what is open of a project."""
-        closing = asyncio.create_task(self._databases.close_project(project))
+        closing = asyncio.create_task(self._close(project), name=f"close {project}")
         self._closings.add(closing)
         closing.add_done_callback(self._closings.discard)
+
+    async def _close(self, project: str) -> None:
+        await self._databases.close_project(project)
+        self._placements.note_closed(project)
 
     async def wait_closed(self) -> None:
         """Returns when nothing is open any more of where projects were."""

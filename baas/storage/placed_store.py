@@ -39,7 +39,8 @@ class Placements:
         self._engines = engines
         self.own = Place(engine)
         self.node = node
-        self.far: set[str] = set()  # projects of which nothing is read without waiting
+        # Projects of which nothing is read without waiting, or something open is not.
+        self.far: set[str] = set()
         self._places: dict[str, Place] = {}
         self._load: Callable[[], Awaitable[None]] | None = None
 
@@ -59,11 +60,14 @@ class Placements:
         else:
             self._places[project] = place
         after = self.find(project)
-        if after.engine == "sqlite" or place is None:
-            self.far.discard(project)
-        else:
+        if after.engine != "sqlite" and place is not None:
             self.far.add(project)
         return before != after
+
+    def note_closed(self, project: str) -> None:
+        """Nothing is open any more of where the project was: it is far no longer than that."""
+        if project not in self._places or self.find(project).engine == "sqlite":
+            self.far.discard(project)
 
     def place_at(self, engine: str) -> Place | None:
         """What is to be said of a project at an engine; None: nothing, for it is the server's own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,6 +74,25 @@ async def test_a_project_on_mongodb_beside_a_server_on_sqlite(
         await projects.create_project(context, OPERATOR, "shop")
         assert await get(context, "notes/n") is None
         assert (data / "projects" / "shop").exists()
+
+
+async def test_what_is_still_open_where_a_project_was_is_far_and_nobody_is_given_it(
+    tmp_path: Path, mongodb: dict[str, Any]
+) -> None:
+    """A request that need not wait is answered outside of a task, where MongoDB can't be asked."""
+    async with server(tmp_path / "data", **mongodb) as app:
+        databases, places = app.context.databases, app.context.projects.places
+        await projects.create_project(app.context, OPERATOR, "shop", engine="mongodb")
+        await projects.create_database(app.context, OPERATOR, "shop", "other")
+        await put(app.context, "notes/n", n=1)
+        places.note("shop", None)
+        assert databases.find(SHOP) is not None
+        assert databases.far_projects == {"shop"}
+        await asyncio.sleep(0)
+        assert all(one.name.project != "shop" for one in databases.open_databases())
+        assert databases.far_projects == {"shop"}
+        await places.wait_closed()
+        assert databases.far_projects == set()
 
 
 async def test_a_project_is_not_taken_for_empty_where_its_engine_is_missing(
