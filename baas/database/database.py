@@ -26,7 +26,7 @@ from baas.database.erasing import Eraser
 from baas.database.executor import QueryExecutor
 from baas.database.explain import Explanation, MeteredSnapshot, explain
 from baas.database.failures import as_baas_error, baas_errors
-from baas.database.fencing import Fences, HeldBack, stay_closed
+from baas.database.fencing import Fences, HeldBack, check_may_go_on, stay_closed
 from baas.database.groups import Attempt
 from baas.database.index_builder import IndexBuilder
 from baas.database.index_keeper import IndexKeeper
@@ -601,10 +601,8 @@ class Database:
 
     async def check_reachable(self) -> None:
         """Raises Unavailable unless the store answers."""
-        try:
+        with baas_errors():
             await self._engine.read_head()
-        except StorageError as error:
-            raise as_baas_error(error) from error
 
     async def read_oldest_version(self) -> int:
         """Versions below it cannot be resumed from."""
@@ -632,11 +630,13 @@ class Database:
         If the caller is cancelled, the commit happens whole or not at all. `ends_group`: no commit
         after it is made ready before subscribers have heard of it.
 
-        Behind a fence it waits; if the database is closed meanwhile, it goes on where that is then.
+        Behind a fence it waits. If the database is closed before it is ready, or behind the fence,
+        it goes on where that is then.
         Raises also ResourceExhausted (`CommitQueueFull`), Unavailable (`WritesPaused`), Aborted,
         DataLoss.
         """
         committer = self._committer
+        queued: asyncio.Future[CommitResult[T]] | None = None
         self._users += 1
         self.last_used_seconds = self._clock.monotonic_seconds()
         try:
@@ -655,19 +655,20 @@ class Database:
                 return CommitResult(view.read_at, results, value)
             request = None if request_id is None else RequestKey(request_id, request_digest)
             attempt = Attempt(body, transaction, view.read_at, staged, value, request, ends_group)
-            return await committer.queue(attempt)
-        except HeldBack:
-            return await (await self.reopen()).run_transaction(
-                body,
-                request_time=request_time,
-                request_id=request_id,
-                request_digest=request_digest,
-                ends_group=ends_group,
-            )
-        except StorageError as error:
-            raise as_baas_error(error) from error
+            queued = committer.queue(attempt)
+            return await queued
+        except (HeldBack, StorageError, Unavailable) as error:
+            was_early = queued is None and self._is_closed and not self.is_removed
+            check_may_go_on(error, was_early=was_early)
         finally:
             self._users -= 1
+        return await (await self.reopen()).run_transaction(
+            body,
+            request_time=request_time,
+            request_id=request_id,
+            request_digest=request_digest,
+            ends_group=ends_group,
+        )
 
     def _read_version(self) -> int:
         return self._committer.version

@@ -115,6 +115,16 @@ class Fences:
             return (await self._engine.read_head()).fence
 
 
+def check_may_go_on(error: Exception, *, was_early: bool) -> None:
+    """Returns if whoever met `error` may go on where the database is now: nothing was written.
+    `was_early`: it was closed, and nothing was queued. Else raises what callers are told."""
+    if isinstance(error, HeldBack) or was_early:
+        return
+    if isinstance(error, StorageError):
+        raise as_baas_error(error) from error
+    raise error
+
+
 async def stay_closed() -> NoReturn:
     """For a database that is to be found nowhere else."""
     raise Unavailable("the database is closed", reason="DatabaseClosed")

@@ -254,6 +254,51 @@ async def test_who_waits_when_the_database_is_closed_goes_on_where_it_is_then(
     await new.close()
 
 
+async def test_who_was_not_ready_when_the_database_is_closed_goes_on_where_it_is_then(
+    open_named: OpenDatabase,
+) -> None:
+    """Nobody has met the fence, so nobody waits there: they are evaluated, or come after it."""
+    clock = VirtualClock()
+    old = await Database.open(NAME, await open_named("old"), clock=clock, settings=SETTINGS)
+    new = await Database.open(NAME, await open_named("new"), clock=clock, settings=SETTINGS)
+
+    async def reopen() -> Database:
+        return new
+
+    old.reopen = reopen
+    await write(new, put("c/a", {"n": 10}))
+    await old.fences.put_up("move")
+    begun, is_closed = asyncio.Event(), asyncio.Event()
+    runs = 0
+
+    async def read_first(transaction: Transaction) -> None:
+        nonlocal runs
+        runs += 1
+        begun.set()
+        await is_closed.wait()
+        await transaction.get_documents([doc("c/a")])
+        await transaction.write([increment("c/a")])
+
+    async def write_at_once(transaction: Transaction) -> None:
+        begun.set()
+        await is_closed.wait()
+        await transaction.write([increment("c/a")])
+
+    tasks = []
+    for body in (read_first, write_at_once):
+        begun.clear()
+        call = old.run_transaction(body, request_time=Timestamp(clock.now_microseconds()))
+        tasks.append(asyncio.create_task(call))
+        await begun.wait()
+    await old.close()
+    is_closed.set()
+    for task in tasks:
+        await task
+    await Node(old, clock).begin()
+    assert (await fields(new, "c/a"), runs) == ([{"n": 13}], 2)
+    await new.close()
+
+
 async def test_who_waits_when_the_server_ends_is_told_so(
     tmp_path: Path, clock: VirtualClock
 ) -> None:
