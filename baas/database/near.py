@@ -303,15 +303,19 @@ class NearReader:
             return
         end = prefix_end(place)
         assert end is not None
+        # The last entries of the place may have been read already, from behind.
+        unread = self._read.first_unread(last.key + b"\x00", end)
         self._read.add(last.key, end)
-        self._leave_rest(KeyRange(last.key + b"\x00", end), last)
+        if unread is not None:
+            self._leave_rest(unread, last)
 
     def _leave_rest(self, span: KeyRange, last: EntryRow) -> None:
         distance = self._distance_of(last)
         if self._start is not None and distance == self._start[0]:
             start = max(span.start, self._place_key(last) + self._page_key())
             span = KeyRange(start, span.end)
-        if distance <= self._radius:
+        assert span.end is not None
+        if distance <= self._radius and span.start < span.end:
             name = _Name(last.document, is_held=False)
             # Of a name that was cut the key does not tell which ones are behind it.
             is_sure = not is_cut(encode_value(Reference(name.path)))

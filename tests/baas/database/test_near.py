@@ -21,6 +21,7 @@ from baas.database.database import Database
 from baas.database.executor import QueryExecutor
 from baas.database.indexes import Index, IndexDefinition, Indexes, IndexField, IndexKind
 from baas.database.planner import CollectionScan, plan_query
+from baas.encoding.cells import cell_number
 from baas.encoding.documents import StoredDocument
 from baas.errors import DeadlineExceeded, InvalidQuery
 from baas.model.geo import EARTH_RADIUS_METERS, HALF_GLOBE_METERS
@@ -357,6 +358,26 @@ async def test_a_filter_that_nothing_passes_is_not_read_for_longer_than_a_query_
             await getattr(reader, verb)(query)
         assert caught.value.reason == "QueryTooSlow"
         assert snapshot.rows_read < 1_500
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("is_group", [False, True])
+async def test_a_crowd_on_the_way_to_the_center_gives_each_document_once(is_group: bool) -> None:
+    """The last of a crowd are read from behind, on the curve; its others are read from before."""
+    crowd, center = GeoPoint(0.0, 0.0), GeoPoint(7.0, 11.0)
+    assert cell_number(crowd) < cell_number(center)
+    query = Query(
+        PLACES, is_group, where=f("stars", ">=", 2), limit=3, near=Near(AT, center, 2_000_000.0)
+    )
+    documents = [
+        stored(PLACES.document(name), {"at": crowd, "stars": 2 * (name == "g")})
+        for name in "abcdefg"
+    ]
+    indexes = indexes_for(query)
+    found = await QueryExecutor(
+        MemorySnapshot(documents, indexes), indexes, indexes.generation
+    ).run_query(query)
+    assert _paths(found) == [PLACES.document("g")]
 
 
 class SortedSnapshot(MemorySnapshot):
