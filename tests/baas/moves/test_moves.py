@@ -204,6 +204,18 @@ class Stopper:
         self._monkeypatch.undo()
 
 
+async def stopped_move(
+    context: Context, stopper: Stopper, method: str, *, after: bool = False
+) -> Move:
+    """A project with a hundred documents, on its way to MongoDB as far as this step."""
+    await projects.create_project(context, OPERATOR, "shop")
+    await fill(context, 100)
+    stopper.stop_at(method, after=after)
+    move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+    await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+    return move
+
+
 @pytest.fixture
 def stopper(monkeypatch: pytest.MonkeyPatch) -> Stopper:
     return Stopper(monkeypatch)
@@ -225,11 +237,7 @@ async def test_a_move_that_was_cut_off_goes_on(
 ) -> None:
     async with server(settings) as app:
         context = app.context
-        await projects.create_project(context, OPERATOR, "shop")
-        await fill(context, 100)
-        stopper.stop_at(method, after=after)
-        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
-        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        move = await stopped_move(context, stopper, method, after=after)
         if method != "_switch":
             await put(context, "old/o1", number="late")
     stopper.go_on()
@@ -254,11 +262,7 @@ async def test_a_move_that_is_cancelled_leaves_the_project_and_nothing_else(
 ) -> None:
     async with server(settings) as app:
         context = app.context
-        await projects.create_project(context, OPERATOR, "shop")
-        await fill(context, 100)
-        stopper.stop_at(method)
-        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
-        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        move = await stopped_move(context, stopper, method)
         await moves.cancel_move(context, OPERATOR, move.id)
         found = await over(context, move.id)
         assert (found.state, found.error) == (MoveState.CANCELLED, None)
@@ -324,11 +328,7 @@ async def test_a_long_round_is_taken_in_several_snapshots(
     monkeypatch.setattr(copying, "_LOG_RECORDS", 10)
     async with server(settings) as app:
         context = app.context
-        await projects.create_project(context, OPERATOR, "shop")
-        await fill(context, 100)
-        stopper.stop_at("_copy_all", after=True)
-        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
-        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        move = await stopped_move(context, stopper, "_copy_all", after=True)
         for number in range(150):
             await put(context, f"old/o{number % 110}", number=-number)
         for number in range(5):
@@ -471,11 +471,7 @@ async def test_a_job_goes_on_at_the_other_engine(
 async def test_what_was_erased_stays_erased(settings: dict[str, Any], stopper: Stopper) -> None:
     async with server(settings) as app:
         context = app.context
-        await projects.create_project(context, OPERATOR, "shop")
-        await fill(context, 100)
-        stopper.stop_at("_copy_all", after=True)
-        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
-        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        move = await stopped_move(context, stopper, "_copy_all", after=True)
         await put(context, "old/o1", number="secret")
         await documents.commit(context, OPERATOR, SHOP, [DeleteWrite(path("old/o1"))])
         await (await context.databases.open(SHOP)).eraser.erase([path("old/o1")])
