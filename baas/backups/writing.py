@@ -54,6 +54,7 @@ _NOT_KEPT = frozenset({"jobs", "schema_drafts"})  # of a project
 _ADMINS = ("admins", "admin_emails")
 CHECKPOINT_SECONDS = 5.0  # between two within a database
 _GONE = ("HistoryTooShort", "DatabaseReplaced")  # what was begun cannot be gone on with
+ANEW_MAX = 2  # times that one database is begun anew: its project may move, there and back
 _log = structlog.get_logger("baas.backups")
 
 
@@ -144,20 +145,27 @@ class BackupWriter:
     # Databases ------------------------------------------------------------------------------------
 
     async def _write_database(self, kind: SectionKind, name: DatabaseName) -> None:
-        begun, self._checkpoint.begun = self._checkpoint.begun, None
+        begun = self._checkpoint.begun
         if begun is not None:
             section = begun.section
-            if (section.kind, section.project, section.name) == (kind, name.project, name.database):
-                try:
-                    return await self._read_database(kind, name, begun)
-                except FailedPrecondition as error:
-                    if error.reason not in _GONE:
-                        raise
-                    _log.warning("a database is backed up anew", name=str(name), why=error.message)
-            self._checkpoint.begun = None
-            self._watch.advance(-section.count, -section.bytes)
-        await self._read_database(kind, name, None)
+            if (section.kind, section.project, section.name) != (kind, name.project, name.database):
+                self._forget_begun()
+                begun = None
+        for left in range(ANEW_MAX, -1, -1):
+            try:
+                return await self._read_database(kind, name, begun)
+            except FailedPrecondition as error:
+                if error.reason not in _GONE or not left:
+                    raise
+                _log.warning("a database is backed up anew", name=str(name), why=error.message)
+            self._forget_begun()
+            begun = None
         return None
+
+    def _forget_begun(self) -> None:
+        begun, self._checkpoint.begun = self._checkpoint.begun, None
+        if begun is not None:
+            self._watch.advance(-begun.section.count, -begun.section.bytes)
 
     async def _read_database(
         self, kind: SectionKind, name: DatabaseName, begun: BegunSection | None

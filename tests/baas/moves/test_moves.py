@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 from baas.app import App
+from baas.backups import writing
+from baas.backups.manifest import SectionKind
+from baas.backups.tasks import TaskState
+from baas.backups.writing import BackupWriter
 from baas.database.names import DatabaseName
 from baas.errors import (
     BaasError,
@@ -28,12 +32,13 @@ from baas.moves.copying import DatabaseCopy
 from baas.moves.mover import Mover
 from baas.moves.tasks import Move, MoveState
 from baas.projects.jobs import JobState
-from baas.services import accounts, documents, jobs, moves, projects, queries, transactions
+from baas.services import accounts, backups, documents, jobs, moves, projects, queries, transactions
 from baas.services.context import Context
 from baas.storage.placed_store import Place
 from baas.storage.sqlite_store import SqliteStore
 from baas.storage.store import StoreName
 from baas.testing import app_client, make_settings, started_app
+from tests.baas.backups.test_drill import over as backup_over
 from tests.baas.http.test_description import DescribedClient
 from tests.baas.services.worlds import ADA, OPERATOR, path, query
 
@@ -466,6 +471,36 @@ async def test_a_job_goes_on_at_the_other_engine(
                 await asyncio.sleep(0.02)
         assert job.state is JobState.DONE
         assert (await queries.run_query(context, OPERATOR, SHOP, query("old"))).documents == []
+
+
+async def test_a_backup_during_which_a_project_moves_holds_all_of_it(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "PART_BYTES", 10_000)
+    add, moved = BackupWriter._add_documents, False
+
+    async def add_and_move(writer: BackupWriter, *found: Any) -> None:
+        nonlocal moved
+        await add(writer, *found)
+        if not moved:
+            moved = True
+            await move_to(app.context, "mongodb")
+
+    monkeypatch.setattr(BackupWriter, "_add_documents", add_and_move)
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context)
+        task = await backup_over(app, await backups.start_backup(context, OPERATOR, "shop"))
+        assert (moved, task.state, task.error) == (True, TaskState.DONE, None)
+        verified = await backups.start_verification(context, OPERATOR, task.backup)
+        assert (await backup_over(app, verified)).state is TaskState.DONE
+        manifest = (await backups.get_backup(context, OPERATOR, task.backup)).manifest
+        assert manifest is not None
+        (section,) = manifest.of_project("shop", SectionKind.DATABASE)
+        assert section.count == 300 + 2
+        (system,) = manifest.of_project("shop", SectionKind.SYSTEM)
+        assert task.progress.lines == section.count + system.count
 
 
 async def test_what_was_erased_stays_erased(settings: dict[str, Any], stopper: Stopper) -> None:
