@@ -658,8 +658,8 @@ class Database:
             queued = committer.queue(attempt)
             return await queued
         except (HeldBack, StorageError, Unavailable) as error:
-            was_early = queued is None and self._is_closed and not self.is_removed
-            check_may_go_on(error, was_early=was_early)
+            is_closed = self._is_closed and not self.is_removed
+            check_may_go_on(error, is_closed=is_closed, was_queued=queued is not None)
         finally:
             self._users -= 1
         return await (await self.reopen()).run_transaction(

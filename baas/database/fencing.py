@@ -11,7 +11,7 @@ from typing import NoReturn
 from baas.clock import Clock
 from baas.database.failures import as_baas_error, baas_errors
 from baas.database.groups import Attempt, Group, settle
-from baas.errors import Unavailable
+from baas.errors import BaasError, Unavailable
 from baas.storage.engine import EngineFenced, StorageEngine, StorageError
 
 LOOK_SECONDS = 0.25  # between two looks at whether it was lifted, where nobody tells
@@ -115,14 +115,17 @@ class Fences:
             return (await self._engine.read_head()).fence
 
 
-def check_may_go_on(error: Exception, *, was_early: bool) -> None:
+def check_may_go_on(error: Exception, *, is_closed: bool, was_queued: bool) -> None:
     """Returns if whoever met `error` may go on where the database is now: nothing was written.
-    `was_early`: it was closed, and nothing was queued. Else raises what callers are told."""
-    if isinstance(error, HeldBack) or was_early:
+    Else raises what callers are told. What was queued may meet its database closed as well: where
+    others had committed first, it is read again."""
+    if isinstance(error, HeldBack) or (is_closed and not was_queued):
         return
     if isinstance(error, StorageError):
         raise as_baas_error(error) from error
-    raise error
+    assert isinstance(error, BaasError)
+    if not (is_closed and error.reason == "DatabaseClosed"):
+        raise error
 
 
 async def stay_closed() -> NoReturn:

@@ -11,7 +11,9 @@ import pytest
 
 from baas.clock import VirtualClock
 from baas.database import fencing
+from baas.database.committer import Committer
 from baas.database.database import Database
+from baas.database.groups import Attempt, Group
 from baas.database.indexes import IndexDefinition, IndexField
 from baas.database.log import CommitEvent
 from baas.database.names import DatabaseName
@@ -296,6 +298,43 @@ async def test_who_was_not_ready_when_the_database_is_closed_goes_on_where_it_is
         await task
     await Node(old, clock).begin()
     assert (await fields(new, "c/a"), runs) == ([{"n": 13}], 2)
+    await new.close()
+
+
+async def test_who_is_read_again_when_the_database_is_closed_goes_on_where_it_is_then(
+    open_named: OpenDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = VirtualClock()
+    old = await Database.open(NAME, await open_named("old"), clock=clock, settings=SETTINGS)
+    new = await Database.open(NAME, await open_named("new"), clock=clock, settings=SETTINGS)
+
+    async def reopen() -> Database:
+        return new
+
+    old.reopen = reopen
+    await old.fences.put_up("move")
+    evaluate, begun, is_closed = Committer._evaluate_again, asyncio.Event(), asyncio.Event()
+
+    async def evaluate_late(committer: Committer, attempt: Attempt, group: Group) -> bool:
+        begun.set()
+        await is_closed.wait()
+        return await evaluate(committer, attempt, group)
+
+    async def body(transaction: Transaction) -> None:
+        await transaction.get_documents([doc("c/a")])
+        await transaction.write([increment("c/a")])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Committer, "_evaluate_again", evaluate_late)
+        patch.setattr(Committer, "_is_stale", lambda *_: True)
+        task = asyncio.create_task(old.run_transaction(body, request_time=Timestamp(1)))
+        await begun.wait()
+        closing = asyncio.create_task(old.close())
+        await asyncio.sleep(0)
+        is_closed.set()
+        await closing
+    await task
+    assert await fields(new, "c/a") == [{"n": 1}]
     await new.close()
 
 
