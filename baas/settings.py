@@ -40,7 +40,7 @@ class Limits:
         32 * 1024 * 1024, "most bytes of documents that one commit replaces or deletes"
     )
     document_index_entries_max: int = _setting(
-        200_000, "most entries of indexes on arrays that a write makes for one document"
+        200_000, "most entries of indexes on arrays and words that a write makes for one document"
     )
     transaction_seconds_max: int = _setting(270, "longest a transaction may be open")
     transaction_idle_seconds_max: int = _setting(60, "longest pause between steps of a transaction")

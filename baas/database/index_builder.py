@@ -381,7 +381,7 @@ class IndexBuilder:
             index: document
             for document in documents
             for index in by_collection.get(document.path.segments[-2], ())
-            if index.array
+            if index.elements_max(document.path) > self._document_entries_max
             and index.count_elements(document.path, document.fields) > self._document_entries_max
         }
         for index, document in found.items():

@@ -31,7 +31,7 @@ from baas.encoding import keys
 from baas.encoding.cells import encode_place
 from baas.errors import DataLoss, InvalidArgument
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.search import count_words
+from baas.model.search import WORDS_MAX, count_words
 from baas.model.values import Fields, GeoPoint, Reference, Value
 from baas.storage.engine import Entry
 
@@ -175,11 +175,25 @@ class Index:
         before, after = b"".join((head, *parts[:place])), b"".join((*parts[place + 1 :], tail))
         return [before + element + after for element in sorted(elements)]
 
+    def elements_max(self, path: DocumentPath) -> int:
+        """As many entries `count_elements` may tell of whatever document there is; 0 where no
+        document has more than one for each document above."""
+        if self._words:
+            return (WORDS_MAX + 1) * self._heads_max(path)
+        return sys.maxsize if self.array else 0
+
     def count_elements(self, path: DocumentPath, fields: Fields) -> int:
-        """At most how many entries the elements of an array lead to; 0 where there is none."""
-        value = _get(fields, self.array)
-        count = len(value) if type(value) is list else 0
-        return count * (len(path.segments) // 2) if self.definition.below else count
+        """At most how many entries the elements of an array, or the words, lead to; 0 where there
+        are none."""
+        if self._words:
+            count = len(count_words(fields, self._words)[0]) + 1
+        else:
+            value = _get(fields, self.array)
+            count = len(value) if type(value) is list else 0
+        return count * self._heads_max(path)
+
+    def _heads_max(self, path: DocumentPath) -> int:
+        return len(path.segments) // 2 if self.definition.below else 1
 
     def is_usable(self, generation: int) -> bool:
         """Whether it was complete before a snapshot of that generation was opened."""
@@ -270,16 +284,17 @@ class Indexes:
         """The entries that a change of one document removes and adds: those that differ, and while
         an index is being filled all that it adds. An image that is None does not exist.
         `document_key` is the document's own, given by who has it. Raises InvalidArgument
-        (`TooManyIndexEntries`) for arrays that lead to more than `most` new ones."""
+        (`TooManyIndexEntries`) for arrays or words that lead to more than `most` new ones."""
         indexes = self._by_collection.get(path.segments[-2])
         if indexes is None:
             return _NOTHING
         removed: list[Entry] = []
         added: list[Entry] = []
         elements = 0
+        share = most // len(indexes)  # within which no index has to be counted
         if old is None:
             for index in indexes:
-                if index.array:
+                if index.elements_max(path) > share:
                     elements += index.count_elements(path, new or {})
                     if elements > most:
                         raise _too_many_entries(path, most)
@@ -293,7 +308,7 @@ class Indexes:
             can_stay = not is_building and new is not None
             if can_stay and index.is_unaffected(old, new or {}):
                 continue
-            if index.array and new is not None:
+            if new is not None and index.elements_max(path) > share:
                 elements += index.count_elements(path, new)
                 if elements > most:
                     raise _too_many_entries(path, most)
@@ -353,7 +368,7 @@ class Indexes:
 
 def _too_many_entries(path: DocumentPath, most: int) -> InvalidArgument:
     return InvalidArgument(
-        f"the arrays of `{path}` would have more than {most:,} entries in indexes"
+        f"the arrays and words of `{path}` would have more than {most:,} entries in indexes"
         " (`document_index_entries_max`): make them shorter, or drop indexes",
         reason="TooManyIndexEntries",
     )

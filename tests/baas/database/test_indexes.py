@@ -33,6 +33,7 @@ from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import FieldFilter, Operator, Order, Query
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
+from baas.model.words import TOKENIZER
 from baas.model.writes import DeleteWrite, SetWrite
 from baas.settings import Limits, Settings
 from baas.storage.engine import BackfillRow, KeyRange, StorageError
@@ -300,13 +301,51 @@ async def test_arrays_that_lead_to_too_many_entries_are_refused(
     await database.close()
 
 
+@pytest.mark.parametrize("is_below", [False, True])
+async def test_words_that_lead_to_too_many_entries_are_refused(
+    engine: SteeredEngine, clock: VirtualClock, is_below: bool
+) -> None:
+    """Ten thousand words under fifty documents under some indexes took gigabytes."""
+    database = await Database.open(
+        DatabaseName("demo"),
+        engine,
+        clock=clock,
+        settings=Settings(limits=Limits(document_index_entries_max=20)),
+    )
+    words = IndexField(FieldPath(("text",)), kind=IndexKind.WORDS)
+    for more in ((), (IndexField(SIZE),)):
+        definition = IndexDefinition("cities", is_below, (*more, words), is_below, TOKENIZER)
+        await database.index_keeper.build(definition)
+    await database.index_keeper.wait()
+    above = "a/b/" if is_below else ""
+    most = 4 if is_below else 9  # and one for the document, under each of the two above it
+
+    async def put(name: str, count: int) -> None:
+        path = DocumentPath.parse(f"{above}cities/{name}")
+        fields: Fields = {"text": " ".join(map(str, range(count))), "size": 1}
+        write = SetWrite(path, fields)
+        await database.run_transaction(lambda one: one.write([write]), request_time=Timestamp(1))
+
+    await put("a", most)
+    for name in "ab":
+        with pytest.raises(InvalidArgument) as caught:
+            await put(name, most + 1)
+        assert caught.value.reason == "TooManyIndexEntries"
+    await put("a", most - 1)
+    await database.close()
+
+
 async def test_an_index_that_a_document_has_too_many_entries_for_is_not_made(store: Store) -> None:
     store.builder._document_entries_max = 9
     await store.commit({city(name): {"tags": list(range(10)), "size": 1} for name in "abc"})
+    await store.commit({city("d"): {"text": "0 1 2 3 4 5 6 7 8", "size": 1}})
     array = IndexDefinition("cities", False, (IndexField(TAGS, kind=IndexKind.ARRAY),))
-    store.builder.request([array, BY_SIZE])
+    text = IndexField(FieldPath(("text",)), kind=IndexKind.WORDS)
+    words = IndexDefinition("cities", False, (text,), tokenizer=TOKENIZER)
+    store.builder.request([array, words, BY_SIZE])
     await store.builder.wait_idle()
     assert store.indexes.find(array) is None
+    assert store.indexes.find(words) is None
     index = store.indexes.find(BY_SIZE)
     assert index is not None
     assert index.ready_at is not None
