@@ -74,7 +74,7 @@ class Limits:
     search_terms_max: int = _setting(16, "most terms of a full-text search")
     search_fields_max: int = _setting(10, "most fields that one full-text search looks at")
     search_prefix_entries_max: int = _setting(
-        200_000, "most index entries that one prefix of a full-text search may stand for"
+        200_000, "most index entries that the prefixes of a full-text search may stand for"
     )
     search_text_characters_max: int = _setting(1_000, "longest text of a full-text search")
     connection_targets_max: int = _setting(200, "most listen targets on one connection")

@@ -39,8 +39,8 @@ class Size:
 
 
 class Corpora(KeptNumbers[_Key, Size]):
-    """Of one database's indexes of words. `prefix_entries_max`: as many entries one prefix may
-    stand for."""
+    """Of one database's indexes of words. `prefix_entries_max`: as many entries the prefixes of
+    a text may stand for."""
 
     def __init__(self, indexes: Indexes, read_version: Callable[[], int], limits: Limits) -> None:
         super().__init__(read_version, zero=Size(0), kept_max=KEPT_MAX)

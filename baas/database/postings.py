@@ -68,7 +68,9 @@ class PostingsReader:
 
         Raises QuotaExceeded (`SearchTooBroad`), DeadlineExceeded (`QueryTooSlow`), StorageError."""
         prefixes = [(number, term) for number, term in enumerate(terms) if term.is_prefix]
-        entries = [await self._count_prefix(scan, term) for _, term in prefixes]
+        entries: list[int] = []
+        for _, term in prefixes:
+            entries.append(await self._count_prefix(scan, term, sum(entries)))
         words = []
         for number, term in enumerate(terms):
             if not term.is_prefix:
@@ -76,7 +78,7 @@ class PostingsReader:
         frequencies = [word.frequency for word in words]
         if not all(frequencies) or not all(entries):
             return
-        is_large = max(entries, default=0) > LARGE or min(frequencies, default=0) > LARGE
+        is_large = sum(entries) > LARGE or min(frequencies, default=0) > LARGE
         async with self.gate if is_large else nullcontext():
             for (number, term), expected in zip(prefixes, entries, strict=True):
                 words.append(await self._read_prefix(scan, number, term, expected))
@@ -93,12 +95,13 @@ class PostingsReader:
         start = scan.head + keys.word_key(term.word)
         return await self._corpora.frequency(self._snapshot, scan.index, start)
 
-    async def _count_prefix(self, scan: WordScan, term: Term) -> int:
-        most = self.prefix_entries_max
+    async def _count_prefix(self, scan: WordScan, term: Term, before: int) -> int:
+        """Its entries, with `before` of the prefixes in front of it: all are held at once."""
+        most = self.prefix_entries_max - before
         span = word_span(scan.head + keys.word_prefix(term.word))
         number = await self._snapshot.count_entries(scan.index.number, span, limit=most + 1)
         if number > most:
-            raise too_broad(term, most)
+            raise too_broad(term, self.prefix_entries_max)
         return number
 
     async def _weigh(self, scan: WordScan, number: int, term: Term) -> _Word:
@@ -204,10 +207,10 @@ def spend(budget: ReadBudget | None, started: float) -> None:
 
 
 def too_broad(term: Term, entries_max: int) -> QuotaExceeded:
-    """Of a prefix that stands for too much."""
+    """Of a prefix that, with the others of its text, stands for too much."""
     return QuotaExceeded(
-        f"the words that begin with `{term.word}` have more than {entries_max:,} entries"
-        " (`search_prefix_entries_max`): give it more letters",
+        f"the words that begin with `{term.word}`, and with the text's other prefixes, have more"
+        f" than {entries_max:,} entries (`search_prefix_entries_max`): give them more letters",
         reason="SearchTooBroad",
         details={"term": str(term), "entries_max": entries_max},
     )

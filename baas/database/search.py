@@ -182,7 +182,7 @@ class _Counted:
         self._prefix_entries_max = prefix_entries_max
         self._documents = self._length = 0
         self._frequencies = [0] * len(search.terms)
-        self._entries = [0] * len(search.terms)  # of prefixes
+        self._entries = 0  # of all prefixes
         self.found: list[Found] = []
 
     @property
@@ -207,10 +207,10 @@ class _Counted:
 
     def _count_entries(self, words: dict[str, int]) -> None:
         """As many as an index would have to read."""
-        for place, term in enumerate(self._terms):
+        for term in self._terms:
             if term.is_prefix:
-                self._entries[place] += sum([word.startswith(term.word) for word in words])
-                if self._entries[place] > self._prefix_entries_max:
+                self._entries += sum([word.startswith(term.word) for word in words])
+                if self._entries > self._prefix_entries_max:
                     raise too_broad(term, self._prefix_entries_max)
 
 

@@ -122,17 +122,21 @@ async def test_a_search_is_what_bm25_says_by_an_index_and_without(
 
 
 @pytest.mark.parametrize("indexed", [False, True])
-async def test_a_prefix_that_stands_for_too_much_is_refused(indexed: bool) -> None:
-    """However it would be answered, and whatever else is asked for."""
+@pytest.mark.parametrize(("text", "entries"), [("a* nowhere", 9), ("a* b* nowhere", 12)])
+async def test_prefixes_that_stand_for_too_much_are_refused(
+    indexed: bool, text: str, entries: int
+) -> None:
+    """However they would be answered, and whatever else is asked for; all of a text together, since
+    all are held at once."""
     documents = [stored(PATHS[at], {"t": "aa ab ac b"}) for at in range(3)]
-    query = Query(CollectionPath(("c",)), search=Search("a* nowhere", (TEXT,)))
+    query = Query(CollectionPath(("c",)), search=Search(text, (TEXT,)))
     indexes = indexes_for(query) if indexed else Indexes()
     snapshot = MemorySnapshot(documents, indexes)
-    for most in (9, 8):
+    for most in (entries, entries - 1):
         limits = Limits(search_prefix_entries_max=most)
         counted = Corpora(indexes, lambda: snapshot.version, limits)
         executor = QueryExecutor(snapshot, indexes, indexes.generation, corpora=counted)
-        if most == 9:
+        if most == entries:
             assert await executor.run_query(query) == []
             continue
         with pytest.raises(QuotaExceeded) as caught:
