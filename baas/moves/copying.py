@@ -87,6 +87,7 @@ class DatabaseCopy:
         self._engine = engine
         self._sums: Sums | None = None
         self._is_new = is_new
+        self._has_history = not is_new
 
     # Copying --------------------------------------------------------------------------------------
 
@@ -131,6 +132,8 @@ class DatabaseCopy:
         head = (await self._engine.read_head()).version
         record = CommitRecord(max(head, version) + 1, changes)
         await self._engine.commit(CommitGroup(head, [record]))
+        # What the last commit has superseded outlives `_trim`.
+        self._has_history = any(one.old is not None for one in changes)
 
     async def _trim(self) -> None:
         """Forgets how documents came here."""
@@ -278,7 +281,8 @@ class DatabaseCopy:
             records = await snapshot.scan_keys(start, end, limit=_INDEXES_MAX)
             await Loader(self._engine, snapshot.version, goes_on=True).add_indexes(records)
             with baas_errors():
-                if (await self._engine.read_head()).version <= snapshot.version:
+                head = (await self._engine.read_head()).version
+                if self._has_history or head <= snapshot.version:
                     await self._commit([], snapshot.version)
         await self._trim()
         with baas_errors():

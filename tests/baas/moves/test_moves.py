@@ -32,7 +32,17 @@ from baas.moves.copying import DatabaseCopy
 from baas.moves.mover import Mover
 from baas.moves.tasks import Move, MoveState
 from baas.projects.jobs import JobState
-from baas.services import accounts, backups, documents, jobs, moves, projects, queries, transactions
+from baas.services import (
+    accounts,
+    backups,
+    documents,
+    erasures,
+    jobs,
+    moves,
+    projects,
+    queries,
+    transactions,
+)
 from baas.services.context import Context
 from baas.storage.placed_store import Place
 from baas.storage.sqlite_store import SqliteStore
@@ -517,6 +527,40 @@ async def test_what_was_erased_stays_erased(settings: dict[str, Any], stopper: S
         assert await get(context, "old/o1") is None
         await put(context, "old/o1", number="anew")
         assert await get(context, "old/o1") == {"number": "anew"}
+
+
+async def test_what_was_erased_on_the_way_leaves_no_byte_in_files_of_the_copy(
+    settings: dict[str, Any], stopper: Stopper
+) -> None:
+    names = [f"old/{number:03}" for number in range(600)]
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop", engine="mongodb")
+        for start in range(0, 600, 200):
+            texts = [(one, f"s3cret-{one[4:]}-" * 40) for one in names[start : start + 200]]
+            writes = [SetWrite(path(one), {"text": text}) for one, text in texts]
+            await documents.commit(context, OPERATOR, SHOP, writes)
+        stopper.stop_at("_copy_all", after=True)
+        move = await moves.start_move(context, OPERATOR, "shop", "sqlite", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        gone = [path(one) for one in names if int(one[4:]) % 5]
+        for start in range(0, len(gone), 100):
+            await erasures.erase_documents(
+                context, OPERATOR, SHOP, gone[start : start + 100], present=True
+            )
+    stopper.go_on()
+    folder = settings["data"] / "projects" / "shop"
+
+    def left() -> list[int]:
+        data = b"".join(one.read_bytes() for one in folder.rglob("*") if one.is_file())
+        return [number for number in range(600) if number % 5 and b"s3cret-%03d" % number in data]
+
+    async with server(settings) as app:
+        assert (await over(app.context, move.id)).state is MoveState.DONE
+        assert await get(app.context, "old/000") is not None
+        async with asyncio.timeout(SECONDS):
+            while left():  # noqa: ASYNC110 - they are files
+                await asyncio.sleep(0.05)
 
 
 # Caught -------------------------------------------------------------------------------------------
