@@ -225,9 +225,10 @@ class LocalBlobs:
         for project in _children(self._root):
             if project.name == _PARTIAL:
                 for file in _children(project):
-                    owner, content, part = file.name.split(".", 2)
-                    if not prefix or prefix == f"{owner}/":
-                        yield from _info(file, f"{owner}/{content}/{part}", is_partial=True)
+                    owner, *names = file.name.split(".", 2)
+                    # What else lies there, such as an editor's files, is nobody's to collect.
+                    if len(names) == 2 and (not prefix or prefix == f"{owner}/"):
+                        yield from _info(file, "/".join((owner, *names)), is_partial=True)
             elif not prefix or prefix == f"{project.name}/":
                 for folder in _children(project):
                     for file in _children(folder):

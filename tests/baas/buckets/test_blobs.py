@@ -295,3 +295,13 @@ async def test_a_cancelled_write_reaches_no_other_file(
     for other in others:
         other.close()
     assert [one for one in (tmp_path / "objects").rglob("*") if one.is_file()] == []
+
+
+async def test_a_stray_file_between_unfinished_ones_is_passed_over(tmp_path: Path) -> None:
+    store = LocalBlobs(tmp_path / "objects", synced=False)
+    writer = await store.open_writer(KEY)
+    await writer.write(b"x")
+    (tmp_path / "objects" / ".partial" / ".DS_Store").write_bytes(b"stray")
+    assert [(info.key, info.is_partial) for info in await listed(store)] == [(KEY, True)]
+    await writer.abort()
+    await store.close()
