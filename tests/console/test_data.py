@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.console.conftest import NewPage
 from tests.processes import ServerProcess, checked
@@ -116,6 +116,31 @@ def test_paging_filters_and_orders_have_addresses(
     expect(other.locator("table.documents-grid tbody a").first).to_have_text("i129")
     other.get_by_role("button", name="Clear").click()
     expect(other.get_by_role("table")).to_have_attribute("aria-rowcount", "131")
+
+
+def test_an_order_that_is_turned_while_it_is_read_is_read_anew(
+    open_console: NewPage, operator: httpx.Client, project: str
+) -> None:
+    for n in range(3):
+        put(operator, project, f"items/i{n}", {"n": n})
+    page = open_console(f"#/projects/{project}/data/items")
+    first = page.locator("table.documents-grid tbody a").first
+    expect(first).to_have_text("i0")
+    held: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)  # and not answered: it is broken off
+
+    page.route("**/documents:query", hold_first)
+    name = page.get_by_role("button", name="n", exact=True)
+    with page.expect_request("**/documents:query"):
+        name.click()
+    name.click()
+    expect(first).to_have_text("i2")
+    assert held
 
 
 def test_saving_one_field_keeps_every_other_as_it_was(

@@ -71,7 +71,7 @@ export function useDocumentList(
 
   const error = failure?.key === key ? failure.error : null;
   const missing = error === null ? findMissing(windows, seen) : null;
-  useRead(missing, () => {
+  useRead(key, missing, () => {
     const segment = windows.segments.find((one) => one.id === missing?.id) ?? WHOLE;
     return {
       path: `${documentsBase(project, database)}:query`,
@@ -135,8 +135,10 @@ interface Place {
   offset: number;
 }
 
-/** Reads what is missing, one part at a time; what is not wanted any more is broken off. */
+/** Reads what is missing of the list of a key, one part at a time; what is not wanted any more is
+ * broken off. */
 function useRead(
+  key: string,
   missing: Place | null,
   plan: () => {
     path: string;
@@ -147,7 +149,8 @@ function useRead(
 ): void {
   const latest = useRef(plan);
   latest.current = plan;
-  const wanted = missing === null ? "" : `${missing.id} ${missing.offset}`;
+  // Of two lists that follow each other, both begin at the same place.
+  const wanted = missing === null ? "" : `${missing.id} ${missing.offset} ${key}`;
   const place = useRef(missing);
   place.current = missing;
   useEffect(() => {
