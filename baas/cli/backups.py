@@ -9,7 +9,7 @@ import click
 from rich.progress import DownloadColumn
 
 from baas.cli.client import Client, path_of, run
-from baas.cli.failures import UNREACHABLE, CommandFailed
+from baas.cli.failures import CommandFailed, going_on_without_us
 from baas.cli.options import Target, json_option, with_target
 from baas.cli.output import note, print_json, print_table
 from baas.cli.progress import wait_while_running
@@ -276,15 +276,9 @@ def _run_task(
         if no_wait:
             return task
         note(f"task {task['id']}")
-        try:
+        how = f"the task goes on when the server does: baas backup wait {task['id']}"
+        with going_on_without_us(how):
             return await _wait_over(client, task)
-        except CommandFailed as failed:
-            if failed.exit_code != UNREACHABLE:
-                raise
-            raise CommandFailed(
-                f"{failed}; the task goes on when the server does: baas backup wait {task['id']}",
-                exit_code=UNREACHABLE,
-            ) from failed
 
     task = run(target, work)
     if no_wait:

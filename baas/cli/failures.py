@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 UNREACHABLE = 3
 
 
@@ -20,3 +23,14 @@ class Refused(CommandFailed):
         super().__init__(message)
         self.reason = reason
         self.details = details
+
+
+@contextlib.contextmanager
+def going_on_without_us(how: str) -> Iterator[None]:
+    """Whoever cannot reach the server any more is told how its work goes on."""
+    try:
+        yield
+    except CommandFailed as failed:
+        if failed.exit_code != UNREACHABLE:
+            raise
+        raise CommandFailed(f"{failed}; {how}", exit_code=UNREACHABLE) from failed

@@ -8,7 +8,7 @@ import click
 from rich.progress import MofNCompleteColumn
 
 from baas.cli.client import Client, path_of, run
-from baas.cli.failures import UNREACHABLE, CommandFailed
+from baas.cli.failures import CommandFailed, going_on_without_us
 from baas.cli.options import Target, json_option, with_target
 from baas.cli.output import note, print_json, print_table
 from baas.cli.progress import wait_while_running
@@ -41,15 +41,8 @@ def move_project(
         if not wait:
             return move
         note(f"move {move['id']}")
-        try:
+        with going_on_without_us("the move goes on when the server does: baas project move-status"):
             return await _wait_over(client, move)
-        except CommandFailed as failed:
-            if failed.exit_code != UNREACHABLE:
-                raise
-            raise CommandFailed(
-                f"{failed}; the move goes on when the server does: baas project move-status",
-                exit_code=UNREACHABLE,
-            ) from failed
 
     move = run(target, work)
     if as_json:

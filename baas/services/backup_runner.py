@@ -16,6 +16,7 @@ from baas.backups.schedules import Schedule
 from baas.backups.tasks import ATTEMPTS_MAX, Progress, Task, TaskKind, TaskState
 from baas.clock import Clock
 from baas.errors import BaasError, FailedPrecondition, Internal
+from baas.services.lookout import Lookout, attend, failure_of
 
 LOOK_SECONDS = 15.0  # between two looks for what is due, or was left behind
 SAVE_SECONDS = 1.0  # between two notes of progress; and how soon a cancelled task ends
@@ -28,38 +29,22 @@ class BackupRunner:
     def __init__(self, backups: Backups, clock: Clock) -> None:
         self.backups = backups
         self._clock = clock
-        self._wakeup = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._lookout = Lookout("backups", self._look, lambda: LOOK_SECONDS)
+        self.wake = self._lookout.wake
 
     def start(self) -> None:
         self.backups.wake = self.wake
-        self._task = asyncio.create_task(self._run(), name="backups")
-
-    def wake(self) -> None:
-        """There is something new."""
-        self._wakeup.set()
+        self._lookout.start()
 
     async def close(self) -> None:
         """Leaves what is not done to whoever comes next."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._lookout.close()
 
-    async def _run(self) -> None:
-        while True:
-            self._wakeup.clear()
-            try:
-                await self._start_due()
-                while (task := await self.backups.tasks.claim()) is not None:
-                    if not await self._do(task):
-                        break
-            except BaasError as error:
-                _log.warning("backups cannot be looked after", error=error.message)
-            except Exception:
-                _log.exception("looking after backups failed")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._wakeup.wait()
+    async def _look(self) -> None:
+        await self._start_due()
+        while (task := await self.backups.tasks.claim()) is not None:
+            if not await self._do(task):
+                break
 
     async def _start_due(self) -> None:
         now = self._clock.now_microseconds()
@@ -94,17 +79,9 @@ class BackupRunner:
         """One task to its end, be it a failure; False: it is left for another attempt."""
         watching = _Watching(task)
         work = asyncio.create_task(self._attempt(watching), name=f"{task.kind.value} {task.id}")
-        try:
-            while not work.done():
-                await asyncio.wait([work], timeout=SAVE_SECONDS)
-                if not work.done() and not await self._save(watching.current()):
-                    work.cancel()  # it was cancelled, or another node has it
-                    await asyncio.wait([work])
-                    await self._forget_cancelled(task)
-                    return True
-        finally:
-            work.cancel()
-            await asyncio.wait([work])
+        if not await attend(work, lambda: self._save(watching.current()), every=SAVE_SECONDS):
+            await self._forget_cancelled(task)  # it was cancelled, or another node has it
+            return True
         return await self._end(watching.current(), work)
 
     async def _forget_cancelled(self, task: Task) -> None:
@@ -127,7 +104,7 @@ class BackupRunner:
             raise
 
     async def _end(self, task: Task, work: asyncio.Task[None]) -> bool:
-        failure = Internal("it was given up") if work.cancelled() else work.exception()
+        failure = failure_of(work)
         if failure is None:
             over = replace(task, state=TaskState.DONE)
         elif isinstance(failure, BaasError) and failure.retryable and task.attempts < ATTEMPTS_MAX:

@@ -14,6 +14,7 @@ from baas.projects.jobs import Job, JobState
 from baas.services import schema_deployments
 from baas.services.context import Context
 from baas.services.jobs import ReadAsked, run_chunk
+from baas.services.lookout import Lookout
 
 LOOK_SECONDS = 10.0  # between two looks for what others have left
 JOBS_AT_ONCE_MAX = 4  # others wait, first come, first served
@@ -29,38 +30,25 @@ class JobRunner:
         self._context = context
         self._read = read
         self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._wakeup = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._lookout = Lookout("jobs", self._take_over, lambda: LOOK_SECONDS)
 
     def start(self) -> None:
         self._context.jobs.on_created = self._note_created
-        self._task = asyncio.create_task(self._look(), name="jobs")
+        self._lookout.start()
 
     def _note_created(self, job: Job) -> None:
         if job.kind in schema_deployments.KINDS:
             self._begin(job)  # somebody waits for it: it takes nobody's place
         else:
-            self._wakeup.set()
+            self._lookout.wake()
 
     async def close(self) -> None:
         """Leaves all jobs to whoever comes next. A chunk that is being committed is, or is not."""
-        tasks = [task for task in (self._task, *self._running.values()) if task is not None]
+        await self._lookout.close()
+        tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _look(self) -> None:
-        while True:
-            self._wakeup.clear()
-            try:
-                await self._take_over()
-            except BaasError as error:
-                _log.warning("jobs cannot be looked for", error=error.message)
-            except Exception:
-                _log.exception("looking for jobs failed")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._wakeup.wait()
 
     async def _take_over(self) -> None:
         for project, identifier in await self._context.jobs.find_waiting():
@@ -82,7 +70,7 @@ class JobRunner:
 
     def _end(self, place: tuple[str, str], task: asyncio.Task[None]) -> None:
         del self._running[place]
-        self._wakeup.set()
+        self._lookout.wake()
 
     async def _run(self, job: Job) -> None:
         current: Job | None = job

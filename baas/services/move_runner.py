@@ -4,7 +4,6 @@ has left behind."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ import structlog
 from baas.errors import BaasError, Internal
 from baas.moves.mover import Mover
 from baas.moves.tasks import ATTEMPTS_MAX, Move, Moves, MoveState, Step
+from baas.services.lookout import Lookout, attend, failure_of
 
 LOOK_SECONDS = 15.0  # between two looks for what was left behind, or failed for a while
 SAVE_SECONDS = 1.0  # between two notes of progress; and how soon a cancelled move ends
@@ -25,56 +25,32 @@ class MoveRunner:
     def __init__(self, moves: Moves, make_mover: Callable[[Move], Mover]) -> None:
         self._moves = moves
         self._make_mover = make_mover
-        self._wakeup = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def wake(self) -> None:
-        """There is something new."""
-        self._wakeup.set()
+        self._lookout = Lookout("moves", self._look, lambda: LOOK_SECONDS)
+        self.wake = self._lookout.wake
 
     def start(self) -> None:
         self._moves.wake = self.wake
-        self._task = asyncio.create_task(self._run(), name="moves")
+        self._lookout.start()
 
     async def close(self) -> None:
         """Leaves what is not done to the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._lookout.close()
 
-    async def _run(self) -> None:
-        while True:
-            self._wakeup.clear()
-            try:
-                while (move := await self._moves.claim()) is not None:
-                    if not await self._do(move):
-                        break
-                if (held_up := await self._moves.find_held_up()) is not None:
-                    await self._make_mover(held_up).lift_fence()
-            except BaasError as error:
-                _log.warning("moves cannot be looked after", error=error.message)
-            except Exception:
-                _log.exception("looking after moves failed")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._wakeup.wait()
+    async def _look(self) -> None:
+        while (move := await self._moves.claim()) is not None:
+            if not await self._do(move):
+                break
+        if (held_up := await self._moves.find_held_up()) is not None:
+            await self._make_mover(held_up).lift_fence()
 
     async def _do(self, move: Move) -> bool:
         """One move to its end, or to the point from which it is undone; False: it is left for
         another attempt."""
         mover = self._make_mover(move)
         work = asyncio.create_task(self._attempt(mover), name=f"move {move.id}")
-        try:
-            while not work.done():
-                await asyncio.wait([work], timeout=SAVE_SECONDS)
-                if not work.done() and not await self._save(mover.move):
-                    work.cancel()  # it was cancelled
-                    await asyncio.wait([work])
-                    return True
-        finally:
-            work.cancel()
-            await asyncio.wait([work])
-        failure = Internal("it was given up") if work.cancelled() else work.exception()
+        if not await attend(work, lambda: self._save(mover.move), every=SAVE_SECONDS):
+            return True  # it was cancelled
+        failure = failure_of(work)
         return failure is None or await self._note_failure(mover.move, failure)
 
     async def _attempt(self, mover: Mover) -> None:
