@@ -60,10 +60,10 @@ class Places:
 
     def check_here(self, project: str) -> None:
         """Raises Unavailable (`ProjectElsewhere`) for files of another node."""
-        node = self._placements.find(project).node
-        if node not in (None, self._placements.node):
+        place = self._placements.find(project)
+        if not self._placements.reaches(place):
             raise Unavailable(
-                f"project `{project}` is in the data folder of node {node}: ask that one",
+                f"project `{project}` is in the data folder of node {place.node}: ask that one",
                 reason="ProjectElsewhere",
             )
 

@@ -23,7 +23,7 @@ async def start_move(
     found = await context.projects.get_project(project)
     placements = context.databases.placements
     place = found.place or placements.own
-    if place.node not in (None, placements.node):
+    if not placements.reaches(place):
         raise Unavailable(
             f"project `{project}` is in the data folder of node {place.node}, which has to move it:"
             " ask that one",

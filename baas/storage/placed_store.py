@@ -50,7 +50,11 @@ class Placements:
     def is_here(self, project: str) -> bool:
         """Whether this node can open the project."""
         place = self.find(project)
-        return place.node in (None, self.node) and place.engine in self._engines
+        return self.reaches(place) and place.engine in self._engines
+
+    def reaches(self, place: Place) -> bool:
+        """Whether it is no other node's data folder."""
+        return place.node in (None, self.node)
 
     def set(self, project: str, place: Place | None) -> bool:
         """Whether it was elsewhere. None: nothing is said of the project."""
@@ -139,7 +143,7 @@ class PlacedStore:
     async def _store_of(self, project: str) -> Store:
         await self.placements.settle()
         place = self.placements.find(project)
-        if place.node not in (None, self.placements.node):
+        if not self.placements.reaches(place):
             raise StoreElsewhere(
                 f"project `{project}` is in the data folder of node {place.node}: ask that one"
             )
