@@ -6,6 +6,7 @@ The mongods accept failpoints. They end with this process, however it ends.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -239,3 +240,14 @@ def mongodb_uri(request: pytest.FixtureRequest) -> str:
         return given
     found: ReplicaSet = request.getfixturevalue("replica_set")
     return found.uri
+
+
+def engine_settings(request: pytest.FixtureRequest, engine: str) -> dict[str, Any]:
+    """What makes a server use an engine, `sqlite` or `mongodb`: there in a database of its own."""
+    if engine == "sqlite":
+        return {}
+    return {
+        "engine": engine,
+        "mongodb_uri": request.getfixturevalue("mongodb_uri"),
+        "mongodb_database": f"t{secrets.token_hex(6)}",
+    }

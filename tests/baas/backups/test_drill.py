@@ -37,6 +37,7 @@ from baas.testing import make_settings, started_app
 from tests.baas.services.test_objects import MEMBER, RULES
 from tests.baas.services.test_transfer import EVERYTHING
 from tests.baas.services.worlds import OPERATOR
+from tests.mongo import engine_settings
 
 MAIN, ARCHIVE = DatabaseName("demo"), DatabaseName("demo", "archive")
 FILES = BucketName("demo", "files")
@@ -179,11 +180,7 @@ async def resume_token(app: App, token: str | None = None) -> TargetUpdated:
 @pytest.fixture(params=["sqlite to mongodb over s3", "mongodb to sqlite over a folder"])
 def ways(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the server that is backed up, and of the one that is restored."""
-    mongodb = {
-        "engine": "mongodb",
-        "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-        "mongodb_database": f"t{secrets.token_hex(6)}",
-    }
+    mongodb = engine_settings(request, "mongodb")
     if "s3" in request.param:
         place = f"{request.getfixturevalue('s3_server').url}/{uuid4().hex}"
         return {"backups": place}, {"backups": place, **mongodb}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from baas.testing import make_settings, started_app
 from tests.baas.backups.test_backups import FILES, NAME, back_up, put, put_object, until
 from tests.baas.backups.test_drill import images, over, present, read, restore
 from tests.baas.services.worlds import OPERATOR
+from tests.mongo import engine_settings
 
 MANIFEST = Manifest("20260101-000000-aaaaaa", 1, 1, "server", "mark", "1", None, False)
 
@@ -50,14 +50,8 @@ ENGINES = pytest.mark.parametrize("settings", ["sqlite", "mongodb"], indirect=Tr
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    mongodb: dict[str, Any] = {}
-    if getattr(request, "param", "sqlite") == "mongodb":
-        mongodb = {
-            "engine": "mongodb",
-            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-            "mongodb_database": f"t{secrets.token_hex(6)}",
-        }
-    return make_settings(tmp_path / "data", object_grace_seconds=0, **mongodb)
+    more = engine_settings(request, getattr(request, "param", "sqlite"))
+    return make_settings(tmp_path / "data", object_grace_seconds=0, **more)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -33,6 +34,8 @@ NAME = DatabaseName("demo")
 SETTINGS = replace(
     Settings(), limits=replace(Settings().limits, fence_wait_seconds=30, commit_queue_max=3)
 )
+
+Pair: TypeAlias = tuple[Database, Database, VirtualClock]
 
 
 @pytest.fixture(autouse=True)
@@ -229,9 +232,9 @@ async def test_an_index_is_filled_behind_a_fence_and_ready_after_it(nodes: list[
 # Somewhere else --------------------------------------------------------------------------------
 
 
-async def test_who_waits_when_the_database_is_closed_goes_on_where_it_is_then(
-    open_named: OpenDatabase,
-) -> None:
+@pytest.fixture
+async def pair(open_named: OpenDatabase) -> AsyncIterator[Pair]:
+    """A database, and the one that has its name once it is closed."""
     clock = VirtualClock()
     old = await Database.open(NAME, await open_named("old"), clock=clock, settings=SETTINGS)
     new = await Database.open(NAME, await open_named("new"), clock=clock, settings=SETTINGS)
@@ -240,6 +243,14 @@ async def test_who_waits_when_the_database_is_closed_goes_on_where_it_is_then(
         return new
 
     old.reopen = reopen
+    yield old, new, clock
+    await new.close()
+
+
+async def test_who_waits_when_the_database_is_closed_goes_on_where_it_is_then(
+    pair: Pair,
+) -> None:
+    old, new, clock = pair
     await write(new, put("c/a", {"n": 10}))
     await old.fences.put_up("move")
     node = Node(old, clock)
@@ -253,21 +264,13 @@ async def test_who_waits_when_the_database_is_closed_goes_on_where_it_is_then(
     assert await fields(new, "c/a") == [{"n": 13}]
     again = await Node(new, clock).begin(request_id="key")
     assert again.replayed
-    await new.close()
 
 
 async def test_who_was_not_ready_when_the_database_is_closed_goes_on_where_it_is_then(
-    open_named: OpenDatabase,
+    pair: Pair,
 ) -> None:
     """Nobody has met the fence, so nobody waits there: they are evaluated, or come after it."""
-    clock = VirtualClock()
-    old = await Database.open(NAME, await open_named("old"), clock=clock, settings=SETTINGS)
-    new = await Database.open(NAME, await open_named("new"), clock=clock, settings=SETTINGS)
-
-    async def reopen() -> Database:
-        return new
-
-    old.reopen = reopen
+    old, new, clock = pair
     await write(new, put("c/a", {"n": 10}))
     await old.fences.put_up("move")
     begun, is_closed = asyncio.Event(), asyncio.Event()
@@ -298,20 +301,12 @@ async def test_who_was_not_ready_when_the_database_is_closed_goes_on_where_it_is
         await task
     await Node(old, clock).begin()
     assert (await fields(new, "c/a"), runs) == ([{"n": 13}], 2)
-    await new.close()
 
 
 async def test_who_is_read_again_when_the_database_is_closed_goes_on_where_it_is_then(
-    open_named: OpenDatabase, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = VirtualClock()
-    old = await Database.open(NAME, await open_named("old"), clock=clock, settings=SETTINGS)
-    new = await Database.open(NAME, await open_named("new"), clock=clock, settings=SETTINGS)
-
-    async def reopen() -> Database:
-        return new
-
-    old.reopen = reopen
+    old, new, _ = pair
     await old.fences.put_up("move")
     evaluate, begun, is_closed = Committer._evaluate_again, asyncio.Event(), asyncio.Event()
 
@@ -335,7 +330,6 @@ async def test_who_is_read_again_when_the_database_is_closed_goes_on_where_it_is
         await closing
     await task
     assert await fields(new, "c/a") == [{"n": 1}]
-    await new.close()
 
 
 async def test_who_waits_when_the_server_ends_is_told_so(

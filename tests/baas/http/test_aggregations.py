@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from baas.testing import make_settings, started_app
 from tests.baas.http.conftest import BASE, World, open_world
+from tests.mongo import engine_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 COUNT = {"op": "count", "alias": "n"}
@@ -24,13 +25,7 @@ GROUPS_MAX = 50
 async def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
-    more: dict[str, Any] = {}
-    if request.param == "mongodb":
-        more = {
-            "engine": "mongodb",
-            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-            "mongodb_database": f"t{secrets.token_hex(6)}",
-        }
+    more = engine_settings(request, request.param)
     settings = make_settings(tmp_path_factory.mktemp("world") / "data", **more)
     limits = settings.limits
     object.__setattr__(limits, "aggregation_groups_max", GROUPS_MAX)

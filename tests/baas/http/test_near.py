@@ -15,6 +15,7 @@ import pytest_asyncio
 from baas.testing import make_settings, started_app
 from tests.baas.http.conftest import ADMIN, BASE, World, open_world
 from tests.baas.ws.client import Client
+from tests.mongo import engine_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,13 +28,7 @@ async def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     """One world for all tests of the module, each in a collection of its own."""
-    more: dict[str, Any] = {}
-    if request.param == "mongodb":
-        more = {
-            "engine": "mongodb",
-            "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-            "mongodb_database": f"t{secrets.token_hex(6)}",
-        }
+    more = engine_settings(request, request.param)
     settings = make_settings(tmp_path_factory.mktemp("near") / "data", **more)
     async with started_app(settings) as app, open_world(app) as opened:
         yield opened

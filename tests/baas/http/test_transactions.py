@@ -29,6 +29,7 @@ from tests.baas.http.conftest import BASE, World, open_world
 from tests.baas.http.test_connection import Connection
 from tests.baas.services.counting import count_up
 from tests.effort import examples
+from tests.mongo import engine_settings
 
 SECRET = Caller(CallerKind.SECRET_KEY, project="demo")
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -39,14 +40,7 @@ async def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     """One world for all tests of the module, each in collections of its own."""
-    more: dict[str, Any] = {}
-    if request.param == "mongodb":
-        uri = request.getfixturevalue("mongodb_uri")
-        more = {
-            "engine": "mongodb",
-            "mongodb_uri": uri,
-            "mongodb_database": f"t{secrets.token_hex(6)}",
-        }
+    more = engine_settings(request, request.param)
     settings = make_settings(tmp_path_factory.mktemp("world") / "data", **more)
     async with started_app(settings) as app, open_world(app) as opened:
         yield opened

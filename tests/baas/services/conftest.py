@@ -6,7 +6,6 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,6 +14,7 @@ from baas.accounts.sealing import SECRET_VARIABLE
 from baas.services.context import Context
 from baas.testing import make_settings, started_app
 from tests.baas.services.worlds import World, open_world
+from tests.mongo import engine_settings
 
 
 @pytest_asyncio.fixture
@@ -30,20 +30,10 @@ async def dev_world(tmp_path: Path) -> AsyncIterator[World]:
         yield opened
 
 
-def _engine_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
-    if request.param == "sqlite":
-        return {}
-    return {
-        "engine": "mongodb",
-        "mongodb_uri": request.getfixturevalue("mongodb_uri"),
-        "mongodb_database": f"t{secrets.token_hex(6)}",
-    }
-
-
 @pytest_asyncio.fixture(params=["sqlite", "mongodb"])
 async def any_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """One of its own for each test, on both engines."""
-    async with open_world(tmp_path / "data", **_engine_settings(request)) as opened:
+    async with open_world(tmp_path / "data", **engine_settings(request, request.param)) as opened:
         yield opened
 
 
@@ -53,7 +43,7 @@ async def shared(
 ) -> AsyncIterator[World]:
     """One world for all tests of a module, on both engines; each in a `room` of its own."""
     folder = tmp_path_factory.mktemp("world")
-    async with open_world(folder / "data", **_engine_settings(request)) as opened:
+    async with open_world(folder / "data", **engine_settings(request, request.param)) as opened:
         yield opened
 
 
