@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from rich.progress import TextColumn
 
 from baas.cli.client import Client, path_of, run
 from baas.cli.options import Target, database_option, json_option, project_option, with_target
 from baas.cli.output import print_json, print_table
+from baas.cli.progress import wait_while_running
 
 _PAGE = 1_000
 _KINDS = ("array", "words", "cell")  # what can stand in an entry in place of the value
@@ -32,19 +34,8 @@ def list_indexes(
     project: str, database: str, collection: str | None, as_json: bool, target: Target
 ) -> None:
     """List indexes."""
-    params = {"page_size": str(_PAGE)} | ({"collection": collection} if collection else {})
-
-    async def work(client: Client) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        while True:
-            path = _path(project, database)
-            page = await client.call("GET", path, params=params)
-            found += page["indexes"]
-            if "next_page_token" not in page:
-                return found
-            params["page_token"] = page["next_page_token"]
-
-    found = run(target, work)
+    path = _path(project, database)
+    found = run(target, lambda client: _read_all(client, path, collection))
     if as_json:
         print_json(found)
         return
@@ -57,6 +48,17 @@ def list_indexes(
     print_table(columns, rows, empty="no indexes")
 
 
+async def _read_all(client: Client, path: str, collection: str | None) -> list[dict[str, Any]]:
+    params = {"page_size": str(_PAGE)} | ({"collection": collection} if collection else {})
+    found: list[dict[str, Any]] = []
+    while True:
+        page = await client.call("GET", path, params=params)
+        found += page["indexes"]
+        if "next_page_token" not in page:
+            return found
+        params["page_token"] = page["next_page_token"]
+
+
 @index_group.command("build")
 @click.argument("collection")
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD[:desc|:array|:words|:cell]...")
@@ -67,6 +69,7 @@ def list_indexes(
     show_default=True,
     help="For queries of one collection, of the group, or of the group below a document.",
 )
+@click.option("--wait", is_flag=True, help="Until it is filled and queries use it.")
 @project_option
 @database_option
 @json_option
@@ -75,6 +78,7 @@ def build_index(
     collection: str,
     fields: tuple[str, ...],
     scope: str,
+    wait: bool,
     project: str,
     database: str,
     as_json: bool,
@@ -87,11 +91,41 @@ def build_index(
     """
     body = {"collection": collection, "scope": scope, "fields": [_field(item) for item in fields]}
     path = _path(project, database)
-    made = run(target, lambda client: client.call("POST", path, json=body))
+
+    async def work(client: Client) -> dict[str, Any]:
+        made = await client.call("POST", path, json=body)
+        return await _wait_until_filled(client, path, made) if wait else made
+
+    made = run(target, work)
     if as_json:
         print_json(made)
     else:
         click.echo(f"index {made['id']} is {made['state']}")
+
+
+async def _wait_until_filled(client: Client, path: str, made: dict[str, Any]) -> dict[str, Any]:
+    current = made
+
+    async def again() -> dict[str, Any]:
+        nonlocal current
+        for index in await _read_all(client, path, made["collection"]):
+            if index["id"] == made["id"]:
+                current = index
+                return _as_work(index)
+        raise click.ClickException(
+            f"index {made['id']} is gone: somebody dropped it, or it could not be made for a"
+            " document that needs more entries than one may have (`document_index_entries_max`)"
+        )
+
+    column = TextColumn("{task.completed} documents read")
+    await wait_while_running(_as_work(made), again, column=column, total="of", completed="read")
+    return current
+
+
+def _as_work(index: dict[str, Any]) -> dict[str, Any]:
+    state = "running" if index["state"] == "building" else index["state"]
+    progress = {"of": None, "read": index["scanned"]}
+    return {"kind": f"index {index['id']}", "state": state, "progress": progress}
 
 
 @index_group.command("pin")

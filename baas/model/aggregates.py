@@ -168,8 +168,10 @@ def within_group(query: Query, aggregation: Aggregation, group: tuple[Value, ...
 def _in_order(
     aggregation: Aggregation, first: tuple[FieldPath, ...], *, descending: bool = False
 ) -> Query:
-    # Which fields a document must have depends on the orders: on none behind the name.
-    stated = [order.field for order in aggregation.query.order_by]
+    # Which fields a document must have depends on the orders: on none behind the name, and not on
+    # those of inequalities where the distance is the order.
+    is_near = aggregation.query.near is not None
+    stated = [NAME] if is_near else [order.field for order in aggregation.query.order_by]
     tail = (NAME,) if NAME in stated else ()
     stated = stated[: stated.index(NAME)] if tail else stated
     fields = dict.fromkeys((*first, *aggregation.fields, *stated, *tail))

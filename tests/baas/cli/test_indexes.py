@@ -27,3 +27,5 @@ def test_indexes_are_built_listed_pinned_and_removed(baas: Command) -> None:
     assert baas("index", "rm", "1", *database).out == "dropped index 1\n"
     assert baas("index", "rm", "1", *database).err == "error: there is no index `1`\n"
     assert baas("index", "build", "cities", *database).code == 2
+    made = baas("index", "build", "cities", "name", "--wait", *database)
+    assert (made.code, made.out) == (0, "index 3 is ready\n")

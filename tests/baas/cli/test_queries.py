@@ -48,7 +48,7 @@ def test_a_query_is_explained(baas: Command) -> None:
     assert told[0] == "read the whole collection"
     assert told[1].startswith("an index of c (collection): n would have spared that")
     assert told[2].startswith("0 entries scanned, 0 keys counted, 150 documents read, 2")
-    baas("index", "build", "-p", "demo", "c", "n")
+    assert baas("index", "build", "-p", "demo", "c", "n", "--wait").code == 0
     told = baas(*asked).err.splitlines()
     assert told[0] == "scanned index 1 of c (collection): n, 1 range(s)"
     assert told[1].startswith("2 entries scanned, 0 keys counted, 2 documents read, 2")
@@ -70,7 +70,7 @@ def test_what_is_near_comes_first(baas: Command) -> None:
     for within, count in (("110km", 3), ("110000", 3), ("9230m", 1), ("0", 0)):
         counted = baas(*asked, "--within", within, "--count")
         assert json.loads(counted.out)["count"] == count
-    assert baas("index", "build", "-p", "demo", "c", "at:cell").code == 0
+    assert baas("index", "build", "-p", "demo", "c", "at:cell", "--wait").code == 0
     outcome = baas(*asked, "--within", "20km", "--table", "--explain", "-s", "n")
     assert [line.split() for line in outcome.out.splitlines()] == [
         ["path", "meters", "n"],
@@ -112,7 +112,7 @@ def test_documents_are_searched(baas: Command) -> None:
     told = outcome.err.splitlines()
     assert told[0] == "read the whole collection"
     assert told[1].startswith("an index of c (collection): t:words would have spared that")
-    assert baas("index", "build", "-p", "demo", "c", "t:words").code == 0
+    assert baas("index", "build", "-p", "demo", "c", "t:words", "--wait").code == 0
     told = baas(*asked, "-w", "n > 3").err.splitlines()
     assert told[0] == (
         "read the entries of the words in index 1 of c (collection): t:words;"

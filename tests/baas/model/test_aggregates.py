@@ -16,15 +16,16 @@ from baas.model.aggregates import (
     aggregated_query,
     check_aggregation,
 )
+from baas.model.near import Near
 from baas.model.paths import CollectionPath, FieldPath
-from baas.model.queries import NAME, Query, matches
+from baas.model.queries import NAME, FieldFilter, Operator, Or, Query, matches
 from baas.model.tallies import PageBounds, Results, Tally
-from baas.model.values import INT64_MAX, INT64_MIN, Value
+from baas.model.values import INT64_MAX, INT64_MIN, GeoPoint, Value
 from tests.baas.database.arbitrary import stored
 from tests.effort import examples
 
 CITIES = CollectionPath(("cities",))
-SIZE = FieldPath(("size",))
+SIZE, RANK = FieldPath(("size",)), FieldPath(("rank",))
 COUNT = Aggregate("n", AggregateOperator.COUNT)
 SUM = Aggregate("sum", AggregateOperator.SUM, SIZE)
 MEAN = Aggregate("mean", AggregateOperator.AVERAGE, SIZE)
@@ -142,6 +143,25 @@ def test_what_cannot_be_grouped_by(names: Sequence[str], reason: str) -> None:
     assert caught.value.reason == reason
     five = tuple([FieldPath((name,)) for name in "abcde"])
     check_aggregation(Aggregation(Query(CITIES), (), five))
+
+
+def test_what_is_near_and_lacks_a_field_of_an_inequality_is_counted() -> None:
+    """One that an `or` does not ask for: the distance is the order, that field is in none."""
+    where = Or((FieldFilter(SIZE, Operator.EQUAL, 1), FieldFilter(RANK, Operator.NOT_EQUAL, None)))
+    near = Near(FieldPath(("at",)), GeoPoint(0.0, 0.0))
+    most = Aggregate("most", AggregateOperator.MAXIMUM, SIZE)
+    aggregation = Aggregation(Query(CITIES, where=where, near=near), (COUNT, most), (SIZE,))
+    check_aggregation(aggregation)
+    query = aggregated_query(aggregation)
+    tally = Tally(aggregation)
+    for at, size in enumerate((1.0, 1, 2)):
+        document = stored(
+            CITIES.document(f"c{at}"), {"at": GeoPoint(float(at), float(at)), "size": size}
+        )
+        if matches(query, document):
+            tally.add([document])
+    (group,) = tally.finish().groups
+    assert repr((group.values, group.results)) == "((1.0,), {'n': 2, 'most': 1})"
 
 
 def test_no_more_groups_are_held_than_are_wanted() -> None:
