@@ -106,6 +106,12 @@ def path_of(*segments: str) -> str:
     return "".join("/" + quote(segment, safe="()") for segment in segments)
 
 
+def documents_path(project: str, database: str, path: str = "") -> str:
+    """A document or collection in the API for apps."""
+    segments = path.strip("/").split("/") if path else []
+    return path_of("projects", project, "databases", database, "documents", *segments)
+
+
 def _token_for(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

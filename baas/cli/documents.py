@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
 import orjson
 
-from baas.cli.client import APPS_API, Client, path_of, run
-from baas.cli.failures import CommandFailed
-from baas.cli.jobs import report, wait_over
-from baas.cli.options import Target, database_option, json_option, project_option, with_target
-from baas.cli.output import note, print_json, print_table
+from baas.cli.arguments import query_of
+from baas.cli.client import APPS_API, Client, documents_path, path_of, run
+from baas.cli.jobs import run_job
+from baas.cli.options import (
+    Target,
+    database_option,
+    group_option,
+    json_option,
+    no_wait_option,
+    project_option,
+    where_option,
+    with_target,
+)
+from baas.cli.output import print_json, print_table
+from baas.cli.writes import (
+    add_command,
+    commit_command,
+    remove_command,
+    set_command,
+    update_command,
+)
 
 _PLANNED = ("created", "updated", "deleted", "erased")
 _CHANGES_SHOWN = 100
-_CONDITION = re.compile(
-    r"\s*(?P<field>(?:`(?:[^`\\]|\\.)*`|[^\s=!<>`])+)\s*"
-    r"(?P<op>==|!=|<=|>=|<|>|(?:array-contains-any|array-contains|not-in|in)(?=[\s\[]))(?![=<>])\s*"
-    r"(?P<value>.*?)\s*",
-    re.DOTALL,
-)
-_where_option = click.option(
-    "--where",
-    "filters",
-    multiple=True,
-    metavar="'FIELD OP VALUE'",
-    help="Only documents that match; may be repeated, all must hold. Without it, all documents.",
-)
-_group_option = click.option(
-    "--group", is_flag=True, help="All collections of this id, wherever they are."
-)
+_PAGE = 1_000
 _rewrite_option = click.option(
     "--rewrite",
     is_flag=True,
     help="Write SQLite's file anew, too, which gives its free room back; writes wait meanwhile.",
-)
-_wait_option = click.option(
-    "--no-wait", is_flag=True, help="Only begin the job; `baas job wait` waits for it."
 )
 
 
@@ -47,88 +44,8 @@ def document_group() -> None:
     """Work on documents, one or many, as they are and as they were."""
 
 
-@document_group.command("rm")
-@click.argument("path")
-@click.option("--recursive", "-r", is_flag=True, help="With everything below it.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@project_option
-@database_option
-@_wait_option
-@json_option
-@with_target
-def remove_command(
-    path: str,
-    recursive: bool,
-    yes: bool,
-    project: str,
-    database: str,
-    no_wait: bool,
-    as_json: bool,
-    target: Target,
-) -> None:
-    """Remove PATH, a document or (with -r) all documents of a collection.
-
-    With -r everything below goes too, in chunks; the job goes on if this command is interrupted, or
-    the server restarts. Without -r only the one document is removed, not what lies below it.
-    """
-    is_collection = path.strip("/").count("/") % 2 == 0
-    if is_collection and not recursive:
-        raise CommandFailed(f"`{path}` is a collection; -r removes all of its documents")
-    if recursive and not yes:
-        typed = click.prompt(
-            f"This deletes {path} with everything below it. Type the path to go on", err=True
-        )
-        if typed != path:
-            raise click.ClickException("that is not the path; nothing was deleted")
-    if recursive:
-        _run_job(target, project, database, "delete-recursive", {"path": path}, no_wait, as_json)
-        return
-
-    async def work(client: Client) -> dict[str, Any]:
-        base = path_of("projects", project, "databases", database)
-        body = {"writes": [{"delete": path, "precondition": {"exists": True}}]}
-        return await client.call("POST", f"{base}/documents:commit", api="/api/v1", json=body)
-
-    run(target, work)
-    click.echo(f"removed {path}")
-
-
-@document_group.command("update")
-@click.argument("collection")
-@_where_option
-@click.option("--set", "values", multiple=True, metavar="FIELD=VALUE", help="May be repeated.")
-@click.option("--unset", "fields", multiple=True, metavar="FIELD", help="May be repeated.")
-@_group_option
-@project_option
-@database_option
-@_wait_option
-@json_option
-@with_target
-def update_command(
-    collection: str,
-    filters: tuple[str, ...],
-    values: tuple[str, ...],
-    fields: tuple[str, ...],
-    group: bool,
-    project: str,
-    database: str,
-    no_wait: bool,
-    as_json: bool,
-    target: Target,
-) -> None:
-    """Update every document of COLLECTION that matches, in chunks.
-
-    Values are JSON (`18`, `true`, `"18"`, `{"$timestamp": "…Z"}`); what is no JSON is text.
-    OP is ==, !=, <, <=, >, >=, in, not-in, array-contains or array-contains-any.
-    """
-    query = _query(collection, filters, group=group)
-    update: dict[str, Any] = {"fields": dict(_assignment(text) for text in values)}
-    if fields:
-        update["delete"] = list(fields)
-    if not values and not fields:
-        raise click.UsageError("give --set or --unset; else there is nothing to update")
-    body = {"query": query, "update": update}
-    _run_job(target, project, database, "update-by-query", body, no_wait, as_json)
+for _command in (add_command, set_command, update_command, remove_command, commit_command):
+    document_group.add_command(_command)
 
 
 @document_group.command("get")
@@ -139,8 +56,7 @@ def update_command(
 @with_target
 def get_command(path: str, at: str | None, project: str, database: str, target: Target) -> None:
     """Show the document PATH as JSON."""
-    segments = path.strip("/").split("/")
-    base = path_of("projects", project, "databases", database, "documents", *segments)
+    base = documents_path(project, database, path)
     params = {} if at is None else {"read_time": at}
     print_json(run(target, lambda client: client.call("GET", base, api=APPS_API, params=params)))
 
@@ -187,7 +103,7 @@ def history_command(
 @click.option("--dry-run", is_flag=True, help="Only tell what would change.")
 @project_option
 @database_option
-@_wait_option
+@no_wait_option
 @json_option
 @with_target
 def restore_command(
@@ -208,7 +124,7 @@ def restore_command(
     """
     body = {"path": path, "at": at, "recursive": recursive}
     if not dry_run:
-        _run_job(target, project, database, "restore", body, no_wait, as_json)
+        run_job(target, project, database, "restore", body, no_wait, as_json)
         return
     plan = _plan_restore(target, path_of("projects", project, "databases", database), body)
     if as_json:
@@ -239,9 +155,69 @@ def _plan_restore(target: Target, base: str, body: dict[str, Any]) -> dict[str, 
     return run(target, work)
 
 
+@document_group.command("list")
+@click.argument("collection")
+@click.option("--limit", "-n", type=click.IntRange(1), help="At most so many.")
+@click.option(
+    "--missing", is_flag=True, help="Also those that are none, but have something below them."
+)
+@project_option
+@database_option
+@with_target
+def list_command(
+    collection: str, limit: int | None, missing: bool, project: str, database: str, target: Target
+) -> None:
+    """Print the documents of COLLECTION by name, one JSON object a line."""
+    path = documents_path(project, database, collection)
+    params = {"show_missing": "true"} if missing else {}
+
+    async def work(client: Client) -> None:
+        left = limit
+        while left is None or left > 0:
+            params["page_size"] = str(_PAGE if left is None else min(left, _PAGE))
+            page = await client.call("GET", path, api=APPS_API, params=params)
+            for document in page["documents"]:
+                click.echo(orjson.dumps(document).decode())
+            if "next_page_token" not in page:
+                return
+            params["page_token"] = page["next_page_token"]
+            left = None if left is None else left - len(page["documents"])
+
+    run(target, work)
+
+
 @click.group("collection")
 def collection_group() -> None:
-    """Work on a collection as it was."""
+    """List collections, and work on one as it was."""
+
+
+@collection_group.command("list")
+@click.argument("document", required=False)
+@project_option
+@database_option
+@json_option
+@with_target
+def list_collections(
+    document: str | None, project: str, database: str, as_json: bool, target: Target
+) -> None:
+    """List the ids of the collections at the root, or of those below DOCUMENT."""
+    path = documents_path(project, database) + ":list-collections"
+    body: dict[str, Any] = {"page_size": _PAGE} | ({"parent": document} if document else {})
+
+    async def work(client: Client) -> list[str]:
+        found: list[str] = []
+        while True:
+            page = await client.call("POST", path, api=APPS_API, json=body)
+            found += page["collections"]
+            if "next_page_token" not in page:
+                return found
+            body["page_token"] = page["next_page_token"]
+
+    found = run(target, work)
+    if as_json:
+        print_json(found)
+        return
+    print_table(("collection",), [[one] for one in found], empty="no collections")
 
 
 collection_group.add_command(restore_command)
@@ -287,8 +263,8 @@ def erase_command(
 
 @document_group.command("erase-by-query")
 @click.argument("collection")
-@_where_option
-@_group_option
+@where_option
+@group_option
 @click.option("--present", is_flag=True, help="Delete the documents as they are, too.")
 @click.option(
     "--deleted",
@@ -299,7 +275,7 @@ def erase_command(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @project_option
 @database_option
-@_wait_option
+@no_wait_option
 @json_option
 @with_target
 def erase_by_query_command(
@@ -317,20 +293,11 @@ def erase_by_query_command(
     target: Target,
 ) -> None:
     """Erase all that every document of COLLECTION was that matches now, for ever, in chunks."""
-    query = _query(collection, filters, group=group)
+    query = query_of(collection, filters, group=group)
     if not yes:
         _confirm(f"the past of documents of {collection}", collection, "collection")
     body = {"query": query, "present": present, "deleted": deleted, "rewrite": rewrite}
-    _run_job(target, project, database, "erase-by-query", body, no_wait, as_json)
-
-
-def _query(collection: str, filters: tuple[str, ...], *, group: bool) -> dict[str, Any]:
-    query: dict[str, Any] = {"collection": collection}
-    if group:
-        query["group"] = True
-    if filters:
-        query["where"] = {"and": [_filter(text) for text in filters]}
-    return query
+    run_job(target, project, database, "erase-by-query", body, no_wait, as_json)
 
 
 def _confirm_erasure(paths: tuple[str, ...]) -> None:
@@ -344,48 +311,3 @@ def _confirm(asked: str, wanted: str, word: str) -> None:
     typed = click.prompt(f"This erases {asked}. Type the {word} to go on", err=True)
     if typed != wanted:
         raise click.ClickException(f"that is not the {word}; nothing was erased")
-
-
-def _run_job(
-    target: Target,
-    project: str,
-    database: str,
-    verb: str,
-    body: dict[str, Any],
-    no_wait: bool,
-    as_json: bool,
-) -> None:
-    async def work(client: Client) -> dict[str, Any]:
-        base = path_of("projects", project, "databases", database)
-        job = await client.call("POST", f"{base}/documents:{verb}", json=body)
-        if no_wait:
-            return job
-        note(f"job {job['id']}")
-        return await wait_over(client, project, job)
-
-    job = run(target, work)
-    if no_wait:
-        click.echo(job["id"])
-    else:
-        report(job, as_json=as_json)
-
-
-def _filter(text: str) -> dict[str, Any]:
-    found = _CONDITION.fullmatch(text)
-    if found is None:
-        raise click.UsageError(f"`{text}` is no condition; one is 'age >= 18' or 'tags in [\"a\"]'")
-    return {"field": found["field"], "op": found["op"], "value": _value(found["value"])}
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    field, found, value = text.partition("=")
-    if not found or not field.strip():
-        raise click.UsageError(f"`{text}` sets nothing; write --set 'field=value'")
-    return field.strip(), _value(value.strip())
-
-
-def _value(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text

@@ -10,7 +10,7 @@ from rich.progress import MofNCompleteColumn
 from baas.cli.client import Client, path_of, run
 from baas.cli.failures import CommandFailed
 from baas.cli.options import Target, json_option, project_option, with_target
-from baas.cli.output import print_json, print_table
+from baas.cli.output import note, print_json, print_table
 from baas.cli.progress import wait_while_running
 
 _DONE = {
@@ -24,8 +24,7 @@ _CHECKS = ("check-schemas", "deploy-schemas")
 @click.group("job")
 def job_group() -> None:
     """List, watch and cancel what goes on chunk by chunk: deletions, updates and erasures by
-    query, restores,
-    deployments of schemas."""
+    query, restores, deployments of schemas."""
 
 
 @job_group.command("list")
@@ -121,3 +120,29 @@ def report(job: dict[str, Any], *, as_json: bool) -> None:
         )
     if not as_json:
         click.echo(f"{word} {progress['written']} documents")
+
+
+def run_job(
+    target: Target,
+    project: str,
+    database: str,
+    verb: str,
+    body: dict[str, Any],
+    no_wait: bool,
+    as_json: bool,
+) -> None:
+    """Begins a job on documents, waits for it unless told not to, and says how it ended."""
+
+    async def work(client: Client) -> dict[str, Any]:
+        base = path_of("projects", project, "databases", database)
+        job = await client.call("POST", f"{base}/documents:{verb}", json=body)
+        if no_wait:
+            return job
+        note(f"job {job['id']}")
+        return await wait_over(client, project, job)
+
+    job = run(target, work)
+    if no_wait:
+        click.echo(job["id"])
+    else:
+        report(job, as_json=as_json)

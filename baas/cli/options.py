@@ -53,9 +53,25 @@ _url = click.option(
     "that runs on the data folder is asked, or the folder is opened.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-project_option = click.option("--project", "-p", required=True, help="The project's id.")
+project_option = click.option(
+    "--project", "-p", required=True, envvar="BAAS_PROJECT", help="The project's id; BAAS_PROJECT."
+)
 database_option = click.option(
     "--database", default="(default)", show_default=True, help="The database."
+)
+where_option = click.option(
+    "--where",
+    "-w",
+    "filters",
+    multiple=True,
+    metavar="CONDITION",
+    help="Such as 'age >= 18', 'country in [\"CH\",\"FR\"]'; several must all hold.",
+)
+group_option = click.option(
+    "--group", is_flag=True, help="All collections of this id, wherever they are."
+)
+no_wait_option = click.option(
+    "--no-wait", is_flag=True, help="Only begin the job; `baas job wait` waits for it."
 )
 
 

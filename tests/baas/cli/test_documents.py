@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from baas.cli.documents import _filter
 from tests.baas.cli.conftest import Command
 
 
@@ -70,26 +69,6 @@ def test_jobs_are_listed_and_waited_for(baas: Command) -> None:
     assert job in baas("job", "list", "-p", "chat").out
     assert "the job is over" in baas("job", "cancel", job, "-p", "chat").err
     assert "there is no job" in baas("job", "get", "x", "-p", "chat").err
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("age >= 18", ("age", ">=", 18)),
-        ("age>=18", ("age", ">=", 18)),
-        ('name == "a in b"', ("name", "==", "a in b")),
-        ("name==a in b", ("name", "==", "a in b")),
-        ("tags array-contains x", ("tags", "array-contains", "x")),
-        ('tags array-contains-any ["x"]', ("tags", "array-contains-any", ["x"])),
-        ("n in [1,2]", ("n", "in", [1, 2])),
-        ("n not-in [1]", ("n", "not-in", [1])),
-        ("`a b`.c != null", ("`a b`.c", "!=", None)),
-        ("in < 3", ("in", "<", 3)),
-    ],
-)
-def test_conditions(text: str, expected: tuple[str, str, Any]) -> None:
-    found = _filter(text)
-    assert (found["field"], found["op"], found["value"]) == expected
 
 
 @pytest.mark.parametrize("text", ["age", "age 18", ">= 18", "", "age ~ 3", "n <> 3", "n => 3"])

@@ -76,6 +76,30 @@ def test_users(baas: Command) -> None:
     assert "--password-stdin" in asked.err
 
 
+def test_a_user_is_changed_and_removed(baas: Command) -> None:
+    baas("project", "create", "chat")
+    at = ("-p", "chat")
+    made = baas("user", "create", "ada@example.com", *at, "--password-stdin", stdin=PASSWORD)
+    uid = made.out.split()[-1]
+    assert baas("user", "get", uid, *at).json["email"] == "ada@example.com"
+    changed = baas("user", "update", "ada@example.com", "--disable", "--verified", *at)
+    assert changed.out == f"updated user {uid}\n"
+    told = baas(
+        *("user", "update", uid, "--enable", "--claims", '{"role":"editor"}', "--json", *at),
+        *("--password-stdin",),
+        stdin=b"another-password-1\n",
+    ).json
+    assert (told["disabled"], told["email_verified"], told["claims"]) == (
+        (False, True, {"role": "editor"})
+    )
+    for wrong in ((), ("--claims", "{"), ("--claims", "[]")):
+        assert baas("user", "update", uid, *wrong, *at).code == 2
+    assert "no user with the address" in baas("user", "get", "eve@example.com", *at).err
+    assert baas("user", "rm", uid, *at, stdin=b"n\n").code == 130
+    assert baas("user", "rm", "ada@example.com", "--yes", *at).out == f"removed user {uid}\n"
+    assert baas("user", "get", uid, *at).code == 1
+
+
 def test_a_stored_name_writes_nothing_but_itself_to_the_terminal(baas: Command) -> None:
     baas("project", "create", "chat", "--name", "[red]x[/red] [link=http://a]y[/link]")
     assert "[red]x[/red] [link=http://a]y[/link]" in baas("project", "list").out
