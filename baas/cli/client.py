@@ -22,6 +22,7 @@ from baas.cli.failures import UNREACHABLE, CommandFailed, Refused
 from baas.cli.options import Target
 from baas.cli.transport import AppTransport
 from baas.http.logs import configure_logs
+from baas.model.paths import CollectionPath, DocumentPath
 from baas.settings import Settings
 
 TOKEN_VARIABLE = "BAAS_TOKEN"
@@ -106,9 +107,11 @@ def path_of(*segments: str) -> str:
     return "".join("/" + quote(segment, safe="()") for segment in segments)
 
 
-def documents_path(project: str, database: str, path: str = "") -> str:
-    """A document or collection in the API for apps."""
-    segments = path.strip("/").split("/") if path else []
+def documents_path(
+    project: str, database: str, at: DocumentPath | CollectionPath | None = None
+) -> str:
+    """The documents of a database in the API for apps, or one of them, or a collection."""
+    segments = () if at is None else at.segments
     return path_of("projects", project, "databases", database, "documents", *segments)
 
 

@@ -28,6 +28,7 @@ from baas.cli.writes import (
     set_command,
     update_command,
 )
+from baas.model.paths import CollectionPath, DocumentPath
 
 _PLANNED = ("created", "updated", "deleted", "erased")
 _CHANGES_SHOWN = 100
@@ -56,7 +57,7 @@ for _command in (add_command, set_command, update_command, remove_command, commi
 @with_target
 def get_command(path: str, at: str | None, project: str, database: str, target: Target) -> None:
     """Show the document PATH as JSON."""
-    base = documents_path(project, database, path)
+    base = documents_path(project, database, DocumentPath.parse(path.strip("/")))
     params = {} if at is None else {"read_time": at}
     print_json(run(target, lambda client: client.call("GET", base, api=APPS_API, params=params)))
 
@@ -168,7 +169,7 @@ def list_command(
     collection: str, limit: int | None, missing: bool, project: str, database: str, target: Target
 ) -> None:
     """Print the documents of COLLECTION by name, one JSON object a line."""
-    path = documents_path(project, database, collection)
+    path = documents_path(project, database, CollectionPath.parse(collection.strip("/")))
     params = {"show_missing": "true"} if missing else {}
 
     async def work(client: Client) -> None:

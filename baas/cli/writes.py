@@ -27,6 +27,7 @@ from baas.cli.options import (
     with_target,
 )
 from baas.cli.output import print_json
+from baas.model.paths import CollectionPath, DocumentPath
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _TRANSFORMS = {  # of the API, by option
@@ -94,7 +95,7 @@ def add_command(
     target: Target,
 ) -> None:
     """Add a document to COLLECTION, with FIELDS: a JSON object, or `-` to read it from stdin."""
-    path = documents_path(project, database, collection)
+    path = documents_path(project, database, CollectionPath.parse(collection.strip("/")))
     parameters = {} if document_id is None else {"id": document_id}
     body = {"fields": _fields(fields)}
     made = run(
@@ -139,7 +140,7 @@ def set_command(
         body["precondition"] = {"exists": False}
     if if_updated is not None:
         body["precondition"] = {"update_time": if_updated}
-    base = documents_path(project, database, path)
+    base = documents_path(project, database, DocumentPath.parse(path.strip("/")))
     done = run(target, lambda client: client.call("PUT", base, api=APPS_API, json=body))
     _tell(done, "set", as_json)
 
@@ -188,7 +189,7 @@ def update_command(
         )
     if if_updated is not None:
         change["precondition"] = {"update_time": if_updated}
-    base = documents_path(project, database, path)
+    base = documents_path(project, database, DocumentPath.parse(path.strip("/")))
     done = run(target, lambda client: client.call("PATCH", base, api=APPS_API, json=change))
     _tell(done, "updated", as_json)
 

@@ -97,6 +97,14 @@ def test_paths_and_values_that_the_server_refuses(baas: Command) -> None:
         assert (outcome.code, outcome.err[:7], outcome.out) == (1, "error: ", "")
 
 
+def test_a_collection_is_no_document(baas: Command) -> None:
+    for arguments in (("get", "c"), ("set", "c", "{}")):
+        assert "`c` names a collection" in baas("document", *arguments).err
+    assert "segment is empty" in baas("document", "set", "c//a", "{}").err
+    assert "names a document, not a collection" in baas("document", "add", "c/a", "{}").err
+    assert "names a document, not a collection" in baas("document", "list", "c/a").err
+
+
 def test_writes_are_committed_all_or_none(baas: Command) -> None:
     writes: list[Any] = [
         {"set": "c/a", "fields": {"n": 1}},
