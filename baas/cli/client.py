@@ -17,11 +17,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 import orjson
 
-from baas.app import create_app
 from baas.cli.failures import UNREACHABLE, CommandFailed, Refused
 from baas.cli.options import Target
-from baas.cli.transport import AppTransport
-from baas.http.logs import configure_logs
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.settings import Settings
 
@@ -159,6 +156,11 @@ async def _remote(url: str, token: str) -> AsyncIterator[Client]:
 
 @contextlib.asynccontextmanager
 async def _in_process(settings: Settings) -> AsyncIterator[Client]:
+    # The whole server: two thirds of a second, which commands do without that ask a running one.
+    from baas.app import create_app
+    from baas.cli.transport import AppTransport
+    from baas.http.logs import configure_logs
+
     # A command says what went wrong in one line; who wants the server's log asks for all of it.
     configure_logs("debug" if settings.log_level == "debug" else "critical", for_people=True)
     app = create_app(replace(settings, access_log=False))

@@ -4,65 +4,66 @@ here can do what an administrator could not do from elsewhere."""
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 
 from baas import __version__
-from baas.cli.accounts import admin_group, user_group
-from baas.cli.backups import backup_group, restore_command
-from baas.cli.buckets import bucket_group
-from baas.cli.data import data_group
-from baas.cli.documents import collection_group, document_group
 from baas.cli.failures import CommandFailed
-from baas.cli.folders import init_command
-from baas.cli.indexes import index_group
-from baas.cli.jobs import job_group
-from baas.cli.objects import object_group
-from baas.cli.projects import key_group, project_group
-from baas.cli.queries import query_command
-from baas.cli.retention import retention_group
-from baas.cli.rules import rules_group
-from baas.cli.schemas import schema_group
-from baas.cli.serve import serve_command
-from baas.cli.transfer import export_command, import_command
-from baas.cli.ttl import ttl_group
 from baas.errors import BaasError
 
+_COMMANDS = {  # by name, where they are: a command line pays for its own alone
+    "admin": "accounts:admin_group",
+    "backup": "backups:backup_group",
+    "bucket": "buckets:bucket_group",
+    "collection": "documents:collection_group",
+    "data": "data:data_group",
+    "document": "documents:document_group",
+    "export": "transfer:export_command",
+    "import": "transfer:import_command",
+    "index": "indexes:index_group",
+    "init": "folders:init_command",
+    "job": "jobs:job_group",
+    "key": "projects:key_group",
+    "object": "objects:object_group",
+    "project": "projects:project_group",
+    "query": "queries:query_command",
+    "restore": "backups:restore_command",
+    "retention": "retention:retention_group",
+    "rules": "rules:rules_group",
+    "schema": "schemas:schema_group",
+    "serve": "serve:serve_command",
+    "ttl": "ttl:ttl_group",
+    "user": "accounts:user_group",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    """Those of `_COMMANDS`, each loaded when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            for known in _COMMANDS:  # among which the nearest is told
+                self.get_command(context, known)
+        elif name not in self.commands:
+            module, attribute = _COMMANDS[name].split(":")
+            self.commands[name] = getattr(import_module(f"baas.cli.{module}"), attribute)
+        return self.commands.get(name)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="baas")
 def cli() -> None:
     """A self-hosted backend: documents with live queries, rules, accounts, files.
 
     Start with `baas init`, then `baas serve`.
     """
-
-
-for _command in (
-    serve_command,
-    init_command,
-    project_group,
-    key_group,
-    rules_group,
-    query_command,
-    index_group,
-    schema_group,
-    bucket_group,
-    object_group,
-    document_group,
-    collection_group,
-    job_group,
-    ttl_group,
-    retention_group,
-    data_group,
-    user_group,
-    admin_group,
-    import_command,
-    export_command,
-    backup_group,
-    restore_command,
-):
-    cli.add_command(_command)
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,13 @@ def test_a_data_folder_that_cannot_be_made_is_one_line(baas: Command, tmp_path: 
     outcome = baas("project", "list", "--data", str(tmp_path / "file" / "data"))
     assert outcome.code == 1
     only_line(outcome)
+
+
+def test_a_command_loads_no_server_to_ask_one_that_runs() -> None:
+    program = (
+        "import sys; from baas.cli.main import run; run(['document', 'get', '--help']);"
+        "heavy = {'baas.app', 'baas_rules', 'yaml', 'cryptography'};"
+        "print(*heavy & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert (done.stderr, b"Show the document PATH" in done.stdout) == (b"\n", True)
