@@ -85,6 +85,7 @@ class PastSnapshot:
                 _present(query, changes), bytes_max=room
             )
             documents = _put_back(query, present, changes, is_cut=is_cut)
+            is_cut = is_cut and len(documents) != query.limit  # what is behind was not asked for
             room *= 2
         size = 0
         for place, document in enumerate(documents):

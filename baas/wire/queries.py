@@ -20,7 +20,7 @@ from baas.model.near import Near
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import And, Cursor, FieldFilter, Filter, Operator, Or, Order, Query
 from baas.model.search import Search
-from baas.model.values import GeoPoint
+from baas.model.values import GeoPoint, Value
 from baas.wire.objects import (
     check_array,
     check_boolean,
@@ -56,6 +56,7 @@ _ORDER = frozenset({"field", "direction"})
 _CURSOR = frozenset({"values", "before"})
 _SEARCH = frozenset({"text", "fields"})
 _OPERATORS = {operator.value: operator for operator in Operator}
+_VALUES_OPERATORS = frozenset({Operator.IN, Operator.NOT_IN})
 _INT32_MAX = 2**31 - 1
 # Filters may nest far deeper than any use, and never so deep that reading them ends the stack.
 FILTER_DEPTH_MAX = 32
@@ -215,8 +216,15 @@ def _decode_filter(tree: Any, at: str, depth: int) -> Filter:
     return FieldFilter(
         field=decode_field_path(members["field"], join(at, "field")),
         operator=operator,
-        value=json_values.decode_value(members["value"], join(at, "value")),
+        value=_decode_operand(operator, members["value"], join(at, "value")),
     )
+
+
+def _decode_operand(operator: Operator, tree: Any, at: str) -> Value:
+    if operator in _VALUES_OPERATORS and type(tree) is list:
+        # Each is a value by itself, and may be an array, which no array may hold.
+        return [json_values.decode_value(item, f"{at}[{index}]") for index, item in enumerate(tree)]
+    return json_values.decode_value(tree, at)
 
 
 def _decode_orders(tree: Any, at: str) -> tuple[Order, ...]:

@@ -256,8 +256,14 @@ class QuerySpec:
         else:
             if operator in _INEQUALITIES - {"!=", "not-in"} and _is_null_or_nan(value):
                 raise InvalidQuery(f"`{value}` can only be compared by `==` and `!=`")
-            encoded = encode_value(value, self.home, field.parts)
+            encoded = self._encode_operand(operator, value, field)
         return {"field": str(field), "op": operator, "value": encoded}
+
+    def _encode_operand(self, operator: str, value: Any, field: FieldPath) -> Tree:
+        if operator in ("in", "not-in"):
+            # Each is a value by itself, and may be an array, which no array may hold.
+            return [encode_value(item, self.home, field.parts) for item in value]
+        return encode_value(value, self.home, field.parts)
 
     def _encode_name_operand(self, operator: str, value: object) -> Tree:
         if operator in ("array-contains", "array-contains-any"):

@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from baas.errors import InvalidQuery
 from baas.model.aggregates import Aggregate, AggregateOperator, Aggregation
+from baas.model.geo import distance_from
+from baas.model.near import Near
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import (
     NAME,
@@ -24,6 +26,7 @@ from baas.model.queries import (
     effective_orders,
     get_field,
 )
+from baas.model.search import Search
 from baas.model.timestamps import Timestamp
 from baas.model.values import INT64_MAX, INT64_MIN, Fields, GeoPoint, Reference, Value, Vector
 from baas.model.writes import (
@@ -70,6 +73,18 @@ _SCALARS: tuple[Value, ...] = (
     *(Timestamp(0), Timestamp(1), Timestamp(1_700_000_000_123_456)),
     *(GeoPoint(1.0, 2.0), GeoPoint(-0.0, 1.0), Vector((1.0,)), Vector((0.0, 2.0))),
 )
+# Some are one place by two names, some at the same distance from others.
+_POINTS = tuple(
+    GeoPoint(latitude, longitude)
+    for latitude in (0.0, -0.0, 48.2, 48.2000001, 90.0)
+    for longitude in (0.0, 16.3, -16.3, 180.0, -180.0)
+)
+_WORDS = ("a", "ab", "abc", "b", "ba", "é")
+_LISTED: tuple[list[Value], ...] = (["a", "b ab", 1], ["abc"])
+_TEXTS: tuple[Value, ...] = (
+    *("a", "a b", "b a a", "ab abc", "abc ba b a", "é a", "É ab", "!", 1, None),
+    *_LISTED,
+)
 _COMMON: tuple[Value, ...] = (0, 1, 2, 3, "a", "b", 1.0, None, True)
 _NUMBERS: tuple[int | float, ...] = (
     1,
@@ -109,8 +124,12 @@ class Generator:
         self._collections = chance.sample(COLLECTIONS, places or chance.randint(1, 4))
         self._ids = chance.sample(IDS, chance.randint(3, len(IDS)))
         self._fields = chance.sample(_FIELDS, chance.randint(1, len(_FIELDS)))
-        pool = _LONG if long_texts or chance.random() < 0.15 else _SCALARS
+        kind = 0.0 if long_texts else chance.random()
+        pool = _LONG if kind < 0.15 else _TEXTS if kind < 0.3 else _SCALARS
+        if 0.3 <= kind < 0.5:
+            pool = (*_POINTS, *_COMMON)
         self._scalars = chance.sample(pool, chance.randint(3, min(20, len(pool))))
+        self._has_points, self._has_texts = _POINTS[0] in pool, pool is _TEXTS
         self._flat = chance.random()  # how often a value is a scalar of the run's own
 
     def path(self) -> DocumentPath:
@@ -207,10 +226,11 @@ class Generator:
 
     # Queries --------------------------------------------------------------------------------------
 
-    def query(self, state: State, *, windows: bool = True) -> Query:
-        """A checked one. Operands and cursors are often values that are there."""
+    def query(self, state: State, *, windows: bool = True, searches: bool = False) -> Query:
+        """A checked one. Operands and cursors are often values that are there. With `searches` it
+        may be one."""
         while True:
-            query = self._draft_query(state, windows)
+            query = self._draft_query(state, windows, searches)
             try:
                 check_query(query, self._limits)
             except InvalidQuery:
@@ -228,9 +248,11 @@ class Generator:
     def aggregation(self, state: State) -> Aggregation:
         """Of a whole answer mostly, since most ways of aggregating are for that."""
         chance = self._chance
-        query = self.query(state)
+        query = self.query(state, searches=chance.random() < 0.1)
         if chance.random() < 0.7:
             query = replace(query, start=None, end=None, limit=None, offset=0)
+        if query.search is not None:  # of which there are counts and no more
+            return Aggregation(query, (Aggregate("n", AggregateOperator.COUNT),))
         group_by = chance.sample(self._fields, chance.choice((0, 1, 1, min(2, len(self._fields)))))
         aggregates = () if group_by and chance.random() < 0.3 else self.aggregates()
         return Aggregation(query, aggregates, tuple(group_by))
@@ -249,7 +271,7 @@ class Generator:
                 made.append(Aggregate(f"n{number}", operator, chance.choice(fields)))
         return tuple(made)
 
-    def _draft_query(self, state: State, windows: bool) -> Query:
+    def _draft_query(self, state: State, windows: bool, searches: bool) -> Query:
         chance = self._chance
         collection = chance.choice(self._collections)
         is_group = chance.random() < 0.3
@@ -258,27 +280,63 @@ class Generator:
             collection,
             all_descendants=is_group,
             parent=collection.parent if is_group and chance.random() < 0.7 else None,
-            where=self._filter(state, 0) if chance.random() < 0.75 else None,
-            order_by=tuple(
-                Order(field, chance.random() < 0.5)
-                for field in chance.sample(
-                    fields, min(len(fields), chance.choice((0, 0, 1, 1, 2, 3)))
-                )
-            ),
         )
         if is_group and query.parent is None:
             query = replace(query, collection=CollectionPath((collection.id,)))
-        orders = effective_orders(query)
+        kind = chance.random()
+        if kind < (0.5 if self._has_points else 0.05):
+            query = replace(query, near=self._near(state))
+        elif searches and kind > (0.5 if self._has_texts else 0.95):
+            query = replace(query, search=self._search())
+        is_plain = query.near is None and query.search is None
+        if chance.random() < (0.75 if is_plain else 0.4):
+            query = replace(query, where=self._filter(state, 0))
+        if is_plain:
+            query = self._in_order(query, state)
         return replace(
             query,
-            start=self._cursor(orders, state) if chance.random() < 0.2 else None,
-            end=self._cursor(orders, state) if chance.random() < 0.2 else None,
             offset=chance.choice((0, 0, 0, 1, 3)) if windows else 0,
             limit=chance.choice((None, None, 1, 2, 3, 5)) if windows else None,
             select=tuple(chance.sample(fields, chance.randint(0, min(3, len(fields)))))
             if windows and chance.random() < 0.15
             else None,
         )
+
+    def _in_order(self, query: Query, state: State) -> Query:
+        chance = self._chance
+        fields = (*self._fields, NAME)
+        count = min(len(fields), chance.choice((0, 0, 1, 1, 2, 3)))
+        chosen = chance.sample(fields, count)
+        query = replace(
+            query, order_by=tuple(Order(field, chance.random() < 0.5) for field in chosen)
+        )
+        orders = effective_orders(query)
+        return replace(
+            query,
+            start=self._cursor(orders, state) if chance.random() < 0.2 else None,
+            end=self._cursor(orders, state) if chance.random() < 0.2 else None,
+        )
+
+    def _near(self, state: State) -> Near:
+        """Around a place that is there or not, often just as far as another one."""
+        chance = self._chance
+        field = chance.choice(self._fields)
+        center, other = self._point(field, state), self._point(field, state)
+        exact = distance_from(center)(other.latitude, other.longitude)
+        return Near(field, center, chance.choice((None, 0.0, 1.0, exact, 1e6, 1.2e7)))
+
+    def _point(self, field: FieldPath, state: State) -> GeoPoint:
+        value = self._operand(field, state)
+        return value if isinstance(value, GeoPoint) else self._chance.choice(_POINTS)
+
+    def _search(self) -> Search:
+        chance = self._chance
+        words = [
+            chance.choice(_WORDS) + ("*" if chance.random() < 0.3 else "")
+            for _ in range(chance.choice((1, 1, 2, 3)))
+        ]
+        count = min(len(self._fields), chance.choice((1, 1, 2)))
+        return Search(" ".join(words), tuple(chance.sample(self._fields, count)))
 
     def _filter(self, state: State, depth: int) -> Filter:
         chance = self._chance
@@ -298,7 +356,10 @@ class Generator:
         field = chance.choice(self._fields)
         if chance.random() < 0.3:
             values = [self._operand(field, state) for _ in range(chance.randint(1, 3))]
-            return FieldFilter(field, chance.choice(_LIST_OPERATORS), values)
+            operator = chance.choice(_LIST_OPERATORS)
+            if operator is Operator.ARRAY_CONTAINS_ANY:  # which no array can
+                values = [one for one in values if not isinstance(one, list)] or [1]
+            return FieldFilter(field, operator, values)
         return FieldFilter(field, chance.choice(_SCALAR_OPERATORS), self._operand(field, state))
 
     def _operand(self, field: FieldPath, state: State) -> Value:

@@ -13,20 +13,21 @@ from baas.database.aggregation import wanted_queries
 from baas.database.database import Database, ReadSnapshot
 from baas.database.listeners import DocumentsTarget, QueryTarget
 from baas.database.names import DatabaseName
+from baas.database.past import PastSnapshot
 from baas.database.transaction import CommitResult, Transaction
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import BaasError, ResumeTokenExpired
-from baas.model.aggregates import aggregated_query
+from baas.model.aggregates import Aggregation, aggregated_query
 from baas.model.documents import Document
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.queries import Query
-from baas.model.tallies import PageBounds
+from baas.model.tallies import Group, PageBounds
 from baas.model.timestamps import Timestamp
 from baas.model.writes import SetWrite, Write, WriteResult
 from baas.settings import Limits, Settings
 from baas.storage.engine import StorageEngine
 from tests.model_based.generate import Generator
-from tests.model_based.mirror import Mirror, check_same
+from tests.model_based.mirror import Mirror, check_answer, check_same
 from tests.model_based.oracle import Oracle, State, answer, collection_ids, groups, same
 
 OpenEngine = Callable[[], Awaitable[StorageEngine]]
@@ -35,6 +36,7 @@ STEPS = 60
 SNAPSHOTS_MAX = 2
 MIRRORS_MAX = 5
 TRANSACTIONS_MAX = 6  # at the same time
+ALL = PageBounds(1_000, 1 << 30)
 _RESERVED = "__indexes__"
 
 
@@ -48,11 +50,13 @@ class _Attempt:
 
     paths: Sequence[DocumentPath]
     query: Query | None
+    aggregation: Aggregation | None
     fixed: Sequence[Write]
     request_id: str
     writes: list[Write] = field(default_factory=list)
     documents: list[StoredDocument | None] = field(default_factory=list)
     answer: list[StoredDocument] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
     result: CommitResult[None] | None = None
     error: BaasError | None = None
 
@@ -227,7 +231,9 @@ class Machine:
             state = self._now
             check_same(told, attempt.documents, [state.get(path) for path in attempt.paths])
             if attempt.query is not None:
-                check_same(told, attempt.answer, answer(attempt.query, state))
+                check_answer(told, attempt.query, attempt.answer, state)
+            if attempt.aggregation is not None:
+                _check_groups(told, attempt.aggregation, attempt.groups, state)
             evaluation = self._oracle.evaluate(attempt.writes, time, state)
             self._check_results(attempt.result, self._oracle.commit(evaluation, version))
             self._requests.append((attempt.request_id, version, attempt.result.write_results))
@@ -241,6 +247,7 @@ class Machine:
         return _Attempt(
             [self._make.path() for _ in range(chance.randint(0, 2))],
             self._make.query(self._now) if chance.random() < 0.4 else None,
+            self._make.aggregation(self._now) if chance.random() < 0.2 else None,
             self._make.writes(self._now),
             self._new_request_id(),
         )
@@ -250,6 +257,8 @@ class Machine:
             attempt.documents = await transaction.get_documents(attempt.paths)
             if attempt.query is not None:
                 attempt.answer = (await transaction.run_query(attempt.query)).documents
+            if attempt.aggregation is not None:
+                attempt.groups = (await transaction.aggregate(attempt.aggregation, ALL)).groups
             seen = len(attempt.answer) + sum(one is not None for one in attempt.documents)
             # What is written rests on what was read.
             noted = SetWrite(DocumentPath(("c", "b")), {"a": seen}, mask=(FieldPath(("a",)),))
@@ -294,13 +303,13 @@ class Machine:
         check_same("get", await self._database.get_documents(paths), wanted)
 
     async def _query(self) -> None:
-        query = self._make.query(self._now)
+        query = self._make.query(self._now, searches=True)
         async with self._database.snapshot() as snapshot:
             await self._check_query(query, snapshot, self._now)
 
     async def _query_indexed(self) -> None:
         """A query with the indexes that it wants, made for it if there may be so many."""
-        query = self._make.query(self._now)
+        query = self._make.query(self._now, searches=True)
         for _ in range(2):  # for one that comes again
             async with self._database.snapshot() as snapshot:
                 missing = await snapshot.find_missing(query)
@@ -310,10 +319,12 @@ class Machine:
             await self._check_query(query, snapshot, self._now)
 
     async def _check_query(self, query: Query, snapshot: ReadSnapshot, state: State) -> None:
-        wanted = answer(query, state)
         told = f"{query} at {snapshot.version}"
+        found = (await snapshot.run_query(query)).documents
+        wanted = check_answer(told, query, found, state)
         self.cases["documents found"] += len(wanted)
-        check_same(told, (await snapshot.run_query(query)).documents, wanted)
+        for kind in ("near", "search"):
+            self.cases[f"{kind}: found"] += len(wanted) if getattr(query, kind) else 0
         way = self._chance.randrange(4)
         if way == 0:
             streamed = [one async for batch in snapshot.stream_query(query) for one in batch]
@@ -332,20 +343,25 @@ class Machine:
     async def _aggregate(self) -> None:
         """In one way or another, by which indexes there happen to be."""
         aggregation = self._make.aggregation(self._now)
-        wanted = groups(aggregation, answer(aggregated_query(aggregation), self._now))
         async with self._database.snapshot() as snapshot:
             if self._chance.random() < 0.5:
                 missing = await snapshot.find_missing(*wanted_queries(aggregation, is_page=True))
                 await self._database.wait_indexed(missing)
-        bounds = PageBounds(1_000, 1 << 30)
         async with self._database.snapshot() as snapshot:
-            page = await snapshot.aggregate(aggregation, bounds)
-        # Stored forms: NaN is no NaN's equal, and 1 is 1.0's.
-        found, told = [
-            [encode_fields({"by": list(one.values), **one.results}) for one in some]
-            for some in (page.groups, wanted)
-        ]
-        assert found == told, f"{aggregation}: {found}, not {told}"
+            page = await snapshot.aggregate(aggregation, ALL)
+            _check_groups("whole", aggregation, page.groups, self._now)
+            if not aggregation.group_by:
+                return
+            found: list[Group] = []
+            most, size, after = self._chance.randint(1, 4), self._chance.choice((1, 1 << 30)), None
+            while True:
+                page = await snapshot.aggregate(aggregation, PageBounds(most, size, after))
+                assert len(page.groups) <= most
+                found += page.groups
+                if not page.more:
+                    break
+                after = page.groups[-1].values
+        _check_groups("in pages", aggregation, found, self._now)
 
     async def _drop_index(self) -> None:
         """While snapshots, listeners and the back-filling of others may be at work."""
@@ -369,10 +385,31 @@ class Machine:
         paths = [self._make.path() for _ in range(3)]
         found = await snapshot.get_documents(paths)
         check_same(f"get at {snapshot.version}", found, [state.get(path) for path in paths])
-        await self._check_query(self._make.query(state), snapshot, state)
+        await self._check_query(self._make.query(state, searches=True), snapshot, state)
         if self._chance.random() < 0.4:
             self._snapshots.remove(snapshot)
             await snapshot.close()
+
+    async def _query_the_past(self) -> None:
+        """A version by what has changed since."""
+        version = self._chance.choice(self._oracle.versions)
+        state = self._oracle.at(version)
+        query, aggregation = self._make.query(state), self._make.aggregation(state)
+        told = f"of {version}"
+        async with self._database.snapshot() as snapshot:
+            past = PastSnapshot(snapshot, version)
+            try:
+                found = (await past.run_query(query)).documents
+                wanted = check_answer(f"{query} {told}", query, found, state)
+                first, is_cut = await past.read_first(query, bytes_max=100)
+                # What is behind a document that is larger by itself is not looked at.
+                assert is_cut == (len(first) < len(wanted)) or (is_cut and len(first) == 1)
+                check_same(f"first of {query} {told}", first, wanted[: len(first)])
+                if aggregation.query.search is None:
+                    page = await past.aggregate(aggregation, ALL)
+                    _check_groups(told, aggregation, page.groups, state)
+            except ResumeTokenExpired:
+                assert version < self._oldest
 
     async def _read_changes(self) -> None:
         """What happened since a version: one change per document, and commit by commit."""
@@ -455,6 +492,18 @@ class Machine:
         assert await self._database.read_oldest_version() == self._oldest
 
 
+def _check_groups(
+    told: str, aggregation: Aggregation, found: Sequence[Group], state: State
+) -> None:
+    wanted = groups(aggregation, answer(aggregated_query(aggregation), state))
+    # Stored forms: NaN is no NaN's equal, and 1 is 1.0's.
+    shown, right = [
+        [encode_fields({"by": list(one.values), **one.results}) for one in some]
+        for some in (found, wanted)
+    ]
+    assert shown == right, f"{told}: {aggregation}: {shown}, not {right}"
+
+
 def _are_same(a: Document | None, b: Document | None) -> bool:
     if a is None or b is None:
         return a is b
@@ -473,6 +522,7 @@ _TABLE: tuple[tuple[str, int, _Step], ...] = (
     ("drop index", 4, Machine._drop_index),
     ("list collections", 2, Machine._list_collections),
     ("read the past", 4, Machine._read_the_past),
+    ("query the past", 4, Machine._query_the_past),
     ("read changes", 3, Machine._read_changes),
     ("listen", 6, Machine._listen),
     ("pause", 2, Machine._pause),

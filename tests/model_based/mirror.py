@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from baas.database.listeners import DocumentsTarget, Listeners, Subscription, Target, Update
+from baas.database.listeners import (
+    Listeners,
+    QueryTarget,
+    Subscription,
+    Target,
+    Update,
+)
 from baas.database.views import ChangeKind
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError
 from baas.model.documents import Document
+from baas.model.near import compile_distance
+from baas.model.queries import Query
 from tests.model_based.oracle import Oracle, State, answer, same
-
-
-def expected(target: Target, state: State) -> list[Document]:
-    """The target's answer, as the model defines it."""
-    if isinstance(target, DocumentsTarget):
-        return [state[path] for path in dict.fromkeys(target.paths) if path in state]
-    return answer(target.query, state)
 
 
 def check_same(
@@ -29,6 +30,20 @@ def check_same(
         for a, b in zip(shown, wanted, strict=True)
     )
     assert are_same, f"{told}:\n  found  {shown}\n  wanted {list(wanted)}"
+
+
+def check_answer(
+    told: str, query: Query, found: Sequence[StoredDocument], state: State
+) -> list[Document]:
+    """It is the answer that the model gives, distances included; gives that."""
+    wanted = answer(query, state)
+    check_same(told, found, wanted)
+    if query.near is not None:
+        distance_of = compile_distance(query.near)
+        distances = [distance_of(state[one.path]) for one in wanted]
+        assert None not in distances, told
+        assert [one.distance_meters for one in found] == distances, told
+    return wanted
 
 
 class Mirror:
@@ -64,8 +79,7 @@ class Mirror:
         """Everything that was told so far was right, and the latest is there."""
         assert self.failure is None
         for version, documents in self._had:
-            told = f"{self.target} at {version}"
-            check_same(told, documents, expected(self.target, oracle.at(version)))
+            self._check(f"{self.target} at {version}", documents, oracle.at(version))
         self._had.clear()
         if self._subscription is None:
             return
@@ -73,9 +87,16 @@ class Mirror:
         self.version = update.version
         told = f"{self.target}, whole, at {update.version}"
         whole = [change.document for change in update.changes]
-        check_same(told, whole, expected(self.target, oracle.at(update.version)))
+        self._check(told, whole, oracle.at(update.version))
         assert update.version >= oracle.version
-        check_same(f"{self.target}, gathered", self.documents, expected(self.target, oracle.now))
+        self._check(f"{self.target}, gathered", self.documents, oracle.now)
+
+    def _check(self, told: str, documents: list[StoredDocument], state: State) -> None:
+        if isinstance(self.target, QueryTarget):
+            check_answer(told, self.target.query, documents, state)
+            return
+        paths = dict.fromkeys(self.target.paths)
+        check_same(told, documents, [state[path] for path in paths if path in state])
 
     def _take(self, update: Update) -> None:
         # The first update of a subscription may say that nothing has happened.

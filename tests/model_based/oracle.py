@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,8 +18,9 @@ from baas.model.aggregates import (
     grouped_query,
 )
 from baas.model.documents import Document, DocumentLike
-from baas.model.paths import DocumentPath
-from baas.model.queries import Query, document_order, get_field, matches
+from baas.model.paths import DocumentPath, path_key
+from baas.model.queries import Query, document_order, get_field, matches, searched_query
+from baas.model.search import Corpus, Scorer, count_terms, count_words
 from baas.model.tallies import Group
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, Value, is_identical
@@ -139,7 +140,7 @@ class Evaluation:
 def answer(query: Query, state: State) -> list[Document]:
     """The query's answer, as the model defines it."""
     found = [document for document in state.values() if matches(query, document)]
-    found.sort(key=document_order(query))
+    found.sort(key=document_order(query) if query.search is None else _best_first(query, state))
     end = None if query.limit is None else query.offset + query.limit
     chosen = found[query.offset : end]
     if query.select is None:
@@ -149,6 +150,28 @@ def answer(query: Query, state: State) -> list[Document]:
         Document(item.path, _select(item.fields, paths)[0], item.create_time, item.update_time)
         for item in chosen
     ]
+
+
+def _best_first(query: Query, state: State) -> Callable[[Document], Any]:
+    """By scores, for which every document among which is searched is counted anew."""
+    assert query.search is not None
+    search, searched = query.search, searched_query(query)
+    texts = {
+        document.path: count_words(document.fields, search.paths)
+        for document in state.values()
+        if matches(searched, document)
+    }
+    texts = {path: text for path, text in texts.items() if text[1]}
+    counts = {path: count_terms(text[0], search.terms) for path, text in texts.items()}
+    frequencies = [sum(map(bool, term)) for term in zip(*counts.values(), strict=True)]
+    length = sum(text[1] for text in texts.values())
+    scorer = Scorer(Corpus(len(texts), length, tuple(frequencies)))
+
+    def order(document: Document) -> Any:
+        path = document.path
+        return -scorer.score(counts[path], texts[path][1]), path_key(path.segments)
+
+    return order
 
 
 def _select(fields: Fields, paths: Sequence[tuple[str, ...]]) -> tuple[Fields, bool]:

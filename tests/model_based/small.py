@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from baas.database import executor, index_builder, views
+from baas.database import corpora, executor, index_builder, near, postings, search, views
 from baas.database.executor import QueryExecutor
 
 
@@ -15,6 +15,18 @@ def make_everything_small(
     """Batches, slices and windows of two; indexes for the smallest of collections."""
     for name in ("BATCH_FIRST", "BATCH_MAX", "SCAN_SLICE"):
         set_attribute(executor, name, 2)
+    for module, name, number in (
+        (near, "BATCH_MIN", 2),
+        (near, "BATCH_MAX", 3),
+        (near, "BATCH_AT_EDGE", 2),
+        (near, "HELD_BYTES_MAX", 200),
+        (postings, "BATCH", 2),
+        (corpora, "RARE_MAX", 2),
+        (search, "BATCH", 1),
+        (search, "DOCUMENTS_MAX", 2),
+        (search, "PLACES_MAX", 3),
+    ):
+        set_attribute(module, name, number)
     set_attribute(index_builder, "DROP_GRACE_SECONDS", 0.0)  # there is one node, which knows
     set_attribute(views, "SLACK_MIN", 1)
     set_attribute(views, "SLACK_MAX", 2)

@@ -83,6 +83,16 @@ def test_filters_nest() -> None:
     }
 
 
+def test_arrays_may_be_among_the_values_of_which_a_field_is_one() -> None:
+    for operator in ("in", "not-in"):
+        where = encoded(CITIES.where("tags", operator, (["a", "b"], "a")))["where"]
+        assert where == {"field": "tags", "op": operator, "value": [["a", "b"], "a"]}
+    with pytest.raises(InvalidValue, match="an array cannot hold an array"):
+        encoded(CITIES.where("tags", "in", [[["a"]]]))
+    with pytest.raises(InvalidValue, match="an array cannot hold an array"):
+        encoded(CITIES.where("tags", "array-contains-any", [["a"]]))
+
+
 def test_the_nearest_are_asked_for_and_tell_how_far_they_are() -> None:
     near = CITIES.where("country", "==", "AT").near("a.`b c`", WIEN, radius_meters=5_000).limit(3)
 

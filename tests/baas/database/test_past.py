@@ -189,3 +189,16 @@ async def test_the_first_document_comes_however_little_may(database: Database) -
     async with database.snapshot() as snapshot:
         found, is_cut = await PastSnapshot(snapshot, version).read_first(ALL, bytes_max=1)
     assert ([document.path.id for document in found], is_cut) == (["z"], False)
+
+
+async def test_what_is_behind_the_limit_is_not_left_out_for_its_size(database: Database) -> None:
+    """It is read where something may have to be taken out, and the answer was said to be cut."""
+    version = await apply(
+        database,
+        {DocumentPath.parse("c/a"): {"n": 1}, DocumentPath.parse("c/b"): {"text": "x" * 1_000}},
+    )
+    await apply(database, {DocumentPath.parse("c/c"): {"n": 1}})
+    async with database.snapshot() as snapshot:
+        first = replace(ALL, limit=1)
+        found, is_cut = await PastSnapshot(snapshot, version).read_first(first, bytes_max=50)
+    assert ([document.path.id for document in found], is_cut) == (["a"], False)

@@ -78,6 +78,29 @@ def test_encode_is_the_inverse_of_decode() -> None:
     assert encode_query(decode_query(FULL)) == FULL
 
 
+@pytest.mark.parametrize("operator", ["in", "not-in"])
+def test_arrays_may_be_among_the_values_of_which_a_field_is_one(operator: str) -> None:
+    """They are compared whole, as in Firestore, though no document holds an array in an array."""
+    where = {"field": "tags", "op": operator, "value": [["a", "b"], [], "a"]}
+    query = decode_query({"collection": "c", "where": where})
+    assert query.where == FieldFilter(
+        FieldPath(("tags",)), Operator(operator), [["a", "b"], [], "a"]
+    )
+    assert encode_query(query) == {"collection": "c", "where": where}
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "field"),
+    [("in", [1, [[2]]], "value[1][0]"), ("array-contains-any", [[1]], "value[0]")],
+)
+def test_other_arrays_in_arrays_are_refused(operator: str, value: list[Any], field: str) -> None:
+    where = {"field": "tags", "op": operator, "value": value}
+    with pytest.raises(BaasError) as caught:
+        decode_query({"collection": "c", "where": where})
+    assert caught.value.reason == "ArrayInArray"
+    assert caught.value.details == {"field": f"query.where.{field}"}
+
+
 def test_a_group_names_its_id_and_where_it_is_searched() -> None:
     everywhere = decode_query({"collection": "orders", "group": True})
     assert (everywhere.all_descendants, everywhere.parent) == (True, None)
