@@ -64,24 +64,24 @@ IDS = (
 )
 _FIELDS = tuple(FieldPath(names) for names in (("a",), ("b",), ("m", "k"), ("m", "l"), ("z z",)))
 # Their index keys are cut before the text ends.
-_LONG: tuple[Value, ...] = tuple("l" * 1_498 + end for end in ("a", "ab", "b", "", "ba", "c"))
+LONG_TEXTS: tuple[Value, ...] = tuple("l" * 1_498 + end for end in ("a", "ab", "b", "", "ba", "c"))
 _SCALARS: tuple[Value, ...] = (
     *(None, False, True, 0, 1, 2, -2, 3, INT64_MAX, INT64_MIN, 2**53, 2**53 + 1),
     *(0.0, -0.0, 1.0, 1.5, -1.5, float("nan"), float("inf"), float("-inf"), 2.0**53, 2.0**63),
-    *("", "a", "b", "ab", "a\x00", "é", "\U0001f600", *_LONG),
+    *("", "a", "b", "ab", "a\x00", "é", "\U0001f600", *LONG_TEXTS),
     *(b"", b"a", b"\x00", b"\xff"),
     *(Timestamp(0), Timestamp(1), Timestamp(1_700_000_000_123_456)),
     *(GeoPoint(1.0, 2.0), GeoPoint(-0.0, 1.0), Vector((1.0,)), Vector((0.0, 2.0))),
 )
 # Some are one place by two names, some at the same distance from others.
-_POINTS = tuple(
+POINTS: tuple[Value, ...] = tuple(
     GeoPoint(latitude, longitude)
     for latitude in (0.0, -0.0, 48.2, 48.2000001, 90.0)
     for longitude in (0.0, 16.3, -16.3, 180.0, -180.0)
 )
 _WORDS = ("a", "ab", "abc", "b", "ba", "é")
 _LISTED: tuple[list[Value], ...] = (["a", "b ab", 1], ["abc"])
-_TEXTS: tuple[Value, ...] = (
+TEXTS: tuple[Value, ...] = (
     *("a", "a b", "b a a", "ab abc", "abc ba b a", "é a", "É ab", "!", 1, None),
     *_LISTED,
 )
@@ -116,7 +116,7 @@ class Generator:
         chance: random.Random,
         limits: Limits,
         *,
-        long_texts: bool = False,
+        pool: tuple[Value, ...] | None = None,
         places: int | None = None,
     ) -> None:
         self._chance = chance
@@ -124,12 +124,13 @@ class Generator:
         self._collections = chance.sample(COLLECTIONS, places or chance.randint(1, 4))
         self._ids = chance.sample(IDS, chance.randint(3, len(IDS)))
         self._fields = chance.sample(_FIELDS, chance.randint(1, len(_FIELDS)))
-        kind = 0.0 if long_texts else chance.random()
-        pool = _LONG if kind < 0.15 else _TEXTS if kind < 0.3 else _SCALARS
-        if 0.3 <= kind < 0.5:
-            pool = (*_POINTS, *_COMMON)
+        if pool is None:
+            pool = chance.choices((LONG_TEXTS, TEXTS, POINTS, _SCALARS), (3, 3, 4, 10))[0]
+        self._pool = pool
         self._scalars = chance.sample(pool, chance.randint(3, min(20, len(pool))))
-        self._has_points, self._has_texts = _POINTS[0] in pool, pool is _TEXTS
+        # What needs an index of its own is asked again and again.
+        self._searched = tuple(chance.sample(self._fields, min(len(self._fields), 2)))
+        self._words = chance.sample(_WORDS, 3)
         self._flat = chance.random()  # how often a value is a scalar of the run's own
 
     def path(self) -> DocumentPath:
@@ -284,9 +285,9 @@ class Generator:
         if is_group and query.parent is None:
             query = replace(query, collection=CollectionPath((collection.id,)))
         kind = chance.random()
-        if kind < (0.5 if self._has_points else 0.05):
+        if kind < (0.5 if self._pool is POINTS else 0.05):
             query = replace(query, near=self._near(state))
-        elif searches and kind > (0.5 if self._has_texts else 0.95):
+        elif searches and kind > (0.5 if self._pool is TEXTS else 0.95):
             query = replace(query, search=self._search())
         is_plain = query.near is None and query.search is None
         if chance.random() < (0.75 if is_plain else 0.4):
@@ -327,16 +328,18 @@ class Generator:
 
     def _point(self, field: FieldPath, state: State) -> GeoPoint:
         value = self._operand(field, state)
-        return value if isinstance(value, GeoPoint) else self._chance.choice(_POINTS)
+        while not isinstance(value, GeoPoint):
+            value = self._chance.choice(POINTS)
+        return value
 
     def _search(self) -> Search:
         chance = self._chance
         words = [
-            chance.choice(_WORDS) + ("*" if chance.random() < 0.3 else "")
+            chance.choice(self._words) + ("*" if chance.random() < 0.3 else "")
             for _ in range(chance.choice((1, 1, 2, 3)))
         ]
-        count = min(len(self._fields), chance.choice((1, 1, 2)))
-        return Search(" ".join(words), tuple(chance.sample(self._fields, count)))
+        first = chance.choice((0, 0, 1))
+        return Search(" ".join(words), self._searched[first:] or self._searched)
 
     def _filter(self, state: State, depth: int) -> Filter:
         chance = self._chance

@@ -23,6 +23,7 @@ from baas.model.paths import DocumentPath, FieldPath
 from baas.model.queries import Query
 from baas.model.tallies import Group, PageBounds
 from baas.model.timestamps import Timestamp
+from baas.model.values import Value
 from baas.model.writes import SetWrite, Write, WriteResult
 from baas.settings import Limits, Settings
 from baas.storage.engine import StorageEngine
@@ -66,7 +67,7 @@ class Focus:
     """What a run does more of than chance would have it."""
 
     weights: Mapping[str, float] = field(default_factory=dict)  # by the name of the step
-    long_texts: bool = False
+    pool: tuple[Value, ...] | None = None  # what most values are of
     time_stands_still: bool = False
     places: int | None = None  # collections
     windows: float = 0.3  # of the listeners, those to the first few documents of a collection
@@ -86,9 +87,7 @@ class Machine:
         self._settings = Settings(limits=limits)
         self._oracle = Oracle(limits)
         focus = focus or Focus()
-        self._make = Generator(
-            self._chance, limits, long_texts=focus.long_texts, places=focus.places
-        )
+        self._make = Generator(self._chance, limits, pool=focus.pool, places=focus.places)
         # Some runs do little of one thing and much of another; in some, time stands still.
         self._weights = [
             weight * focus.weights.get(name, self._chance.choice((0.3, 1, 3)))

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from baas.database import equal_reads, executor, presentation
+from baas.database import equal_reads, executor, past, presentation
 from baas.database.committer import Committer
+from baas.database.corpora import Corpora
 from baas.database.indexes import Index, Indexes
 from baas.database.listeners import Listeners
 from baas.database.views import View
@@ -19,6 +20,7 @@ from baas.model.queries import Query, matches
 from baas.storage.engine import Change
 from tests.effort import examples
 from tests.faults.seeds import new_seed
+from tests.model_based.generate import LONG_TEXTS, TEXTS
 from tests.model_based.machine import STEPS, Focus, Machine, Mismatch
 from tests.model_based.small import make_everything_small
 from tests.storage.conftest import ENGINES, OpenDatabase
@@ -116,19 +118,34 @@ def _select_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(presentation, "project", lambda document, select: document)
 
 
+def _count_words_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Corpora, "follow", lambda self, feed: self)
+
+
+def _put_nothing_back(patch: pytest.MonkeyPatch) -> None:
+    put_back = past._put_back
+
+    def put(query: Query, present: Any, changes: Any, **more: Any) -> Any:
+        return put_back(query, present, [replace(one, then=None) for one in changes], **more)
+
+    patch.setattr(past, "_put_back", put)
+
+
 # With what a run has to do much of, so that the bug is found in one run of a few.
 _LISTENING = {"listen": 5.0, "pause": 4.0, "settle": 4.0, "commit": 3.0, "forget": 0.0}
 _INDEXED = {"query indexed": 4.0, "commit": 3.0}
 BUGS = [
     (_forget_old_entries, Focus(_INDEXED)),
     (_move_no_entries, Focus(_INDEXED)),
-    (_leave_cut_keys_in_disorder, Focus(_INDEXED, long_texts=True, places=1)),
+    (_leave_cut_keys_in_disorder, Focus(_INDEXED, pool=LONG_TEXTS, places=1)),
     (_count_only_what_the_index_says, Focus(_INDEXED, places=1)),
     (_never_look_back, Focus({"compete": 3.0})),
     (_know_beyond_the_horizon, Focus(_LISTENING, places=1, windows=1.0)),
     (_resume_from_one_later, Focus(_LISTENING, places=1, windows=1.0, time_stands_still=True)),
     (_forget_the_new_image, Focus({"compete": 5.0}, places=1)),
     (_select_nothing, Focus({"query": 3.0}, places=1)),
+    (_count_words_once, Focus(_INDEXED, pool=TEXTS, places=1)),
+    (_put_nothing_back, Focus({"query the past": 4.0})),
 ]
 
 
