@@ -263,8 +263,12 @@ def _other_method(request: Request, routes: Mapping[str, Route]) -> Answer:
         if request.allowed_origin is not None:
             answer.headers.extend(preflight_headers(request, allow))
         return answer
+    where = "this path"
+    if path := request.document_path[:200]:
+        kind = "collection" if request.document_path.count("/") % 2 == 0 else "document"
+        where = f"a path to a {kind}, as `{path}` is (documents and collections alternate)"
     error = Unimplemented(
-        f"`{request.method}` is not offered on this path; offered are {allow.decode()}",
+        f"`{request.method}` is not offered on {where}; offered are {allow.decode()}",
         reason="MethodNotAllowed",
         details={"allowed": sorted(routes)},
     )

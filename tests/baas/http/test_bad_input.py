@@ -182,6 +182,14 @@ async def _everything(world: World) -> dict[str, Any]:
     return {"documents": listed["documents"]}
 
 
+async def test_what_a_path_names_is_told_with_the_methods_it_has(world: World) -> None:
+    for method, path, kind in (("PUT", "a", "collection"), ("POST", "a/b", "document")):
+        answer = await world.secret.request(method, f"{BASE}/{path}", json={"fields": {}})
+        assert f"a path to a {kind}, as `{path}` is" in check_error(answer, 405)["message"]
+    answer = await world.secret.get(f"{BASE}:commit")
+    assert "`GET` is not offered on this path" in check_error(answer, 405)["message"]
+
+
 async def test_a_document_of_exactly_the_limit_is_stored(world: World) -> None:
     # Firestore's count: path, name and value, each with its own overhead.
     limit = world.app.settings.limits.document_bytes_max
