@@ -74,9 +74,7 @@ def table(folder: Path, *, rounds: int, seconds: float, only: str) -> str:
         for load in [load for load in LOADS if only in load.name]:
             for served in (bare, whole):
                 _run(served, load, WARM_SECONDS)
-            found = [
-                (_run(bare, load, seconds), _run(whole, load, seconds)) for _ in range(rounds)
-            ]
+            found = [(_run(bare, load, seconds), _run(whole, load, seconds)) for _ in range(rounds)]
             lines.append(_row(load.name, found))
     head = (
         "| files | floor/s | baas/s | **ratio** | CPU us floor / baas: ratio "

@@ -6,6 +6,7 @@ Keys are `{project}/{content}/{part}`, all made here and never by a caller.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -47,6 +48,42 @@ class BlobWriter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The bytes of one blob from `start` up to `end`."""
+
+    key: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What all bytes of a content are held against; `mismatch` makes the error, and tells the
+    log."""
+
+    sha256: str
+    mismatch: Callable[[], DataLoss]
+
+
+class Sender(Protocol):
+    """Bytes on their way into a socket that this process does not see itself. `begin` comes first,
+    then `send` until it gives False; `close` ends it at any time, and has to be called."""
+
+    def begin(self, connection: socket.socket, head: bytes) -> None:
+        """What to send into, which does not block and is closed in the end; what goes first."""
+        ...
+
+    async def send(self) -> bool:
+        """Sends until the socket takes no more for now. False: all is sent. Raises DataLoss
+        (`ObjectBytesMissing`, `ChecksumMismatch`), Unavailable, ConnectionError."""
+        ...
+
+    def close(self) -> None:
+        """Never waits."""
+        ...
+
+
 class BlobStore(Protocol):
     """All of it raises Unavailable (`ObjectStoreUnavailable`, `ObjectStoreFull`) where the store
     does not do its part."""
@@ -66,6 +103,15 @@ class BlobStore(Protocol):
         """The bytes from `start` up to `end`, in chunks. `see` gets each before it is given out, in
         their order, mostly in another thread. Raises DataLoss (`ObjectBytesMissing`) if there are
         not as many."""
+        ...
+
+    def read_at_once(self, key: str, start: int, end: int) -> bytes | None:
+        """The same without waiting, of few bytes; None says nothing: they are not at hand."""
+        ...
+
+    def open_sender(self, stretches: Sequence[Stretch], checksum: Checksum | None) -> Sender | None:
+        """Of one stretch behind the other; `checksum` if they are all of a content. None if they
+        are not in files of this machine."""
         ...
 
     async def get(self, key: str) -> bytes | None:

@@ -17,8 +17,11 @@ from obstore.store import ObjectStore, from_url
 from baas.buckets.blobs import (
     STORE_KINDS,
     BlobInfo,
+    Checksum,
     Chunk,
     See,
+    Sender,
+    Stretch,
     bytes_missing,
     store_unavailable,
 )
@@ -98,6 +101,12 @@ class RemoteBlobs:
         if len(found) != end - start:
             raise bytes_missing(key)
         return found
+
+    def read_at_once(self, key: str, start: int, end: int) -> bytes | None:
+        return None
+
+    def open_sender(self, stretches: Sequence[Stretch], checksum: Checksum | None) -> Sender | None:
+        return None
 
     async def get(self, key: str) -> bytes | None:
         try:

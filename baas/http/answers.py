@@ -11,7 +11,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from baas.errors import BaasError
-from baas.http.exchange import Exchange, Header
+from baas.http.exchange import Exchange, Header, encode_headers
 from baas.http.object_answers import ObjectAnswer
 from baas.wire.errors import encode_error, http_status
 
@@ -131,15 +131,6 @@ async def _wait_gone(receive: Receive) -> None:
 
 
 AnyAnswer: TypeAlias = Answer | StreamAnswer | ObjectAnswer
-
-
-def encode_headers(headers: Sequence[Header]) -> bytes:
-    """Header lines. Raises RuntimeError for a line break in one: it would begin another."""
-    lines = [b"%b: %b\r\n" % header for header in headers]
-    head = b"".join(lines)
-    if head.count(b"\n") != len(lines):
-        raise RuntimeError("a header holds a line break")
-    return head
 
 
 def json_answer(tree: Any, *, status: int = 200) -> Answer:

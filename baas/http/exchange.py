@@ -8,10 +8,12 @@ them in one piece, and knows ASGI only where an answer is a stream. Other server
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
+from baas.buckets.blobs import Sender
 from baas.http.heads import Head
 from baas.http.heads import Header as Header
 
@@ -65,6 +67,12 @@ class Exchange(Protocol):
         way."""
         ...
 
+    async def send_file(self, status: int, head: bytes, sender: Sender) -> bool:
+        """Sends an answer whose body comes from `sender`; `head` as above. False: nothing was sent,
+        and it has to go the ordinary way. Raises OSError once the connection is gone, and what
+        `sender` raises: the connection is cut then. Closes `sender`. In a task."""
+        ...
+
     def as_asgi(self) -> Asgi:
         """The same request in parts, and where the parts of its answer go."""
         ...
@@ -112,8 +120,21 @@ class AsgiExchange:
     def send_whole(self, status: int, head: bytes, body: bytes) -> bool:
         return False
 
+    async def send_file(self, status: int, head: bytes, sender: Sender) -> bool:
+        sender.close()
+        return False
+
     def as_asgi(self) -> Asgi:
         return self._scope, self._receive, self._send
+
+
+def encode_headers(headers: Sequence[Header]) -> bytes:
+    """Header lines. Raises RuntimeError for a line break in one: it would begin another."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    head = b"".join(lines)
+    if head.count(b"\n") != len(lines):
+        raise RuntimeError("a header holds a line break")
+    return head
 
 
 async def in_task() -> None:

@@ -23,6 +23,7 @@ from baas.http.answers import REQUEST_ID, Answer, AnyAnswer, StreamAnswer, error
 from baas.http.authentication import authenticate, recognize_caller
 from baas.http.exchange import AsgiExchange, Exchange, Header, in_task
 from baas.http.logs import AccessLog
+from baas.http.object_answers import ObjectAnswer
 from baas.http.origins import check_origin, cors_headers, preflight_headers
 from baas.http.paths import (
     OBJECTS,
@@ -101,7 +102,10 @@ class HttpFace:
             else:
                 await in_task()
                 answer.headers.extend([(REQUEST_ID, request_id.encode()), *headers])
-                size = await answer.send(*exchange.as_asgi())
+                if type(answer) is ObjectAnswer:
+                    size = await answer.send_to(exchange)
+                else:
+                    size = await answer.send(*exchange.as_asgi())
         except (ClientGone, OSError, TimeoutError):
             # Nobody is left to answer; the line in the log says 499.
             status = 499

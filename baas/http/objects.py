@@ -12,7 +12,7 @@ from baas.buckets.signing import LIFETIME_SECONDS_MAX
 from baas.buckets.thumbnails import SIZES
 from baas.errors import OutOfRange
 from baas.http.answers import Answer, AnyAnswer, error_answer, json_answer
-from baas.http.exchange import Header
+from baas.http.exchange import Header, in_task
 from baas.http.object_answers import ObjectAnswer
 from baas.http.object_headers import (
     CONTENT_SECURITY,
@@ -73,6 +73,7 @@ async def get_object(request: Request) -> AnyAnswer:
     stored = opened.stored
     headers = object_headers(stored, download)
     if thumbnail is not None:
+        await in_task()
         return await _thumbnail(request, opened, thumbnail)
     if is_unchanged(request, stored):
         return _unchanged(headers)
@@ -82,12 +83,17 @@ async def get_object(request: Request) -> AnyAnswer:
         refused = error_answer(error, request.id)
         refused.headers.append((b"content-range", b"bytes */%d" % stored.size))
         return refused
-    if wanted is None:
-        chunks = opened.read(0, stored.size)
-        return ObjectAnswer(chunks, stored.size, status=200, headers=headers)
-    start, end = wanted
-    headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, stored.size)))
-    return ObjectAnswer(opened.read(start, end), end - start, status=206, headers=headers)
+    start, end = wanted or (0, stored.size)
+    status = 200 if wanted is None else 206
+    headers.append((b"content-length", b"%d" % (end - start)))
+    if wanted is not None:
+        headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, stored.size)))
+    data = None if request.method == "HEAD" else opened.read_at_once(start, end)
+    if data is None:
+        return ObjectAnswer(opened, start, end, status=status, headers=headers)
+    answer = Answer(data, status=status)
+    answer.headers = headers
+    return answer
 
 
 def _unchanged(headers: list[Header]) -> Answer:

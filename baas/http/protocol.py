@@ -14,6 +14,7 @@ beginning. Where an answer goes out in parts, uvicorn's cycle of request and res
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, ClassVar, Protocol, cast
@@ -30,6 +31,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from baas.buckets.blobs import Sender
 from baas.http.exchange import Asgi, Exchange
 from baas.http.heads import REQUEST_BYTES_MAX, Head, Header, KnownHeads, KnownRequest
 
@@ -455,6 +457,7 @@ class HttpExchange(RequestResponseCycle):
     waits_for: asyncio.Future[Any] | None = None  # the task that answers, or what to wait for first
     is_given_up = False
     _ends_with_client = False
+    _writable: asyncio.Future[None] | None = None  # what waits for room in the socket
 
     http_version = "1.1"
     keep_alive = True
@@ -497,6 +500,7 @@ class HttpExchange(RequestResponseCycle):
 
     def give_up(self) -> None:
         """The client is gone: ends a read, once, so that it can tidy up."""
+        self._note_writable()
         if self._ends_with_client and not self.is_given_up and self.waits_for is not None:
             self.is_given_up = True
             self.waits_for.cancel()
@@ -518,13 +522,70 @@ class HttpExchange(RequestResponseCycle):
         self.transport.write(
             b"%b%b%b%b%b" % (STATUS_LINE[status], self._encode_defaults(), head, end, body)
         )
+        self._end_response()
+        return True
+
+    async def send_file(self, status: int, head: bytes, sender: Sender) -> bool:
+        connection = self._open_socket()
+        if connection is None:
+            sender.close()
+            return False
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        lines = b"%b%b%b%b" % (STATUS_LINE[status], self._encode_defaults(), head, end)
+        sender.begin(connection, lines)
+        try:
+            while await sender.send():
+                await self._wait_writable(connection)
+                if self.disconnected:
+                    raise ConnectionResetError
+        except BaseException:
+            self.transport.abort()
+            raise
+        finally:
+            sender.close()
+        self._end_response()
+        return True
+
+    def _open_socket(self) -> socket.socket | None:
+        """Another name for the connection's socket, for who writes to it behind the transport's
+        back; None while the transport has something to write, and for what is encrypted."""
+        transport = self.transport
+        if self.flow.write_paused or self.disconnected or self.response_started:
+            return None
+        found = transport.get_extra_info("socket")
+        if (
+            found is None
+            or transport.is_closing()
+            or transport.get_write_buffer_size()
+            or transport.get_extra_info("sslcontext") is not None
+        ):
+            return None
+        return socket.fromfd(found.fileno(), found.family, found.type)
+
+    async def _wait_writable(self, connection: socket.socket) -> None:
+        """Raises TimeoutError for a client that takes nothing within STALL_SECONDS."""
+        loop = asyncio.get_running_loop()
+        self._writable = loop.create_future()
+        loop.add_writer(connection, self._note_writable)
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await self._writable
+        finally:
+            loop.remove_writer(connection)
+
+    def _note_writable(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    def _end_response(self) -> None:
         self.response_complete = True
         if self.scope is not None:
             self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
-        return True
 
     def on_response(self) -> None:
         protocol, self._protocol = self._protocol, None

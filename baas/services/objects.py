@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from baas.buckets.blobs import Chunk
-from baas.buckets.contents import read_range, read_verified
+from baas.buckets.blobs import Chunk, Sender
+from baas.buckets.contents import open_sender, read_at_once, read_range, read_verified
 from baas.buckets.listing import DELIMITER, ObjectPage, list_page
 from baas.buckets.names import (
     DEFAULT_BUCKET,
@@ -59,6 +59,16 @@ class OpenedObject:
         if start == 0 and end == stored.size:
             return read_verified(store, project, stored)
         return read_range(store, project, stored.content, stored.parts, start, end)
+
+    def read_at_once(self, start: int, end: int) -> bytes | None:
+        """The same, where they are few and can be had without waiting. None says nothing."""
+        return read_at_once(
+            self.context.objects.store, self.bucket.project, self.stored, start, end
+        )
+
+    def open_sender(self, start: int, end: int) -> Sender | None:
+        """What sends the same bytes into a socket. None where the store has no such thing."""
+        return open_sender(self.context.objects.store, self.bucket.project, self.stored, start, end)
 
     async def thumbnail(self, size: int) -> bytes:
         """A WebP image of at most `size` pixels a side. Raises FailedPrecondition
