@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bulk_writes, loads, near, projects, rules, schemas, sdk, search
+from bench import bulk_writes, files, loads, near, projects, rules, schemas, sdk, search
 from bench.loads import Figure
 from bench.servers import (
     Target,
@@ -90,6 +90,9 @@ def main() -> None:
             print(search.table(root / "search", rounds=options.rounds), flush=True)
         if options.only == "search":
             return
+        if options.only == "files":
+            print(files.table(root / "files", rounds=options.rounds, seconds=options.seconds))
+            return
         for server in options.servers.split(","):
             compare(server, root / server, options, delay=(None, 0), fsync=fsync)
         library = None if options.no_delay else sync_delay_library(root)
@@ -101,6 +104,8 @@ def main() -> None:
             print(bulk_writes.table(root / "bulk", rounds=options.rounds), flush=True)
         if options.only in "schemas":
             print(schemas.table(root / "schemas", rounds=options.rounds), flush=True)
+        if options.only in "files":
+            print(files.table(root / "files", rounds=options.rounds, seconds=options.seconds))
         if not options.no_sdk:
             print(sdk.table(root / "sdk", seconds=options.seconds), flush=True)
 

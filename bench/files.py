@@ -66,7 +66,7 @@ class Figure:
     failed: int
 
 
-def table(folder: Path, *, rounds: int, seconds: float, only: str) -> str:
+def table(folder: Path, *, rounds: int, seconds: float, only: str = "") -> str:
     """A Markdown table of the loads whose name contains `only`."""
     folder.mkdir()
     lines = []
@@ -112,8 +112,8 @@ def _run(served: Served, load: Load, seconds: float) -> Figure:
     reset_peaks(served.pid)
     cpu = cpu_seconds(served.pid)
     _taken += 1_000_000
-    options = {"connections": load.connections, "seconds": seconds, "first": _taken}
-    with Wrk(served.url, [call], **options) as wrk:
+    connections = load.connections
+    with Wrk(served.url, [call], connections=connections, seconds=seconds, first=_taken) as wrk:
         said = wrk.wait()
     cpu = cpu_seconds(served.pid) - cpu
     return Figure(

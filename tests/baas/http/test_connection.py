@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -21,7 +23,7 @@ from baas.http.exchange import Exchange, in_task
 from baas.http.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, STALL_SECONDS, BoundedHttpProtocol
 from baas.http.routes import ROUTES
 from baas.services import aggregations
-from tests.baas.http.conftest import BASE, World
+from tests.baas.http.conftest import ADMIN, BASE, PROJECT, World
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
 IDLE_SECONDS = 1_000
@@ -34,9 +36,10 @@ class FakeTransport(asyncio.Transport):
         self.closed = False
         self.aborted = False
         self.unsent = 0
+        self.extra: dict[str, Any] = {"peername": ("127.0.0.1", 5)}
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("127.0.0.1", 5) if name == "peername" else default
+        return self.extra.get(name, default)
 
     def is_closing(self) -> bool:
         return self.closed
@@ -112,6 +115,7 @@ async def test_what_needs_not_wait_is_answered_at_once_in_one_write() -> None:
     assert connection.state.total_requests == 1
 
 
+OBJECT = f"/api/v1/projects/{PROJECT}/buckets/default/objects/a"
 PROMPT: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "get_document": ("GET", "/a/b", None),
     "set_document": ("PUT", "/a/b", {"fields": {}}),
@@ -127,6 +131,7 @@ PROMPT: dict[str, tuple[str, str, dict[str, Any] | None]] = {
         {"query": {"collection": "a", "where": {"field": "n", "op": ">", "value": 0}}},
     ),
     "count": ("POST", ":count", {"query": {"collection": "a"}}),
+    "get_object": ("GET", OBJECT, None),
 }
 
 
@@ -134,11 +139,14 @@ PROMPT: dict[str, tuple[str, str, dict[str, Any] | None]] = {
 async def test_prompt_routes_ask_for_no_task(world: World, token: str) -> None:
     """Nor does what they need for the first time: databases that are opened, tokens, indexes."""
     assert {route.handler.__name__ for route in ROUTES if route.is_prompt} == set(PROMPT)
+    await world.operator.post(f"{ADMIN}/buckets", json={"id": "default"})
+    assert (await world.operator.put(OBJECT, content=b"hello")).is_success
     connection = Connection(app=world.app)
     secret = world.app.operator_token if token == "operator" else world.id_token
     for name, (method, place, tree) in PROMPT.items():
         body = b"" if tree is None else orjson.dumps(tree)
-        head = f"{method} {BASE}{place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
+        target = place if place is OBJECT else BASE + place
+        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
         length = f"Content-Length: {len(body)}\r\n\r\n"
         connection.transport.written.clear()
         await connection.feed((head + length).encode() + body)
@@ -414,6 +422,108 @@ async def test_who_takes_nothing_of_an_answer_is_cut_off_and_nobody_slow() -> No
     assert [one.transport.aborted for one in (still, slow, prompt)] == [True, False, False]
     slow.protocol.connection_lost(None)
     assert slow.protocol._stall_timer is None
+
+
+class FilledSender:
+    """A Sender into a socket that has no more room, until somebody reads from it."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.is_closed = False
+
+    def begin(self, connection: socket.socket, head: bytes) -> None:
+        self.connection = connection
+        self.head = head
+        with suppress(BlockingIOError):
+            while True:
+                connection.send(bytes(100_000))
+
+    async def send(self) -> bool:
+        self.calls += 1
+        return self.calls < 3
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.connection.close()
+
+
+async def sending_a_file() -> tuple[Connection, FilledSender, socket.socket, asyncio.Future[bool]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    sender = FilledSender()
+    outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def handle(exchange: Exchange) -> None:
+        await in_task()
+        try:
+            outcome.set_result(await exchange.send_file(200, b"a: b\r\n", sender))
+        except BaseException as error:
+            outcome.set_exception(error)
+            raise
+
+    connection = Connection(handle)
+    connection.transport.extra["socket"] = ours
+    await connection.feed(GET)
+    await connection.settle()
+    return connection, sender, theirs, outcome
+
+
+async def test_a_file_goes_on_when_its_reader_has_made_room() -> None:
+    connection, sender, theirs, outcome = await sending_a_file()
+    assert sender.head == b"HTTP/1.1 200 OK\r\ndate: today\r\na: b\r\n\r\n"
+    assert sender.calls == 1
+    while not outcome.done():
+        theirs.recv(1_000_000)
+        await asyncio.sleep(0.001)
+    assert await outcome
+    assert sender.is_closed
+    assert connection.protocol.cycle is not None
+    assert connection.protocol.cycle.response_complete
+    assert not connection.transport.aborted
+    connection.transport.extra["socket"].close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("end", ["gone", "still"])
+async def test_a_file_ends_with_a_reader_who_is_gone_or_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    if end == "still":
+        monkeypatch.setattr("baas.http.protocol.STALL_SECONDS", 0.01)
+    connection, sender, theirs, outcome = await sending_a_file()
+    if end == "gone":
+        connection.protocol.connection_lost(None)
+    with pytest.raises(ConnectionResetError if end == "gone" else TimeoutError):
+        await outcome
+    assert sender.is_closed
+    assert connection.transport.aborted
+    connection.transport.extra["socket"].close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("extra", [{}, {"sslcontext": object()}, {"unsent": 1}])
+async def test_only_a_plain_socket_with_nothing_before_it_takes_a_file(
+    extra: dict[str, Any],
+) -> None:
+    ours, theirs = socket.socketpair()
+    taken: list[bool] = []
+    sender = FilledSender()
+    sender.connection = ours
+
+    async def handle(exchange: Exchange) -> None:
+        await in_task()
+        taken.append(await exchange.send_file(200, b"", sender))
+
+    connection = Connection(handle)
+    if extra:
+        connection.transport.extra.update(extra, socket=ours)
+        connection.transport.unsent = extra.get("unsent", 0)
+    await connection.feed(GET)
+    await connection.settle()
+    assert taken == [False]
+    assert sender.is_closed
+    assert connection.transport.written[0].endswith(b"done")
+    theirs.close()
 
 
 async def test_nothing_is_left_to_the_cyclic_collector() -> None:
