@@ -6,17 +6,20 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from baas.clock import VirtualClock
 from baas.database.aggregation import wanted_queries
 from baas.database.database import Database, ReadSnapshot
+from baas.database.indexes import IndexKind
 from baas.database.listeners import DocumentsTarget, QueryTarget
 from baas.database.names import DatabaseName
 from baas.database.past import PastSnapshot
+from baas.database.planner import CollectionScan, plan_query
 from baas.database.transaction import CommitResult, Transaction
 from baas.encoding.documents import StoredDocument, encode_fields
-from baas.errors import BaasError, ResumeTokenExpired
+from baas.errors import AlreadyExists, BaasError, QuotaExceeded, ResumeTokenExpired
 from baas.model.aggregates import Aggregation, aggregated_query
 from baas.model.documents import Document
 from baas.model.paths import DocumentPath, FieldPath
@@ -362,6 +365,28 @@ class Machine:
                 after = page.groups[-1].values
         _check_groups("in pages", aggregation, found, self._now)
 
+    async def _build_index(self) -> None:
+        """One as an administrator might: with what is held equal in another sequence, or in another
+        direction."""
+        query = self._make.query(self._now, searches=True)
+        plan = plan_query(query, self._database.indexes, self._database.indexes.generation)
+        if not isinstance(plan, CollectionScan):
+            return
+        for definition in plan.missing:
+            plain = [one for one in definition.fields if one.kind is IndexKind.PLAIN]
+            last = [one for one in definition.fields if one.kind is not IndexKind.PLAIN]
+            turned = [
+                replace(one, descending=self._chance.random() < 0.3)
+                for one in self._chance.sample(plain, len(plain))
+            ]
+            wanted = replace(definition, fields=(*turned, *last))
+            with suppress(AlreadyExists, QuotaExceeded):
+                await self._database.index_keeper.build(wanted)
+                await self._database.wait_indexed([wanted])
+                self.cases["indexes built"] += 1
+        async with self._database.snapshot() as snapshot:
+            await self._check_query(query, snapshot, self._now)
+
     async def _drop_index(self) -> None:
         """While snapshots, listeners and the back-filling of others may be at work."""
         indexes = list(self._database.indexes)
@@ -518,6 +543,7 @@ _TABLE: tuple[tuple[str, int, _Step], ...] = (
     ("query", 20, Machine._query),
     ("query indexed", 15, Machine._query_indexed),
     ("aggregate", 8, Machine._aggregate),
+    ("build index", 3, Machine._build_index),
     ("drop index", 4, Machine._drop_index),
     ("list collections", 2, Machine._list_collections),
     ("read the past", 4, Machine._read_the_past),

@@ -140,7 +140,7 @@ class Evaluation:
 def answer(query: Query, state: State) -> list[Document]:
     """The query's answer, as the model defines it."""
     found = [document for document in state.values() if matches(query, document)]
-    found.sort(key=document_order(query) if query.search is None else _best_first(query, state))
+    found.sort(key=in_order(query, state))
     end = None if query.limit is None else query.offset + query.limit
     chosen = found[query.offset : end]
     if query.select is None:
@@ -152,24 +152,29 @@ def answer(query: Query, state: State) -> list[Document]:
     ]
 
 
-def _best_first(query: Query, state: State) -> Callable[[Document], Any]:
-    """By scores, for which every document among which is searched is counted anew."""
-    assert query.search is not None
+def in_order(query: Query, state: State) -> Callable[[DocumentLike], Any]:
+    """What documents of the query's answer are sorted by; of a search by their scores among those
+    that there are, for which every one of them is counted anew."""
+    if query.search is None:
+        return document_order(query)
     search, searched = query.search, searched_query(query)
-    texts = {
-        document.path: count_words(document.fields, search.paths)
+    texts = [
+        count_words(document.fields, search.paths)
         for document in state.values()
         if matches(searched, document)
-    }
-    texts = {path: text for path, text in texts.items() if text[1]}
-    counts = {path: count_terms(text[0], search.terms) for path, text in texts.items()}
-    frequencies = [sum(map(bool, term)) for term in zip(*counts.values(), strict=True)]
-    length = sum(text[1] for text in texts.values())
+    ]
+    texts = [text for text in texts if text[1]]
+    counts = [count_terms(words, search.terms) for words, _ in texts]
+    frequencies = [sum(map(bool, term)) for term in zip(*counts, strict=True)]
+    length = sum(text[1] for text in texts)
+    # Nothing is found among nothing, but what was found before may be ranked.
+    frequencies = frequencies or [0] * len(search.terms)
     scorer = Scorer(Corpus(len(texts), length, tuple(frequencies)))
 
-    def order(document: Document) -> Any:
-        path = document.path
-        return -scorer.score(counts[path], texts[path][1]), path_key(path.segments)
+    def order(document: DocumentLike) -> Any:
+        words, length = count_words(document.fields, search.paths)
+        score = scorer.score(count_terms(words, search.terms), length)
+        return -score, path_key(document.path.segments)
 
     return order
 

@@ -7,11 +7,21 @@ from typing import Any
 import pytest
 from baas_sdk import And, Client, DocumentSnapshot, FieldFilter, FieldPath, GeoPoint, Or, Query
 from baas_sdk.errors import InvalidQuery, InvalidValue, SdkError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baas.model.documents import Document
+from baas.model.paths import DocumentPath
+from baas.model.timestamps import Timestamp
+from baas.wire.queries import decode_query
+from tests.effort import examples
+from tests.model_based.oracle import answer
 
 CLIENT = Client("http://127.0.0.1:9", project="demo")
 CITIES = CLIENT.collection("cities")
 WIEN = GeoPoint(48.25, 16.5)
 ID = FieldPath.document_id()
+CONTENTS = st.dictionaries(st.sampled_from("ab"), st.integers(0, 3), max_size=2)
 
 
 def encoded(query: Query) -> Any:
@@ -270,3 +280,53 @@ def test_wrong_queries_are_refused_before_anything_is_sent(
     with pytest.raises((InvalidQuery, InvalidValue), match=words) as caught:
         make()
     assert isinstance(caught.value, SdkError)
+
+
+@st.composite
+def asked_from_the_end(draw: Any) -> tuple[Query, Query, list[Document], int]:
+    """A query, the same with its last documents only, and what there is."""
+    found = [
+        Document(DocumentPath(("cities", f"c{number}")), fields, Timestamp(0), Timestamp(0))
+        for number, fields in enumerate(draw(st.lists(CONTENTS, max_size=8)))
+    ]
+    query: Query = CITIES
+    for name in draw(st.lists(st.sampled_from("ab"), min_size=1, max_size=2, unique=True)):
+        query = query.order_by(name, draw(st.sampled_from([Query.ASCENDING, Query.DESCENDING])))
+    if draw(st.booleans()):
+        query = query.where(draw(st.sampled_from("ab")), "!=", 1)
+    whole = [one for one in found if {"a", "b"} <= one.fields.keys()]
+    for position in (query.start_at, query.start_after), (query.end_at, query.end_before):
+        place = draw(
+            st.one_of(st.none(), st.integers(0, 3), *[st.sampled_from(whole)] * bool(whole))
+        )
+        method = draw(st.sampled_from([one.__name__ for one in position]))
+        if isinstance(place, int):
+            query = getattr(query, method)([place])
+        elif place is not None:
+            query = getattr(query, method)(snapshot_of(place))
+    count = draw(st.integers(1, 5))
+    return query, query.limit_to_last(count), found, count
+
+
+def snapshot_of(document: Document) -> DocumentSnapshot[Any]:
+    time = "2026-01-01T00:00:00.000000Z"
+    tree = {
+        "path": str(document.path),
+        "fields": dict(document.fields),
+        "create_time": time,
+        "update_time": time,
+    }
+    return DocumentSnapshot(CLIENT.document(str(document.path)), tree)
+
+
+@given(asked=asked_from_the_end())
+@settings(max_examples=examples(100))
+def test_the_last_ones_are_those_of_the_whole_answer(
+    asked: tuple[Query, Query, list[Document], int],
+) -> None:
+    query, last, found, count = asked
+    state = {one.path: one for one in found}
+    whole, turned = (answer(decode_query(encoded(one)), state) for one in (query, last))
+    assert last._facing([snapshot_of(one) for one in turned]) == [
+        snapshot_of(one) for one in whole[-count:]
+    ]

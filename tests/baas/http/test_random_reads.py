@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,10 +16,14 @@ import pytest
 import pytest_asyncio
 
 from baas.encoding.json_values import encode_fields_tree, encode_value
+from baas.errors import InvalidQuery
 from baas.model.aggregates import Aggregation, aggregated_query
 from baas.model.documents import Document
 from baas.model.near import compile_distance
-from baas.model.queries import Query
+from baas.model.order import sort_key
+from baas.model.paths import FieldPath
+from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Query, check_query
+from baas.model.tallies import Group
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.settings import Limits
@@ -29,9 +34,9 @@ from baas.wire.writes import decode_time
 from tests.baas.http.conftest import ADMIN, BASE, World, open_world
 from tests.baas.ws.client import Client
 from tests.effort import FACTOR, examples
-from tests.faults.seeds import RULES, new_seed
+from tests.faults.seeds import new_seed
 from tests.model_based.generate import Generator
-from tests.model_based.oracle import Oracle, State, answer, groups
+from tests.model_based.oracle import Oracle, State, answer, groups, in_order
 from tests.model_based.small import make_everything_small
 from tests.mongo import engine_settings
 
@@ -43,6 +48,55 @@ pytestmark = [
 QUERIES = 8  # of a run, and as many aggregations
 LINES = {"accept": "application/x-ndjson"}
 Tree = dict[str, Any]
+# Whoever is signed in sees less.
+GUARDED = """rules_version = '2';
+service cloud.firestore {
+  match /databases/{database}/documents {
+    match /{path=**}/c/{id} {
+      allow read: if request.auth == null || resource.data.a == 1;
+    }
+    match /{path=**}/d/{id} {
+      allow read: if request.auth == null || resource.data.b in ['a', 2];
+    }
+    match /{path=**}/e/{id} {
+      allow read: if request.auth == null || resource.data.a > 0;
+    }
+  }
+}
+"""
+A, B = FieldPath(("a",)), FieldPath(("b",))
+_POSITIVE = (
+    FieldFilter(A, Operator.GREATER, 0),
+    FieldFilter(A, Operator.GREATER_OR_EQUAL, 1),
+    FieldFilter(A, Operator.IN, [2, 1.0]),
+)
+PROOFS: dict[str, tuple[Filter, ...]] = {
+    "c": (
+        FieldFilter(A, Operator.EQUAL, 1),
+        FieldFilter(A, Operator.EQUAL, 1.0),
+        FieldFilter(A, Operator.IN, [1, 1.0]),
+        _POSITIVE[0],  # is none
+    ),
+    "d": (
+        FieldFilter(B, Operator.EQUAL, "a"),
+        FieldFilter(B, Operator.IN, ["a", 2]),
+        Or((FieldFilter(B, Operator.EQUAL, 2), FieldFilter(B, Operator.EQUAL, "a"))),
+        FieldFilter(B, Operator.IN, ["a", 2, True]),  # is none
+    ),
+    "e": _POSITIVE,
+}
+
+
+def is_seen(document: Document) -> bool:
+    """What the rules allow to whoever is signed in."""
+    a, b = document.fields.get("a"), document.fields.get("b")
+    match document.path.segments[-2]:
+        case "c":
+            return type(a) in (int, float) and a == 1
+        case "d":
+            return (type(b) in (int, float) and b == 2) or b == "a"
+        case _:
+            return type(a) in (int, float) and a > 0  # type: ignore[operator]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,7 +113,7 @@ async def shared(
     more = engine_settings(request, request.param)
     settings = make_settings(tmp_path_factory.mktemp("reads") / "data", **more)
     async with started_app(settings) as app, open_world(app) as opened:
-        body = {"source": RULES, "allow_open": True}
+        body = {"source": GUARDED, "allow_open": True}
         assert (await opened.operator.put(f"{ADMIN}/rules", json=body)).is_success
         yield opened
 
@@ -80,16 +134,25 @@ def trees_of(query: Query, state: State) -> list[Tree]:
     return [tree_of(query, document, state) for document in answer(query, state)]
 
 
+def all_groups(aggregation: Aggregation, state: State) -> list[Group]:
+    return groups(aggregation, answer(aggregated_query(aggregation), state))
+
+
+def key_of(group: Group) -> tuple[Any, ...]:
+    return tuple(map(sort_key, group.values))
+
+
+def tree_of_group(aggregation: Aggregation, group: Group) -> Tree:
+    names = [str(path) for path in aggregation.group_by]
+    return {
+        "group": dict(zip(names, map(encode_value, group.values), strict=True)),
+        "results": {name: encode_value(value) for name, value in group.results.items()},
+    }
+
+
 def numbers_of(aggregation: Aggregation, state: State) -> list[Tree]:
     """The groups of an answer, or the one with its results."""
-    names = [str(path) for path in aggregation.group_by]
-    return [
-        {
-            "group": dict(zip(names, map(encode_value, group.values), strict=True)),
-            "results": {name: encode_value(value) for name, value in group.results.items()},
-        }
-        for group in groups(aggregation, answer(aggregated_query(aggregation), state))
-    ]
+    return [tree_of_group(aggregation, one) for one in all_groups(aggregation, state)]
 
 
 def encode_aggregation(aggregation: Aggregation) -> Tree:
@@ -129,12 +192,15 @@ class Run:
             query = self._make.query(state, searches=True)
             await self._check_query(query, state)
             await self._check_aggregation(self._make.aggregation(state), state)
+            await self._check_rights()
             if self._chance.random() < 0.5:
                 continue
             if query.search is None:
                 await self._chance.choice((self._listen, self._query_in_transaction))(query)
             else:
                 await self._check_refused(query)
+            await self._follow_pages()
+            await self._follow_groups()
             await self._check_the_past()
             await self._aggregate_in_transaction()
 
@@ -145,7 +211,11 @@ class Run:
         for _ in range(self._chance.randint(1, most)):
             path = self._make.path()
             is_delete = self._chance.random() < 0.2
-            made[path] = DeleteWrite(path) if is_delete else SetWrite(path, self._make.fields())
+            fields = self._make.fields()
+            if self._chance.random() < 0.5:
+                fields["a"] = self._chance.choice((1, 1.0, 2, True))
+                fields["b"] = self._chance.choice(("a", 2, 2.0, True))
+            made[path] = DeleteWrite(path) if is_delete else SetWrite(path, fields)
         return list(made.values())
 
     async def _commit(self, writes: Sequence[Write], **members: Any) -> httpx.Response:
@@ -215,6 +285,93 @@ class Run:
                 break
             body["page_token"] = page["next_page_token"]
         check_same(f"pages of {aggregation}", found, wanted)
+
+    async def _check_rights(self) -> None:
+        """A query is refused in every way, or shows in every way what it does to others, and
+        nothing that its reader may not see."""
+        state = self._oracle.now
+        query = self._make.query(state, searches=True)
+        proof = self._chance.choice(PROOFS[query.collection.id])
+        query = replace(query, where=proof if query.where is None else And((proof, query.where)))
+        try:
+            check_query(query, Limits())
+        except InvalidQuery:
+            return
+        body: Tree = {"query": encode_query(query)}
+        ways: list[tuple[str, Tree]] = [
+            ("query", body),
+            ("query", {**body, "page_size": 1}),
+            ("count", body),
+        ]
+        if query.search is None:
+            begun = await self._world.user.post(f"{BASE}:begin-transaction", json={})
+            ways.append(("query", {**body, "transaction": begun.json()["transaction"]}))
+            ways.append(("aggregate", {**body, "group_by": ["a"]}))
+        told = [await self._world.user.post(f"{BASE}:{verb}", json=more) for verb, more in ways]
+        lines = await self._world.user.post(f"{BASE}:query", json=body, headers=LINES)
+        statuses = {one.status_code for one in (*told, lines)}
+        assert statuses in ({200}, {403}), f"{query}: {statuses}"
+        if statuses == {403}:
+            return
+        wanted = answer(replace(query, select=None), state)
+        assert all(map(is_seen, wanted)), query
+        shown = told[0].json()["documents"]
+        if query.search is None:  # whose order rests on what its reader may see
+            check_same(f"{query} under rules", shown, trees_of(query, state))
+        elif query.limit is None and not query.offset:
+            assert sorted(one["path"] for one in shown) == sorted(str(one.path) for one in wanted)
+        assert told[2].json()["count"] == len(wanted)
+
+    async def _follow_pages(self) -> None:
+        """While others commit: each begins behind where the last document was, or the last group,
+        and is of its own moment."""
+        query = self._make.query(self._oracle.now, searches=True)
+        size = self._chance.randint(1, 3)
+        body: Tree = {"query": encode_query(query), "page_size": size}
+        last: Document | None = None
+        left = query.limit
+        while True:
+            state = self._oracle.now
+            rest = self._behind(query, last, left, state)
+            page = await self._ask("query", body)
+            trees = [tree_of(query, one, state) for one in rest[:size]]
+            check_same(f"pages of {query} behind {last}", page["documents"], trees)
+            assert ("next_page_token" in page) == (len(rest) > size)
+            if len(rest) <= size:
+                return
+            last = state[rest[size - 1].path]
+            left = None if left is None else left - size
+            body["page_token"] = page["next_page_token"]
+            await self._maybe_commit()
+
+    def _behind(
+        self, query: Query, last: Document | None, left: int | None, state: State
+    ) -> list[Document]:
+        if last is None:
+            return answer(query, state)
+        order = in_order(query, state)
+        whole = answer(replace(query, limit=None, offset=0, select=None), state)
+        behind = [one.path for one in whole if order(one) > order(last)]
+        shown = {one.path: one for one in answer(replace(query, limit=None, offset=0), state)}
+        return [shown[path] for path in behind][:left]
+
+    async def _follow_groups(self) -> None:
+        aggregation = self._make.aggregation(self._oracle.now)
+        size = self._chance.randint(1, 3)
+        body: Tree = {**encode_aggregation(aggregation), "page_size": size}
+        last: Any = None
+        while aggregation.group_by:
+            found = all_groups(aggregation, self._oracle.now)
+            rest = [one for one in found if last is None or key_of(one) > last]
+            page = await self._ask("aggregate", body)
+            trees = [tree_of_group(aggregation, one) for one in rest[:size]]
+            check_same(f"pages of {aggregation} behind {last}", page["groups"], trees)
+            assert ("next_page_token" in page) == (len(rest) > size)
+            if len(rest) <= size:
+                return
+            last = key_of(rest[size - 1])
+            body["page_token"] = page["next_page_token"]
+            await self._maybe_commit()
 
     async def _check_the_past(self) -> None:
         version = self._chance.choice(self._oracle.versions[-4:])
