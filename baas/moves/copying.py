@@ -88,6 +88,7 @@ class DatabaseCopy:
         self._sums: Sums | None = None
         self._is_new = is_new
         self._has_history = not is_new
+        self._has_superseded = not is_new
 
     # Copying --------------------------------------------------------------------------------------
 
@@ -134,6 +135,7 @@ class DatabaseCopy:
         await self._engine.commit(CommitGroup(head, [record]))
         # What the last commit has superseded outlives `_trim`.
         self._has_history = any(one.old is not None for one in changes)
+        self._has_superseded = self._has_superseded or self._has_history
 
     async def _trim(self) -> None:
         """Forgets how documents came here."""
@@ -286,6 +288,8 @@ class DatabaseCopy:
                     await self._commit([], snapshot.version)
         await self._trim()
         with baas_errors():
+            if self._has_superseded:  # some of it may have been erased since
+                await self._engine.note_traces()
             await self._engine.start_incarnation(database.incarnation)
 
     async def close(self) -> None:

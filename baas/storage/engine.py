@@ -452,6 +452,11 @@ class StorageEngine(Protocol):
         """
         ...
 
+    async def note_traces(self) -> None:
+        """What is in no row any more may have been erased elsewhere, and be in this engine's files
+        yet: the next `scrub` looks for it, and so does by itself whoever opens the database."""
+        ...
+
     async def start_incarnation(self, incarnation: str) -> None:
         """What resumes from tokens of the incarnation before has to begin anew. To be called while
         nobody else has the database open."""

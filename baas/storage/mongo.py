@@ -217,6 +217,9 @@ class MongoEngine(_FarEngine):
     async def scrub(self, *, rewrite: bool = False) -> bool:
         return True
 
+    async def note_traces(self) -> None:
+        """See `erase`."""
+
     async def _erase_some(self, row_ids: Sequence[str]) -> list[int]:
         return await self._write(
             lambda: self._transact(lambda session: self._erase(session, row_ids))

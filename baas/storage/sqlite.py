@@ -53,6 +53,7 @@ from baas.storage.sqlite_writes import (
     empty_history,
     keep_requests,
     lift_fence,
+    mark_traces,
     put_up_fence,
     transact,
     write_backfill,
@@ -283,6 +284,9 @@ class SqliteEngine:
 
     async def scrub(self, *, rewrite: bool = False) -> bool:
         return await self._scrubber.run(rewrite=rewrite)
+
+    async def note_traces(self) -> None:
+        await self._write_tidily(lambda: mark_traces(self._writer))
 
     async def start_incarnation(self, incarnation: str) -> None:
         update = partial(self._writer.execute, "UPDATE head SET incarnation = ?", (incarnation,))

@@ -291,6 +291,11 @@ def empty_history(connection: apsw.Connection, key: bytes) -> int:
     return int(count)
 
 
+def mark_traces(connection: apsw.Connection) -> None:
+    """Something erased may be anywhere in the file, or in its WAL."""
+    connection.execute("UPDATE head SET traces_from = 0")
+
+
 def delete_before(
     connection: apsw.Connection, before: int, requests_before: int, limit: int
 ) -> int:

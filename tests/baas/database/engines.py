@@ -126,6 +126,9 @@ class SteeredEngine:
     async def scrub(self, *, rewrite: bool = False) -> bool:
         return await self.engine.scrub(rewrite=rewrite)
 
+    async def note_traces(self) -> None:
+        await self.engine.note_traces()
+
     async def start_incarnation(self, incarnation: str) -> None:
         await self.engine.start_incarnation(incarnation)
 

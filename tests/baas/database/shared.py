@@ -253,6 +253,9 @@ class SharedEngine:
     async def scrub(self, *, rewrite: bool = False) -> bool:
         return True
 
+    async def note_traces(self) -> None:
+        """There are no files."""
+
     async def start_incarnation(self, incarnation: str) -> None:
         raise NotImplementedError
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 from uuid import uuid4
 
 import pytest
@@ -25,6 +26,7 @@ from baas.moves import copying
 from baas.moves.copying import DatabaseCopy, Position, SumsLost
 from baas.settings import Settings
 from baas.storage.engine import KeyRange, RequestAnswer, StorageEngine
+from baas.storage.sqlite import SqliteEngine
 from tests.baas.database.acts import doc
 from tests.effort import examples
 from tests.storage.conftest import ENGINES, OpenDatabase
@@ -197,3 +199,45 @@ def test_a_copy_is_what_its_source_is(
             await target.close()
 
     runner.run(check())
+
+
+async def test_what_was_erased_meanwhile_is_looked_for_in_files_of_the_copy(tmp_path: Path) -> None:
+    """Rows that SQLite has moved leave copies of themselves behind, and nothing of the source's
+    history tells the copy which ones to look for."""
+    clock, chance = VirtualClock(), Random(2)
+    file = tmp_path / "copy" / "copy.sqlite"
+    source = SqliteEngine.open(tmp_path / "source.sqlite", clock=clock, synchronous="normal")
+    target = SqliteEngine.open(file, clock=clock, synchronous="normal")
+    database = await Database.open(DatabaseName("demo"), source, clock=clock, settings=Settings())
+    state = Copying(database, target)
+    names = [f"c/{number:04}" for number in range(1_500)]
+
+    def left() -> bool:
+        return b"s3cret" in b"".join(one.read_bytes() for one in file.parent.iterdir())
+
+    try:
+        await state.write(dict.fromkeys(names[:400], "kept"))
+        await state.act("copy", None)
+        for _ in range(25):
+            texts = {one: chance.choice(["kept", "s3cret"]) for one in chance.sample(names, 300)}
+            await state.write({one: text * chance.randrange(1, 40) for one, text in texts.items()})
+            await state.act("copy", None)  # to its end
+            await state.act("follow", None)
+        async with database.snapshot() as snapshot:
+            found = await snapshot.get_documents([doc(one) for one in names])
+        there = [str(one.path) for one in found if one is not None and b"s3cret" in one.data]
+        for start in range(0, len(there), 400):
+            await state.write(dict.fromkeys(there[start : start + 400]))
+        await database.eraser.erase([doc(one) for one in names])
+        await state.end()
+    finally:
+        await database.close()
+        await target.close()
+    opened = SqliteEngine.open(file, clock=clock, synchronous="normal")
+    try:
+        await opened.read_head()
+        async with asyncio.timeout(20):
+            while left():  # noqa: ASYNC110 - they are files
+                await asyncio.sleep(0.05)
+    finally:
+        await opened.close()
