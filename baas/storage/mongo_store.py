@@ -145,6 +145,8 @@ class MongoStore:
                     await connection.repeat(lambda: _prepare(connection))
                     if self._server is not None:
                         await self._check_owner(connection)
+                    if self._is_closed:  # meanwhile
+                        raise EngineUnavailable("the store is closed")
                 except BaseException:
                     await connection.close()
                     raise

@@ -283,6 +283,19 @@ async def test_server_that_runs_alone_is_refused(alone: str) -> None:
     await store.close()
 
 
+async def test_a_store_that_is_closed_while_it_connects_leaves_nothing_open(
+    store: MongoStore,
+) -> None:
+    other = second(store)
+    opening = asyncio.create_task(other.open(OWN, create=True))
+    await asyncio.sleep(0)
+    assert other._connecting.locked()
+    await other.close()
+    with pytest.raises(EngineUnavailable):
+        await opening
+    assert other._shared is None
+
+
 async def test_closed_store_says_so(store: MongoStore) -> None:
     assert await store.list_databases("demo") == []
     await store.close()
