@@ -74,7 +74,7 @@ class Databases:
 
     def find(self, name: DatabaseName) -> Database | None:
         """A database that is open; None says nothing about one that is not."""
-        database = self._open.get(name)
+        database = None if self.placements.are_doubtful else self._open.get(name)
         if database is not None:
             self._touch(name, database)
         return database
@@ -82,6 +82,8 @@ class Databases:
     async def open(self, name: DatabaseName, *, create: bool = False) -> Database:
         """A database of an app. Raises NotFound (`DatabaseNotFound`) unless it exists or `create`
         is set, and InvalidArgument for names that no database may have."""
+        if self.placements.are_doubtful:
+            await self.placements.settle()
         database = self._open.get(name)
         if database is not None:
             self._touch(name, database)
@@ -94,6 +96,8 @@ class Databases:
         """The reserved database of a project; the server's own for None. Raises NotFound
         (`ProjectNotFound`) unless it exists or `create` is set."""
         name = DatabaseName.system(project)
+        if project is not None and self.placements.are_doubtful:
+            await self.placements.settle()
         database = self._open.get(name)
         if database is not None:
             self._touch(name, database)

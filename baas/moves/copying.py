@@ -292,6 +292,15 @@ class DatabaseCopy:
                 await self._engine.note_traces()
             await self._engine.start_incarnation(database.incarnation)
 
+    async def hold(self, move: str) -> None:
+        """Who takes the copy for the database may read it, and write once it is released."""
+        with baas_errors():
+            await self._engine.fence(move)
+
+    async def release(self, move: str) -> None:
+        with baas_errors():
+            await self._engine.unfence(move)
+
     async def close(self) -> None:
         await self._engine.close()
 

@@ -35,7 +35,9 @@ ROUND_CHANGES = 300  # a round that took no more is a short one: the pause can b
 ROUNDS_MAX = 20
 PAUSE_SECONDS_MAX = 10.0  # from the fence to the comparison; else the move goes on before it
 TRIES_MAX = 5  # of the pause, and of copies that history was too short for
-CLEAN_SECONDS = 60.0  # until no node and no worker still reads where the project was
+CLEAN_SECONDS = 60.0  # until no node and no worker has anything open of where the project was
+# After the switch, where others hear of it later: until then they know, or know that they do not.
+NOTICE_SECONDS = 2.5
 SWITCH_RETRY_SECONDS = 0.2
 _log = structlog.get_logger("baas.moves")
 
@@ -73,13 +75,15 @@ class Mover:
         if self._move.state is MoveState.UNDOING:
             await self._undo()
             return
+        started = None
         if self._move.step is not Step.CLEAN:
-            await self._take_over()
+            started = await self._take_over()
+        await self._end_pause(started)
         await self._clean()
 
     async def lift_fence(self) -> None:
-        """All that another node can do for a move that is being undone: writes go on. What was
-        copied into files of a node that is gone is deleted when that one starts."""
+        """All that another node can do for a move that is being undone, or has moved: writes go on.
+        What is to be deleted in files of a node that is gone is when that one starts."""
         for name in await self._names():
             fences = (await self._source(name)).fences
             if await fences.read() == self._move.id:
@@ -87,7 +91,8 @@ class Mover:
 
     # Before the switch ----------------------------------------------------------------------------
 
-    async def _take_over(self) -> None:
+    async def _take_over(self) -> float:
+        """Since when writes are held up."""
         names = await self._names()
         for number in range(1, TRIES_MAX + 1):
             try:
@@ -100,7 +105,7 @@ class Mover:
                 _log.warning("a project is copied anew", move=self._move.id, why=error.message)
                 await self._begin_anew()
         await self._switch()
-        await self._end_pause(names, started)
+        return started
 
     async def _begin_anew(self) -> None:
         progress = Progress(rounds=self._move.progress.rounds)
@@ -216,6 +221,8 @@ class Mover:
         """Until the copies are equal, but for what a short round takes along; both sides were read
         whole on the way."""
         await self._reach(Step.FOLLOW)
+        for one in self._copies:
+            await one.release(self._move.id)  # by an attempt that came to its end, or nearly
         await self._rounds()
         await self._reach(Step.COMPARE)
         for number in range(1, TRIES_MAX + 1):
@@ -250,6 +257,8 @@ class Mover:
             async with asyncio.timeout(PAUSE_SECONDS_MAX):
                 await _run_all([self._fence(name) for name in names])
                 await _run_all([self._end_copy(one) for one in self._copies])
+                if self._is_heard_late:
+                    await _run_all([one.hold(self._move.id) for one in self._copies])
         except BaseException:
             await asyncio.shield(self._lift(names))
             raise
@@ -282,17 +291,29 @@ class Mover:
                 await asyncio.sleep(SWITCH_RETRY_SECONDS)
         self._move = replace(self._move, step=Step.CLEAN, error=None)
 
-    async def _end_pause(self, names: list[DatabaseName], started: float) -> None:
-        """Writers that waited have gone on once the databases are open where they are now."""
+    # After the switch -----------------------------------------------------------------------------
+
+    @property
+    def _is_heard_late(self) -> bool:
+        """Whether others serve the project who look at nothing before they read where it was. What
+        they read is right for as long as nobody writes where it is now."""
+        return self._databases.is_shared and not self._databases.has_workers
+
+    async def _end_pause(self, started: float | None) -> None:
+        """Writers that waited go on where the databases are now. `started`: of the pause, if it
+        began in this attempt."""
+        names = await self._names()
+        if self._is_heard_late:
+            await asyncio.sleep(NOTICE_SECONDS)
+            await self._lift(names)
         for name in names:
             with contextlib.suppress(BaasError):
                 await self._source(name)
-        pause = (self._clock.monotonic_seconds() - started) * 1_000
-        self._note(pause_milliseconds=round(pause, 1))
-        _log.info("a project has moved", project=self._move.project, pause_milliseconds=pause)
-        await self._moves.save(self._move)
-
-    # After the switch -----------------------------------------------------------------------------
+        if started is not None:
+            pause = (self._clock.monotonic_seconds() - started) * 1_000
+            self._note(pause_milliseconds=round(pause, 1))
+            _log.info("a project has moved", project=self._move.project, pause_milliseconds=pause)
+            await self._moves.save(self._move)
 
     async def _clean(self) -> None:
         if self._databases.is_shared:

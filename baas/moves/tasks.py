@@ -39,7 +39,7 @@ from baas.storage.placed_store import Place, Placements
 MOVES = CollectionPath(("moves",))
 RUNNING = DocumentPath(("move_state", "running"))
 KEPT_MAX = 100
-CLAIM_SECONDS = 60
+HELD_UP_SECONDS = 30.0  # after the switch; then the pause has an end without the node, too
 ATTEMPTS_MAX = 10  # in succession, that ended with the server's end, or with what may pass
 
 
@@ -244,8 +244,8 @@ class Moves:
         return await self.store.run(None, body)
 
     async def find_held_up(self) -> Move | None:
-        """A move of another node that is being undone, while that node may be gone, and whose fence
-        any node can lift."""
+        """A move of another node, which may be gone, whose fence any node can lift: it is being
+        undone, or has moved, and nobody ended the pause."""
         database = await self.store.open(None)
         (running,) = await database.get_documents([RUNNING])
         if running is None:
@@ -253,6 +253,9 @@ class Moves:
         move = await self.get(str(running.fields["move"]))
         is_mine = move.node == self._placements.node
         may_lift = move.state is MoveState.UNDOING and move.source.engine == "mongodb"
+        if move.step is Step.CLEAN and move.target.engine == "mongodb":
+            silent = self._clock.now_microseconds() - move.updated.microseconds
+            may_lift = silent > HELD_UP_SECONDS * 1_000_000
         return move if may_lift and not is_mine else None
 
     async def save(self, move: Move) -> bool:

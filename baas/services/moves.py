@@ -16,8 +16,7 @@ async def start_move(
     """Moves a project to another engine while it is used. `here`: a server of several nodes may
     have it in the data folder of this one alone. Raises NotFound (`ProjectNotFound`),
     InvalidArgument (`InvalidEngine`), FailedPrecondition (`ProjectAlreadyThere`, `MoveRunning`,
-    `EngineNotConfigured`, `MoveNeedsOneWorker`, `MoveNeedsNode`), Unavailable
-    (`ProjectElsewhere`)."""
+    `EngineNotConfigured`, `MoveNeedsNode`), Unavailable (`ProjectElsewhere`)."""
     check_is_admin(caller)
     wanted = check_engine(engine)
     found = await context.projects.get_project(project)
@@ -33,12 +32,6 @@ async def start_move(
         raise FailedPrecondition(
             "this server is not set up for the engine `mongodb`: set `mongodb_uri`",
             reason="EngineNotConfigured",
-        )
-    if context.settings.workers > 1 and placements.own.engine != "sqlite":
-        raise FailedPrecondition(
-            "workers of a server on MongoDB hear of a move too late; start it with `workers` 1 for "
-            "that time",
-            reason="MoveNeedsOneWorker",
         )
     if wanted == "sqlite" and placements.own.engine != "sqlite" and not here:
         raise FailedPrecondition(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import NamedTuple
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, NamedTuple
 
 from baas.storage.engine import StorageEngine, StorageError
 from baas.storage.store import Store, StoreName
@@ -42,7 +43,9 @@ class Placements:
         # Projects of which nothing is read without waiting, or something open is not.
         self.far: set[str] = set()
         self._places: dict[str, Place] = {}
-        self._load: Callable[[], Awaitable[None]] | None = None
+        self._load: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self._doubts = 0
+        self._loading: tuple[int, asyncio.Task[None]] | None = None  # over which doubt
 
     def find(self, project: str | None) -> Place:
         return self.own if project is None else self._places.get(project, self.own)
@@ -83,17 +86,33 @@ class Placements:
     def known(self) -> dict[str, Place]:
         return dict(self._places)
 
-    def doubt(self, load: Callable[[], Awaitable[None]]) -> None:
-        """What is known may be wrong: `load` is awaited before a database is opened."""
+    def doubt(self, load: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """What is known may be wrong: `load` is awaited before a database is used."""
         self._load = load
+        self._doubts += 1
+
+    @property
+    def are_doubtful(self) -> bool:
+        return self._load is not None
 
     async def settle(self) -> None:
-        """Loads what is in doubt. Raises what that raises; it is in doubt still, then."""
-        load = self._load
-        if load is not None:
-            await load()
-            if self._load is load:
-                self._load = None
+        """Loads what is in doubt, once for all who wait. Raises what that raises; it is in doubt
+        still, then."""
+        load, doubts = self._load, self._doubts
+        if load is None:
+            return
+        if self._loading is None or self._loading[0] != doubts or self._loading[1].done():
+            self._loading = doubts, asyncio.create_task(load(), name="places of projects")
+            self._loading[1].add_done_callback(_retrieve)
+        await asyncio.shield(self._loading[1])
+        if self._doubts == doubts:
+            self._load = None
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Whoever waited may be gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 class PlacedStore:

@@ -167,6 +167,32 @@ async def test_what_was_missed_is_learned_before_a_project_is_opened(
         assert await get(context, "notes/n") == {"n": 1}
 
 
+async def test_what_is_open_of_a_project_is_not_used_while_it_may_be_elsewhere(
+    tmp_path: Path, mongodb: dict[str, Any]
+) -> None:
+    loads = 0
+
+    async def fail() -> None:
+        nonlocal loads
+        loads += 1
+        await asyncio.sleep(0.01)
+        raise Unavailable("the server's own database is away")
+
+    async with server(tmp_path / "data", **mongodb) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop", engine="mongodb")
+        await put(context, "notes/n", n=1)
+        placements = context.databases.placements
+        placements.doubt(fail)
+        asked = [get(context, "notes/n") for _ in range(20)]
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        assert {type(one) for one in told} == {Unavailable}
+        assert loads == 1
+        placements.doubt(context.projects.places.load)
+        assert await get(context, "notes/n") == {"n": 1}
+        assert not placements.are_doubtful
+
+
 async def test_two_servers_have_no_mongodb_database_in_common(
     tmp_path: Path, mongodb: dict[str, Any]
 ) -> None:
