@@ -471,7 +471,8 @@ def make_store(
 def make_blobs(settings: Settings) -> BlobStore:
     """Where the bytes of objects are kept. Raises InvalidArgument for a URL of none."""
     if settings.objects == "local":
-        return LocalBlobs(settings.data / "objects", synced=settings.synchronous == "full")
+        synced = settings.synchronous == "full"
+        return LocalBlobs(settings.data / "objects", synced=synced, packed=True)
     from baas.buckets.remote_blobs import RemoteBlobs  # its library: 4 MiB
 
     return RemoteBlobs(settings.objects)

@@ -4,9 +4,10 @@ A blob is written to `<root>/.partial/`, synced, and renamed into its place; the
 synced. So a blob that has its name is whole, and once `finish` has returned it survives a power
 cut. Nothing that a caller chose is part of a file's name.
 
-A small blob is written under its name at once, which has the file system write its journal once,
-not twice: one that a power cut ended before `add` returned may lack bytes. Its key was new, so
-nothing refers to it, and the sweep takes it.
+A blob that `add` gets whole is written under its name at once, which has the file system write its
+journal once, not twice: one that a power cut ended before `add` returned may lack bytes. Its key
+was new, so nothing refers to it, and the sweep takes it. A small one is no file where `packed` is
+set, but lies in a database with others (see `small_blobs`).
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ from baas.buckets.blobs import (
     store_unavailable,
 )
 from baas.buckets.sending import FileSender, FileStretch, VerifiedFiles
+from baas.buckets.small_blobs import SMALL_BYTES_MAX, SmallBlobs
 
 THREADS = 8
 _PARTIAL = ".partial"
 _OWNER = ".owner"
+_SMALL = ".small.sqlite"
 _LIST_BATCH = 500
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FROM_MEMORY = getattr(os, "RWF_NOWAIT", None)  # reads nothing that is not there
@@ -48,12 +51,15 @@ T = TypeVar("T")
 
 class LocalBlobs:
     """A BlobStore. `synced` False leaves out every sync: for tests of what has nothing to do with
-    power cuts."""
+    power cuts. With `packed`, small blobs that are added share a database."""
 
     part_bytes_max = 1 << 60
 
-    def __init__(self, root: Path, *, synced: bool = True) -> None:
+    def __init__(self, root: Path, *, synced: bool = True, packed: bool = False) -> None:
         self._root = root
+        # There to be read in any case: it may have been packed before.
+        self._small = SmallBlobs(root / _SMALL, self._settle_root, synced=synced)
+        self._packed = packed
         self._synced = synced
         self._pool = ThreadPoolExecutor(THREADS, "objects")
         self._folders: set[Path] = set()
@@ -66,11 +72,21 @@ class LocalBlobs:
         return await self._run(lambda: LocalWriter(self, key, self._open_partial(key)))
 
     async def add(self, key: str, data: Chunk) -> None:
-        await self._run(lambda: self._add(key, data))
+        if self._packed and len(data) <= SMALL_BYTES_MAX:
+            await self._small.add(key, data)
+        else:
+            await self._run(lambda: self._add(key, data))
 
     async def read(
         self, key: str, start: int, end: int, see: See | None = None
     ) -> AsyncIterator[Chunk]:
+        if end <= SMALL_BYTES_MAX and (small := self._small.get(key)) is not None:
+            if len(small) < end:
+                raise bytes_missing(key)
+            if see is not None:
+                see(small[start:end])
+            yield small[start:end]
+            return
         reader = _LocalReader(key, self._path(key))
         try:
             while start < end:
@@ -84,6 +100,9 @@ class LocalBlobs:
             reader.close()
 
     def read_at_once(self, key: str, start: int, end: int) -> bytes | None:
+        small = self._small.get(key)
+        if small is not None:
+            return small[start:end] if end <= len(small) else None
         if _FROM_MEMORY is None:
             return None
         chunk = bytearray(end - start)
@@ -98,10 +117,13 @@ class LocalBlobs:
         return bytes(chunk) if count == len(chunk) else None
 
     def open_sender(self, stretches: Sequence[Stretch], checksum: Checksum | None) -> Sender | None:
-        if not _CAN_SEND_FILES:
+        if not _CAN_SEND_FILES or any(self._is_small(one) for one in stretches):
             return None
         files = [FileStretch(one.key, self._name(one.key), one.start, one.end) for one in stretches]
         return FileSender(self._pool, files, checksum, self._verified)
+
+    def _is_small(self, stretch: Stretch) -> bool:
+        return stretch.end <= SMALL_BYTES_MAX and self._small.find_size(stretch.key) is not None
 
     async def get(self, key: str) -> bytes | None:
         def read() -> bytes | None:
@@ -110,7 +132,8 @@ class LocalBlobs:
             except FileNotFoundError:
                 return None
 
-        return await self._run(read)
+        small = self._small.get(key)
+        return small if small is not None else await self._run(read)
 
     async def find_size(self, key: str) -> int | None:
         def look() -> int | None:
@@ -119,7 +142,8 @@ class LocalBlobs:
             except FileNotFoundError:
                 return None
 
-        return await self._run(look)
+        size = self._small.find_size(key)
+        return size if size is not None else await self._run(look)
 
     async def put(self, key: str, data: Chunk) -> None:
         def write() -> None:
@@ -147,13 +171,17 @@ class LocalBlobs:
                 self._path(key).unlink(missing_ok=True)
 
         await self._run(unlink)
+        await self._small.delete(keys)
 
     async def list(self, prefix: str) -> AsyncIterator[list[BlobInfo]]:
         found = self._walk(prefix)
         while batch := await self._run(lambda: _take(found, _LIST_BATCH)):
             yield batch
+        for batch in self._small.find(prefix, _LIST_BATCH):
+            yield batch
 
     async def close(self) -> None:
+        await self._small.close()
         await asyncio.to_thread(self._pool.shutdown)
 
     # Of a writer, in its thread -------------------------------------------------------------------
@@ -163,6 +191,11 @@ class LocalBlobs:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except OSError as error:
             raise (store_full if error.errno in _FULL else store_unavailable)(error) from error
+
+    def _settle_root(self) -> None:
+        self._make_folder(self._root)
+        if self._synced:
+            _sync_folder(self._root)
 
     def _prepare(self) -> None:
         self._make_folder(self._root / _PARTIAL)

@@ -17,11 +17,11 @@ from tests.s3 import S3Server, s3_server
 __all__ = ["s3_server"]
 
 
-@pytest_asyncio.fixture(params=["local", "s3"])
+@pytest_asyncio.fixture(params=["local", "packed", "s3"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
     made: BlobStore
-    if request.param == "local":
-        made = LocalBlobs(tmp_path / "objects")
+    if request.param != "s3":
+        made = LocalBlobs(tmp_path / "objects", packed=request.param == "packed")
     else:
         server: S3Server = request.getfixturevalue("s3_server")
         made = RemoteBlobs(f"{server.url}/{uuid4().hex}")
