@@ -7,7 +7,8 @@ PYTHON ?= python3
 UV := .tools/bin/uv
 UV_VERSION := 0.13.9
 RUN := .venv/bin/python
-PYTEST_WORKERS ?= 2
+# More than two cores: many tests wait, for timers, processes and the disk.
+PYTEST_WORKERS ?= 3
 SIZES ?= sqlite:1000000,mongodb:100000
 
 .PHONY: help setup run test check format build bench bench-peers objects-5g cities cluster cluster-check move crash fuzz fuzz-model scale compaction rules-corpus console browser clean
@@ -44,7 +45,7 @@ test: .venv/.ready  ## All tests, those in a browser and on MongoDB included
 	@$(RUN) scripts/find_mongod.py || true
 	@$(RUN) scripts/find_s3.py --install || true
 	@$(RUN) scripts/find_schema_tests.py --install || true
-	@PATH="$$PATH:$(CURDIR)/.tools/node/bin" .venv/bin/pytest -n $(PYTEST_WORKERS) --dist loadfile
+	@PATH="$$PATH:$(CURDIR)/.tools/node/bin" .venv/bin/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: .venv/.ready  ## Format, lint, types, import law; lint of the console
 	@.venv/bin/ruff format --check .

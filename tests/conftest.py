@@ -8,6 +8,7 @@ says is about the change; `make fuzz` draws new ones.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.effort import FACTOR
@@ -24,4 +25,40 @@ settings.register_profile(
 )
 settings.load_profile("default")
 
+# Workers take whole files in this order: what takes long or mostly waits comes first, so that all
+# workers end together and waiting goes beside work.
+LONGEST_FIRST = (
+    "tests/cluster",
+    "tests/baas/cli/test_serve.py",
+    "tests/faults",
+    "tests/acceptance",
+    "tests/console",
+    "tests/baas/cli",
+    "tests/bench",
+    "tests/baas/moves",
+    "tests/storage",
+    "tests/baas/workers",
+    "tests/baas/ws",
+    "tests/baas/buckets",
+    "tests/sdk/test_wheel.py",
+    "tests/baas/test_app.py",
+    "tests/security",
+    "tests/rules/test_cost.py",
+    "tests/rules/test_soundness.py",
+    "tests/baas/database",
+    "tests/baas/backups",
+    "tests/model_based",
+    "tests/baas/services",
+    "tests/baas/http",
+)
+
 remember_sockets()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(node: str) -> int:
+    ranks = (rank for rank, start in enumerate(LONGEST_FIRST) if node.startswith(start))
+    return next(ranks, len(LONGEST_FIRST))
