@@ -93,7 +93,8 @@ crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the lo
 fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…), ten minutes of rules files, then fuzz-model
 	@BAAS_EFFORT=$(or $(EFFORT),50) BAAS_FUZZ_SECONDS=$(or $(SECONDS),600) .venv/bin/pytest -q -n $(PYTEST_WORKERS) --timeout 7200 \
 		tests/baas/model tests/baas/encoding tests/baas/database tests/conformance tests/rules tests/storage \
-		tests/baas/http/test_random_reads.py tests/baas/services/test_proofs.py tests/baas/buckets/test_names.py
+		tests/baas/http/test_random_reads.py tests/baas/http/test_random_bodies.py \
+		tests/baas/services/test_proofs.py tests/baas/buckets/test_names.py
 	@$(MAKE) --no-print-directory fuzz-model
 
 scale: .venv/.ready  ## What queries read at a million documents, 100,000 on MongoDB (SIZES=engine:n,…)
