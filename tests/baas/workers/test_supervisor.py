@@ -104,7 +104,7 @@ def test_a_worker_that_is_stopped_within_its_turn_is_killed_and_replaced(
     began = time.monotonic()
     wait(lambda: not is_alive(stopped))
     assert time.monotonic() - began > SILENT_SECONDS / 2
-    assert (tmp_path / "died").exists()
+    wait((tmp_path / "died").exists)
     wait(lambda: pid_of(tmp_path, 1) != stopped)
     (tmp_path / "worker0").write_text("")
     assert pid_of(tmp_path, 0) == other  # which waited for the lock
