@@ -34,7 +34,7 @@ from baas.model.paths import DocumentPath
 from baas.storage.engine import EngineCorrupt, EntryRow, FirstScan, KeyRange, LogRecord
 from baas.storage.store import StoreName
 
-FORMAT = 4  # of a newer format data is refused, of an older one migrated
+FORMAT = 5  # of a newer format data is refused, of an older one migrated
 COLLECTIONS = ("heads", "documents", "entries", "history", "log", "doomed", "turns")
 HISTORY_BY_KEY = "key_superseded_version"
 INDEXES: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -45,12 +45,18 @@ async def _know_log_bytes(connection: MongoConnection) -> None:
     none away. What there is already is not counted, and goes when it is old."""
 
 
+async def _know_small_objects(connection: MongoConnection) -> None:
+    """From format 5 on small objects in the folder of a node share a file, in which servers from
+    before would not look."""
+
+
 # By the format that each one leads away from, to the next one. Each may be broken off at any place
 # and begun again, by several servers at once, so what it does twice changes nothing.
 MIGRATIONS: dict[int, Callable[[MongoConnection], Awaitable[None]]] = {
     1: _know_kinds,
     2: _know_fences,
     3: _know_log_bytes,
+    4: _know_small_objects,
 }
 
 _log = structlog.get_logger("baas.mongo")

@@ -20,7 +20,7 @@ from baas.storage.sharing import Sharer
 
 # Below it, a defect in resetting the WAL can lose acknowledged commits.
 SQLITE_VERSION_MIN = (3, 51, 3)
-FORMAT = 6  # kept as user_version; a file of a newer format is refused, of an older one migrated
+FORMAT = 7  # kept as user_version; a file of a newer format is refused, of an older one migrated
 REMOVED = "removed"  # as its incarnation: the file is about to go, or has gone already
 CACHE_KIB = 8 * 1024  # pages of the file that one connection keeps
 LOG_BYTES = f"octet_length(path) + {LOG_ROW_BYTES}"
@@ -117,6 +117,11 @@ def _count_log(connection: apsw.Connection) -> None:
     )
 
 
+def _know_small_objects(connection: apsw.Connection) -> None:
+    """From format 7 on small objects beside the databases share a file, in which servers from
+    before would not look. What is stored here is read as it is."""
+
+
 # By the format that each one leads away from, to the next one. All of one is one transaction.
 MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {
     1: _count_requests,
@@ -124,6 +129,7 @@ MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {
     3: _remember_traces,
     4: _add_fence,
     5: _count_log,
+    6: _know_small_objects,
 }
 
 
