@@ -14,6 +14,7 @@ _LETTERS = bytes(ord(ID_ALPHABET[byte % 62]) for byte in range(256))
 _REDRAWN = bytes(range(248, 256))
 
 _DRAWN_BYTES = 4_096
+CLOCKS_DIFFER_SECONDS_MAX = 600  # of nodes that take turns
 
 
 class Clock(Protocol):
@@ -91,6 +92,12 @@ class VirtualClock:
         """Moves both clocks; negative seconds move only the wall clock, as a real step would."""
         self._now += int(seconds * 1_000_000)
         self._monotonic += max(seconds, 0.0)
+
+
+def is_claimed(until: int, now: int, seconds: int) -> bool:
+    """Whether a claim of so many seconds, which ends at `until`, lasts. One that would last for
+    longer than any does is of a clock that was ahead: nobody keeps it up."""
+    return now < until <= now + (seconds + CLOCKS_DIFFER_SECONDS_MAX) * 1_000_000
 
 
 def new_document_id(clock: Clock) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, cast
 
-from baas.clock import Clock, new_document_id
+from baas.clock import Clock, is_claimed, new_document_id
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
@@ -215,7 +215,8 @@ class Tasks:
             if task is None or task.state is not TaskState.RUNNING:
                 await transaction.write([DeleteWrite(RUNNING)])
                 return None
-            if task.node not in ("", self._node) and task.claimed_until > now:
+            is_free = task.node in ("", self._node)
+            if not is_free and is_claimed(task.claimed_until, now, CLAIM_SECONDS):
                 return None
             task = self._claimed(replace(task, attempts=task.attempts + 1, error=None))
             await transaction.write([_save(task)])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, cast
 
-from baas.clock import Clock, new_document_id
+from baas.clock import Clock, is_claimed, new_document_id
 from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.registry import Databases
@@ -264,7 +264,8 @@ class Jobs:
                 path = RUNNING.document(f"{project}.{identifier}")
                 await transaction.write([DeleteWrite(path)])
                 return None
-            if job.node != self._node and job.claimed_until > self._clock.now_microseconds():
+            now = self._clock.now_microseconds()
+            if job.node != self._node and is_claimed(job.claimed_until, now, CLAIM_SECONDS):
                 return None
             job = self._claimed(job)
             await transaction.write([_save(job)])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from baas.clock import Clock
+from baas.clock import Clock, is_claimed
 from baas.database.names import DatabaseName
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
@@ -173,6 +173,12 @@ class TtlPolicies:
 
         return await self._store.run(None, body)
 
+    async def has(self, policy: TtlPolicy) -> bool:
+        """Whether it is in force still."""
+        database = await self._store.open(None)
+        (document,) = await database.get_documents([policy.path])
+        return document is not None and _open(document).created == policy.created
+
     async def claim(self, policy: TtlPolicy) -> TtlPolicy | None:
         """The policy as it is, which this node carries out now. None: another node does, or it is
         gone."""
@@ -195,7 +201,7 @@ class TtlPolicies:
             now = self._clock.now_microseconds()
             if known is None or known.created != policy.created:
                 return None
-            if known.node != self._node and known.claimed_until > now:
+            if known.node != self._node and is_claimed(known.claimed_until, now, CLAIM_SECONDS):
                 return None
             until = now + CLAIM_SECONDS * 1_000_000
             known = replace(change(known), node=self._node, claimed_until=until)

@@ -76,6 +76,8 @@ class TtlRunner:
         await context.projects.check_database(policy.name)
         database = await context.databases.open(policy.name)
         if not await self._find_expired(database, policy):
+            if policy.error is not None:
+                await self._note(policy, 0)
             return 0
         claimed = await context.ttl_policies.claim(policy)
         total = counted = 0
@@ -84,6 +86,8 @@ class TtlRunner:
                 break
             started = context.clock.monotonic_seconds()
             found = await self._find_expired(database, claimed)
+            if not await context.ttl_policies.has(claimed):
+                break  # it was removed, or is another: what it would delete stays
             deleted = await self._delete(database, claimed, found) if found else 0
             total += deleted
             if not found or chunk % _NOTED_CHUNKS == _NOTED_CHUNKS - 1:

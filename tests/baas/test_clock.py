@@ -1,6 +1,14 @@
 import time
 
-from baas.clock import ID_ALPHABET, SystemClock, VirtualClock, milliseconds_only, new_document_id
+from baas.clock import (
+    CLOCKS_DIFFER_SECONDS_MAX,
+    ID_ALPHABET,
+    SystemClock,
+    VirtualClock,
+    is_claimed,
+    milliseconds_only,
+    new_document_id,
+)
 
 
 def test_system_clock_counts_microseconds_since_1970() -> None:
@@ -33,3 +41,12 @@ def test_automatic_ids_do_not_favour_letters() -> None:
 
 def test_request_time_has_milliseconds() -> None:
     assert milliseconds_only(1_234_567) == 1_234_000
+
+
+def test_a_claim_that_no_clock_near_ours_can_have_made_is_none() -> None:
+    now, second = 1_000_000_000, 1_000_000
+    most = 30 + CLOCKS_DIFFER_SECONDS_MAX
+    assert not is_claimed(now, now, 30)
+    assert is_claimed(now + 1, now, 30)
+    assert is_claimed(now + most * second, now, 30)
+    assert not is_claimed(now + most * second + 1, now, 30)

@@ -14,7 +14,7 @@ from baas.app import App
 from baas.backups.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
 from baas.backups.manifest import Manifest
 from baas.backups.place import BackupPlace
-from baas.backups.tasks import TASKS, Task, Tasks, TaskState
+from baas.backups.tasks import CLAIM_SECONDS, TASKS, Task, Tasks, TaskState
 from baas.backups.writing import BackupWriter
 from baas.buckets.names import BucketName
 from baas.database.database import Database
@@ -266,7 +266,8 @@ async def test_what_another_node_goes_on_with_is_left_alone(
     if cancelled:
         await backups.cancel_task(context, OPERATOR, task.id)
     else:
-        taken = replace(task, node="other", claimed_until=2**62, attempts=2)
+        until_then = context.clock.now_microseconds() + CLAIM_SECONDS * 1_000_000
+        taken = replace(task, node="other", claimed_until=until_then, attempts=2)
         path = TASKS.document(task.id)
         await context.backups.tasks.store.run(
             None, lambda transaction: transaction.write([SetWrite(path, taken.to_fields())])

@@ -7,11 +7,19 @@ from typing import Any
 
 import pytest
 
+from baas.clock import VirtualClock
 from baas.database.database import Database
 from baas.database.indexes import IndexDefinition
 from baas.database.log import CommitEvent
 from baas.database.names import DatabaseName
-from baas.errors import AlreadyExists, InvalidPath, NotFound, PermissionDenied, QuotaExceeded
+from baas.errors import (
+    AlreadyExists,
+    InvalidPath,
+    NotFound,
+    PermissionDenied,
+    QuotaExceeded,
+    Unavailable,
+)
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
@@ -137,6 +145,62 @@ async def test_one_node_at_a_time_and_the_next_when_its_claim_has_run_out(
     assert await other.claim(policy) is not None
     assert await TtlRunner(context).look() == 1
     await ttl.delete_policy(context, OPERATOR, NAME, room)
+
+
+@pytest.mark.parametrize("change", ["removed", "of another field"])
+async def test_nothing_more_goes_once_its_policy_is_another(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(ttl_runner, "CHUNK_DOCUMENTS_MAX", 2)
+    await put(shared, {f"{room}/old{n}": ends(shared, -1) for n in range(12)})
+    await set_policy(shared, room)
+    runner = TtlRunner(shared.context)
+    delete = runner._delete
+
+    async def change_then(*arguments: Any) -> int:
+        deleted = await delete(*arguments)
+        wanted = {} if change == "removed" else {room: FieldPath.parse("other")}
+        await ttl.replace_policies(shared.context, OPERATOR, NAME, wanted, dry_run=False)
+        return deleted
+
+    monkeypatch.setattr(runner, "_delete", change_then)
+    assert await runner.look() == 2
+    assert len(await ids_in(shared, room)) == 10
+    await ttl.replace_policies(shared.context, OPERATOR, NAME, {}, dry_run=False)
+
+
+async def test_a_claim_of_a_clock_that_was_ahead_is_none(shared: World, room: str) -> None:
+    """Else nothing expired until the day that the other clock showed."""
+    await put(shared, {f"{room}/a": ends(shared, -1)})
+    await set_policy(shared, room)
+    context = shared.context
+    (policy,) = await ttl.list_policies(context, OPERATOR, NAME)
+    ahead = VirtualClock(context.clock.now_microseconds() + 24 * HOUR)
+    assert await TtlPolicies(context.databases, ahead, node="another", most=9).claim(policy)
+    assert await TtlRunner(context).look() == 1
+    await ttl.delete_policy(context, OPERATOR, NAME, room)
+
+
+async def test_an_error_is_not_shown_after_all_went_well(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(shared, {f"{room}/a": ends(shared, -1)})
+    await set_policy(shared, room)
+    runner = TtlRunner(shared.context)
+
+    async def fail(*arguments: Any) -> int:
+        raise Unavailable("lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_delete", fail)
+        assert await runner.look() == 0
+    (policy,) = await ttl.list_policies(shared.context, OPERATOR, NAME)
+    assert policy.error == "Unavailable: lost"
+    await put(shared, {f"{room}/a": ends(shared, 1)})
+    assert await runner.look() == 0
+    (policy,) = await ttl.list_policies(shared.context, OPERATOR, NAME)
+    assert policy.error is None
+    await ttl.delete_policy(shared.context, OPERATOR, NAME, room)
 
 
 async def test_a_busy_database_is_left_alone(
