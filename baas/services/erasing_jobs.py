@@ -29,13 +29,15 @@ _IMAGES = 16  # read at a time, of up to a MiB each
 @dataclass(frozen=True, slots=True)
 class EraseByQuery:
     """All that documents of `query` were; with `present` what they are, too; with `deleted` also
-    of those that matched when they were deleted, and are not there. `rewrite`: see
+    of those that matched when they were deleted, and are not there. Else that is so of those only
+    that were deleted after version `since`, at which the job began, by whomever. `rewrite`: see
     `StorageEngine.scrub`."""
 
     query: Query
     present: bool
     deleted: bool
     rewrite: bool
+    since: int = 0
 
 
 async def run_erasure(
@@ -43,8 +45,8 @@ async def run_erasure(
 ) -> tuple[Progress, bool]:
     """The next chunk; how far the job has come with it, and whether it was the last one.
 
-    What is deleted can't be found by the query any more. So a chunk whose deletion was committed
-    already, before it broke off, finds its documents in the log.
+    What is deleted can't be found by the query any more, be it by others while the job ran, or by a
+    chunk that broke off then. So the log is gone through at the end.
     """
     progress = job.progress
     if progress.cursor is not None and progress.cursor.startswith(_LOG):
@@ -85,8 +87,9 @@ async def _take_present(
         chunk, paths = await _delete(database, job, asked.query, page, now)
     else:
         paths = [one.path for one in page.documents if matches(asked.query, one)]
-    if chunk.is_last and asked.deleted:
-        chunk = replace(chunk, cursor=f"{_LOG}0", is_last=False)
+    if chunk.is_last:
+        since = 0 if asked.deleted else asked.since
+        chunk = replace(chunk, cursor=f"{_LOG}{since}", is_last=False)
     return chunk, paths
 
 
@@ -112,46 +115,46 @@ async def _read_deleted(
             ]
             for start in range(0, len(gone), _IMAGES):
                 some = gone[start : start + _IMAGES]
-                seen += len(some)
-                found |= dict.fromkeys(await _match_deleted(snapshot, query, some))
+                known, matching = await _match_deleted(snapshot, query, some)
+                seen += known
+                found |= dict.fromkeys(matching)
             scanned, after = scanned + len(records), records[-1].version
     return _Chunk(seen, f"{_LOG}{after}", False), list(found)
 
 
 async def _match_deleted(
     snapshot: ReadSnapshot, query: Query, records: Sequence[LogRecord]
-) -> list[DocumentPath]:
+) -> tuple[int, list[DocumentPath]]:
+    """How many are not erased yet, and which of these are wanted."""
     paths = [one.path for one in records]
     last = await snapshot.get_images([(one.path, one.version - 1) for one in records])
-    wanted = [
-        path
+    kept = [
+        (path, image)
         for path, image in zip(paths, last, strict=True)
-        if image is not None and not image.is_erased and matches(query, image)
+        if image is not None and not image.is_erased
     ]
+    wanted = [path for path, image in kept if matches(query, image)]
     now = await snapshot.get_documents(wanted)
-    return [path for path, document in zip(wanted, now, strict=True) if document is None]
+    gone = [path for path, document in zip(wanted, now, strict=True) if document is None]
+    return len(kept), gone
 
 
 async def _delete(
     database: Database, job: Job, query: Query, page: JobPage, now: Timestamp
 ) -> tuple[_Chunk, list[DocumentPath]]:
-    """Deletes the documents of a page that match still, or finds those that were."""
+    """Deletes the documents of a page that match still. Those of a chunk that broke off are left to
+    the log: whoever deleted them, they are found there."""
     named = [one.path for one in page.documents]
 
     async def body(transaction: Transaction) -> list[DocumentPath]:
         found = await transaction.get_documents(named)
         doomed = [one.path for one in found if one is not None and matches(query, one)]
         await transaction.write([DeleteWrite(path) for path in doomed])
-        transaction.memo = asdict(_Chunk(len(named), page.cursor, page.is_last))
+        transaction.memo = asdict(_Chunk(len(named) - len(doomed), page.cursor, page.is_last))
         return doomed
 
     result = await database.run_transaction(
         body, request_time=now, request_id=f"job:{job.id}:{job.progress.chunks}"
     )
-    if result.replayed:
-        async with database.snapshot() as snapshot:
-            records = await snapshot.read_log(result.version - 1, limit=1)
-        deleted = [one.path for one in records if one.version == result.version]
-    else:
-        deleted = result.value
-    return _Chunk(**result.memo), deleted
+    chunk, deleted = _Chunk(**result.memo), [] if result.replayed else result.value
+    return replace(chunk, seen=chunk.seen + len(deleted)), deleted

@@ -96,11 +96,13 @@ async def start_erasure(
     database = await _open(context, name)
     async with database.snapshot() as snapshot:
         total = None if asked.deleted else await snapshot.count(visited(asked.query))
+        since = snapshot.version
     tree = {
         "query": query_spec,
         "present": asked.present,
         "deleted": asked.deleted,
         "rewrite": asked.rewrite,
+        "since": since,
     }
     return await context.jobs.create(
         database,
@@ -153,8 +155,9 @@ async def run_chunk(context: Context, database: Database, job: Job, read: ReadAs
     """Does the next chunk, if that was not done already. Raises BaasError."""
     spec = orjson.loads(job.spec)
     if job.kind is JobKind.ERASE_BY_QUERY:
+        since = spec.get("since", job.created.microseconds)
         asked = EraseByQuery(
-            read.query(spec["query"]), spec["present"], spec["deleted"], spec["rewrite"]
+            read.query(spec["query"]), spec["present"], spec["deleted"], spec["rewrite"], since
         )
         return Chunk(*await run_erasure(database, job, asked, context.clock.now_microseconds()))
     step = await _next_step(database, job, spec, read)

@@ -87,7 +87,7 @@ async def test_what_documents_of_the_query_were_is_erased(
     assert job.state is JobState.DONE
     assert (progress.seen, progress.written, progress.total) == (45, 45, 45)
     assert progress.images == 45 * (2 if present else 1)
-    assert progress.chunks == 3
+    assert progress.chunks == 3 + 1  # and what was deleted meanwhile
     database = await shared.context.databases.open(NAME)
     found = await database.get_documents([at(room, n) for n in range(90)])
     assert [one is None for one in found] == [present and n % 2 == 1 for n in range(90)]
@@ -145,9 +145,63 @@ async def test_documents_that_do_not_match_any_more_are_left(
     monkeypatch.setattr("baas.services.erasing_jobs.read_page", change)
     tree = {"collection": room, "where": {"field": "odd", "op": "<", "value": 5}}
     job = await over(shared, await start(shared, tree, present=True))
-    assert (job.progress.seen, job.progress.written) == (3, 1)
+    assert (job.progress.seen, job.progress.written) == (3 + 1, 2)
     assert await past_of(shared, at(room, 0)) == [False, False]
+    assert await past_of(shared, at(room, 1)) == [True, True]  # it matched until it was deleted
     assert await past_of(shared, at(room, 2)) == [True, True]
+
+
+@pytest.mark.parametrize("present", [False, True])
+async def test_what_others_delete_before_the_job_comes_to_it_is_erased(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch, present: bool
+) -> None:
+    """The query matched it when it was asked; it was gone when its chunk was read, and its past
+    stayed."""
+    await fill(shared, room, 2 * CHUNK)
+    await write(shared, DeleteWrite(at(room, 1)))  # before: what `deleted` is for
+    gate, run_chunk = asyncio.Event(), jobs.run_chunk
+
+    async def wait(*arguments: Any) -> Any:
+        await gate.wait()
+        return await run_chunk(*arguments)
+
+    monkeypatch.setattr(job_runner, "run_chunk", wait)
+    job = await start(shared, odd(room), present=present)
+    gone = (3, 2 * CHUNK - 1)
+    await write(shared, *(DeleteWrite(at(room, n)) for n in gone))
+    gate.set()
+    job = await over(shared, job)
+    assert job.state is JobState.DONE
+    for n in gone:
+        assert await past_of(shared, at(room, n)) == [True, True]
+    assert await past_of(shared, at(room, 1)) == [False, False]
+    assert job.progress.written == CHUNK - 1
+
+
+async def test_nothing_is_left_though_it_is_forgotten_what_a_chunk_has_deleted(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was deleted, and the server stood still for longer than answers are kept."""
+    await fill(shared, room, CHUNK + 5)
+    database = await shared.context.databases.open(NAME)
+    erase, calls = Eraser.erase, 0
+
+    async def fail_once(self: Eraser, paths: Any) -> list[int]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            while await database._engine.forget_requests(limit=1_000):
+                pass
+            raise Unavailable("lost")
+        return await erase(self, paths)
+
+    monkeypatch.setattr(Eraser, "erase", fail_once)
+    monkeypatch.setattr(job_runner, "PAUSE_SECONDS_MAX", 0.0)
+    job = await over(shared, await start(shared, {"collection": room}, present=True))
+    assert job.state is JobState.DONE
+    assert job.progress.written == CHUNK + 5
+    for n in range(CHUNK + 5):
+        assert await past_of(shared, at(room, n)) == [True, True]
 
 
 async def test_nothing_is_left_though_it_breaks_off_between_deleting_and_erasing(
@@ -167,7 +221,7 @@ async def test_nothing_is_left_though_it_breaks_off_between_deleting_and_erasing
     monkeypatch.setattr(Eraser, "erase", fail)
     monkeypatch.setattr(job_runner, "PAUSE_SECONDS_MAX", 0.0)
     job = await over(shared, await start(shared, {"collection": room}, present=True))
-    assert calls == 6
+    assert calls == 2 * (3 + 1)
     assert (job.progress.seen, job.progress.written, job.progress.images) == (50, 50, 100)
     for n in range(50):
         assert await past_of(shared, at(room, n)) == [True, True]
