@@ -11,7 +11,7 @@ import orjson
 from baas.clock import SystemClock
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
-from baas.storage.engine import Change, CommitGroup, CommitRecord, Entry, KeyRange
+from baas.storage.engine import Change, CommitGroup, CommitRecord, Entries, KeyRange
 from baas.storage.sqlite import SqliteEngine
 
 SPANS = {"/list": KeyRange(b"posts/", b"posts0"), "/query": KeyRange(b"", (500_000).to_bytes(8))}
@@ -37,7 +37,7 @@ async def create(body: bytes) -> bytes:
     fields = orjson.loads(body)["fields"]
     path = DocumentPath(("posts", f"document{time.time_ns()}"))
     key, data = "/".join(path.segments).encode(), orjson.dumps(fields)
-    entry = Entry(1, fields["score"].to_bytes(8) + key)
+    entry = Entries(1, [fields["score"].to_bytes(8) + key])
     stored = StoredDocument(path, data, created=0, version=0)
     future = asyncio.get_running_loop().create_future()
     waiting.put_nowait((Change(key, path, None, stored, (), (entry,)), future))

@@ -35,6 +35,7 @@ from baas.storage.sqlite import SqliteEngine
 DOCUMENTS = 10_000
 WORDS = 40  # of a document
 VOCABULARY = 20_000
+AT_ONCE = 500  # documents of a commit
 REPEATS = 5
 NOTES = CollectionPath(("notes",))
 SEARCHES = {
@@ -61,16 +62,12 @@ async def _table(folder: Path, rounds: int) -> str:
     weights = [1 / rank for rank in range(1, VOCABULARY + 1)]
     names = [f"w{rank}" for rank in range(1, VOCABULARY + 1)]
     texts = [" ".join(random.choices(names, weights, k=WORDS)) for _ in range(DOCUMENTS)]
-    floor = _fill_floor(folder / "floor.sqlite", texts)
+    floor = _open_floor(folder / "floor.sqlite")
     engine = SqliteEngine.open(folder / "baas.sqlite", clock=SystemClock())
     database = await Database.open(
         DatabaseName("bench"), engine, clock=SystemClock(), settings=Settings()
     )
-    bare = await _write(database, texts[: DOCUMENTS // 2], 0)
-    query = _query("x")
-    database._builder.request(getattr(plan_query(query, database.indexes, 0), "missing", ()))
-    await database._builder.wait_idle()
-    indexed = await _write(database, texts[DOCUMENTS // 2 :], DOCUMENTS // 2)
+    writes = await _write_rows(database, floor, texts)
     lines = [await _row(database, floor, name, text, rounds) for name, text in SEARCHES.items()]
     await database.close()
     floor.close()
@@ -83,46 +80,101 @@ async def _table(folder: Path, rounds: int) -> str:
             "|---|---|---|---|---|",
             *lines,
             "",
-            f"writing a document with an index of its words: {indexed / bare:.1f} times the"
-            " processor time of one without",
+            f"### Writes, {AT_ONCE} documents of {WORDS} words in a commit, CPU us of each",
+            "",
+            "| write | without index | with index | **times** | FTS5 beside a table |",
+            "|---|---|---|---|---|",
+            *writes,
             "",
         ]
     )
+
+
+async def _write_rows(database: Database, floor: apsw.Connection, texts: list[str]) -> list[str]:
+    """The texts are in both afterwards."""
+    half = len(texts) // 2
+    bare = await _write(database, texts[:half], 0)
+    others = [f"{text.rsplit(' ', 1)[0]} w7" for text in texts[:half]]
+    bare_changed = await _write(database, others, 0)
+    await _write(database, texts[:half], 0)
+    filled = await _fill(database)
+    indexed = await _write(database, texts[half:], half)
+    changed = await _write(database, others, 0)
+    _write_floor(floor, texts[:half], 0, [])
+    floor_added = _write_floor(floor, texts[half:], half, [])
+    floor_changed = _write_floor(floor, others, 0, texts[:half])
+    await _write(database, texts[:half], 0)
+    _write_floor(floor, texts[:half], 0, others)
+    return [
+        f"| created | {bare:.1f} | {indexed:.1f} | **{indexed / bare:.1f}** | {floor_added:.1f} |",
+        f"| one word changed | {bare_changed:.1f} | {changed:.1f} |"
+        f" **{changed / bare_changed:.1f}** | {floor_changed:.1f} |",
+        f"| filling the index | | {filled:.1f} | | |",
+    ]
+
+
+async def _fill(database: Database) -> float:
+    """Processor microseconds, of each document that is there."""
+    plan = plan_query(_query("x"), database.indexes, 0)
+    started = time.process_time()
+    database._builder.request(getattr(plan, "missing", ()))
+    await database._builder.wait_idle()
+    return (time.process_time() - started) / (DOCUMENTS // 2) * 1e6
 
 
 def _query(text: str) -> Query:
     return Query(NOTES, limit=20, search=Search(text, (FieldPath(("text",)),)))
 
 
-def _fill_floor(file: Path, texts: list[str]) -> apsw.Connection:
+def _open_floor(file: Path) -> apsw.Connection:
     connection = apsw.Connection(str(file))
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("CREATE TABLE documents(id INTEGER PRIMARY KEY, data TEXT)")
     connection.execute("CREATE VIRTUAL TABLE texts USING fts5(text, content='', prefix='2')")
-    with connection:
-        for number, text in enumerate(texts):
-            fields: Fields = {"text": text, "n": number}
-            connection.execute(
-                "INSERT INTO documents VALUES (?, ?)", (number, encode_fields(fields).decode())
-            )
-            connection.execute("INSERT INTO texts(rowid, text) VALUES (?, ?)", (number, text))
     return connection
 
 
+def _write_floor(
+    connection: apsw.Connection, texts: list[str], first: int, old: list[str]
+) -> float:
+    """Processor microseconds of each. `old`: the texts that are there, which FTS5 has to be told
+    of."""
+    started = time.process_time()
+    for start in range(0, len(texts), AT_ONCE):
+        numbers = range(start, min(start + AT_ONCE, len(texts)))
+        with connection:
+            if old:
+                gone = [("delete", first + at, old[at]) for at in numbers]
+                connection.executemany(
+                    "INSERT INTO texts(texts, rowid, text) VALUES (?, ?, ?)", gone
+                )
+            rows: list[tuple[int, str]] = []
+            for at in numbers:
+                fields: Fields = {"text": texts[at], "n": first + at}
+                rows.append((first + at, encode_fields(fields).decode()))
+            connection.executemany("REPLACE INTO documents VALUES (?, ?)", rows)
+            added = [(first + at, texts[at]) for at in numbers]
+            connection.executemany("INSERT INTO texts(rowid, text) VALUES (?, ?)", added)
+    return (time.process_time() - started) / len(texts) * 1e6
+
+
 async def _write(database: Database, texts: list[str], first: int) -> float:
-    """Processor seconds."""
+    """Processor microseconds of each."""
     now = Timestamp(SystemClock().now_microseconds())
     started = time.process_time()
-    for start in range(0, len(texts), 500):
+    for start in range(0, len(texts), AT_ONCE):
         writes = [
-            SetWrite(NOTES.document(f"n{first + start + at:06}"), {"text": text, "n": first + at})
-            for at, text in enumerate(texts[start : start + 500])
+            SetWrite(
+                NOTES.document(f"n{first + start + at:06}"), {"text": text, "n": first + start + at}
+            )
+            for at, text in enumerate(texts[start : start + AT_ONCE])
         ]
 
         async def body(transaction: Transaction, writes: list[SetWrite] = writes) -> None:
             await transaction.write(writes)
 
         await database.run_transaction(body, request_time=now)
-    return time.process_time() - started
+    return (time.process_time() - started) / len(texts) * 1e6
 
 
 async def _row(

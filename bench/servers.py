@@ -21,7 +21,7 @@ import orjson
 from baas.clock import SystemClock
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
-from baas.storage.engine import Change, CommitGroup, CommitRecord, Entry
+from baas.storage.engine import Change, CommitGroup, CommitRecord, Entries
 from baas.storage.sqlite import SqliteEngine
 from bench import floor_mongo_seed
 from bench.processes import cpu_seconds, free_port, memory_mib, running
@@ -134,7 +134,7 @@ async def seed_floor(path: Path, documents: int) -> None:
             name = f"seed{number}"
             fields = seed_fields(number, "me")
             key = b"posts/" + name.encode()
-            entry = Entry(1, fields["score"].to_bytes(8, "big") + key)
+            entry = Entries(1, [fields["score"].to_bytes(8, "big") + key])
             path_ = DocumentPath(("posts", name))
             stored = StoredDocument(
                 path_, orjson.dumps(fields), created=version + 1, version=version + 1

@@ -74,10 +74,11 @@ class Corpora(KeptNumbers[_Key, Size]):
         return (await self.count(key, snapshot.version, count)).documents
 
     def note(self, event: CommitEvent) -> None:
+        kept = {index for index, _ in self._kept}
         for change in event.changes:
             for index in self._indexes.of_collection(change.path.segments[-2]):
                 old, new = change.old, change.new
-                if not index.holds_words:
+                if index.number not in kept:
                     continue
                 if old and new and index.is_unaffected(old.fields, new.fields):
                     continue
@@ -94,11 +95,11 @@ class Corpora(KeptNumbers[_Key, Size]):
     ) -> None:
         if image is None:
             return
-        for start, posting in index.postings(image.path, image.fields, document_key):
-            key = index.number, start
-            if key in self._kept:
-                ((count, length),) = keys.decode_postings([posting], 0).values()
-                self.change(key, version, Size(sign, 0 if count else sign * length))
+        for head, _, counts, length in index.words(image.path, image.fields, document_key):
+            for word in counts:
+                key = index.number, head + keys.word_key(word)
+                if key in self._kept:
+                    self.change(key, version, Size(sign, 0 if word else sign * length))
 
 
 def word_span(start: bytes) -> KeyRange:

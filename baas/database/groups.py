@@ -313,7 +313,8 @@ def _finish(changes: Sequence[Change], version: int, indexes: Indexes, entries_m
                 change.key,
                 most=entries_max,
             )
-            count += len(change.removed_entries) + len(change.added_entries)
+            for found in (*change.removed_entries, *change.added_entries):
+                count += len(found.keys)
     return count
 
 

@@ -45,9 +45,10 @@ from baas.database.transaction import Transaction
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError
+from baas.model.words import TOKENIZER
 from baas.storage.engine import (
     BackfillRow,
-    Entry,
+    Entries,
     KeyRange,
     Snapshot,
     StorageEngine,
@@ -59,7 +60,10 @@ SLICE_FIRST = 100
 SLICE_MIN = 10
 SLICE_MAX = 1_000
 SLICE_BYTES_MAX = 1024 * 1024  # a MiB of one document may be a hundred thousand entries
-PIECE_ENTRIES_MAX = 5_000  # that are written at a time
+PIECE_ENTRIES_MAX = 5_000  # that are written at a time to an engine that is away
+# To one that is near, which writes them in the order of their keys, a few milliseconds at a time:
+# the more there are, the fewer pages are written again and again.
+NEAR_PIECE_ENTRIES_MAX = 50_000
 ROWS_BYTES_ON_LOOP_MAX = 64 * 1024  # of documents whose entries are made on the loop
 SLICE_SECONDS = 0.005
 FAR_SLICE_SECONDS = 0.05  # of an engine that is away: half of it is waiting for answers
@@ -126,7 +130,18 @@ class IndexBuilder:
         if not self._engine.is_shared:
             self._unfinished += self._begun_elsewhere
             self._begun_elsewhere.clear()
+        self._renew()
         self.go_on()
+
+    def _renew(self) -> None:
+        """Has indexes made anew whose words were found in another way than they are now: nobody
+        could use them, and what they hold of a document would not be found to be taken away."""
+        for index in self.indexes:
+            definition = index.definition
+            is_old = definition.words and definition.tokenizer != TOKENIZER
+            if is_old and index not in self._unwanted:
+                self._unwanted.append(index)
+                self._wanted[replace(definition, tokenizer=TOKENIZER)] = index.is_pinned
 
     def follow(self, feed: CommitFeed) -> None:
         """Hears of records in reserved collections, which any commit is read for."""
@@ -347,6 +362,7 @@ class IndexBuilder:
         last = b""
         size = SLICE_FIRST
         scanned = 0
+        filling = _Filling(self._engine)
         while True:
             started = self.clock.monotonic_seconds()
             by_collection: dict[str, list[Index]] = {}
@@ -354,7 +370,7 @@ class IndexBuilder:
                 index.scanned = scanned
                 by_collection.setdefault(index.definition.collection_id, []).append(index)
             if not by_collection:
-                return
+                return  # what is not written yet is of indexes that were dropped
             documents = await self._read(last, size)
             if await self._drop_hopeless(documents, by_collection):
                 continue
@@ -362,9 +378,9 @@ class IndexBuilder:
                 rows = await asyncio.to_thread(_rows, documents, by_collection)
             else:
                 rows = _rows(documents, by_collection)
-            for piece in _pieces(rows):
-                await self._engine.backfill(piece)
+            await filling.add(rows)
             if are_last(documents, size, SLICE_BYTES_MAX):
+                await filling.finish()
                 return
             scanned += len(documents)
             last = _next_start(documents[-1], by_collection)
@@ -405,6 +421,27 @@ class IndexBuilder:
             await snapshot.close()
 
 
+class _Filling:
+    """Rows on their way to the engine, in pieces that it writes at a time."""
+
+    def __init__(self, engine: StorageEngine) -> None:
+        self._engine = engine
+        self._most = NEAR_PIECE_ENTRIES_MAX if engine.is_near else PIECE_ENTRIES_MAX
+        self._rows: list[BackfillRow] = []
+        self._entries = 0
+
+    async def add(self, rows: Sequence[BackfillRow]) -> None:
+        self._rows += rows
+        self._entries += sum([_count(row) for row in rows])
+        if self._entries >= self._most or not self._engine.is_near:
+            await self.finish()
+
+    async def finish(self) -> None:
+        rows, self._rows, self._entries = self._rows, [], 0
+        for piece in _pieces(rows, self._most):
+            await self._engine.backfill(piece)
+
+
 def _next_start(last: StoredDocument, by_collection: Mapping[str, object]) -> bytes:
     """Where to read on; documents of a collection that no index wants are passed over."""
     if last.path.segments[-2] not in by_collection:
@@ -422,30 +459,41 @@ def _rows(
     ]
 
 
-def _pieces(rows: Iterable[BackfillRow]) -> Iterator[list[BackfillRow]]:
+def _pieces(rows: Iterable[BackfillRow], most: int) -> Iterator[list[BackfillRow]]:
     """With so many entries each as are written at a time. A document may have more than that: a
     commit that changes it in between removes what is there already, and adds all that is due."""
     piece: list[BackfillRow] = []
-    room = PIECE_ENTRIES_MAX
+    room = most
     for row in rows:
-        for start in range(0, len(row.entries), PIECE_ENTRIES_MAX):
-            part = row
-            if len(row.entries) > PIECE_ENTRIES_MAX:
-                part = replace(row, entries=row.entries[start : start + PIECE_ENTRIES_MAX])
-            if piece and len(part.entries) > room:
+        for part in _parts(row, most):
+            count = _count(part)
+            if piece and count > room:
                 yield piece
-                piece, room = [], PIECE_ENTRIES_MAX
+                piece, room = [], most
             piece.append(part)
-            room -= len(part.entries)
+            room -= count
     if piece:
         yield piece
 
 
+def _parts(row: BackfillRow, most: int) -> Iterator[BackfillRow]:
+    if _count(row) <= most:
+        yield row
+        return
+    for number, found in row.entries:
+        for start in range(0, len(found), most):
+            yield replace(row, entries=[Entries(number, found[start : start + most])])
+
+
+def _count(row: BackfillRow) -> int:
+    return sum([len(entries.keys) for entries in row.entries])
+
+
 def _row(document: StoredDocument, indexes: Sequence[Index]) -> BackfillRow | None:
     entries = [
-        Entry(index.number, key)
+        Entries(index.number, found)
         for index in indexes
-        for key in index.entry_keys(document.path, document.fields)
+        if (found := index.entry_keys(document.path, document.fields))
     ]
     if not entries:
         return None

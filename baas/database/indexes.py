@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any
 
 from baas.encoding import keys
@@ -33,7 +34,7 @@ from baas.errors import DataLoss, InvalidArgument
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.search import WORDS_MAX, count_words
 from baas.model.values import Fields, GeoPoint, Reference, Value
-from baas.storage.engine import Entry
+from baas.storage.engine import Entries
 
 INDEXES = CollectionPath(("__indexes__",))
 SIGNALS = CollectionPath(("__signals__",))
@@ -41,7 +42,7 @@ _RESERVED = frozenset((INDEXES.id, SIGNALS.id))
 
 _MISSING: Any = object()
 NO_WORD = ""  # in place of a word, for the document itself
-_NOTHING: tuple[tuple[Entry, ...], tuple[Entry, ...]] = ((), ())
+_NOTHING: tuple[tuple[Entries, ...], tuple[Entries, ...]] = ((), ())
 
 
 class IndexKind(Enum):
@@ -143,7 +144,11 @@ class Index:
             head = document_key[: document_key.index(b"//") + 2]
             return (head + keys.encode_value(value, descending) + document_key,)
         if self._words:
-            return [start + end for start, end in self.postings(path, fields, document_key)]
+            return [
+                key
+                for head, place, counts, length in self.words(path, fields, document_key)
+                for key in keys.word_keys(head, counts, place, length)
+            ]
         parts: list[bytes] = []
         elements: set[bytes] | None = None
         place = 0
@@ -175,6 +180,40 @@ class Index:
         before, after = b"".join((head, *parts[:place])), b"".join((*parts[place + 1 :], tail))
         return [before + element + after for element in sorted(elements)]
 
+    def changed_keys(
+        self, path: DocumentPath, old: Fields, new: Fields | None, document_key: bytes | None
+    ) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        """The keys that only the old fields of a document have, and those that only the new have,
+        if there are any."""
+        if document_key is None:
+            document_key = keys.document_key(path)
+        if self._words and new is not None:
+            changed = self._changed_words(path, old, new, document_key)
+            if changed is not None:
+                return changed
+        before = self.entry_keys(path, old, document_key)
+        after = () if new is None else self.entry_keys(path, new, document_key)
+        return list(set(before).difference(after)), list(set(after).difference(before))
+
+    def _changed_words(
+        self, path: DocumentPath, old: Fields, new: Fields, document_key: bytes
+    ) -> tuple[list[bytes], list[bytes]] | None:
+        """As `changed_keys`, where entries of the words that stay are the same."""
+        gone: list[bytes] = []
+        come: list[bytes] = []
+        before = self.words(path, old, document_key)
+        for start, end in zip_longest(before, self.words(path, new, document_key)):
+            if start is None or end is None:
+                return None
+            (head, place, counts, length), (*same, counts_now, length_now) = start, end
+            if same != [head, place] or length_now != length:
+                return None
+            were = dict(counts.items() - counts_now.items())
+            now = dict(counts_now.items() - counts.items())
+            gone += keys.word_keys(head, were, place, length)
+            come += keys.word_keys(head, now, place, length)
+        return gone, come
+
     def elements_max(self, path: DocumentPath) -> int:
         """As many entries `count_elements` may tell of whatever document there is; 0 where no
         document has more than one for each document above."""
@@ -199,15 +238,11 @@ class Index:
         """Whether it was complete before a snapshot of that generation was opened."""
         return self.ready_at is not None and self.ready_at <= generation
 
-    @property
-    def holds_words(self) -> bool:
-        return bool(self._words)
-
-    def postings(
+    def words(
         self, path: DocumentPath, fields: Fields, document_key: bytes
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """The keys of a document's entries, if they are of words, in two parts: up to the word and
-        with it, which documents share, and the document with its numbers."""
+    ) -> Iterator[tuple[bytes, bytes, Mapping[str, int], int]]:
+        """What a document has in an index of words: what its entries start with up to the word, its
+        place among those of a word, how often it has each word, and how many there are."""
         fixed = b""
         for field, segments in self._getters[: -len(self._words)]:
             value = _get(fields, segments)
@@ -223,7 +258,7 @@ class Index:
             own = (
                 document_key[len(head) :] if self.definition.scope == "collection" else document_key
             )
-            yield from keys.word_keys(head + fixed, counts, keys.place_key(own), length)
+            yield head + fixed, keys.place_key(own), counts, length
 
     def is_unaffected(self, old: Fields, new: Fields) -> bool:
         """Whether the entries are plainly the same; False only means that they have to be made."""
@@ -280,7 +315,7 @@ class Indexes:
         document_key: bytes | None = None,
         *,
         most: int = sys.maxsize,
-    ) -> tuple[Sequence[Entry], Sequence[Entry]]:
+    ) -> tuple[Sequence[Entries], Sequence[Entries]]:
         """The entries that a change of one document removes and adds: those that differ, and while
         an index is being filled all that it adds. An image that is None does not exist.
         `document_key` is the document's own, given by who has it. Raises InvalidArgument
@@ -288,8 +323,8 @@ class Indexes:
         indexes = self._by_collection.get(path.segments[-2])
         if indexes is None:
             return _NOTHING
-        removed: list[Entry] = []
-        added: list[Entry] = []
+        removed: list[Entries] = []
+        added: list[Entries] = []
         elements = 0
         share = most // len(indexes)  # within which no index has to be counted
         if old is None:
@@ -299,7 +334,8 @@ class Indexes:
                     if elements > most:
                         raise _too_many_entries(path, most)
                 found = index.entry_keys(path, new or {}, document_key)
-                added += [Entry(index.number, key) for key in found]
+                if found:
+                    added.append(Entries(index.number, found))
             return removed, added
         for index in indexes:
             # Back-filling passes over documents that change under it, so that their entries have
@@ -312,12 +348,13 @@ class Indexes:
                 elements += index.count_elements(path, new)
                 if elements > most:
                     raise _too_many_entries(path, most)
-            before = index.entry_keys(path, old, document_key)
-            after = () if new is None else index.entry_keys(path, new, document_key)
-            there = () if is_building else frozenset(before)
-            gone = frozenset(before).difference(after)
-            removed += [Entry(index.number, key) for key in before if key in gone]
-            added += [Entry(index.number, key) for key in after if key not in there]
+            gone, come = index.changed_keys(path, old, new, document_key)
+            if is_building and new is not None:
+                come = index.entry_keys(path, new, document_key)
+            if gone:
+                removed.append(Entries(index.number, gone))
+            if come:
+                added.append(Entries(index.number, come))
         return removed, added
 
     def find(self, definition: IndexDefinition) -> Index | None:

@@ -147,16 +147,12 @@ def document_key_at(place: bytes) -> bytes:
     return place[: -len(_TEXT_END)].replace(b"\x00\xff", b"\x00")
 
 
-def word_keys(
-    head: bytes, counts: Mapping[str, int], place: bytes, length: int
-) -> list[tuple[bytes, bytes]]:
+def word_keys(head: bytes, counts: Mapping[str, int], place: bytes, length: int) -> list[bytes]:
     """The entries of a document's words: `head` and the word, and how often the document at `place`
     has it, of how many words."""
-    pack = _POSTING.pack
-    return [
-        (head + word.encode() + _TEXT_END, place + pack(count, length))
-        for word, count in counts.items()
-    ]
+    start = _TEXT_END + place
+    ends = {count: start + _POSTING.pack(count, length) for count in set(counts.values())}
+    return [head + word.encode() + ends[count] for word, count in counts.items()]
 
 
 def decode_postings(found: Sequence[bytes], start: int) -> dict[bytes, tuple[int, int]]:

@@ -7,6 +7,7 @@ counted the same way by whoever counts: so whatever way a search is answered, it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -120,18 +121,24 @@ def _read_terms(text: str) -> tuple[Term, ...]:
 
 def count_words(fields: Fields, paths: Sequence[FieldPath]) -> tuple[dict[str, int], int]:
     """How often each word stands in a document's fields, which are in the order of `Search.paths`,
-    and how many words there are."""
-    counts: dict[str, int] = {}
+    and how many words there are, rounded."""
+    counts: Counter[str] = Counter()
     length, characters = 0, CHARACTERS_MAX
     for text in _texts(fields, paths):
         words = words_of(text[:characters])[: WORDS_MAX - length]
         length += len(words)
-        for word in words:
-            counts[word] = counts.get(word, 0) + 1
+        counts.update(words)
         characters -= len(text)
         if length == WORDS_MAX or characters <= 0:
             break
-    return counts, length
+    return counts, round_length(length)
+
+
+def round_length(words: int) -> int:
+    """With its first four binary digits only. Entries of words tell the length of their document:
+    this way most of them stay when a word is added, and scores hardly know."""
+    rest = max(0, words.bit_length() - 4)
+    return words >> rest << rest
 
 
 def count_terms(counts: Mapping[str, int], terms: Sequence[Term]) -> tuple[int, ...]:

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-TOKENIZER = f"1/{unicodedata.unidata_version}"
+TOKENIZER = f"2/{unicodedata.unidata_version}"
 WORD_CHARACTERS_MAX = 64  # of a word: what is behind is left off, of what is searched, too
-_PLAIN = re.compile("[0-9a-z]+")
+_PLAIN = re.compile(f"([0-9a-z]{{1,{WORD_CHARACTERS_MAX}}})[0-9a-z]*")
 _ACCENTS = re.compile("([A-Za-z\u0080-\u03ff])[\u0300-\u036f]+")
 _CHARACTERS_KEPT_MAX = 0x20000  # of which it is known for good whether they are of words
 _TEXT_KEPT_MAX = 2_000
@@ -36,7 +36,7 @@ _UNSPACED = re.compile(
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a text in their order, as often as they occur. Of a run without spaces: each
     character, and behind it the pair that it begins."""
-    return _kept_words(text) if len(text) <= _TEXT_KEPT_MAX else tuple(_find_words(text))
+    return _kept_words(text) if len(text) <= _TEXT_KEPT_MAX else _find_words(text)
 
 
 def asked_words(text: str) -> tuple[str, ...]:
@@ -55,23 +55,26 @@ def asked_words(text: str) -> tuple[str, ...]:
 @lru_cache(maxsize=512)
 def _kept_words(text: str) -> tuple[str, ...]:
     """One commit asks for the words of one text several times."""
-    return tuple(_find_words(text))
+    return _find_words(text)
 
 
-def _find_words(text: str) -> Iterator[str]:
+def _find_words(text: str) -> tuple[str, ...]:
     if text.isascii():
-        for word in _PLAIN.findall(text.lower()):
-            yield word[:WORD_CHARACTERS_MAX]
-        return
+        return tuple(_PLAIN.findall(text.lower()))
+    found: list[str] = []
     for word in _runs(text):
+        if _UNSPACED.search(word) is None:
+            found.append(word[:WORD_CHARACTERS_MAX])
+            continue
         for part, is_unspaced in _parts(word):
             if not is_unspaced:
-                yield part[:WORD_CHARACTERS_MAX]
+                found.append(part[:WORD_CHARACTERS_MAX])
                 continue
             for place, character in enumerate(part):
-                yield character
+                found.append(character)
                 if place + 1 < len(part):
-                    yield part[place : place + 2]
+                    found.append(part[place : place + 2])
+    return tuple(found)
 
 
 def _runs(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
@@ -77,16 +77,16 @@ class KeyRange:
     end: bytes | None
 
 
+class Entries(NamedTuple):
+    """Rows of the index of that number: each of the keys is unique within it, as it tells the
+    document, too."""
+
+    number: int
+    keys: Sequence[bytes]
+
+
 # Made on every commit, so not frozen, which would triple their cost; nobody changes one.
 @dataclass(slots=True)
-class Entry:
-    """One row of an index: `key` is unique within the index (it ends with the document's key)."""
-
-    index: int
-    key: bytes
-
-
-@dataclass(slots=True)  # not frozen, as above
 class Change:
     """What one commit does to one document: at most one per document. `new` None deletes it."""
 
@@ -94,8 +94,8 @@ class Change:
     path: DocumentPath
     old: StoredDocument | None
     new: StoredDocument | None
-    removed_entries: Sequence[Entry] = ()
-    added_entries: Sequence[Entry] = ()
+    removed_entries: Sequence[Entries] = ()
+    added_entries: Sequence[Entries] = ()
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class BackfillRow:
 
     key: bytes
     version: int
-    entries: Sequence[Entry]
+    entries: Sequence[Entries]
 
 
 @dataclass(frozen=True, slots=True)

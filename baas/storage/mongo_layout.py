@@ -25,7 +25,7 @@ One row of `log` holds all commits of a group: half as many rows to write as one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +103,9 @@ class Rows:
     def document(self, key: bytes) -> str:
         return f"{self.number}/{key.decode('latin-1')}"
 
-    def entry(self, index: int, key: bytes) -> str:
-        return f"{self.number}/{index}/{key.decode('latin-1')}"
+    def entries(self, index: int, keys: Sequence[bytes]) -> list[str]:
+        start = f"{self.number}/{index}/"
+        return [start + key.decode("latin-1") for key in keys]
 
     def log(self, version: int) -> str:
         """Nineteen digits hold every version. The least `_id` of a row of history, too."""

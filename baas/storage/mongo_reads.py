@@ -148,7 +148,7 @@ class MongoSnapshot:
 
     async def scan_keys(self, index: int, spans: Sequence[KeyRange], *, limit: int) -> list[bytes]:
         self._check_open()
-        start = len(self._rows.entry(index, b""))
+        start = len(self._rows.entries(index, [b""])[0])
         found: list[bytes] = []
         for place in range(0, len(spans), _KEY_SPANS):
             if len(found) >= limit:

@@ -107,10 +107,10 @@ class GroupCommands:
                 self._add_history(change.key, path, change.old, version, ordinal)
             self._first.setdefault(change.key, change)
             self._last[change.key] = change
-            for entry in change.removed_entries:
-                self._entries[rows.entry(entry.index, entry.key)] = None
-            for entry in change.added_entries:
-                self._entries[rows.entry(entry.index, entry.key)] = change.key
+            for index, keys in change.removed_entries:
+                self._entries.update(dict.fromkeys(rows.entries(index, keys)))
+            for index, keys in change.added_entries:
+                self._entries.update(dict.fromkeys(rows.entries(index, keys), change.key))
         told: Document = {"version": version, "paths": paths}
         if deleted:
             told["deleted"] = deleted
@@ -183,13 +183,14 @@ class GroupCommands:
     def _entry_commands(self) -> Iterator[Document]:
         inserted, replaced, deleted = _Batches(), _Batches(), _Batches()
         created = {key for key, change in self._first.items() if change.old is None}
-        for row_id, key in self._entries.items():
-            size = 2 * len(row_id)
+        documents = {key: self._rows.document(key) for key in self._last}
+        for row_id in sorted(self._entries):
+            key, size = self._entries[row_id], 2 * len(row_id)
             if key is None:
                 deleted.add(row_id, size)
                 continue
             size += 2 * len(key)
-            row = {"_id": row_id, "document": self._rows.document(key)}
+            row = {"_id": row_id, "document": documents[key]}
             if self.replaces_entries and key not in created:
                 replaced.add({"q": {"_id": row_id}, "u": row, "upsert": True}, 2 * size)
             else:
@@ -219,9 +220,9 @@ async def fill_entries(
         if found["version"] != row.version:
             continue
         taken += 1
-        for entry in row.entries:
-            row_id = rows.entry(entry.index, entry.key)
-            entries[row_id] = {"_id": row_id, "document": found["_id"]}
+        for index, keys in row.entries:
+            for row_id in rows.entries(index, keys):
+                entries[row_id] = {"_id": row_id, "document": found["_id"]}
     for found in await _find(connection, session, "entries", list(entries), {"_id": 1}):
         del entries[found["_id"]]
     for command in entry_inserts(list(entries.values())):

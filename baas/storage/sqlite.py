@@ -47,6 +47,7 @@ from baas.storage.sqlite_schema import (
 )
 from baas.storage.sqlite_scrub import BUSY_MILLISECONDS, Scrubber
 from baas.storage.sqlite_writes import (
+    Backfill,
     delete_before,
     delete_entries,
     delete_requests,
@@ -56,7 +57,6 @@ from baas.storage.sqlite_writes import (
     mark_traces,
     put_up_fence,
     transact,
-    write_backfill,
     write_upon,
 )
 from baas.storage.store import StoreMissing
@@ -265,7 +265,10 @@ class SqliteEngine:
         return await self._write_tidily(lambda: lift_fence(self._writer, token))
 
     async def backfill(self, rows: Sequence[BackfillRow]) -> int:
-        return await self._write_tidily(lambda: write_backfill(self._writer, rows))
+        filling = await asyncio.to_thread(Backfill, rows)
+        while await self._write_tidily(lambda: filling.write(self._writer)):
+            pass  # commits take their turns in between
+        return filling.taken
 
     async def drop_index(self, index: int, *, limit: int) -> int:
         return await self._write_tidily(lambda: delete_entries(self._writer, index, limit))

@@ -6,6 +6,7 @@ for milliseconds before it comes back. A statement that writes many rows takes o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -19,7 +20,6 @@ from baas.storage.engine import (
     CommitGroup,
     EngineConflict,
     EngineFenced,
-    Entry,
     LogRecord,
     RequestAnswer,
     log_bytes_of,
@@ -32,6 +32,11 @@ T = TypeVar("T")
 
 # 500 is what a commit has at most. Texts stay below the 16 KiB past which APSW prepares anew.
 _ROWS_PER_STATEMENT = (500, 64, 16, 4, 1)
+_IDS_PER_STATEMENT = 500
+LOOK_UP_RATIO = (
+    4  # entries of each document: from there on the documents are looked up by themselves
+)
+FILLED_AT_ONCE = 2_500  # entries of an index that is filled: a few milliseconds
 MISSED_MAX = 1_000  # changes of others that a group is compared with
 
 # Rows stand as bare marks in one VALUES: to SQLite that is a loop over them, where a row of
@@ -60,6 +65,24 @@ _ADD_ENTRY = (
     'INSERT OR REPLACE INTO entries("index", key, document)'
     " SELECT column1, column2, (SELECT id FROM documents WHERE key = column3) FROM (VALUES ",
     "(?,?,?)",
+    ")",
+)
+_ADD_ENTRY_OF_ID = (
+    'INSERT OR REPLACE INTO entries("index", key, document)'
+    " SELECT column1, column2, column3 FROM (VALUES ",
+    "(?,?,?)",
+    ")",
+)
+# One row for all of them: see above.
+_READ_IDS = (
+    "SELECT json_group_array((SELECT id FROM documents WHERE key = column1)) FROM (VALUES ",
+    "(?)",
+    ")",
+)
+_READ_UNCHANGED = (
+    "SELECT json_group_array((SELECT id FROM documents WHERE key = column1 AND version = column2))"
+    " FROM (VALUES ",
+    "(?,?)",
     ")",
 )
 _REMOVE_ENTRY = ('DELETE FROM entries WHERE ("index", key) IN (VALUES ', "(?,?)", ")")
@@ -169,7 +192,7 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
     """Writes everything but the transaction around it. Several commits of a group may change one
     document: each image reaches history, the last one documents."""
     last: dict[bytes, tuple[Change, str]] = {}
-    entries: dict[tuple[int, bytes], bytes | None] = {}
+    entries: dict[int, dict[bytes, bytes | None]] = {}
     history: list[Any] = []
     log: list[Any] = []
     requests: list[Any] = []
@@ -189,10 +212,10 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
             log += (version, ordinal, path, int(change.new is None))
             log_bytes += log_bytes_of(path)
             last[change.key] = change, path
-            for entry in change.removed_entries:
-                entries[entry.index, entry.key] = None
-            for entry in change.added_entries:
-                entries[entry.index, entry.key] = change.key
+            for index, keys in change.removed_entries:
+                entries.setdefault(index, {}).update(dict.fromkeys(keys))
+            for index, keys in change.added_entries:
+                entries.setdefault(index, {}).update(dict.fromkeys(keys, change.key))
     _write_documents(connection, last)
     _write_entries(connection, entries)
     _run_rows(connection, _ADD_HISTORY, 6, history)
@@ -219,40 +242,84 @@ def _write_documents(connection: apsw.Connection, last: dict[bytes, tuple[Change
 
 
 def _write_entries(
-    connection: apsw.Connection, entries: dict[tuple[int, bytes], bytes | None]
+    connection: apsw.Connection, entries: dict[int, dict[bytes, bytes | None]]
 ) -> None:
-    if not entries:
-        return
+    """In the order of keys: each page of the table is looked for once then."""
+    document_keys = {key for documents in entries.values() for key in documents.values() if key}
+    are_many = sum(map(len, entries.values())) > LOOK_UP_RATIO * len(document_keys)
+    ids = _read_ids(connection, list(document_keys)) if are_many else {}
     removed: list[Any] = []
     added: list[Any] = []
-    for place, document_key in entries.items():
-        if document_key is None:
-            removed += place
-        else:
-            added += (*place, document_key)
+    for index, documents in entries.items():
+        for key in sorted(documents):
+            document_key = documents[key]
+            if document_key is None:
+                removed += (index, key)
+            else:
+                added += (index, key, ids[document_key] if are_many else document_key)
     _run_rows(connection, _REMOVE_ENTRY, 2, removed)
-    _run_rows(connection, _ADD_ENTRY, 3, added)
+    _run_rows(connection, _ADD_ENTRY_OF_ID if are_many else _ADD_ENTRY, 3, added)
 
 
-def write_backfill(connection: apsw.Connection, rows: Sequence[BackfillRow]) -> int:
-    """Adds the entries of rows whose document is still at the stated version."""
-    taken = 0
-    added: list[Any] = []
-    for row in rows:
-        found = connection.execute(
-            "SELECT 1 FROM documents WHERE key = ? AND version = ?", (row.key, row.version)
-        ).fetchone()
-        if found is None:
-            continue
-        taken += 1
-        for entry in row.entries:
-            added += _entry_row(entry, row.key)
-    _run_rows(connection, _ADD_ENTRY, 3, added)
-    return taken
+def _read_ids(connection: apsw.Connection, keys: Sequence[bytes]) -> dict[bytes, int | None]:
+    """The ids of documents, None for one that is not there."""
+    ids: list[int | None] = []
+    for start in range(0, len(keys), _IDS_PER_STATEMENT):
+        some = keys[start : start + _IDS_PER_STATEMENT]
+        (found,) = fetch_one(connection, _text(_READ_IDS, len(some)), tuple(some))
+        ids += json.loads(found)
+    return dict(zip(keys, ids, strict=True))
 
 
-def _entry_row(entry: Entry, document_key: bytes) -> tuple[int, bytes, bytes]:
-    return entry.index, entry.key, document_key
+def _sorted_entries(rows: Sequence[BackfillRow]) -> list[tuple[int, bytes, int]]:
+    """Index, key and the row's number."""
+    by_index: dict[int, dict[bytes, int]] = {}
+    for number, row in enumerate(rows):
+        for index, keys in row.entries:
+            by_index.setdefault(index, {}).update(dict.fromkeys(keys, number))
+    return [(index, key, found[key]) for index, found in by_index.items() for key in sorted(found)]
+
+
+class Backfill:
+    """The entries of rows whose document still is at the stated version, in the order of their
+    keys, so that each page of the table is written once: `write` as many as take a few
+    milliseconds, in a transaction of its own, until it is False. `taken`: the rows that were."""
+
+    def __init__(self, rows: Sequence[BackfillRow]) -> None:
+        self._rows = rows
+        self._entries = _sorted_entries(rows)
+        self._at = 0
+        self._taken: set[int] = set()
+
+    @property
+    def taken(self) -> int:
+        return len(self._taken)
+
+    def write(self, connection: apsw.Connection) -> bool:
+        """Whether there is more to write."""
+        some = self._entries[self._at : self._at + FILLED_AT_ONCE]
+        self._at += len(some)
+        ids = self._read_ids(connection, list({number for _, _, number in some}))
+        self._taken.update(ids)
+        rows = [
+            value
+            for index, key, number in some
+            if number in ids
+            for value in (index, key, ids[number])
+        ]
+        _run_rows(connection, _ADD_ENTRY_OF_ID, 3, rows)
+        return self._at < len(self._entries)
+
+    def _read_ids(self, connection: apsw.Connection, numbers: Sequence[int]) -> dict[int, int]:
+        """The ids of the documents of some rows, by the rows' numbers, where nothing changed."""
+        ids: list[int | None] = []
+        for start in range(0, len(numbers), _IDS_PER_STATEMENT):
+            some = [self._rows[number] for number in numbers[start : start + _IDS_PER_STATEMENT]]
+            asked = tuple([value for row in some for value in (row.key, row.version)])
+            (found,) = fetch_one(connection, _text(_READ_UNCHANGED, len(some)), asked)
+            ids += json.loads(found)
+        by_number = zip(numbers, ids, strict=True)
+        return {number: found for number, found in by_number if found is not None}
 
 
 def delete_entries(connection: apsw.Connection, index: int, limit: int) -> int:

@@ -10,7 +10,7 @@ from baas.storage.engine import (
     Change,
     CommitGroup,
     CommitRecord,
-    Entry,
+    Entries,
     KeyRange,
     Snapshot,
     StorageEngine,
@@ -41,8 +41,8 @@ def change(
     old: StoredDocument | None,
     new: StoredDocument | None,
     *,
-    removed: Sequence[Entry] = (),
-    added: Sequence[Entry] = (),
+    removed: Sequence[Entries] = (),
+    added: Sequence[Entries] = (),
 ) -> Change:
     return Change(key(name), path(name), old, new, removed, added)
 

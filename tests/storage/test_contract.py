@@ -21,7 +21,7 @@ from baas.storage.engine import (
     CommitRecord,
     EngineConflict,
     EngineFenced,
-    Entry,
+    Entries,
     FirstScan,
     KeyRange,
     RequestAnswer,
@@ -435,8 +435,8 @@ async def test_entries_lead_to_their_documents(engine: StorageEngine) -> None:
                 CommitRecord(
                     1,
                     [
-                        change("ada", None, ada, added=[Entry(1, b"k2"), Entry(2, b"z")]),
-                        change("bob", None, bob, added=[Entry(1, b"k1"), Entry(1, b"k3")]),
+                        change("ada", None, ada, added=[Entries(1, [b"k2"]), Entries(2, [b"z"])]),
+                        change("bob", None, bob, added=[Entries(1, [b"k1"]), Entries(1, [b"k3"])]),
                     ],
                 )
             ],
@@ -462,8 +462,8 @@ async def test_entries_lead_to_their_documents(engine: StorageEngine) -> None:
 async def test_keys_are_scanned_in_many_spans_at_once(engine: StorageEngine) -> None:
     await Writer(engine).write(1, {"a": "A"})
     made = [b"\xff\x00%04d" % number for number in range(1_000)]
-    await engine.backfill([BackfillRow(key("a"), 1, [Entry(1, one) for one in made])])
-    await engine.backfill([BackfillRow(key("a"), 1, [Entry(2, b"other")])])
+    await engine.backfill([BackfillRow(key("a"), 1, [Entries(1, [one]) for one in made])])
+    await engine.backfill([BackfillRow(key("a"), 1, [Entries(2, [b"other"])])])
     async with snapshot_of(engine) as snapshot:
         assert await snapshot.scan_keys(1, [ALL], limit=2_000) == made
         assert await snapshot.scan_keys(1, [ALL], limit=3) == made[:3]
@@ -482,7 +482,7 @@ async def test_a_page_at_once_is_what_a_snapshot_would_give(engine: StorageEngin
     writer = Writer(engine)
     for version in range(1, 4):
         await writer.write(version, {f"{version}{number}": "" for number in range(9)})
-    rows = [Entry(1, bytes([9 - at])) for at in range(9)]
+    rows = [Entries(1, [bytes([9 - at])]) for at in range(9)]
     await engine.backfill([BackfillRow(key(f"1{at}"), 1, [row]) for at, row in enumerate(rows)])
     given = 0
     async with snapshot_of(engine) as snapshot:
@@ -521,7 +521,7 @@ async def test_a_scan_that_is_bounded_in_bytes_goes_on_where_it_ended(
         in_order = [*large[::-2], *large[::2], *small]
         places = {name: b"%02d" % at for at, name in enumerate(in_order)}
         rows = [
-            BackfillRow(key(name), image.version, [Entry(index, places[name])])
+            BackfillRow(key(name), image.version, [Entries(index, [places[name]])])
             for name, image in writer.images.items()
         ]
         await engine.backfill(rows)
@@ -585,7 +585,7 @@ async def test_entries_move_with_their_document(engine: StorageEngine) -> None:
     two = document("a", "2", version=2, created=1)
     three = document("a", "3", version=4)
     await engine.commit(
-        CommitGroup(0, [CommitRecord(1, [change("a", None, one, added=[Entry(1, b"x")])])])
+        CommitGroup(0, [CommitRecord(1, [change("a", None, one, added=[Entries(1, [b"x"])])])])
     )
     # Within one group: moved, deleted, created again.
     await engine.commit(
@@ -593,10 +593,15 @@ async def test_entries_move_with_their_document(engine: StorageEngine) -> None:
             1,
             [
                 CommitRecord(
-                    2, [change("a", one, two, removed=[Entry(1, b"x")], added=[Entry(1, b"y")])]
+                    2,
+                    [
+                        change(
+                            "a", one, two, removed=[Entries(1, [b"x"])], added=[Entries(1, [b"y"])]
+                        )
+                    ],
                 ),
-                CommitRecord(3, [change("a", two, None, removed=[Entry(1, b"y")])]),
-                CommitRecord(4, [change("a", None, three, added=[Entry(1, b"x")])]),
+                CommitRecord(3, [change("a", two, None, removed=[Entries(1, [b"y"])])]),
+                CommitRecord(4, [change("a", None, three, added=[Entries(1, [b"x"])])]),
             ],
         )
     )
@@ -604,7 +609,7 @@ async def test_entries_move_with_their_document(engine: StorageEngine) -> None:
         rows = await snapshot.scan_entries(1, ALL, limit=10)
         assert [(row.key, row.document.data) for row in rows] == [(b"x", b"3")]
     await engine.commit(
-        CommitGroup(4, [CommitRecord(5, [change("a", three, None, removed=[Entry(1, b"x")])])])
+        CommitGroup(4, [CommitRecord(5, [change("a", three, None, removed=[Entries(1, [b"x"])])])])
     )
     async with snapshot_of(engine) as snapshot:
         assert await entry_keys(snapshot, 1) == []
@@ -615,10 +620,10 @@ async def test_backfill_takes_only_documents_at_their_version(engine: StorageEng
     await writer.write(1, {"a": "1", "b": "1", "c": "1"})
     await writer.write(2, {"b": "2", "c": None})
     rows = [
-        BackfillRow(key("a"), 1, [Entry(1, b"a"), Entry(1, b"aa")]),
-        BackfillRow(key("b"), 1, [Entry(1, b"b")]),
-        BackfillRow(key("c"), 1, [Entry(1, b"c")]),
-        BackfillRow(key("x"), 1, [Entry(1, b"x")]),
+        BackfillRow(key("a"), 1, [Entries(1, [b"a"]), Entries(1, [b"aa"])]),
+        BackfillRow(key("b"), 1, [Entries(1, [b"b"])]),
+        BackfillRow(key("c"), 1, [Entries(1, [b"c"])]),
+        BackfillRow(key("x"), 1, [Entries(1, [b"x"])]),
     ]
     assert await engine.backfill(rows) == 1
     assert await engine.backfill(rows) == 1
@@ -630,9 +635,9 @@ async def test_backfill_takes_only_documents_at_their_version(engine: StorageEng
 async def test_commit_adds_entries_that_filling_has_added_already(engine: StorageEngine) -> None:
     writer = Writer(engine)
     await writer.write(1, {"a": "1"})
-    await engine.backfill([BackfillRow(key("a"), 1, [Entry(1, b"x"), Entry(1, b"y")])])
+    await engine.backfill([BackfillRow(key("a"), 1, [Entries(1, [b"x"]), Entries(1, [b"y"])])])
     old, new = writer.images["a"], document("a", "2", version=2, created=1)
-    entries = {"removed": [Entry(1, b"y")], "added": [Entry(1, b"x"), Entry(1, b"z")]}
+    entries = {"removed": [Entries(1, [b"y"])], "added": [Entries(1, [b"x"]), Entries(1, [b"z"])]}
     await engine.commit(CommitGroup(1, [CommitRecord(2, [change("a", old, new, **entries)])]))
     async with snapshot_of(engine) as snapshot:
         rows = await snapshot.scan_entries(1, ALL, limit=10)
@@ -641,8 +646,8 @@ async def test_commit_adds_entries_that_filling_has_added_already(engine: Storag
 
 async def test_drop_index_goes_in_steps_and_leaves_others(engine: StorageEngine) -> None:
     await Writer(engine).write(1, {"a": "1"})
-    entries = [Entry(1, bytes([number])) for number in range(25)]
-    await engine.backfill([BackfillRow(key("a"), 1, [*entries, Entry(2, b"x")])])
+    entries = [Entries(1, [bytes([number])]) for number in range(25)]
+    await engine.backfill([BackfillRow(key("a"), 1, [*entries, Entries(2, [b"x"])])])
     assert [await engine.drop_index(1, limit=10) for _ in range(4)] == [10, 10, 5, 0]
     async with snapshot_of(engine) as snapshot:
         assert await entry_keys(snapshot, 1) == []
@@ -705,7 +710,7 @@ async def test_what_changes_no_document_goes_on_behind_a_fence(engine: StorageEn
             writer.record(version, {"a": str(version), "b": "b"}, request_id=f"r{version}")
         )
     await engine.fence("move")
-    assert await engine.backfill([BackfillRow(key("b"), 5, [Entry(1, b"x")])]) == 1
+    assert await engine.backfill([BackfillRow(key("b"), 5, [Entries(1, [b"x"])])]) == 1
     assert await engine.drop_index(1, limit=5) == 1
     await engine.claim_turn(0.01)
     engine.end_turn()

@@ -22,7 +22,7 @@ from baas.storage.engine import (
     EngineOverloaded,
     EngineUnavailable,
     EngineUnknown,
-    Entry,
+    Entries,
     StorageError,
 )
 from baas.storage.mongo import MongoEngine
@@ -562,13 +562,13 @@ async def test_backfill_of_a_document_that_others_change_meanwhile(open_node: Op
 
     async def fill() -> None:
         for version in range(1, 21):
-            await two.backfill([BackfillRow(key("a"), version, [Entry(1, b"%d" % version)])])
+            await two.backfill([BackfillRow(key("a"), version, [Entries(1, [b"%d" % version])])])
 
     filling = asyncio.create_task(fill())
     for version in range(2, 21):
         old = writer.images["a"]
         new = document("a", str(version), version=version, created=1)
-        removed = [Entry(1, b"%d" % (version - 1))]
+        removed = [Entries(1, [b"%d" % (version - 1)])]
         record = CommitRecord(version, [change("a", old, new, removed=removed)])
         while True:
             try:
@@ -591,7 +591,7 @@ async def test_error_that_tells_half_a_character_of_a_key_is_understood(
     writer = Writer(engine)
     await writer.write(1, {"a": "1"})
     for version in (2, 3):
-        entry = Entry(1, b"x" * version + b"\xc3" * 300)
+        entry = Entries(1, [b"x" * version + b"\xc3" * 300])
         await engine.backfill([BackfillRow(key("a"), version - 1, [entry])])
         old, new = writer.images["a"], document("a", "2", version=version, created=1)
         await writer.commit(CommitRecord(version, [change("a", old, new, added=[entry])]))

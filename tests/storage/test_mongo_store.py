@@ -13,7 +13,7 @@ from pymongo import AsyncMongoClient, MongoClient
 
 from baas.clock import SystemClock
 from baas.storage import mongo_store
-from baas.storage.engine import BackfillRow, EngineUnavailable, Entry
+from baas.storage.engine import BackfillRow, EngineUnavailable, Entries
 from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_layout import FORMAT
 from baas.storage.mongo_store import OWN, MongoStore, find_owner
@@ -99,7 +99,7 @@ async def test_deleted_project_leaves_no_row_and_others_alone(
         writer = Writer(engine)
         await writer.write(1, {f"n{number}": "x" for number in range(40)})
         await writer.write(2, {f"n{number}": "y" for number in range(40)})
-        await engine.backfill([BackfillRow(key("n1"), 2, [Entry(1, b"x")])])
+        await engine.backfill([BackfillRow(key("n1"), 2, [Entries(1, [b"x"])])])
     assert await row_counts(store) == [80, 2, 80, 4]
     await store.delete_project("doomed")
     await store.delete_project("doomed")

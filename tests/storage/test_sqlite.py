@@ -25,7 +25,7 @@ from baas.storage.engine import (
     CommitRecord,
     EngineCorrupt,
     EngineUnavailable,
-    Entry,
+    Entries,
 )
 from baas.storage.sqlite import SqliteEngine
 from baas.storage.sqlite_reads import read_history
@@ -304,7 +304,7 @@ async def test_wal_is_tidied_up_where_entries_are_written_without_commits(
     key = b"a"  # as this suite writes it
     highest = 0
     for number in range(100):
-        entries = [Entry(number, b"%d" % item + b"k" * 1_000) for item in range(100)]
+        entries = [Entries(number, [b"%d" % item + b"k" * 1_000]) for item in range(100)]
         row = BackfillRow(key, document.version, entries)
         assert await engine.backfill([row]) == 1
         highest = max(highest, engine._sharer.wal_pages)

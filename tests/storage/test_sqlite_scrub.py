@@ -15,7 +15,7 @@ import pytest
 from baas.clock import SystemClock, VirtualClock
 from baas.encoding.documents import StoredDocument
 from baas.storage import sqlite_scrub
-from baas.storage.engine import Change, CommitGroup, CommitRecord, EngineCorrupt, Entry
+from baas.storage.engine import Change, CommitGroup, CommitRecord, EngineCorrupt, Entries
 from baas.storage.sharing import SharedMarks, Sharing
 from baas.storage.sqlite import SqliteEngine
 from baas.storage.sqlite_scrub import find_room, scrub_pages
@@ -147,8 +147,8 @@ class Load:
             del self._past[name]
 
 
-def _entries(name: str, image: StoredDocument | None) -> list[Entry]:
-    return [] if image is None else [Entry(1, image.data[:300] + key(name))]
+def _entries(name: str, image: StoredDocument | None) -> list[Entries]:
+    return [] if image is None else [Entries(1, [image.data[:300] + key(name)])]
 
 
 @pytest.mark.parametrize("seed", range(examples(1)))

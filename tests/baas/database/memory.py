@@ -20,8 +20,9 @@ class MemorySnapshot:
         for document in self.documents.values():
             removed, added = indexes.entries_for(document.path, None, document.fields)
             assert not removed
-            for entry in added:
-                self.entries.setdefault(entry.index, {})[entry.key] = document
+            for index, entry_keys in added:
+                found = self.entries.setdefault(index, {})
+                found.update(dict.fromkeys(entry_keys, document))
 
     @property
     def version(self) -> int:

@@ -24,6 +24,14 @@ def searched_text(document: DocumentLike, fields: Iterable[FieldPath]) -> list[s
     return words
 
 
+def rounded(length: int) -> int:
+    """Down to sixteenths of the next power of two."""
+    step = 1
+    while length >= 16 * step:
+        step *= 2
+    return length // step * step
+
+
 def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocument]:
     """The answer, of a query whose text is words and prefixes with single spaces in between."""
     assert query.search is not None
@@ -45,9 +53,9 @@ def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocu
         }
         having = sum(count > 0 for count in counts.values())
         weight = log(1 + (len(texts) - having + 0.5) / (having + 0.5))
-        mean = sum(map(len, texts.values())) / max(1, len(texts))
+        mean = sum(rounded(len(words)) for words in texts.values()) / max(1, len(texts))
         for document, count in counts.items():
-            length = len(texts[document])
+            length = rounded(len(texts[document]))
             scores[document] += (
                 weight * count * (K1 + 1) / (count + K1 * (1 - B + B * length / mean))
             )

@@ -70,10 +70,11 @@ class SharedState:
                 )
                 self.images.setdefault(change.key, []).append((record.version, change.new))
                 self.log.append(LogRecord(record.version, ordinal, change.path, change.new is None))
-                for entry in change.removed_entries:
-                    self.entries.get(entry.index, {}).pop(entry.key, None)
-                for entry in change.added_entries:
-                    self.entries.setdefault(entry.index, {})[entry.key] = change.key
+                for index, entry_keys in change.removed_entries:
+                    for entry_key in entry_keys:
+                        self.entries.get(index, {}).pop(entry_key, None)
+                for index, entry_keys in change.added_entries:
+                    self.entries.setdefault(index, {}).update(dict.fromkeys(entry_keys, change.key))
             self.version = record.version
             if record.request_id is not None:
                 assert record.request_id not in self.requests, "one request, committed twice"
@@ -286,8 +287,9 @@ class SharedEngine:
             image = self.state.image(row.key, self.state.version)
             if image is not None and image.version == row.version:
                 taken += 1
-                for entry in row.entries:
-                    self.state.entries.setdefault(entry.index, {})[entry.key] = row.key
+                for index, entry_keys in row.entries:
+                    found = self.state.entries.setdefault(index, {})
+                    found.update(dict.fromkeys(entry_keys, row.key))
         return taken
 
     async def drop_index(self, index: int, *, limit: int) -> int:

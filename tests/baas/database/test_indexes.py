@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from baas.database.indexes import (
 )
 from baas.database.names import DatabaseName
 from baas.database.planner import CollectionScan, IndexScan, plan_query
+from baas.encoding.documents import StoredDocument
 from baas.errors import DataLoss, DeadlineExceeded, InvalidArgument
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import FieldFilter, Operator, Order, Query
@@ -36,7 +38,7 @@ from baas.model.values import Fields
 from baas.model.words import TOKENIZER
 from baas.model.writes import DeleteWrite, SetWrite
 from baas.settings import Limits, Settings
-from baas.storage.engine import BackfillRow, KeyRange, StorageError
+from baas.storage.engine import BackfillRow, Entries, KeyRange, StorageError
 from tests.baas.database import arbitrary
 from tests.baas.database.engines import SteeredEngine
 from tests.baas.database.store import IDLE_SECONDS as IDLE
@@ -70,6 +72,10 @@ def made(*definitions: IndexDefinition) -> Indexes:
     return indexes
 
 
+def count(found: Sequence[Entries]) -> int:
+    return sum([len(one.keys) for one in found])
+
+
 def test_a_document_without_a_field_has_no_entry() -> None:
     indexes = made(BY_SIZE)
     assert indexes.entries_for(city("a"), None, {"name": "A"}) == ([], [])
@@ -85,12 +91,28 @@ def test_only_entries_that_differ_are_written() -> None:
         BY_SIZE, IndexDefinition("cities", False, (IndexField(TAGS, kind=IndexKind.ARRAY),))
     )
     old: Fields = {"size": 1, "tags": ["a", "b", "a"]}
-    assert len(indexes.entries_for(city("x"), None, old)[1]) == 3
+    assert count(indexes.entries_for(city("x"), None, old)[1]) == 3
     removed, added = indexes.entries_for(city("x"), old, {"size": 1.0, "tags": ["b", "c"]})
-    assert [entry.index for entry in removed] == [2]
-    assert [entry.index for entry in added] == [2]
+    assert [(one.number, len(one.keys)) for one in removed] == [(2, 1)]
+    assert [(one.number, len(one.keys)) for one in added] == [(2, 1)]
     removed, added = indexes.entries_for(city("x"), old, None)
-    assert (len(removed), added) == (3, [])
+    assert (count(removed), added) == (3, [])
+
+
+def test_of_words_only_those_that_changed_are_written() -> None:
+    field = IndexField(FieldPath(("text",)), kind=IndexKind.WORDS)
+    indexes = made(IndexDefinition("cities", False, (field,), tokenizer=TOKENIZER))
+    old = " ".join([f"w{number}" for number in range(40)])
+
+    def written(new: str) -> tuple[int, int]:
+        removed, added = indexes.entries_for(city("x"), {"text": old}, {"text": new})
+        return count(removed), count(added)
+
+    assert written(old.replace("w7", "w99")) == (1, 1)
+    assert written(f"{old} w7") == (1, 1)  # twice now
+    assert written(f"{old} more and more") == (0, 2)
+    assert written(f"{old} so much more than") == (41, 45)  # it is a longer text now
+    assert written(f"{old}!") == (0, 0)
 
 
 def test_subcollections_share_the_index_but_not_the_range() -> None:
@@ -98,8 +120,8 @@ def test_subcollections_share_the_index_but_not_the_range() -> None:
     below = DocumentPath(("states", "x", "cities", "a"))
     (first,) = indexes.entries_for(city("a"), None, {"size": 1})[1]
     (second,) = indexes.entries_for(below, None, {"size": 1})[1]
-    assert first.index == second.index
-    assert first.key != second.key
+    assert first.number == second.number
+    assert first.keys != second.keys
 
 
 @given(
@@ -211,6 +233,7 @@ async def test_commits_during_the_build_are_in_the_index(
 ) -> None:
     monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
     monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
+    monkeypatch.setattr(index_builder, "NEAR_PIECE_ENTRIES_MAX", 10)
     await fill(store, 400)
     store.builder.request([BY_SIZE])
     for number in range(0, 400, 7):
@@ -249,7 +272,7 @@ async def test_a_document_of_many_entries_is_filled_in_pieces(
 ) -> None:
     """Documents of a MiB have a hundred thousand entries each, and slices of a hundred such
     documents were written in one go: the server stood still for a minute."""
-    monkeypatch.setattr(index_builder, "PIECE_ENTRIES_MAX", 4)
+    monkeypatch.setattr(index_builder, "NEAR_PIECE_ENTRIES_MAX", 4)
     await store.commit({city(name): {"tags": list(range(10)), "size": 1} for name in "abc"})
     backfill = store.engine.backfill
     sizes: list[int] = []
@@ -257,7 +280,7 @@ async def test_a_document_of_many_entries_is_filled_in_pieces(
     async def between(rows: Sequence[BackfillRow]) -> int:
         if len(sizes) == 1 and change is not None:
             await store.commit({city("a"): None if change == "deleted" else change})
-        sizes.append(sum([len(row.entries) for row in rows]))
+        sizes.append(sum([count(row.entries) for row in rows]))
         return await backfill(rows)
 
     monkeypatch.setattr(store.engine, "backfill", between)
@@ -358,18 +381,42 @@ async def test_building_reads_little_at_a_time(
     monkeypatch.setattr(index_builder, "SLICE_BYTES_MAX", 2_000)
     text = "x" * 900
     await store.commit({city(f"{n:02}"): {"size": n, "text": text} for n in range(20)})
-    backfill = store.engine.backfill
+    rows_of = index_builder._rows
     counts: list[int] = []
 
-    async def noted(rows: Sequence[BackfillRow]) -> int:
-        counts.append(len(rows))
-        return await backfill(rows)
+    def noted(documents: Sequence[StoredDocument], *others: Any) -> list[BackfillRow]:
+        counts.append(len(documents))
+        return rows_of(documents, *others)
 
-    monkeypatch.setattr(store.engine, "backfill", noted)
+    monkeypatch.setattr(index_builder, "_rows", noted)
     store.builder.request([BY_SIZE])
     await store.builder.wait_idle()
-    assert (max(counts), sum(counts)) == (3, 20)
+    assert max(counts) <= 4  # the records of the index come first, and are short
+    assert sum(counts) == 20 + 2
     await check_entries(store)
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+async def test_words_that_were_found_in_another_way_are_found_anew_when_the_server_starts(
+    store: Store, monkeypatch: pytest.MonkeyPatch, pinned: bool
+) -> None:
+    """Of the old entries none is left: those of a text that is erased could not be found."""
+    await store.commit({city(name): {"name": f"the city {name}"} for name in "abc"})
+    field = IndexField(FieldPath(("name",)), kind=IndexKind.WORDS)
+    now = IndexDefinition("cities", False, (field,), tokenizer=TOKENIZER)
+    with monkeypatch.context() as older:
+        older.setattr("baas.model.search.words_of", lambda text: tuple(text.upper().split()))
+        store.builder.request([replace(now, tokenizer="older")], pinned=pinned)
+        await store.builder.wait_idle()
+    (old,) = store.indexes
+    await reopened(store)
+    await store.builder.wait_idle()
+    (new,) = store.indexes
+    assert (new.definition, new.is_pinned) == (now, pinned)
+    await check_entries(store)
+    snapshot = await store.engine.open_snapshot()
+    assert await snapshot.count_entries(old.number, KeyRange(b"", None)) == 0
+    await snapshot.close()
 
 
 async def check_entries(store: Store) -> None:
@@ -421,6 +468,7 @@ async def test_a_build_that_was_cut_off_goes_on_after_reopening(
 ) -> None:
     monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
     monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
+    monkeypatch.setattr(index_builder, "NEAR_PIECE_ENTRIES_MAX", 10)
     await fill(store, 400)
     backfilled: list[int] = []
     backfill = store.engine.backfill
@@ -590,6 +638,7 @@ async def test_an_index_that_is_dropped_while_it_is_filled_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
     monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
+    monkeypatch.setattr(index_builder, "NEAR_PIECE_ENTRIES_MAX", 10)
     await fill(store, 400)
     backfill = store.engine.backfill
     is_in_the_middle = asyncio.Event()

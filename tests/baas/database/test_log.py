@@ -219,7 +219,12 @@ async def test_of_what_was_written_entries_and_answers_are_not_kept(database: Da
 
     def note(event: CommitEvent) -> None:
         told.append(event)
-        counts.extend([len(one.added_entries) + len(one.removed_entries) for one in event.changes])
+        counts.extend(
+            [
+                sum([len(found.keys) for found in [*one.added_entries, *one.removed_entries]])
+                for one in event.changes
+            ]
+        )
 
     database.subscribe(note)
     await write(database, put("c/a", {"tags": [1, 2, 3]}), request_id="once")

@@ -131,7 +131,7 @@ async def _remove_all(database: Database) -> None:
     found = (await database.run_query(Query(NOTES))).documents
     await write(database, *[DeleteWrite(one.path) for one in found])
     async with database.snapshot() as snapshot:
-        numbers = [index.number for index in database.indexes if index.holds_words]
+        numbers = [index.number for index in database.indexes if index.definition.words]
         assert len(numbers) == 2
         for number in numbers:
             assert await snapshot._open.count_entries(number, ALL) == 0

@@ -20,6 +20,7 @@ from baas.model.search import (
     count_terms,
     count_words,
     has_terms,
+    round_length,
 )
 from baas.model.values import Fields
 from baas.model.words import TOKENIZER, WORD_CHARACTERS_MAX, asked_words, words_of
@@ -102,7 +103,7 @@ def test_plain_texts_take_a_shorter_way_to_the_same() -> None:
 
 def test_the_tokenizer_has_a_name_that_changes_with_unicode() -> None:
     """Whoever changes what words are raises its number: indexes are filled anew then."""
-    assert f"1/{unicodedata.unidata_version}" == TOKENIZER
+    assert f"2/{unicodedata.unidata_version}" == TOKENIZER
 
 
 def test_a_star_asks_for_all_that_begins_so() -> None:
@@ -130,9 +131,19 @@ def test_strings_and_arrays_of_strings_are_searched() -> None:
 def test_no_more_words_are_counted_than_an_entry_can_tell(over: int) -> None:
     fields: Fields = {"t": "a " * (WORDS_MAX + over - 1) + "last"}
     counts, length = count_words(fields, (TEXT,))
-    assert length == WORDS_MAX
+    assert length == round_length(WORDS_MAX) <= WORDS_MAX
+    assert sum(counts.values()) == WORDS_MAX
     assert ("last" in counts) == (not over)
     assert WORDS_MAX < 1 << 16
+
+
+def test_lengths_are_rounded_as_entries_of_words_tell_them() -> None:
+    """Else every word added would write the entries of all others anew."""
+    assert [round_length(number) for number in range(17)] == list(range(17))
+    assert {round_length(number) for number in range(32, 36)} == {32}
+    assert [round_length(number) for number in (17, 36, 63, 64, 9_999)] == [16, 36, 60, 64, 9_216]
+    for number in range(1, WORDS_MAX):
+        assert 0.875 * number < round_length(number) <= number
 
 
 @pytest.mark.parametrize("over", [0, 1])
