@@ -35,6 +35,7 @@ from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
 from baas.errors import AlreadyExists, FailedPrecondition, InvalidArgument
+from baas.model.documents import DocumentLike
 from baas.model.paths import DocumentPath
 from baas.model.queries import Query
 from baas.model.timestamps import Timestamp
@@ -216,11 +217,13 @@ class Objects:
 
     async def find(self, bucket: BucketName, name: str) -> StoredObject | None:
         """The object as last committed. None also where there is no such bucket."""
+        return (await self.look(bucket, name))[1]
+
+    async def look(self, bucket: BucketName, name: str) -> tuple[bool, StoredObject | None]:
+        """Whether the bucket exists, and the object if it does, as last committed."""
         database = await self.system.open(bucket.project)
         holder, document = await database.get_documents([bucket.path, bucket.object_path(name)])
-        if holder is None or holder.fields["deleting"] is True or document is None:
-            return None
-        return open_object(document)
+        return _opened(holder, document)
 
     async def write(
         self, bucket: BucketName, chunks: AsyncIterator[bytes], declared: Declared
@@ -323,7 +326,11 @@ class Objects:
         check: Check,
     ) -> StoredObject:
         """What `publish` does, within a transaction that may do more."""
-        exists, old = await read_object(transaction, bucket, name)
+        # With what is to be written, so that it is one read: a second one takes a snapshot.
+        content = CONTENTS.document(written.content)
+        paths = [bucket.path, bucket.object_path(name), content]
+        holder, document, _ = await transaction.get_documents(paths)
+        exists, old = _opened(holder, document)
         digests = written.digests
         sniffed = sniff(digests.head)
         now = self._now(old)
@@ -344,7 +351,7 @@ class Objects:
             metageneration=1,
         )
         await self._replace(transaction, bucket, exists, old, new, condition, check)
-        writes: list[Write] = [SetWrite(CONTENTS.document(new.content), _content(new, 1))]
+        writes: list[Write] = [SetWrite(content, _content(new, 1))]
         if len(new.parts) > 1:
             writes.append(DeleteWrite(UPLOADS.document(_hold_id(new.content))))
         await transaction.write(writes)
@@ -463,6 +470,12 @@ async def read_object(
 ) -> tuple[bool, StoredObject | None]:
     """Whether the bucket exists, and the object if it does."""
     holder, document = await transaction.get_documents([bucket.path, bucket.object_path(name)])
+    return _opened(holder, document)
+
+
+def _opened(
+    holder: DocumentLike | None, document: DocumentLike | None
+) -> tuple[bool, StoredObject | None]:
     exists = holder is not None and holder.fields["deleting"] is not True
     return exists, open_object(document) if exists and document is not None else None
 

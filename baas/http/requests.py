@@ -132,6 +132,12 @@ class Request:
         """The body as it comes, of any length. Who does not ask for more gets no more: the client
         has to wait."""
         self._check_encoding()
+        taken = self.exchange.take_body()
+        if taken is not None:
+            if taken:
+                yield taken
+            return
+        await in_task()
         async for part in self._rest():
             yield part
 

@@ -80,7 +80,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _D + ":aggregate", aggregations.aggregate, _CALLER, "Numbers of a query, or of groups of it, and its distinct values", "AggregateBody", "AggregateAnswer", ends_with_client=True),
     # Objects
     Route("GET", _O, objects.list_objects, _CALLER, "List objects by prefix", None, "ObjectList", ("prefix", "delimiter", "page_size", "page_token")),
-    Route("PUT", _O + "/{name}", objects.put_object, _CALLER, "Upload an object", BYTES, "ObjectInfo", ("signature",)),
+    Route("PUT", _O + "/{name}", objects.put_object, _CALLER, "Upload an object", BYTES, "ObjectInfo", ("signature",), is_prompt=True),
     Route("GET", _O + "/{name}", objects.get_object, _CALLER, "Download an object, or a range of it", None, BYTES, ("download", "thumbnail", "signature"), is_prompt=True),
     Route("DELETE", _O + "/{name}", objects.delete_object, _CALLER, "Delete an object", None, "Empty"),
     Route("GET", _O + "/{name}:metadata", objects.get_object_metadata, _CALLER, "The metadata of an object", None, "ObjectInfo"),

@@ -272,13 +272,13 @@ async def check_upload(
     condition: Condition,
 ) -> StoredObject | None:
     """What can be told before the bytes come; the object as it is."""
-    old = await context.objects.find(bucket, name)
+    exists, old = await context.objects.look(bucket, name)
     if authorizer.is_bound:
         kind = declared.content_type or guess(name, None)
         new = declared_resource(bucket, name, declared, kind, request_time(context))
         await authorizer.check("create" if old is None else "update", name, old, new)
-    if old is None:
-        await check_bucket(context, bucket)
+    if not exists:
+        raise bucket_not_found(bucket.bucket)
     condition.check(old)
     return old
 

@@ -132,6 +132,7 @@ PROMPT: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     ),
     "count": ("POST", ":count", {"query": {"collection": "a"}}),
     "get_object": ("GET", OBJECT, None),
+    "put_object": ("PUT", OBJECT, {}),
 }
 
 
