@@ -35,8 +35,9 @@ class BlobInfo:
 class BlobWriter(Protocol):
     """One blob on its way. Either `finish` or `abort` is called, once, and last."""
 
-    async def write(self, chunk: Chunk) -> None:
-        """Takes the next bytes; waits while the store is slower than whoever sends."""
+    async def write(self, chunk: Chunk, see: See | None = None) -> None:
+        """Takes the next bytes; waits while the store is slower than whoever sends. `see` gets them
+        before they are written, in another thread."""
         ...
 
     async def finish(self) -> None:

@@ -94,17 +94,22 @@ class ContentWriter:
         if self._buffered >= CHUNK_BYTES:
             await self._flush()
 
-    async def _take_buffer(self) -> Chunk:
-        """What is buffered, of which the checksums are computed."""
+    def _take_buffer(self) -> Chunk:
         chunk = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer, self._buffered = [], 0
+        self._written += len(chunk)
+        return chunk
+
+    async def _add(self) -> None:
+        """What is buffered is all there is."""
+        self._part = new_document_id(self._clock)
+        chunk = self._take_buffer()
         if self._digests is not None:
             if len(chunk) <= HASHED_AT_ONCE_BYTES:
                 self._digests.update(chunk)
             else:
                 await asyncio.to_thread(self._digests.update, chunk)
-        self._written += len(chunk)
-        return chunk
+        await self._store.add(self._place + self._part, chunk)
 
     async def _flush(self) -> None:
         if not self._buffered:
@@ -112,8 +117,8 @@ class ContentWriter:
         if self._writer is None:
             self._part = new_document_id(self._clock)
             self._writer = await self._store.open_writer(self._place + self._part)
-        chunk = await self._take_buffer()
-        await self._writer.write(chunk)
+        see = None if self._digests is None else self._digests.update
+        await self._writer.write(self._take_buffer(), see)
         if self._written >= self._store.part_bytes_max - CHUNK_BYTES:
             await self.end_part()
 
@@ -122,8 +127,7 @@ class ContentWriter:
         if self._writer is None:
             if not self._buffered:
                 return
-            self._part = new_document_id(self._clock)
-            await self._store.add(self._place + self._part, await self._take_buffer())
+            await self._add()
         else:
             await self._flush()
             writer, self._writer = self._writer, None

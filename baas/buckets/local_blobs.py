@@ -349,8 +349,8 @@ class LocalWriter:
         self._descriptor = descriptor  # -1: closed, or about to be
         self._lock = threading.Lock()
 
-    async def write(self, chunk: Chunk) -> None:
-        await self._store._run(lambda: self._write(chunk))
+    async def write(self, chunk: Chunk, see: See | None = None) -> None:
+        await self._store._run(partial(self._write, chunk, see))
 
     async def finish(self) -> None:
         await self._store._run(lambda: self._store._place(self._key, self._take()))
@@ -361,7 +361,9 @@ class LocalWriter:
             os.close(descriptor)
         self._store._partial(self._key).unlink(missing_ok=True)
 
-    def _write(self, chunk: Chunk) -> None:
+    def _write(self, chunk: Chunk, see: See | None) -> None:
+        if see is not None:
+            see(chunk)
         with self._lock:
             if self._descriptor >= 0:
                 _write_all(self._descriptor, chunk)

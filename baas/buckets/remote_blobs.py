@@ -216,7 +216,9 @@ class RemoteWriter:
             # Ends the multipart upload, which then leaves nothing.
             raise RuntimeError("aborted")
 
-    async def write(self, chunk: Chunk) -> None:
+    async def write(self, chunk: Chunk, see: See | None = None) -> None:
+        if see is not None:
+            await asyncio.to_thread(see, chunk)
         waiting = asyncio.ensure_future(self._queue.put(bytes(chunk)))
         await asyncio.wait([waiting, self._task], return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
