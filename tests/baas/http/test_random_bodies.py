@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from baas.testing import make_settings, started_app
 from tests.baas.http.conftest import ADMIN, BASE, World, open_world
+from tests.baas.ws.client import Client
 from tests.effort import FACTOR, examples
 from tests.faults.seeds import RULES, new_seed
 from tests.model_based.small import make_everything_small
@@ -295,12 +296,36 @@ async def check(worlds: list[World], verb: str, body: Any, headers: dict[str, st
     return trees
 
 
+async def check_listener(world: World, query: Any, told: Any) -> None:
+    """It is told what the query tells, or is refused for the same reason."""
+    client = Client(world.app)
+    await client.hello(world.secret_key)
+    client.send(json.dumps({"type": "listen", "target": 1, "query": query}))
+    first = await client.receive()
+    if first["type"] == "added":
+        await client.snapshot(1)
+        assert plain(client.lists[1]) == plain(told.get("documents")), f"listener to {query}"
+    elif "error" in told:
+        assert first["error"]["reason"] == told["error"]["reason"], f"listener to {query}: {first}"
+    else:
+        assert query["search"], query
+        assert first["error"]["reason"] == "SearchNotSupported"
+    await client.close()
+
+
 async def run(worlds: list[World], seed: int) -> None:
     make = Bodies(seed)
     for _ in range(REQUESTS):
         verb, body = make.request()
         headers = LINES if verb == "query" and make.chance.random() < 0.2 else {}
         trees = await check(worlds, verb, body, headers)
+        if (
+            verb == "query"
+            and "page_size" not in body
+            and not headers
+            and make.chance.random() < 0.3
+        ):
+            await check_listener(worlds[make.chance.randrange(2)], body["query"], trees[0])
         while isinstance(trees[0], dict) and "next_page_token" in trees[0]:
             bodies = [{**body, "page_token": tree["next_page_token"]} for tree in trees]
             told = [
