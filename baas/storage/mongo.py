@@ -54,16 +54,13 @@ _UNCLAIMED: Document = {"$expr": {"$lte": ["$claim.until", "$$NOW"]}}
 
 
 class _FarEngine:
-    """What an engine behind a network is, and leaves to time."""
+    """What an engine behind a network is."""
 
     is_shared = True
     is_near = False
 
     def count_foreign(self) -> int:
         return 0
-
-    def end_turn(self) -> None:
-        """A claim lapses."""
 
 
 class MongoEngine(_FarEngine):
@@ -78,6 +75,7 @@ class MongoEngine(_FarEngine):
         self.lines = MongoLines(self._connection, self._head.number)
         self._id: str = shared.clock.random_bytes(8).hex()
         self._others_until = 0.0  # by the loop's time, another server is taken to commit here, too
+        self._may_have_claim = False
         self._turn = asyncio.Lock()
         self._writes: set[asyncio.Task[Any]] = set()
         self._watches: set[Callable[[], None]] = set()
@@ -137,17 +135,33 @@ class MongoEngine(_FarEngine):
 
     async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         await self._write(lambda: self._commit(group))
+        self._may_have_claim = False
         self._shared.watcher.note_commit(self._head.id, self)
         return ()
 
     async def claim_turn(self, seconds: float) -> None:
         """A claim is judged by the clock of the primary, and ended by the next commit."""
         self._head.check_open()
+        self._may_have_claim = True
         query = {"_id": self._head.id, "number": self._head.number, **_UNCLAIMED}
         until = {"$add": ["$$NOW", int(seconds * 1_000)]}
         claim = {"$set": {"claim": {"by": self._id, "until": until}}}
         # Unlike a transaction it waits for the lock of the head, behind nobody else.
         await self._connection.write({"update": "heads", "updates": [{"q": query, "u": [claim]}]})
+
+    def end_turn(self) -> None:
+        """Soon, and if that fails the claim lapses. Others are not kept waiting by who has claimed
+        the next commit and then had nothing to write."""
+        if self._may_have_claim and not self._head.is_closed:
+            self._may_have_claim = False
+            self._begin(self._drop_claim())
+
+    async def _drop_claim(self) -> None:
+        query = {"_id": self._head.id, "number": self._head.number, "claim.by": self._id}
+        update = {"q": query, "u": {"$unset": {"claim": ""}}}
+        await self._connection.write_once(
+            {"update": "heads", "updates": [update]}, concern={"w": 1}
+        )
 
     async def fence(self, token: str) -> int:
         return await self._write(
@@ -273,10 +287,13 @@ class MongoEngine(_FarEngine):
     async def _write(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """One after another, to the end even if whoever waits is cancelled."""
         self._head.check_open()
-        task = asyncio.ensure_future(self._take_turn(call))
+        return await asyncio.shield(self._begin(self._take_turn(call)))
+
+    def _begin(self, write: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.ensure_future(write)
         self._writes.add(task)
         task.add_done_callback(self._note_written)
-        return await asyncio.shield(task)
+        return task
 
     async def _take_turn(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async with self._turn:

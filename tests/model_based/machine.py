@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from baas.clock import VirtualClock
+from baas.database import index_builder
 from baas.database.aggregation import wanted_queries
 from baas.database.database import Database, ReadSnapshot
 from baas.database.indexes import IndexKind
@@ -100,8 +101,10 @@ class Machine:
         self._windows = focus.windows
         if focus.time_stands_still:
             self._ticks = (0.0,)
+        self._wants_two = self._chance.random() < 0.4
         self._engine: StorageEngine
-        self._database: Database
+        self._nodes: list[Database] = []
+        self._database: Database  # of the node that does the next step
         self._snapshots: list[ReadSnapshot] = []
         self._mirrors: list[Mirror] = []
         self._requests: list[tuple[str, int, list[WriteResult]]] = []
@@ -117,6 +120,7 @@ class Machine:
                 number += 1
                 name, step = self._chance.choices(_STEPS, self._weights)[0]
                 self.cases[name] += 1
+                self._database = self._chance.choice(self._nodes)
                 await step(self)
             name = "end"
             await self._settle()
@@ -128,10 +132,21 @@ class Machine:
             await self._close()
 
     async def _open(self) -> None:
+        """As one node, or as two where the engine may be shared."""
         self._engine = await self._open_engine()
+        await self._add_node(self._engine)
+        if self._wants_two and self._engine.is_shared:
+            await self._add_node(await self._open_engine())
+            self.cases["two nodes"] += 1
+        # One node knows at once what it has dropped.
+        grace = index_builder.DROP_GRACE_SECONDS
+        index_builder.DROP_GRACE_SECONDS = 0.0 if len(self._nodes) == 1 else max(grace, 600.0)
+
+    async def _add_node(self, engine: StorageEngine) -> None:
         self._database = await Database.open(
-            DatabaseName("demo"), self._engine, clock=self._clock, settings=self._settings
+            DatabaseName("demo"), engine, clock=self._clock, settings=self._settings
         )
+        self._nodes.append(self._database)
         assert self._database.version >= self._oracle.version
 
     async def _close(self) -> None:
@@ -140,7 +155,14 @@ class Machine:
         self._snapshots.clear()
         for mirror in self._mirrors:
             mirror.stop()
-        await self._database.close()
+        for node in self._nodes:
+            await node.close()
+        self._nodes.clear()
+
+    async def _catch_up(self) -> None:
+        """Each node has heard of what the other has committed."""
+        for node in self._nodes:
+            await node.catch_up()
 
     @property
     def _now(self) -> State:
@@ -267,8 +289,9 @@ class Machine:
             attempt.writes = [*attempt.fixed, noted]
             await transaction.write(attempt.writes)
 
+        node = self._chance.choice(self._nodes)
         try:
-            attempt.result = await self._database.run_transaction(
+            attempt.result = await node.run_transaction(
                 body, request_time=time, request_id=attempt.request_id
             )
         except BaasError as error:
@@ -489,10 +512,12 @@ class Machine:
         if self._mirrors:
             mirror = self._chance.choice(self._mirrors)
             if self._chance.random() < 0.6:
+                await self._catch_up()
                 await mirror.settle(self._oracle)  # it has heard of the latest version
             mirror.stop()
 
     async def _settle(self) -> None:
+        await self._catch_up()
         for mirror in self._mirrors:
             await mirror.settle(self._oracle)
 

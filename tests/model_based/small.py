@@ -27,7 +27,7 @@ def make_everything_small(
         (search, "PLACES_MAX", 3),
     ):
         set_attribute(module, name, number)
-    set_attribute(index_builder, "DROP_GRACE_SECONDS", 0.0)  # there is one node, which knows
+    set_attribute(index_builder, "DROP_GRACE_SECONDS", 0.0)
     set_attribute(views, "SLACK_MIN", 1)
     set_attribute(views, "SLACK_MAX", 2)
     set_item(QueryExecutor.__init__.__kwdefaults__, "index_after_scanned", 0)

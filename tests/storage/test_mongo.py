@@ -158,6 +158,20 @@ async def test_claimed_turn_keeps_the_others_out_until_the_commit(open_node: Ope
     await one.commit(group(4, "c", after=3))
 
 
+async def test_who_claimed_a_turn_and_has_nothing_to_write_gives_it_up(
+    open_node: OpenAgain,
+) -> None:
+    """What it was to commit may have been refused meanwhile, and the others would be, too."""
+    one, two = await open_node(), await open_node()
+    await two.claim_turn(60)
+    one.end_turn()  # which is not its own
+    with pytest.raises(EngineConflict, match="claimed"):
+        await one.commit(group(1, "a"))
+    two.end_turn()
+    await two.close()  # which waits for it
+    await one.commit(group(1, "a"))
+
+
 async def test_head_goes_first_while_another_server_is_near(
     open_node: OpenAgain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
