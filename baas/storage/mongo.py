@@ -23,6 +23,7 @@ from baas.storage.engine import (
     RequestAnswer,
 )
 from baas.storage.mongo_batches import OPENING_ROWS_MAX
+from baas.storage.mongo_claim import TurnClaim
 from baas.storage.mongo_client import is_conflict, is_duplicate
 from baas.storage.mongo_head import HeadRow
 from baas.storage.mongo_layout import Row, Rows
@@ -49,8 +50,6 @@ _ALL = KeyRange(b"", None)
 OTHERS_SECONDS = 5.0
 ERASED_TOGETHER = 20  # documents, each with all that it was within retention
 _FORGOTTEN_ROWS_MAX = 100  # at a time; each may hold as many answers as a group has commits
-# Nobody has claimed the next commit (what is missing is least), or not any more.
-_UNCLAIMED: Document = {"$expr": {"$lte": ["$claim.until", "$$NOW"]}}
 
 
 class _FarEngine:
@@ -73,9 +72,8 @@ class MongoEngine(_FarEngine):
         self._head = HeadRow(shared, head_id, head)
         self._rows = Rows(self._head.number)
         self.lines = MongoLines(self._connection, self._head.number)
-        self._id: str = shared.clock.random_bytes(8).hex()
         self._others_until = 0.0  # by the loop's time, another server is taken to commit here, too
-        self._may_have_claim = False
+        self._claim = TurnClaim(shared, self._head)
         self._turn = asyncio.Lock()
         self._writes: set[asyncio.Task[Any]] = set()
         self._watches: set[Callable[[], None]] = set()
@@ -135,33 +133,19 @@ class MongoEngine(_FarEngine):
 
     async def commit(self, group: CommitGroup) -> Sequence[LogRecord]:
         await self._write(lambda: self._commit(group))
-        self._may_have_claim = False
+        self._claim.may_stand = False
         self._shared.watcher.note_commit(self._head.id, self)
         return ()
 
     async def claim_turn(self, seconds: float) -> None:
         """A claim is judged by the clock of the primary, and ended by the next commit."""
         self._head.check_open()
-        self._may_have_claim = True
-        query = {"_id": self._head.id, "number": self._head.number, **_UNCLAIMED}
-        until = {"$add": ["$$NOW", int(seconds * 1_000)]}
-        claim = {"$set": {"claim": {"by": self._id, "until": until}}}
-        # Unlike a transaction it waits for the lock of the head, behind nobody else.
-        await self._connection.write({"update": "heads", "updates": [{"q": query, "u": [claim]}]})
+        await self._claim.make(seconds)
 
     def end_turn(self) -> None:
-        """Soon, and if that fails the claim lapses. Others are not kept waiting by who has claimed
-        the next commit and then had nothing to write."""
-        if self._may_have_claim and not self._head.is_closed:
-            self._may_have_claim = False
-            self._begin(self._drop_claim())
-
-    async def _drop_claim(self) -> None:
-        query = {"_id": self._head.id, "number": self._head.number, "claim.by": self._id}
-        update = {"q": query, "u": {"$unset": {"claim": ""}}}
-        await self._connection.write_once(
-            {"update": "heads", "updates": [update]}, concern={"w": 1}
-        )
+        if self._claim.may_stand and not self._head.is_closed:
+            self._claim.may_stand = False
+            self._begin(self._claim.drop())
 
     async def fence(self, token: str) -> int:
         return await self._write(
@@ -320,7 +304,7 @@ class MongoEngine(_FarEngine):
         expected = {
             "version": group.expected_version,
             "fence": None,
-            "$or": [_UNCLAIMED, {"claim.by": self._id}],
+            **self._claim.others_have_none,
         }
         head = self._head.command(update, expected)
         loop = asyncio.get_running_loop()
