@@ -184,6 +184,42 @@ LISTS["search as stream"] = _http(
     lambda path: {"query": SEARCH(_collection(path))},
     headers={"accept": "application/x-ndjson"},
 )
+LISTS["list with total"] = _http("GET", "{base}/{collection}?total=true")
+LISTS["list with missing"] = _http("GET", "{base}/{collection}?show_missing=true")
+LISTS["collections of a document"] = _http(
+    "POST", "{base}:list-collections", lambda path: {"parent": path}
+)
+
+
+def _aggregated(**members: Any) -> Callable[[str], dict[str, Any]]:
+    return lambda path: {"query": {"collection": _collection(path)}, **members}
+
+
+_NUMBERS = [{"op": op, "field": "x"} for op in ("sum", "average", "minimum", "maximum")]
+AGGREGATIONS = {
+    "numbers": _aggregated(aggregates=_NUMBERS),
+    "counted up to": _aggregated(aggregates=[{"op": "count", "up_to": 1}]),
+    "distinct": _aggregated(group_by=["secret"]),
+    "groups": _aggregated(group_by=["owner", "secret"], aggregates=_NUMBERS, page_size=1),
+}
+for _name, _members in AGGREGATIONS.items():
+    LISTS[_name] = _http("POST", "{base}:aggregate", _members)
+    if _name in ("numbers", "distinct"):
+        LISTS[f"{_name} in a transaction"] = _in_transaction("{base}:aggregate", _members)
+
+
+def _as_it_was(url: str, body: Callable[[str], dict[str, Any]]) -> Read:
+    async def read(world: World, token: str | None, path: str) -> Outcome:
+        members = {**body(path), "read_time": _now()}
+        return await outcome(world, token, "POST", url.format(base=BASE), json=members)
+
+    return read
+
+
+LISTS["query as it was"] = _as_it_was(
+    "{base}:query", lambda path: {"query": {"collection": _collection(path)}}
+)
+LISTS["numbers as they were"] = _as_it_was("{base}:aggregate", AGGREGATIONS["numbers"])
 
 
 class _Names(dict[str, str]):
