@@ -10,8 +10,8 @@ hears of it first. So every commit above the definition's version maintains the 
 below is visible to back-filling; what that reads is either maintained already or still as it was
 read, which `engine.backfill` checks row by row. Several nodes may fill one index at the same time.
 
-A crash leaves a definition that is not ready; whoever needs it next fills it again from the start.
-Rows are idempotent.
+A crash leaves a definition that is not ready; who opens the database fills it again from the start,
+and where there are several nodes, who needs it next, or tidies up. Rows are idempotent.
 
 Why a dropped index never answers: it takes effect as its commit is published, and no plan is made
 on it from then on. A query that runs on it reads a snapshot from before, in which its entries stay.
@@ -67,7 +67,10 @@ NEAR_PIECE_ENTRIES_MAX = 50_000
 ROWS_BYTES_ON_LOOP_MAX = 64 * 1024  # of documents whose entries are made on the loop
 SLICE_SECONDS = 0.005
 FAR_SLICE_SECONDS = 0.05  # of an engine that is away: half of it is waiting for answers
-TAKE_OVER_SECONDS = 30.0  # what another node has begun is left to it for so long
+TAKE_OVER_SECONDS = (
+    30.0  # what another node has begun is left to it for so long since it told of it
+)
+TELL_SECONDS = 10.0  # between two times that a node tells others of what it fills
 DROP_GRACE_SECONDS = 600.0  # until then other nodes may still plan on what was dropped
 ROOM_IDLE_SECONDS = 3_600  # an index unused for so long makes room for one that is wanted
 _DEFINITIONS_MAX = 100_000
@@ -110,7 +113,7 @@ class IndexBuilder:
         self._unfinished: list[Index] = []
         self._unwanted: list[Index] = []
         self._dropped: dict[int, float] = {}  # numbers, and when their entries may be deleted
-        self._begun_elsewhere: dict[Index, float] = {}  # and when it was heard of
+        self._begun_elsewhere: dict[Index, float] = {}  # and when it was last heard of
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -179,6 +182,8 @@ class IndexBuilder:
                 self._unfinished.append(index)  # who else opens it fills it too, which is no harm
             elif not record.is_ready:
                 self._begun_elsewhere[index] = self.clock.monotonic_seconds()
+        elif index in self._begun_elsewhere:
+            self._begun_elsewhere[index] = self.clock.monotonic_seconds()
         index.is_pinned = record.is_pinned
         index.told_at = record.used
         index.used_at = max(index.used_at, record.used)
@@ -249,6 +254,13 @@ class IndexBuilder:
         if begun is not None and self.clock.monotonic_seconds() - begun > TAKE_OVER_SECONDS:
             del self._begun_elsewhere[index]
             self._unfinished.append(index)
+
+    def take_over_left(self) -> None:
+        """Goes on with what others began and tell nothing of any more: it may be that nobody asks
+        for it, such as policies of expiry, which wait until it is there."""
+        for index in list(self._begun_elsewhere):
+            self._take_over(index)
+        self.go_on()
 
     async def wait_made(self, definitions: Sequence[IndexDefinition], *, seconds: float) -> None:
         """Returns once these are ready, cannot be made, or time is up."""
@@ -363,15 +375,19 @@ class IndexBuilder:
         size = SLICE_FIRST
         scanned = 0
         filling = _Filling(self._engine)
+        told = self.clock.monotonic_seconds()
         while True:
             started = self.clock.monotonic_seconds()
+            if self._engine.is_shared and started - told > TELL_SECONDS:
+                await self._tell_of(building)
+                told = started
             by_collection: dict[str, list[Index]] = {}
             for index in self._still_wanted(building):
                 index.scanned = scanned
                 by_collection.setdefault(index.definition.collection_id, []).append(index)
             if not by_collection:
                 return  # what is not written yet is of indexes that were dropped
-            documents = await self._read(last, size)
+            documents = await _read_slice(self._engine, last, size)
             if await self._drop_hopeless(documents, by_collection):
                 continue
             if sum([len(document.data) for document in documents]) > ROWS_BYTES_ON_LOOP_MAX:
@@ -387,6 +403,11 @@ class IndexBuilder:
             seconds = self.clock.monotonic_seconds() - started
             size = _next_size(size, seconds, self._aim)
             await asyncio.sleep(0)
+
+    async def _tell_of(self, building: Sequence[Index]) -> None:
+        """They are being filled yet, which others leave to this node."""
+        for index in self._still_wanted(building):
+            await self.run_alone(changing(index, used=self.clock.now_microseconds()))
 
     async def _drop_hopeless(
         self, documents: Iterable[StoredDocument], by_collection: Mapping[str, Sequence[Index]]
@@ -410,15 +431,15 @@ class IndexBuilder:
             await self.run_alone(changing(index, is_dropped=True))
         return bool(found)
 
-    async def _read(self, start: bytes, limit: int) -> list[StoredDocument]:
-        # A fresh snapshot per slice: one held throughout would keep the store from tidying up.
-        snapshot = await self._engine.open_snapshot()
-        try:
-            return await snapshot.scan_documents(
-                KeyRange(start, None), limit=limit, bytes_max=SLICE_BYTES_MAX
-            )
-        finally:
-            await snapshot.close()
+
+async def _read_slice(engine: StorageEngine, start: bytes, limit: int) -> list[StoredDocument]:
+    """By a snapshot of its own: one held throughout would keep the store from tidying up."""
+    snapshot = await engine.open_snapshot()
+    try:
+        span = KeyRange(start, None)
+        return await snapshot.scan_documents(span, limit=limit, bytes_max=SLICE_BYTES_MAX)
+    finally:
+        await snapshot.close()
 
 
 class _Filling:

@@ -55,7 +55,8 @@ class IndexKeeper:
 
     async def tidy(self) -> None:
         """To be called now and then: tells other nodes of uses, drops what no node has used for
-        long, and has deleted what is left of dropped indexes."""
+        long, has deleted what is left of dropped indexes, and goes on with those left unfinished.
+        """
         await self.tell_uses()
         if self._idle_seconds > 0:
             before = self._clock.now_microseconds() - int(self._idle_seconds * 1_000_000)
@@ -63,7 +64,7 @@ class IndexKeeper:
                 if index.is_spare and index.used_at < before:
                     _log.info("an idle index is dropped", index=str(index.definition))
                     await self.drop(index)
-        self._builder.go_on()
+        self._builder.take_over_left()
 
     async def wait(self) -> None:
         """Returns when no index is wanted, being built, or due to be deleted."""

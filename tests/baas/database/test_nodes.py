@@ -26,7 +26,7 @@ from baas.errors import Aborted, BaasError, FailedPrecondition, Unavailable
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import Order, Query
 from baas.settings import Settings
-from baas.storage.engine import CommitGroup, Head, LogRecord
+from baas.storage.engine import BackfillRow, CommitGroup, Head, LogRecord
 from tests.baas.database.acts import (
     create,
     doc,
@@ -700,6 +700,68 @@ async def test_index_that_another_node_left_is_taken_over(
     await two.database.wait_indexed(await want_indexes(two.database, query))
     assert [index.ready_at for index in two.database.indexes] == [1]
     check_entries(two, state)
+
+
+async def test_index_that_another_node_left_is_taken_over_though_nobody_asks_for_it(
+    start: StartNode, state: SharedState
+) -> None:
+    """As one that a policy of expiry waits for, or a schema with unique fields."""
+    one, two = await start(), await start()
+    await fill(one, 200)
+    reached = asyncio.Event()
+
+    async def stand_still(rows: object) -> int:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    one.engine.backfill = stand_still  # type: ignore[method-assign]
+    await one.database.index_keeper.build(BY_N)
+    await reached.wait()
+    await even(two)
+    for seconds, ready in ((20, False), (20, True)):
+        two.clock.advance(seconds)
+        await two.database.index_keeper.tidy()
+        await two.database.index_keeper.wait()
+        index = two.database.indexes.find(BY_N)
+        assert index is not None
+        assert (index.ready_at is not None) == ready
+    check_entries(two, state)
+
+
+async def test_index_that_another_node_is_still_at_is_left_to_it(
+    start: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
+    monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
+    one, two = await start(), await start()
+    await fill(one, 200)
+    await even(two)
+    backfill = one.engine.backfill
+    tidied = 0
+
+    async def take_long(rows: Sequence[BackfillRow]) -> int:
+        nonlocal tidied
+        for node in (one, two):
+            node.clock.advance(15)
+        await even(two)
+        await two.database.index_keeper.tidy()
+        tidied += 1
+        return await backfill(rows)
+
+    async def fail(rows: object) -> int:
+        raise AssertionError("it fills what another node is at")
+
+    one.engine.backfill = take_long  # type: ignore[method-assign]
+    two.engine.backfill = fail  # type: ignore[method-assign]
+    await one.database.index_keeper.build(BY_N)
+    await one.database.index_keeper.wait()
+    await even(two)
+    assert tidied > 10
+    for node in (one, two):
+        index = node.database.indexes.find(BY_N)
+        assert index is not None
+        assert index.ready_at is not None
 
 
 # Everything at once -------------------------------------------------------------------------------
