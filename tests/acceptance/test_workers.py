@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,13 +10,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.mongo import engine_settings
+
 CLIENTS = 8
 PATH = "/api/v1/projects/demo/documents/notes"
+RULES = """
+rules_version = '2';
+service cloud.firestore {
+  match /databases/{database}/documents {
+    match /notes/{note} { allow read: if %s; }
+  }
+}
+"""
 
 
 def children(pid: int) -> list[int]:
@@ -29,13 +41,17 @@ def wait(condition: object, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[httpx.Client]]]:
+@pytest.fixture(params=["sqlite", "mongodb"])
+def server(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[subprocess.Popen[bytes], list[httpx.Client]]]:
     command = [sys.executable, "-m", "baas", "serve", "--data", str(tmp_path), "--port", "0"]
+    for name, value in engine_settings(request, request.param).items():
+        command += [f"--{name.replace('_', '-')}", value]
     process = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.DEVNULL)
     file = tmp_path / "server.json"
     try:
-        wait(file.exists)
+        wait(file.exists, seconds=40)
         told = json.loads(file.read_text())
         assert told["pid"] == process.pid
         headers = {"Authorization": f"Bearer {told['token']}"}
@@ -60,6 +76,7 @@ def test_workers_are_one_server(
         assert made.is_success, made.text
         for other in clients:
             assert other.get(f"{PATH}/{number}").json()["fields"] == {"n": number}
+    release_reaches_all(clients)
     before = children(process.pid)
     assert len(before) == 2
     os.kill(before[1], signal.SIGKILL)
@@ -74,3 +91,24 @@ def test_workers_are_one_server(
             return fresh.get(f"{PATH}/1").status_code == 404
 
     wait(lambda: all(is_gone() for _ in range(CLIENTS)), seconds=5)
+
+
+def release_reaches_all(clients: list[httpx.Client]) -> None:
+    """On MongoDB "within two seconds" is what is promised, and waited for longer: the machine that
+    runs the tests may be busy with others. From then on it counts."""
+    admin, url = "/api/v1/admin/projects/demo", clients[0].base_url
+    made = clients[0].post(f"{admin}/keys", json={"kind": "publishable", "name": "app"}).json()
+    headers = {"X-Api-Key": made["key"]}
+    with contextlib.ExitStack() as stack:
+        app = [
+            stack.enter_context(httpx.Client(base_url=url, headers=headers)) for _ in range(CLIENTS)
+        ]
+
+        def told(status: int) -> bool:
+            return all(one.get(f"{PATH}/1").status_code == status for one in app)
+
+        for condition, status in (("true", 200), ("false", 403)):
+            body = {"source": RULES % condition, "allow_open": True}
+            assert clients[0].put(f"{admin}/rules", json=body).is_success
+            wait(partial(told, status))
+            assert told(status)
