@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import queue
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from baas_sdk import Client, FieldFilter, GeoPoint, PermissionDenied, Query
 
 from demo.cities import cities
-from tests.processes import ROOT, ServerProcess
+from tests.processes import ROOT, ServerProcess, write_command
 
 RULES = ROOT / "demo" / "firestore.rules"
 BATCH = 500
@@ -39,7 +38,7 @@ class World:
 
 def command(server: ServerProcess, *arguments: str) -> str:
     """Runs the CLI as typed by hand, against the data folder; its output."""
-    line = [sys.executable, "-m", "baas", *arguments, "--data", str(server.data)]
+    line = [write_command(server.data.parent), *arguments, "--data", str(server.data)]
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

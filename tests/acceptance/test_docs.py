@@ -12,7 +12,6 @@ import io
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.processes import ROOT, ServerProcess
+from tests.processes import ROOT, ServerProcess, write_command
 
 pytestmark = pytest.mark.slow
 PAGES = ("writes.md", "transactions.md", "backup.md")
@@ -88,9 +87,7 @@ def send(url: str, block: str) -> None:
 
 
 def run_commands(running: ServerProcess, block: str, folder: Path) -> None:
-    tool = folder / "baas"
-    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m baas "$@"\n', encoding="utf-8")
-    tool.chmod(0o755)
+    write_command(folder)
     environment = {name: value for name, value in os.environ.items() if name != "BAAS_URL"}
     environment |= {
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import baas_sdk
@@ -16,7 +15,7 @@ import httpx
 import pytest
 
 from baas.cli.main import run
-from baas.testing import running_server
+from tests.processes import ServerProcess, write_command
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -38,10 +37,9 @@ def test_the_examples_run_as_written(
     monkeypatch.setenv("BAAS_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall((DOCS / page).read_text("utf-8"))
-    environment = {"BAAS_SYNCHRONOUS": "normal"}
-    with running_server(tmp_path / "data", "--dev", environment=environment) as server:
-        headers = {"authorization": f"Bearer {server.token}"}
-        with httpx.Client(base_url=f"{server.url}/api/v1/admin", headers=headers) as admin:
+    monkeypatch.setenv("BAAS_SYNCHRONOUS", "normal")
+    with ServerProcess(tmp_path / "data", "--dev") as server:
+        with server.admin() as admin:
             assert admin.post("/projects", json={"id": "demo"}).is_success
             key = admin.post("/projects/demo/keys", json={"kind": "secret"}).json()["key"]
         names: dict[str, object] = {"URL": server.url, "SECRET_KEY": key}
@@ -82,13 +80,10 @@ def write_file(found: re.Match[str]) -> str:
 
 def run_script(text: str, folder: Path) -> None:
     """What takes more than commands of ours, by a shell."""
-    baas = folder / "bin" / "baas"
-    baas.parent.mkdir(exist_ok=True)
-    baas.write_text(f'#!/bin/sh\nexec {sys.executable} -m baas "$@"\n', encoding="utf-8")
-    baas.chmod(0o755)
+    write_command(folder)
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text],
-        env={**os.environ, "PATH": f"{baas.parent}{os.pathsep}{os.environ['PATH']}"},
+        env={**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,

@@ -17,7 +17,7 @@ from baas.backups.manifest import Part
 from baas.backups.place import BackupPlace
 from tests.nursery import main
 
-_MOMENT_SECONDS = 0.005
+_MOMENT_SECONDS = 0.02
 _write_part = BackupPlace.write_part
 _read_part = BackupPlace._read_part
 

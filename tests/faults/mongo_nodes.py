@@ -15,7 +15,7 @@ import httpx
 
 from tests.faults.network import Wire
 from tests.mongo import ReplicaSet
-from tests.processes import ServerProcess, free_port
+from tests.processes import Nursery, ServerProcess, free_port
 
 NODES = 2
 MEMBERS = 3
@@ -26,8 +26,8 @@ _LOOK_SECONDS = 0.5
 class MongoNodes:
     """The nodes' way to each mongod is a wire of their own. Lives on one event loop."""
 
-    def __init__(self, folder: Path, *, module: str = "tests.faults.rerouted_server") -> None:
-        self._module = module
+    def __init__(self, folder: Path, *, module: str = "tests.faults.rerouted_nursery") -> None:
+        self._nursery = Nursery(module)
         self.mongods = ReplicaSet(folder / "set", MEMBERS)
         self.nodes: list[ServerProcess] = []
         self.wires: list[list[Wire]] = []
@@ -50,7 +50,7 @@ class MongoNodes:
                     self.mongods.uri,
                     "--no-access-log",
                     port=free_port(),
-                    module=self._module,
+                    nursery=self._nursery,
                 )
             )
             await self.start_node(number)
@@ -63,6 +63,7 @@ class MongoNodes:
         await asyncio.gather(*self._watching, return_exceptions=True)
         for node in self.nodes:
             await asyncio.to_thread(node.stop)
+        await asyncio.to_thread(self._nursery.stop)
         for wires in self.wires:
             for wire in wires:
                 await wire.close()

@@ -5,11 +5,8 @@ python -m tests.faults.move_nursery
 
 from __future__ import annotations
 
-import baas.storage.mongo_store
 from tests.faults.move_points import make_mortal, plant_bugs
 from tests.nursery import main
-
-IMPORTED = (baas.storage.mongo_store,)  # its driver takes a while
 
 if __name__ == "__main__":
     plant_bugs()

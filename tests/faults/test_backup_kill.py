@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ import pytest
 
 from baas.cli.failures import UNREACHABLE
 from tests.faults.seeds import RULES, new_seed, rounds
-from tests.processes import ROOT, Nursery, ServerProcess, checked
+from tests.processes import Nursery, ServerProcess, checked, write_command
 
 ROUNDS = rounds(2, 40)
 KILLS = 4  # of one task at most
@@ -207,9 +206,9 @@ def check_every_backup(server: ServerProcess) -> None:
 
 def check_killed_command(server: ServerProcess, backup: str, expected: dict[str, Any]) -> None:
     """The command line is only one that waits: the server goes on without it."""
-    command = [sys.executable, "-m", "baas", "restore", backup, "-p", "crash", "--as", "other"]
+    command = [write_command(server.data.parent), "restore", backup, "-p", "crash", "--as", "other"]
     command += ["--data", str(server.data)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         task = process.stderr.readline().split()[-1]
         process.kill()
@@ -223,10 +222,10 @@ def test_a_command_whose_server_is_killed_tells_how_to_wait_on(tmp_path: Path) -
     with Nursery("tests.faults.backup_nursery") as nursery:
         server = ServerProcess(tmp_path / "data", nursery=nursery).start()
         fill(server)
-        command = [sys.executable, "-m", "baas", "backup", "--data", str(server.data)]
+        command = [write_command(tmp_path), "backup", "--data", str(server.data)]
         status = 0
         while status == 0:  # a backup that was made before the kill came
-            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
                 assert process.stderr is not None
                 task = process.stderr.readline().split()[-1]
                 server.kill()

@@ -148,7 +148,7 @@ def test_starting_again_on_a_full_disk_is_refused_in_words_and_loses_nothing(
 
 def test_a_limit_on_the_size_of_files_is_survived(tmp_path: Path) -> None:
     """As a quota does it: a write past the limit is an I/O error."""
-    server = ServerProcess(tmp_path / "data")
+    server = ServerProcess(tmp_path / "data", module="baas")  # it takes over this process's limit
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE_BYTES, hard))
     try:

@@ -27,7 +27,7 @@ from tests.faults.history_clients import (
 )
 from tests.faults.history_load import bump, step, work
 from tests.faults.seeds import RULES, new_seed, rounds
-from tests.processes import Nursery, ServerProcess
+from tests.processes import ServerProcess
 from tests.storage.conftest import ENGINES
 
 ROUNDS = rounds(3, 40)
@@ -160,10 +160,10 @@ async def run_against(server: ServerProcess, rounds: int, seed: int) -> tuple[Hi
 
 @pytest.mark.timeout(60 + 20 * ROUNDS)
 async def test_history_over_http_holds_through_kills(
-    tmp_path: Path, nursery: Nursery, record_property: Callable[[str, object], None]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     seed = new_seed()
-    server = ServerProcess(tmp_path / "data", nursery=nursery)
+    server = ServerProcess(tmp_path / "data")
     await asyncio.to_thread(server.start)
     try:
         server.create_project("crash", RULES, allow_open=True)

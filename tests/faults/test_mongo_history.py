@@ -186,7 +186,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled_whatever_breaks(
 @pytest.mark.timeout(240)
 async def test_nodes_that_ignore_what_was_read_are_caught(tmp_path: Path) -> None:
     check_mongod()
-    topology = MongoNodes(tmp_path, module="tests.faults.forgetful_node")
+    topology = MongoNodes(tmp_path, module="tests.faults.forgetful_node_nursery")
     try:
         await topology.start()
         current = Round(topology, "forgetful", random.Random(new_seed()))

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.faults.seeds import RULES, new_seed, rounds
-from tests.processes import Nursery, ServerProcess, checked
+from tests.processes import ServerProcess, checked
 from tests.s3 import S3Server, s3_server
 
 __all__ = ["s3_server"]
@@ -92,14 +92,14 @@ class Load:
 @pytest.mark.parametrize("store", ["local", "s3"])
 @pytest.mark.timeout(120 + 20 * ROUNDS)
 def test_acknowledged_offsets_hold(
-    request: pytest.FixtureRequest, tmp_path: Path, nursery: Nursery, store: str
+    request: pytest.FixtureRequest, tmp_path: Path, store: str
 ) -> None:
     chance = random.Random(new_seed())
     flags: tuple[str, ...] = ()
     if store == "s3":
         s3: S3Server = request.getfixturevalue("s3_server")
         flags = ("--objects", f"{s3.url}/crash")
-    server = ServerProcess(tmp_path / "data", *flags, nursery=nursery).start()
+    server = ServerProcess(tmp_path / "data", *flags).start()
     server.create_project("crash", RULES, allow_open=True)
     with server.admin() as admin:
         checked(admin.post("/projects/crash/buckets", json={"id": "default"}))

@@ -15,7 +15,7 @@ import pytest
 from tests.faults.files import check_log_and_documents_agree
 from tests.faults.object_load import BUCKET, ObjectLoad
 from tests.faults.seeds import RULES, new_seed, rounds
-from tests.processes import Nursery, ServerProcess, checked
+from tests.processes import ServerProcess, checked
 
 ROUNDS = rounds(20, 200)
 WRITERS = 8
@@ -27,11 +27,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.timeout(120 + 20 * ROUNDS)
 def test_no_acknowledged_commit_or_object_is_lost(
-    tmp_path: Path, nursery: Nursery, record_property: Callable[[str, object], None]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     seed = new_seed()
     chance = random.Random(seed)
-    server = ServerProcess(tmp_path / "data", nursery=nursery).start()
+    server = ServerProcess(tmp_path / "data").start()
     server.create_project("crash", RULES, allow_open=True)
     with server.admin() as admin:
         checked(admin.post("/projects/crash/buckets", json={"id": BUCKET}))

@@ -19,7 +19,7 @@ from baas_sdk import AsyncClient
 
 from tests.faults.files import check_log_and_documents_agree
 from tests.faults.seeds import IS_LONG, RULES, new_seed, rounds
-from tests.processes import Nursery, ServerProcess
+from tests.processes import ServerProcess
 
 KILLS = rounds(5, 60)
 WORKERS = 3
@@ -33,11 +33,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.timeout(120 + 45 * KILLS)
 def test_no_acknowledged_commit_is_lost_with_a_worker(
-    tmp_path: Path, nursery: Nursery, record_property: Callable[[str, object], None]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     seed = new_seed()
     flags = ("--workers", str(WORKERS))
-    server = ServerProcess(tmp_path / "data", *flags, nursery=nursery).start()
+    server = ServerProcess(tmp_path / "data", *flags).start()
     try:
         key = server.create_project(PROJECT, RULES, allow_open=True)
         load = Load(server, key, random.Random(seed))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import write_command
+
 DOCS = Path(__file__).parents[3] / "docs" / "rules"
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PAGES = [page for page in sorted(DOCS.glob("*.md")) if BLOCK.search(page.read_text("utf-8"))]
@@ -20,13 +22,12 @@ PAGES = [page for page in sorted(DOCS.glob("*.md")) if BLOCK.search(page.read_te
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_the_page_succeed(page: Path, tmp_path: Path) -> None:
     shutil.copy(DOCS / "example" / "firestore.rules", tmp_path)
-    baas = tmp_path / "bin" / "baas"
-    baas.parent.mkdir()
-    baas.write_text(f'#!/bin/sh\nexec {sys.executable} -m baas "$@"\n', encoding="utf-8")
-    baas.chmod(0o755)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    write_command(folder)
     environment = {
         **os.environ,
-        "PATH": f"{baas.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}"
+        "PATH": f"{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}"
         + os.environ["PATH"],
         "BAAS_SYNCHRONOUS": "normal",
     }

@@ -132,7 +132,7 @@ def test_workers_end_when_their_parent_is_killed(
 ) -> None:
     pids = [pid_of(tmp_path, index) for index in range(WORKERS)]
     parent.kill()
-    wait(lambda: not any(map(is_alive, pids)), seconds=5)
+    wait(lambda: not any(map(is_alive, pids)))
 
 
 if __name__ == "__main__":

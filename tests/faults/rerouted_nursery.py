@@ -1,7 +1,8 @@
-"""The server, whose connections to MongoDB go through other ports: those of wires that a test can
+"""Forks servers whose connections to MongoDB go through other ports: those of wires that a test can
 cut. The members of a replica set tell clients their addresses, so this is done where they connect.
+Which wires are a server's own is said by its environment: BAAS_TEST_WIRES='{"27017": 40001, …}'.
 
-    BAAS_TEST_WIRES='{"27017": 40001, …}' python -m tests.faults.rerouted_server serve …
+python -m tests.faults.rerouted_nursery SOCKET
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import Any
 
 from pymongo import pool_shared
 
-from baas.cli.main import main
+from tests.nursery import main
 
 _NAME = "_getaddrinfo"
 _resolve = getattr(pool_shared, _NAME)
-_wires: dict[str, int] = json.loads(os.environ["BAAS_TEST_WIRES"])
 
 
 async def _resolve_rerouted(host: Any, port: Any, **options: Any) -> Any:
-    return await _resolve(host, _wires.get(str(port), port), **options)
+    wires: dict[str, int] = json.loads(os.environ["BAAS_TEST_WIRES"])
+    return await _resolve(host, wires.get(str(port), port), **options)
 
 
 def reroute() -> None:

@@ -1,12 +1,12 @@
-"""`rerouted_server` with a planted bug: a commit ignores what was changed since it read."""
+"""`rerouted_nursery` with a planted bug: a commit ignores what was changed since it read."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from baas.cli.main import main
 from baas.database.committer import Committer
-from tests.faults.rerouted_server import reroute
+from tests.faults.rerouted_nursery import reroute
+from tests.nursery import main
 
 
 def _never_stale(self: Committer, attempt: Any, group: Any) -> bool:
