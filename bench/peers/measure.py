@@ -14,6 +14,7 @@ from bench.peers.loads import AUTHOR, BOUND_MAX, PAGE, UPDATED_FROM, Call, Row, 
 from bench.peers.wrk import Said, Wrk, fill
 
 WARM_UP_REQUESTS = 500
+SETTLED_SECONDS = 0.5
 WARM_UP_CONNECTIONS = 32
 WARM_UP_SECONDS_MAX = 3
 TURNS_MIN = 5  # a load lasts until each connection has had about so many answers, at most …
@@ -128,7 +129,14 @@ def measure(target: Target, row: Row, *, seconds: float, turn: int) -> Figure:
 def _before(target: Target, row: Row, client: httpx.Client) -> int:
     if row.check == "increased":
         return int(target.find(client, row.collection, 0)["score"])
-    return target.count(client, row.collection) if row.is_write else 0
+    found = target.count(client, row.collection) if row.is_write else 0
+    while row.check == "uploaded":
+        # Large ones of the warm-up may still be on their way.
+        time.sleep(SETTLED_SECONDS)
+        known, found = found, target.count(client, row.collection)
+        if known == found:
+            break
+    return found
 
 
 def _numbers(row: Row, seconds: float, turn: int) -> tuple[int, int]:
