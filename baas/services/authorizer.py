@@ -20,6 +20,7 @@ from baas_rules import (
     Explanation,
     ListRequest,
     Lookup,
+    PlainAccess,
     Request,
     ResourceDocument,
     Ruleset,
@@ -91,6 +92,7 @@ class Authorizer:
         "_context",
         "_documents",
         "_name",
+        "_plain",
         "_root",
         "_ruleset",
         "_time",
@@ -113,6 +115,7 @@ class Authorizer:
         self._auth = rule_auth(caller)
         self._root = rule_root(name)
         self._documents: dict[Lookup, ResourceDocument | None] = {}
+        self._plain: dict[str, PlainAccess] = {}  # by method
         self._used: set[Lookup] = set()
 
     async def check_get(
@@ -197,8 +200,18 @@ class Authorizer:
     def allows_plainly(self, change: PendingChange) -> bool:
         """Whether this one change is allowed and the rules look at no other document, as most;
         False says nothing."""
-        decision = self._ruleset.decide(self._request_for(change), {})
-        return decision.allowed and not decision.lookups
+        path, old, fields = change.path, change.old, change.fields
+        method = method_of(change)
+        allows = self._plain.get(method)
+        if allows is None:
+            request = self._request(method, path, None)
+            allows = self._plain[method] = self._ruleset.allows_plainly(request)
+        root = self._root
+        return allows(
+            path.segments,
+            None if old is None else stored_resource(old, root, path),
+            None if fields is None else new_resource(path, fields, root, is_plain=change.is_plain),
+        )
 
     async def check_change(self, change: PendingChange, reader: DocumentReader) -> None:
         """Raises PermissionDenied unless this one change is allowed, as if it were alone: what else

@@ -40,6 +40,7 @@ from baas_rules.errors import (
 )
 from baas_rules.formatter import format_source
 from baas_rules.ruleset import Ruleset, check, decode_source, lint
+from baas_rules.service import PlainAccess
 from baas_rules.values import Duration, LatLng, Path, RulesSet, Timestamp
 from baas_rules.yaml_values import TestFileError
 
@@ -69,6 +70,7 @@ __all__ = [
     "ObjectListRequest",
     "OpenAccess",
     "Path",
+    "PlainAccess",
     "Reason",
     "Request",
     "ResourceDocument",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from baas_rules import ast
 from baas_rules.coverage import Coverage
@@ -15,6 +16,7 @@ from baas_rules.decision import (
     Lookup,
     Reason,
     Request,
+    ResourceDocument,
     Segments,
 )
 from baas_rules.environment import Documents, Environment, Run, Trace, Unresolved
@@ -31,6 +33,10 @@ from baas_rules.source import Source
 from baas_rules.steps import Narrator, attempt, looked_up, subject_of
 
 _OPEN_MAX = 1024
+State: TypeAlias = ResourceDocument | None
+PlainAccess: TypeAlias = Callable[[Segments, State, State], bool]
+"""Whether an access to the document at a path is allowed, by its states before and after, and the
+rules look at no other document. False says nothing: ask `decide`."""
 
 
 class ServiceRules:
@@ -68,6 +74,44 @@ class ServiceRules:
         if unresolved:
             return undecided(unresolved)
         return settled(False, environment)
+
+    def allows_plainly(self, request: Request) -> PlainAccess:
+        """As `Ruleset.allows_plainly`."""
+        askable = self._askable.get(request.method)
+        if askable is None:
+            return denied_plainly
+        if not askable.is_light:
+            return self._allows_by_decision(request)
+        match = askable.tree.match_document
+        # One for all: with no documents at hand nothing is looked up, and nothing is counted.
+        environment = Environment(request, {})
+
+        def allows(path: Segments, old: State, new: State) -> bool:
+            request.path = path
+            request.resource = old
+            request.new_resource = new
+            for asked, environment.captures in match(request.database, path):
+                for run in asked.runs:
+                    try:
+                        if run(environment, ()) is True:
+                            return True
+                    except (EvaluationError, Unresolved):
+                        continue
+                    except (LimitExceeded, RecursionError):
+                        return False
+            return False
+
+        return allows
+
+    def _allows_by_decision(self, request: Request) -> PlainAccess:
+        def allows(path: Segments, old: State, new: State) -> bool:
+            request.path = path
+            request.resource = old
+            request.new_resource = new
+            decision = self.decide(request, {})
+            return decision.allowed and not decision.lookups
+
+        return allows
 
     def is_open(self, method: str, database: str, path: Segments) -> bool:
         """As `Ruleset.is_open`."""
@@ -160,6 +204,11 @@ class ServiceRules:
             return Reason(message)
         hint = "rules of a match do not reach into subcollections, unless it ends with {name=**}"
         return Reason(f"no match statement covers `{path}`", hint=hint)
+
+
+def denied_plainly(path: Segments, old: State, new: State) -> bool:
+    """The PlainAccess of what no rule is for."""
+    return False
 
 
 def full_path(request: Request) -> Segments:

@@ -811,3 +811,52 @@ def test_what_is_open_is_found() -> None:
     assert not rules.is_open("delete", "(default)", path)
     assert not rules.is_open("create", "(default)", ("b", "x"))
     assert not rules.is_open("create", "(default)", ("a",))
+
+
+def test_what_is_allowed_plainly_is_allowed() -> None:
+    rules = ruleset(
+        "match /a/{x} { allow create: if x == 'mine' && request.resource.data.n > 0;"
+        " allow update: if resource.data.n == 1"
+        " && get(/databases/$(database)/documents/b/x) != null;"
+        " allow update: if resource.data.n == 2; }"
+        "match /{path=**}/deep/{x} { allow delete: if request.auth.uid == x; }"
+    )
+
+    def allows(
+        method: str, path: str, old: dict[str, Any] | None = None, new: dict[str, Any] | None = None
+    ) -> bool:
+        segments = tuple(path.split("/"))
+        return rules.allows_plainly(asking("z/z", method))(
+            segments,
+            None if old is None else ResourceDocument(segments, old),
+            None if new is None else ResourceDocument(segments, new),
+        )
+
+    assert allows("create", "a/mine", new={"n": 1})
+    assert not allows("create", "a/mine", new={"n": 0})
+    assert not allows("create", "a/mine", new={"n": "1"})
+    assert not allows("create", "a/mine", new={})
+    assert not allows("create", "a/other", new={"n": 1})
+    assert not allows("create", "c/mine", new={"n": 1})
+    assert not allows("update", "a/mine", {"n": 1}, {"n": 1}), "looks at another document"
+    assert allows("update", "a/mine", {"n": 2}, {"n": 1})
+    assert allows("delete", "q/1/deep/ada", {})
+    assert not allows("delete", "q/1/deep/bob", {})
+    assert not allows("get", "a/mine", {"n": 2})
+
+
+def test_what_is_allowed_plainly_is_told_of_each_document_alone() -> None:
+    rules = ruleset("match /a/{x} { allow update: if request.resource.data.n == resource.data.n; }")
+    allows = rules.allows_plainly(asking("a/0", "update"))
+    one, two = ResourceDocument(("a", "x"), {"n": 1}), ResourceDocument(("a", "x"), {"n": 2})
+    for old, new in ((one, one), (one, two), (two, two), (None, two), (two, None), (two, two)):
+        assert allows(("a", "x"), old, new) is (old is new)
+
+
+def test_heavy_rules_are_counted_plainly_too() -> None:
+    condition = " && ".join(["request.resource.data.n == 1"] * 600)
+    rules = ruleset(f"match /a/{{x}} {{ allow create: if {condition}; allow create; }}")
+    request = asking("a/x", "create")
+    new = ResourceDocument(("a", "x"), {"n": 1})
+    decided = rules.decide(replace(request, new_resource=new), {}).allowed
+    assert rules.allows_plainly(request)(("a", "x"), None, new) is decided
