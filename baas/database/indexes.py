@@ -103,6 +103,7 @@ class Index:
         "_words",
         "array",
         "definition",
+        "has_elements",
         "is_pinned",
         "noted_uses",
         "number",
@@ -127,6 +128,7 @@ class Index:
         self._words = definition.words
         arrays = [field.path for field in definition.fields if field.kind is IndexKind.ARRAY]
         self.array = arrays[0].segments if arrays else ()  # whose elements have entries, or none
+        self.has_elements = bool(self.array or self._words)
 
     def entry_keys(
         self, path: DocumentPath, fields: Fields, document_key: bytes | None = None
@@ -329,7 +331,7 @@ class Indexes:
         share = most // len(indexes)  # within which no index has to be counted
         if old is None:
             for index in indexes:
-                if index.elements_max(path) > share:
+                if index.has_elements and index.elements_max(path) > share:
                     elements += index.count_elements(path, new or {})
                     if elements > most:
                         raise _too_many_entries(path, most)

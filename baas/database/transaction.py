@@ -111,6 +111,7 @@ class Transaction:
     __slots__ = (
         "_conditions",
         "_documents",
+        "_is_all_new",
         "_limits",
         "_pending",
         "_staged",
@@ -133,6 +134,7 @@ class Transaction:
         self._pending: dict[Segments, PendingChange] = {}
         self._conditions: list[Condition] = []
         self._staged: list[Change] | None = None
+        self._is_all_new = True  # every write so far made a document, and each another one
 
     @property
     def read_set(self) -> Collection[Segments]:
@@ -287,6 +289,7 @@ class Transaction:
                 path, None, write.fields, True, True, write.is_plain
             )
             return
+        self._is_all_new = False
         current: DocumentLike | None = old
         if pending is not None:
             current = _as_document(pending, self.request_time)
@@ -362,8 +365,10 @@ class Transaction:
         if staged and len(self.results) == 1:  # as most: what is staged is what it wrote
             ((_, is_delete, transform_results),) = self.results
             return [WriteResult(None if is_delete else time, transform_results)]
-        changed = {change.path.segments for change in staged}
         plain = WriteResult(time)  # of most; one for all of them
+        if self._is_all_new and len(self.results) == len(staged):
+            return [plain] * len(staged)
+        changed = {change.path.segments for change in staged}
         return [
             plain
             if segments in changed and not is_delete and not transform_results

@@ -261,7 +261,12 @@ def _decode_map(tree: dict[str, Any], depth: int) -> Fields:
                 if not _is_encoded_plain(value) and result is tree:
                     result = tree.copy()
                 continue
-            decoded = _decode_inner(value, depth)
+            if kind is list and depth:
+                decoded: Value = _decode_array(value, depth - 1)
+            elif kind is dict and depth and len(value) != 1:
+                decoded = _decode_map(value, depth - 1)
+            else:
+                decoded = _decode_inner(value, depth)
             if decoded is not value:
                 if result is tree:
                     result = tree.copy()

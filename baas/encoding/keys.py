@@ -75,6 +75,8 @@ def document_key(path: DocumentPath) -> bytes:
     segments = path.segments
     last = segments[-1]
     if last[0] > "\x01" and not last.startswith("__id"):
+        if len(segments) == 2:
+            return f"{segments[0]}//{last}".encode()
         return f"{'/'.join(segments[:-1])}//{last}".encode()
     return f"{'/'.join(segments[:-1])}//".encode() + _encode_id(last)
 
