@@ -7,6 +7,7 @@ for milliseconds before it comes back. A statement that writes many rows takes o
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -192,7 +193,7 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
     """Writes everything but the transaction around it. Several commits of a group may change one
     document: each image reaches history, the last one documents."""
     last: dict[bytes, tuple[Change, str]] = {}
-    entries: dict[int, dict[bytes, bytes | None]] = {}
+    entries: dict[int, dict[bytes, bytes | None]] = defaultdict(dict)
     history: list[Any] = []
     log: list[Any] = []
     requests: list[Any] = []
@@ -213,9 +214,13 @@ def write_group(connection: apsw.Connection, group: CommitGroup) -> None:
             log_bytes += log_bytes_of(path)
             last[change.key] = change, path
             for index, keys in change.removed_entries:
-                entries.setdefault(index, {}).update(dict.fromkeys(keys))
+                of_index = entries[index]
+                for key in keys:
+                    of_index[key] = None
             for index, keys in change.added_entries:
-                entries.setdefault(index, {}).update(dict.fromkeys(keys, change.key))
+                of_index = entries[index]
+                for key in keys:
+                    of_index[key] = change.key
     _write_documents(connection, last)
     _write_entries(connection, entries)
     _run_rows(connection, _ADD_HISTORY, 6, history)
