@@ -16,7 +16,7 @@ from typing import BinaryIO
 import orjson
 
 from baas.cli.failures import CommandFailed
-from baas.services.transfer import END_LINE
+from baas.encoding.end_lines import END_LINE
 
 KEPT_SECONDS = 3_600  # who exports later wants what there is then
 _READ_BYTES = 1024 * 1024

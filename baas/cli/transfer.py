@@ -24,7 +24,7 @@ from baas.cli.failures import UNREACHABLE, CommandFailed, Refused
 from baas.cli.options import Target, database_option, project_option, with_target
 from baas.cli.output import note
 from baas.cli.progress import Bar
-from baas.services.transfer import END_LINE, is_end_of
+from baas.encoding.end_lines import END_LINE, is_end_of
 
 BATCH_BYTES = 4 * 1024 * 1024
 TRIES = 8  # in succession, without getting any further

@@ -27,6 +27,7 @@ from baas.database.scan import scan_documents
 from baas.database.transaction import Transaction
 from baas.encoding import json_values
 from baas.encoding.documents import StoredDocument
+from baas.encoding.end_lines import END_LINE, end_line, is_end_of
 from baas.errors import BaasError, InvalidArgument, InvalidValue
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
@@ -40,7 +41,6 @@ from baas.services.schema_guard import check_schemas, prepare
 LINE_BYTES_MAX = 16 * 1024 * 1024  # a document at its limit, with every character escaped
 CHUNK_BYTES_MAX = 4 * 1024 * 1024
 _MEMBERS = frozenset({"path", "fields", "create_time", "update_time"})
-END_LINE = b'{"end":'
 _READ_BYTES = 256 * 1024
 
 
@@ -119,8 +119,7 @@ async def _fill(
                 digest.update(lines)
                 await spool.write(lines)
         if version is not None:
-            end = {"documents": count, "sha256": digest.hexdigest(), "version": version}
-            await spool.write(orjson.dumps({"end": end}) + b"\n")
+            await spool.write(end_line(count, digest.hexdigest(), version))
     finally:
         spool.end()
 
@@ -327,15 +326,6 @@ class _Import:
             half = len(writes) // 2
             await self._write(writes[:half])
             await self._write(writes[half:])
-
-
-def is_end_of(line: bytes, documents: int, sha256: str) -> bool:
-    """Whether the last line of an export is that of so many lines with this checksum."""
-    try:
-        end = orjson.loads(line)["end"]
-        return bool((end["documents"], end["sha256"]) == (documents, sha256))
-    except (ValueError, KeyError, TypeError):
-        return False
 
 
 def _decode_line(line: bytes) -> tuple[DocumentPath, Fields]:
