@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Set
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Set
 from functools import partial
 
 import structlog
@@ -23,6 +23,8 @@ from baas.storage.placed_store import EngineNotConfigured, Placements, StoreElse
 from baas.storage.store import Store, StoreForeign, StoreMissing
 
 TRIM_SECONDS = 60.0  # between two looks at what retention no longer covers
+VISIT_SECONDS = 21_600.0  # between two looks at databases that nobody asks for
+VISITED_AT_ONCE = 20  # of these, with one look at the others
 CLOSED_AT_ONCE = 16  # each is closed on a thread of its own
 IDLE_SECONDS_MIN = 30.0  # so that whoever has just been given a database can use it
 CROWDED_IDLE_SECONDS_MIN = 5.0  # past twice the limit: descriptors and memory are finite
@@ -65,6 +67,11 @@ class Databases:
         self._on_opened: list[Callable[[Database], None]] = []
         # How far back each one's history reaches; None: nobody knows, and nothing is forgotten.
         self.reach_of: Callable[[DatabaseName], Awaitable[Reach]] | None = None
+        # All that there are here, whoever asks for them; None: nobody knows.
+        self.list_all: Callable[[], Awaitable[Iterable[DatabaseName]]] | None = None
+        self._unvisited: deque[DatabaseName] = deque()
+        self._next_visits = 0.0
+        self._visited: dict[DatabaseName, float] = {}
 
     async def claim(self, server: str) -> None:
         """Says whose databases these are, in stores that servers might share. Before that, only the
@@ -275,21 +282,45 @@ class Databases:
             self._start_closing(name)
 
     async def _trim_repeatedly(self) -> None:
-        """Open databases only: one that nobody asks for does not grow."""
         while True:
             await asyncio.sleep(TRIM_SECONDS)
             # After a burst nobody may open another one, which would close those that are idle.
             while closing := self._close_idle():
                 await asyncio.wait(closing)
             for database in self.open_databases():
-                try:
-                    if self.reach_of is not None:
-                        await database.retention.trim(await self.reach_of(database.name))
+                with _tidying_up(str(database.name)):
+                    await self._trim(database)
                     await database.index_keeper.tidy()
-                except BaasError as error:
-                    _log.warning("tidying up failed", database=str(database.name), error=str(error))
-                except Exception:  # a defect must not let all the others grow
-                    _log.exception("tidying up failed", database=str(database.name))
+            with _tidying_up("those that nobody asks for"):
+                await self._visit_unused()
+
+    async def _trim(self, database: Database) -> None:
+        if self.reach_of is not None:
+            await database.retention.trim(await self.reach_of(database.name))
+
+    async def _visit_unused(self) -> None:
+        """Opens some of those that nobody asks for: they do not grow, but what they keep of the
+        past has its time, too. They are closed with the next look."""
+        for name, used in self._visited.items():
+            database = self._open.get(name)
+            is_unused = database is not None and database.last_used_seconds == used
+            if database is not None and is_unused and not database.is_in_use:
+                self._start_closing(name)
+        self._visited.clear()
+        now = self._clock.monotonic_seconds()
+        if not self._unvisited and now >= self._next_visits and self.list_all is not None:
+            self._unvisited.extend(await self.list_all())
+            self._next_visits = now + VISIT_SECONDS
+        for _ in range(min(VISITED_AT_ONCE, len(self._unvisited))):
+            name = self._unvisited.popleft()
+            if name not in self._open:
+                with _tidying_up(str(name)), contextlib.suppress(NotFound):
+                    await self._visit(name)
+
+    async def _visit(self, name: DatabaseName) -> None:
+        database = await (self.system(name.project) if name.is_system else self.open(name))
+        self._visited[name] = database.last_used_seconds
+        await self._trim(database)
 
     def _close_idle(self) -> list[asyncio.Task[None]]:
         """Begins to close the longest idle ones past the limit, some at a time. Those in use stay,
@@ -324,6 +355,17 @@ class Databases:
             closing = self._start_closing(name)
         if closing is not None:
             await asyncio.wait([closing])
+
+
+@contextlib.contextmanager
+def _tidying_up(what: str) -> Iterator[None]:
+    """A failure is put on record, and a defect: it must not let all the others grow."""
+    try:
+        yield
+    except BaasError as error:
+        _log.warning("tidying up failed", database=what, error=str(error))
+    except Exception:
+        _log.exception("tidying up failed", database=what)
 
 
 def _not_found(name: DatabaseName) -> NotFound:

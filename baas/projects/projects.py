@@ -71,6 +71,7 @@ class Projects:
         self._store = SystemStore(databases, clock, self._observe, self._forget)
         self.store = self._store  # for whoever changes projects from above
         self.places = Places(databases, self._store)
+        databases.list_all = self.list_all_databases
         self._marks = Deletions(self._store, clock, node)
         self.restores = Restores(self._store, self._marks, clock)
         self._deletions: dict[str, asyncio.Task[None]] = {}
@@ -167,6 +168,15 @@ class Projects:
         database = await self._store.open(None)
         documents = (await database.run_query(Query(PROJECTS))).documents
         return tuple(open_project(one) for one in documents if not is_deleting(one))
+
+    async def list_all_databases(self) -> list[DatabaseName]:
+        """Of all projects that this node can open, the reserved ones among them."""
+        found: list[DatabaseName] = []
+        for project in await self.list_projects():
+            if self.places.is_here(project.id):
+                names = [DatabaseName(project.id, one) for one in project.databases]
+                found += [DatabaseName.system(project.id), *names]
+        return found
 
     async def update_project(
         self, identifier: str, *, name: object = None, origins: object = None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from baas.clock import VirtualClock
+from baas.database import registry
 from baas.database.follower import STALE_SECONDS_MAX
 from baas.database.names import DatabaseName, check_database_id, check_project_id
 from baas.database.registry import (
@@ -18,6 +19,7 @@ from baas.database.registry import (
     IDLE_SECONDS_MIN,
     Databases,
 )
+from baas.database.retention import Reach
 from baas.database.transaction import Transaction
 from baas.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from baas.model.paths import DocumentPath
@@ -285,3 +287,59 @@ async def test_database_ids_that_are_refused(databases: Databases, database: str
 @pytest.mark.parametrize("database", ["(default)", "abcd", "second-1", "a" * 63])
 def test_database_ids_that_are_taken(database: str) -> None:
     check_database_id(database)
+
+
+async def test_what_nobody_asks_for_keeps_its_past_no_longer_than_others(
+    databases: Databases, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did for as long as nobody opened it."""
+    monkeypatch.setattr(registry, "TRIM_SECONDS", 0.01)
+    monkeypatch.setattr(registry, "VISITED_AT_ONCE", 2)
+    names = [named(number) for number in range(1, 4)]
+
+    async def reach(name: DatabaseName) -> Reach:
+        return Reach(seconds=3_600, bytes=10**9)
+
+    async def list_all() -> list[DatabaseName]:
+        return [*names, named(9)]  # one is gone
+
+    for name in names:
+        database = await databases.open(name, create=True)
+        await write(database, put("c/a", {"n": 1}))
+        await write(database, put("c/a", {"n": 2}))
+    await databases._close_one(names[0])
+    await databases._close_one(names[1])
+    clock.advance(7_200)
+    databases.reach_of, databases.list_all = reach, list_all
+    seen: set[str] = set()
+    async with asyncio.timeout(20):
+        while seen != {"project-1", "project-2"} or len(open_names(databases)) > 1:
+            await asyncio.sleep(0.005)
+            seen.update({"project-1", "project-2"}.intersection(open_names(databases)))
+    databases.list_all = None
+    clock.advance(1)
+    for name in names:
+        database = await databases.open(name)
+        async with database.snapshot() as snapshot:
+            assert await snapshot.read_history(DocumentPath(("c", "a")), below=2**62, limit=2) == []
+        assert await fields(database, "c/a") == [{"n": 2}]
+
+
+async def test_what_was_asked_for_after_a_visit_stays_open(
+    databases: Databases, clock: VirtualClock
+) -> None:
+    async def list_all() -> list[DatabaseName]:
+        return [named(1), named(2)]
+
+    for number in (1, 2):
+        await databases.open(named(number), create=True)
+        await databases._close_one(named(number))
+    databases.list_all = list_all
+    await databases._visit_unused()
+    assert open_names(databases) == ["project-1", "project-2"]
+    clock.advance(1)
+    await databases.open(named(2))
+    await databases._visit_unused()
+    assert open_names(databases) == ["project-2"]
+    await databases._visit_unused()  # the next round is not yet due
+    assert open_names(databases) == ["project-2"]

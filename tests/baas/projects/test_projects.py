@@ -143,6 +143,9 @@ async def test_databases(world: World) -> None:
     await projects.create_database("chat", "archive")
     assert (await projects.get_project("chat")).databases == ("(default)", "archive")
     await projects.check_database(DatabaseName("chat", "archive"))
+    assert await projects.list_all_databases() == [
+        DatabaseName("chat", one) for one in ("__system__", "(default)", "archive")
+    ]
     await world.databases.open(DatabaseName("chat", "archive"))
     assert await reason_of(projects.create_database("chat", "archive")) == "DatabaseExists"
     assert await reason_of(projects.create_database("chat", "(default)")) == "DatabaseExists"
