@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from baas.database.batch_size import BatchSize
@@ -21,7 +20,7 @@ from baas.database.postings import Found, PostingsReader, spend, too_broad
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import path_key
-from baas.model.queries import Query, field_filters, matches, searched_query
+from baas.model.queries import Query, field_filters, matches, searched_query, unsearched_query
 from baas.model.search import Corpus, Scorer, Search, count_terms, count_words
 from baas.storage.engine import Snapshot
 
@@ -230,4 +229,4 @@ def _rest_of(query: Query, searched: Query) -> Query | None:
     """What is left to check of documents that are searched and have all words; None: nothing."""
     if len(list(field_filters(query.where))) == len(list(field_filters(searched.where))):
         return None
-    return replace(query, search=None)
+    return unsearched_query(query)

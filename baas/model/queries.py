@@ -212,11 +212,17 @@ def searched_query(query: Query) -> Query:
     hold, or with `is_narrow` all of its filter. Whoever may list them learns nothing by an order
     that rests on them."""
     assert query.search is not None
-    where = query.where
-    if not query.search.is_narrow:
-        equal = tuple(_equalities(where))
-        where = And(equal) if equal else None
-    return replace(query, search=None, where=where)
+    if query.search.is_narrow:
+        return unsearched_query(query)
+    equal = tuple(_equalities(query.where))
+    return replace(query, search=None, where=And(equal) if equal else None)
+
+
+def unsearched_query(query: Query) -> Query:
+    """All that a search's filter holds. An order by score asks for no fields, so a document that
+    passes one side of an `or` may lack the field of an inequality on the other."""
+    asks_for_fields = _has_or(query.where) and bool(inequality_fields(query))
+    return replace(query, search=None, order_by=(_BY_NAME[False],) if asks_for_fields else ())
 
 
 def _equalities(where: Filter | None) -> Iterator[FieldFilter]:

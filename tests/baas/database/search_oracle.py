@@ -8,7 +8,7 @@ from math import log
 from baas.encoding.documents import StoredDocument
 from baas.model.documents import DocumentLike
 from baas.model.paths import FieldPath, path_key
-from baas.model.queries import Query, matches, searched_query
+from baas.model.queries import NAME, Order, Query, matches, searched_query
 
 K1, B = 1.2, 0.75
 
@@ -73,4 +73,6 @@ def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocu
 
 
 def _unsearched(query: Query) -> Query:
-    return Query(query.collection, query.all_descendants, query.parent, query.where)
+    # An order by scores asks for no field of an inequality.
+    by_name = (Order(NAME),)
+    return Query(query.collection, query.all_descendants, query.parent, query.where, by_name)

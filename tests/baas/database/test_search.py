@@ -18,7 +18,7 @@ from baas.database.planner import CollectionScan, WordScan, plan_query
 from baas.encoding.documents import StoredDocument
 from baas.errors import QuotaExceeded
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Query, check_query
+from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Query, check_query, matches
 from baas.model.search import Search
 from baas.model.values import Fields, Value
 from baas.model.words import TOKENIZER
@@ -186,3 +186,22 @@ async def test_who_reads_much_waits_for_a_place(
         gate.release()
         assert len(await running) == count
         await gate.acquire()  # it was given back
+
+
+@pytest.mark.parametrize("is_narrow", [False, True])
+@pytest.mark.parametrize("indexed", [False, True])
+async def test_a_field_that_one_side_of_an_or_is_about_need_not_be_there(
+    indexed: bool, is_narrow: bool
+) -> None:
+    """Queries in an order by that field leave out who lacks it; a search is in another order."""
+    documents = [stored(PATHS[0], {"t": "a", "b": 1}), stored(PATHS[1], {"t": "a", "a": 9, "b": 2})]
+    a, b = FieldPath(("a",)), FieldPath(("b",))
+    sides = (FieldFilter(a, Operator.GREATER, 5), FieldFilter(b, Operator.EQUAL, 1))
+    query = Query(
+        CollectionPath(("c",)), where=Or(sides), search=Search("a", (TEXT,), is_narrow=is_narrow)
+    )
+    indexes = indexes_for(query) if indexed else Indexes()
+    executor = QueryExecutor(MemorySnapshot(documents, indexes), indexes, indexes.generation)
+    assert [one.path.id for one in await executor.run_query(query)] == ["a", "b"]
+    assert await executor.count(query) == 2
+    assert all(matches(query, one) for one in documents)
