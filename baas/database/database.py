@@ -29,6 +29,7 @@ from baas.database.failures import as_baas_error, baas_errors
 from baas.database.fencing import Fences, HeldBack, check_may_go_on, stay_closed
 from baas.database.groups import Attempt
 from baas.database.index_builder import IndexBuilder
+from baas.database.index_demand import LISTENER, TRUSTED, Asker
 from baas.database.index_keeper import IndexKeeper
 from baas.database.indexes import IndexDefinition, Indexes, is_reserved
 from baas.database.listeners import Listeners
@@ -90,8 +91,11 @@ class ReadSnapshot:
     `first`: a query whose first page will be read, by `read_first`.
     """
 
-    def __init__(self, database: Database, first: Query | None = None) -> None:
+    def __init__(
+        self, database: Database, first: Query | None = None, asker: Asker = TRUSTED
+    ) -> None:
         self._database = database
+        self._asker = asker
         self._first = first
         self._snapshot: Snapshot | None = None
         self._executor: QueryExecutor | None = None
@@ -429,7 +433,7 @@ class ReadSnapshot:
     @property
     def _queries(self) -> QueryExecutor:
         if self._executor is None:
-            self._executor = self._database.make_executor(self._open, self._generation)
+            self._executor = self._database.make_executor(self._open, self._generation, self._asker)
         return self._executor
 
 
@@ -494,7 +498,7 @@ class Database:
             self._indexes,
             version=head.version,
             catch_up=self._committer.catch_up if engine.is_shared else None,
-            make_executor=self.make_executor,
+            make_executor=partial(self.make_executor, asker=LISTENER),
         )
         self._builder.follow(self._feed)
         self.listeners.follow(self._feed, self._read_version)
@@ -580,9 +584,10 @@ class Database:
         except StorageError as error:
             raise as_baas_error(error) from error
 
-    def snapshot(self, first: Query | None = None) -> ReadSnapshot:
-        """To be used in `async with`. `first`: a query whose first page will be read."""
-        return ReadSnapshot(self, first)
+    def snapshot(self, first: Query | None = None, asker: Asker = TRUSTED) -> ReadSnapshot:
+        """To be used in `async with`. `first`: a query whose first page will be read. `asker`: for
+        whom indexes are made that queries lack."""
+        return ReadSnapshot(self, first, asker)
 
     async def run_query(self, query: Query) -> QueryResult:
         """The whole answer of one instant. The query is taken as checked."""
@@ -751,12 +756,14 @@ class Database:
         self._users -= 1
         await snapshot.close()
 
-    def make_executor(self, snapshot: Snapshot, generation: int) -> QueryExecutor:
+    def make_executor(
+        self, snapshot: Snapshot, generation: int, asker: Asker = TRUSTED
+    ) -> QueryExecutor:
         return QueryExecutor(
             snapshot,
             self._indexes,
             generation,
-            on_missing=self._builder.want,
+            on_missing=partial(self._builder.want, asker=asker),
             scan_gate=self._scan_gate,
             plans=self.plans,
             budget=ReadBudget(self._clock, self._limits.query_seconds_max),

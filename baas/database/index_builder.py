@@ -24,14 +24,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import structlog
 
 from baas.clock import Clock
-from baas.database.index_demand import IndexDemand
+from baas.database.index_demand import TRUSTED, Asked, Asker, IndexDemand
 from baas.database.index_records import COUNTER, changing, defining, removing
+from baas.database.index_room import IndexRoom
 from baas.database.indexes import (
     INDEXES,
     Index,
@@ -72,11 +73,16 @@ TAKE_OVER_SECONDS = (
 )
 TELL_SECONDS = 10.0  # between two times that a node tells others of what it fills
 DROP_GRACE_SECONDS = 600.0  # until then other nodes may still plan on what was dropped
-ROOM_IDLE_SECONDS = 3_600  # an index unused for so long makes room for one that is wanted
 _DEFINITIONS_MAX = 100_000
 _log = structlog.get_logger("baas.indexes")
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Wish:
+    asked: Asked
+    is_pinned: bool
 
 
 class RunAlone(Protocol):
@@ -109,7 +115,8 @@ class IndexBuilder:
         self.collection_indexes_max = collection_indexes_max
         self._document_entries_max = document_entries_max
         self._demand = IndexDemand(clock)
-        self._wanted: dict[IndexDefinition, bool] = {}  # and whether to pin them
+        self._room = IndexRoom(clock)
+        self._wanted: dict[IndexDefinition, _Wish] = {}
         self._unfinished: list[Index] = []
         self._unwanted: list[Index] = []
         self._dropped: dict[int, float] = {}  # numbers, and when their entries may be deleted
@@ -144,7 +151,8 @@ class IndexBuilder:
             is_old = definition.words and definition.tokenizer != TOKENIZER
             if is_old and index not in self._unwanted:
                 self._unwanted.append(index)
-                self._wanted[replace(definition, tokenizer=TOKENIZER)] = index.is_pinned
+                wish = _Wish(self._trusted(), index.is_pinned)
+                self._wanted[replace(definition, tokenizer=TOKENIZER)] = wish
 
     def follow(self, feed: CommitFeed) -> None:
         """Hears of records in reserved collections, which any commit is read for."""
@@ -193,60 +201,88 @@ class IndexBuilder:
 
     def _forget(self, index: Index) -> None:
         self.indexes.remove(index)
+        self._room.forget(index)
         self._begun_elsewhere.pop(index, None)
 
     # What is wanted -------------------------------------------------------------------------------
 
     def want(
-        self, definitions: Sequence[IndexDefinition], documents: int
+        self, definitions: Sequence[IndexDefinition], documents: int, asker: Asker = TRUSTED
     ) -> Sequence[IndexDefinition]:
         """Notes that a query lacked indexes and had so many documents to read. Gives back those
         that are being made, now or already: queries of their shape come again and again."""
-        wanted = [
-            definition
-            for definition in definitions
-            if self.is_coming(definition) or self._demand.is_worth(definition, documents)
-        ]
-        self.request(wanted)
-        return [definition for definition in wanted if self.is_coming(definition)]
+        for definition in definitions:
+            if self.is_coming(definition):
+                self._request(definition, self._trusted())
+                continue
+            asked = self._demand.note(definition, documents, asker)
+            if asked is not None:
+                self._request(definition, asked)
+        self.go_on()
+        return [definition for definition in definitions if self.is_coming(definition)]
 
     def request(self, definitions: Sequence[IndexDefinition], *, pinned: bool = False) -> None:
-        """Has indexes made. Ignored: those that exist or are being made, and those past the limit
-        of their collection id, unless an idle one can make room."""
+        """Has indexes made, for the server itself. Ignored: those that exist or are being made, and
+        those that find no place."""
         for definition in definitions:
-            index = self.indexes.find(definition)
-            if index is not None:
-                self._take_over(index)
-            elif definition in self._wanted:
-                self._wanted[definition] |= pinned
-            elif self.has_room(definition.collection_id) or self._make_room(definition):
-                self._wanted[definition] = pinned
-            else:
-                _log.warning(
-                    "index not made: the collection has as many as it may",
-                    collection=definition.collection_id,
-                    maximum=self.collection_indexes_max,
-                )
+            self._request(definition, self._trusted(), pinned=pinned)
         self.go_on()
 
-    def has_room(self, collection_id: str) -> bool:
-        """Whether one more index may be made for the collection id."""
-        count = sum(item.collection_id == collection_id for item in self._wanted)
-        for index in self.indexes.of_collection(collection_id):
-            count += index not in self._unwanted
-        return count < self.collection_indexes_max
+    def _trusted(self) -> Asked:
+        now = self.clock.monotonic_seconds()
+        return Asked(now, now, times=1, askers={TRUSTED})
 
-    def _make_room(self, definition: IndexDefinition) -> bool:
+    def _request(self, definition: IndexDefinition, asked: Asked, *, pinned: bool = False) -> None:
+        index = self.indexes.find(definition)
+        if index is not None:
+            self._take_over(index)
+        elif definition in self._wanted:
+            self._wanted[definition].is_pinned |= pinned
+        elif self._find_place(definition, asked):
+            self._wanted[definition] = _Wish(asked, pinned)
+            self._demand.forget(definition)
+        elif not asked.is_told:
+            asked.is_told = True
+            _log.warning(
+                "index not made: the collection has as many as it may",
+                index=str(definition),
+                maximum=self.collection_indexes_max,
+            )
+
+    def make_room(self, collection_id: str) -> bool:
+        """Whether there is room for an index that an administrator wants: the one that was used the
+        longest ago is dropped for it, unless it is pinned."""
+        coming = sum(item.collection_id == collection_id for item in self._wanted)
+        count = coming + len(self._there(collection_id))
+        if count < self.collection_indexes_max:
+            return True
         self.indexes.note_uses(self.clock.now_microseconds())
-        before = self.clock.now_microseconds() - ROOM_IDLE_SECONDS * 1_000_000
-        idle = [
-            index
-            for index in self.indexes.of_collection(definition.collection_id)
-            if index.is_spare and index.used_at < before and index not in self._unwanted
+        spare = [index for index in self._there(collection_id) if index.is_spare]
+        if count > self.collection_indexes_max or not spare:
+            return False
+        self._unwanted.append(min(spare, key=lambda index: index.used_at))
+        return True
+
+    def _there(self, collection_id: str) -> list[Index]:
+        found = self.indexes.of_collection(collection_id)
+        return [index for index in found if index not in self._unwanted]
+
+    def _find_place(self, definition: IndexDefinition, asked: Asked) -> bool:
+        self.indexes.note_uses(self.clock.now_microseconds())
+        coming = [
+            one.asked
+            for other, one in self._wanted.items()
+            if other.collection_id == definition.collection_id
         ]
-        if idle:
-            self._unwanted.append(min(idle, key=lambda index: index.used_at))
-        return bool(idle)
+        has_place, outranked = self._room.find(
+            asked,
+            self._there(definition.collection_id),
+            coming,
+            self.collection_indexes_max,
+        )
+        if outranked is not None:
+            self._unwanted.append(outranked)
+        return has_place
 
     def _take_over(self, index: Index) -> None:
         """Who began may be gone. If not, both fill it, which harms nothing."""
@@ -317,22 +353,26 @@ class IndexBuilder:
     async def _define(self) -> None:
         while self._wanted:
             definition = next(iter(self._wanted))
-            pinned = self._wanted.pop(definition)
-            await self._define_one(definition, pinned=pinned)
+            wish = self._wanted.pop(definition)
+            index = await self._define_one(definition, pinned=wish.is_pinned)
+            if index is not None:
+                self._room.note_made(index, wish.asked)
 
     async def build(self, definition: IndexDefinition, *, pinned: bool) -> None:
         """Defines an index, unless there is one, and has it filled."""
         await self._define_one(definition, pinned=pinned)
         self.go_on()
 
-    async def _define_one(self, definition: IndexDefinition, *, pinned: bool) -> None:
+    async def _define_one(self, definition: IndexDefinition, *, pinned: bool) -> Index | None:
+        """The index, if it was not there."""
         record = IndexRecord(definition, is_pinned=pinned, used=self.clock.now_microseconds())
         if not await self.run_alone(defining(self.indexes, record)):
-            return  # another node, or an administrator, was first
+            return None  # another node, or an administrator, was first
         index = self.indexes.find(definition)
         assert index is not None, "a record takes effect before its commit is answered"
         if self._begun_elsewhere.pop(index, None) is not None:
             self._unfinished.append(index)
+        return index
 
     async def _drop_unwanted(self) -> None:
         while self._unwanted:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from baas.clock import Clock
 from baas.database.indexes import IndexDefinition
@@ -18,7 +20,35 @@ from baas.storage.engine import KeyRange
 RECURRING_SECONDS = 86_400.0  # within which a shape has to come again
 LARGE_DOCUMENTS = 10_000  # a collection from here on is not read twice without an index
 SHAPES_MAX = 1_000  # that are remembered of one database, the last ones
+ASKERS_MAX = 8  # that are told apart, of one shape
 LARGE_SECONDS = 60.0  # for so long a collection that was large is taken for large
+
+
+# Who asks: somebody who answers to rules, or the server itself and those who answer to none.
+Asker: TypeAlias = Hashable
+TRUSTED: Asker = None
+LISTENER: Asker = "listener"  # whoever it is
+
+
+@dataclass(slots=True)
+class Asked:
+    """How an index was asked for: by whom, how often since when, and how many documents had to be
+    read in its place."""
+
+    since: float
+    last: float
+    documents: int = 0
+    times: int = 0
+    askers: set[Asker] = field(default_factory=set)
+    is_told: bool = False  # that there is no room for it
+
+    @property
+    def is_trusted(self) -> bool:
+        return TRUSTED in self.askers
+
+    def is_of(self, asker: Asker) -> bool:
+        """Whether nobody else asked."""
+        return self.askers == {asker}
 
 
 class IndexDemand:
@@ -26,21 +56,30 @@ class IndexDemand:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._asked: OrderedDict[IndexDefinition, float] = OrderedDict()
+        self._asked: OrderedDict[IndexDefinition, Asked] = OrderedDict()
 
-    def is_worth(self, definition: IndexDefinition, documents: int) -> bool:
-        """Notes that a query lacked the index and had so many documents to read; whether it is to
-        be made now."""
+    def note(
+        self, definition: IndexDefinition, documents: int, asker: Asker = TRUSTED
+    ) -> Asked | None:
+        """Notes that a query lacked the index and had so many documents to read. How it was asked
+        for, if it is worth making by now."""
         now = self._clock.monotonic_seconds()
-        before = self._asked.pop(definition, None)
-        if documents >= LARGE_DOCUMENTS:
-            return True
-        if before is not None and now - before <= RECURRING_SECONDS:
-            return True
-        self._asked[definition] = now
+        asked = self._asked.pop(definition, None)
+        if asked is None or now - asked.last > RECURRING_SECONDS:
+            asked = Asked(now, now)
+        asked.last = now
+        asked.times += 1
+        asked.documents = max(asked.documents, documents)
+        if len(asked.askers) < ASKERS_MAX or asker is TRUSTED:
+            asked.askers.add(asker)
+        self._asked[definition] = asked
         if len(self._asked) > SHAPES_MAX:
             self._asked.popitem(last=False)
-        return False
+        return asked if asked.times > 1 or documents >= LARGE_DOCUMENTS else None
+
+    def forget(self, definition: IndexDefinition) -> None:
+        """It is being made."""
+        self._asked.pop(definition, None)
 
 
 class Sizes:

@@ -30,14 +30,15 @@ class IndexKeeper:
 
     async def build(self, definition: IndexDefinition, *, pinned: bool = True) -> None:
         """Has an index made, and pins it unless told otherwise. Raises AlreadyExists if there is
-        one, QuotaExceeded (`TooManyIndexes`) where the collection has as many as it may."""
+        one, QuotaExceeded (`TooManyIndexes`) where the collection
+        has as many as it may, all of them pinned or being made. Else one makes room."""
         if self._indexes.find(definition) is not None:
             raise AlreadyExists(f"there is an index {definition}", reason="IndexExists")
         most = self._builder.collection_indexes_max
-        if not self._builder.has_room(definition.collection_id):
+        if not self._builder.make_room(definition.collection_id):
             raise QuotaExceeded(
-                f"`{definition.collection_id}` has {most} indexes, as many as it may;"
-                " drop one of them first",
+                f"`{definition.collection_id}` has {most} indexes, as many as it may, and all are"
+                " pinned; drop one of them first",
                 reason="TooManyIndexes",
                 details={"collection_indexes_max": most},
             )

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baas.clock import VirtualClock
-from baas.database import executor, index_builder, index_demand
+from baas.database import executor, index_builder, index_demand, index_room
 from baas.database.budget import ReadBudget
 from baas.database.database import Database
 from baas.database.index_builder import IndexBuilder
@@ -723,7 +723,7 @@ async def test_an_idle_index_makes_room_for_one_that_is_wanted(tmp_path: Path) -
     store.builder.request([names[2]])
     await store.builder.wait_idle()
     assert store.indexes.find(names[2]) is None  # both were used within the hour
-    store.clock.advance(index_builder.ROOM_IDLE_SECONDS + 1)
+    store.clock.advance(index_room.IDLE_SECONDS + 1)
     await build(store, names[2])
     assert [index.definition for index in store.indexes] == [names[1], names[2]]
     await store.close()
@@ -768,12 +768,13 @@ async def test_a_large_collection_has_its_index_made_at_once(
 def test_a_shape_that_comes_again_after_days_is_a_new_one() -> None:
     clock = VirtualClock()
     demand = IndexDemand(clock)
-    assert not demand.is_worth(BY_SIZE, 200)
+    assert demand.note(BY_SIZE, 200) is None
     clock.advance(86_401)
-    assert not demand.is_worth(BY_SIZE, 200)
+    assert demand.note(BY_SIZE, 200) is None
     clock.advance(86_400)
-    assert demand.is_worth(BY_SIZE, 200)
-    assert not demand.is_worth(BY_SIZE, 200)
+    assert demand.note(BY_SIZE, 200) is not None
+    demand.forget(BY_SIZE)
+    assert demand.note(BY_SIZE, 200) is None
     for number in range(index_demand.SHAPES_MAX):
-        demand.is_worth(IndexDefinition(str(number), False, (IndexField(SIZE),)), 200)
-    assert not demand.is_worth(BY_SIZE, 200)  # it was forgotten
+        demand.note(IndexDefinition(str(number), False, (IndexField(SIZE),)), 200)
+    assert demand.note(BY_SIZE, 200) is None  # it was forgotten

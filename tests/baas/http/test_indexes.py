@@ -143,6 +143,35 @@ async def test_a_collection_has_as_many_as_it_may(shared: World) -> None:
     assert answers[-1].json()["error"]["reason"] == "TooManyIndexes"
 
 
+async def test_callers_share_the_places_and_leave_some(
+    shared: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may list a collection could have all indexes made that it may have."""
+    await fill(shared, "public")
+    builder = (await shared.app.context.databases.open(DatabaseName("demo")))._builder
+    monkeypatch.setattr(builder, "collection_indexes_max", 6)  # 5 for those under rules, 2 for each
+
+    async def take(client: httpx.AsyncClient, start: str, verb: str = ":query") -> int:
+        """How many indexes more there are when everything was asked for."""
+        before = len(await listed(shared, "public"))
+        for place in range(6):
+            where = {"field": f"{start}{place}", "op": ">=", "value": 1}
+            body: dict[str, Any] = {"query": {"collection": "public", "where": where}}
+            for _ in range(3):
+                answer = await client.post(f"{BASE}{verb}", json=body)
+                assert answer.is_success, answer.text
+            await settle(shared)
+        return len(await listed(shared, "public")) - before
+
+    assert await take(shared.anonymous, "a") == 2
+    assert await take(shared.anonymous, "b", ":count") == 0
+    assert await take(shared.user, "c") == 2
+    assert await take(shared.user, "a") == 1  # what two ask for is not the wish of one
+    assert await take(shared.secret, "d") == 1
+    pinned = {"collection": "public", "fields": [{"field": "pinned"}]}
+    assert (await shared.operator.post(INDEXES, json=pinned)).status_code == 201
+
+
 async def test_large_counts_take_turns(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not small waits for a place before it holds a snapshot."""
     await fill(shared, "counted")
