@@ -91,9 +91,7 @@ class ReadSnapshot:
     `first`: a query whose first page will be read, by `read_first`.
     """
 
-    def __init__(
-        self, database: Database, first: Query | None = None, asker: Asker = TRUSTED
-    ) -> None:
+    def __init__(self, database: Database, first: Query | None, asker: Asker) -> None:
         self._database = database
         self._asker = asker
         self._first = first
@@ -585,23 +583,22 @@ class Database:
             raise as_baas_error(error) from error
 
     def snapshot(self, first: Query | None = None, asker: Asker = TRUSTED) -> ReadSnapshot:
-        """To be used in `async with`. `first`: a query whose first page will be read. `asker`: for
-        whom indexes are made that queries lack."""
+        """For `async with`. `first`: whose first page will be read. `asker`: who lacks indexes."""
         return ReadSnapshot(self, first, asker)
 
     async def run_query(self, query: Query) -> QueryResult:
         """The whole answer of one instant. The query is taken as checked."""
-        async with ReadSnapshot(self) as snapshot:
+        async with self.snapshot() as snapshot:
             return await snapshot.run_query(query)
 
     async def aggregate(self, aggregation: Aggregation, bounds: PageBounds) -> GroupPage:
         """As `ReadSnapshot.aggregate`, of one instant."""
-        async with ReadSnapshot(self) as snapshot:
+        async with self.snapshot() as snapshot:
             return await snapshot.aggregate(aggregation, bounds)
 
     async def list_collection_ids(self, parent: DocumentPath | None) -> list[str]:
         """The ids of the collections directly below a document, or of the root for None, sorted."""
-        async with ReadSnapshot(self) as snapshot:
+        async with self.snapshot() as snapshot:
             return await snapshot.list_collection_ids(parent)
 
     async def check_reachable(self) -> None:
@@ -756,9 +753,7 @@ class Database:
         self._users -= 1
         await snapshot.close()
 
-    def make_executor(
-        self, snapshot: Snapshot, generation: int, asker: Asker = TRUSTED
-    ) -> QueryExecutor:
+    def make_executor(self, snapshot: Snapshot, generation: int, asker: Asker) -> QueryExecutor:
         return QueryExecutor(
             snapshot,
             self._indexes,
@@ -782,7 +777,7 @@ class Database:
             self._committer.notice_others()  # of what came before the watching began
 
     async def _open_read_snapshot(self) -> AnySnapshot:
-        return await ReadSnapshot(self).open()
+        return await self.snapshot().open()
 
     async def _skip(self, snapshot: Snapshot) -> None:
         await self._builder.load(snapshot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from baas.database.indexes import (
     INDEXES,
@@ -18,7 +18,14 @@ from baas.database.indexes import (
 from baas.database.transaction import Transaction
 from baas.model.writes import DeleteWrite, SetWrite
 
+T = TypeVar("T")
 COUNTER = INDEXES.document("next")  # of numbers; who defines an index changes it
+
+
+class RunAlone(Protocol):
+    """Runs a transaction through the database's committer, the last one of its group."""
+
+    async def __call__(self, body: Callable[[Transaction], Awaitable[T]]) -> T: ...
 
 
 def defining(indexes: Indexes, record: IndexRecord) -> Callable[[Transaction], Awaitable[bool]]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baas.clock import VirtualClock
-from baas.database import executor, index_builder, index_demand, index_room
+from baas.database import executor, index_demand, index_filling, index_room
 from baas.database.budget import ReadBudget
 from baas.database.database import Database
 from baas.database.index_builder import IndexBuilder
@@ -231,9 +231,9 @@ async def test_the_number_of_indexes_is_bounded(tmp_path: Path) -> None:
 async def test_commits_during_the_build_are_in_the_index(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
-    monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
-    monkeypatch.setattr(index_builder, "NEAR_PIECE_ENTRIES_MAX", 10)
+    monkeypatch.setattr(index_filling, "SLICE_FIRST", 10)
+    monkeypatch.setattr(index_filling, "SLICE_MAX", 10)
+    monkeypatch.setattr(index_filling, "NEAR_PIECE_ENTRIES_MAX", 10)
     await fill(store, 400)
     store.builder.request([BY_SIZE])
     for number in range(0, 400, 7):
@@ -272,7 +272,7 @@ async def test_a_document_of_many_entries_is_filled_in_pieces(
 ) -> None:
     """Documents of a MiB have a hundred thousand entries each, and slices of a hundred such
     documents were written in one go: the server stood still for a minute."""
-    monkeypatch.setattr(index_builder, "NEAR_PIECE_ENTRIES_MAX", 4)
+    monkeypatch.setattr(index_filling, "NEAR_PIECE_ENTRIES_MAX", 4)
     await store.commit({city(name): {"tags": list(range(10)), "size": 1} for name in "abc"})
     backfill = store.engine.backfill
     sizes: list[int] = []
@@ -359,7 +359,7 @@ async def test_words_that_lead_to_too_many_entries_are_refused(
 
 
 async def test_an_index_that_a_document_has_too_many_entries_for_is_not_made(store: Store) -> None:
-    store.builder._document_entries_max = 9
+    store.builder._filler._document_entries_max = 9
     await store.commit({city(name): {"tags": list(range(10)), "size": 1} for name in "abc"})
     await store.commit({city("d"): {"text": "0 1 2 3 4 5 6 7 8", "size": 1}})
     array = IndexDefinition("cities", False, (IndexField(TAGS, kind=IndexKind.ARRAY),))
@@ -378,17 +378,17 @@ async def test_an_index_that_a_document_has_too_many_entries_for_is_not_made(sto
 async def test_building_reads_little_at_a_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_builder, "SLICE_BYTES_MAX", 2_000)
+    monkeypatch.setattr(index_filling, "SLICE_BYTES_MAX", 2_000)
     text = "x" * 900
     await store.commit({city(f"{n:02}"): {"size": n, "text": text} for n in range(20)})
-    rows_of = index_builder._rows
+    rows_of = index_filling._rows
     counts: list[int] = []
 
     def noted(documents: Sequence[StoredDocument], *others: Any) -> list[BackfillRow]:
         counts.append(len(documents))
         return rows_of(documents, *others)
 
-    monkeypatch.setattr(index_builder, "_rows", noted)
+    monkeypatch.setattr(index_filling, "_rows", noted)
     store.builder.request([BY_SIZE])
     await store.builder.wait_idle()
     assert max(counts) <= 4  # the records of the index come first, and are short
@@ -466,9 +466,9 @@ async def test_a_ready_index_is_there_after_reopening(store: Store) -> None:
 async def test_a_build_that_was_cut_off_goes_on_after_reopening(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
-    monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
-    monkeypatch.setattr(index_builder, "NEAR_PIECE_ENTRIES_MAX", 10)
+    monkeypatch.setattr(index_filling, "SLICE_FIRST", 10)
+    monkeypatch.setattr(index_filling, "SLICE_MAX", 10)
+    monkeypatch.setattr(index_filling, "NEAR_PIECE_ENTRIES_MAX", 10)
     await fill(store, 400)
     backfilled: list[int] = []
     backfill = store.engine.backfill
@@ -532,8 +532,8 @@ async def test_queries_on_a_real_engine_return_what_filtering_and_sorting_would(
     queries: list[Query], commits: list[dict[DocumentPath, Fields | None]]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_builder, "SLICE_FIRST", 2)
-        patch.setattr(index_builder, "SLICE_MAX", 2)
+        patch.setattr(index_filling, "SLICE_FIRST", 2)
+        patch.setattr(index_filling, "SLICE_MAX", 2)
         patch.setattr(executor, "BATCH_FIRST", 2)
         store = Store(Path(folder), index_after_scanned=0)
         for commit in commits:
@@ -636,9 +636,9 @@ async def test_a_drop_that_was_cut_off_goes_on_after_reopening(
 async def test_an_index_that_is_dropped_while_it_is_filled_leaves_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
-    monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
-    monkeypatch.setattr(index_builder, "NEAR_PIECE_ENTRIES_MAX", 10)
+    monkeypatch.setattr(index_filling, "SLICE_FIRST", 10)
+    monkeypatch.setattr(index_filling, "SLICE_MAX", 10)
+    monkeypatch.setattr(index_filling, "NEAR_PIECE_ENTRIES_MAX", 10)
     await fill(store, 400)
     backfill = store.engine.backfill
     is_in_the_middle = asyncio.Event()

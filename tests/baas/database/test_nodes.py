@@ -12,7 +12,7 @@ import pytest
 
 from baas.clock import VirtualClock
 from baas.database import follower as follower_module
-from baas.database import index_builder
+from baas.database import index_builder, index_filling
 from baas.database import turns as turns_module
 from baas.database.committer import Committer
 from baas.database.database import Database
@@ -732,8 +732,8 @@ async def test_index_that_another_node_left_is_taken_over_though_nobody_asks_for
 async def test_index_that_another_node_is_still_at_is_left_to_it(
     start: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_builder, "SLICE_MAX", 10)
-    monkeypatch.setattr(index_builder, "SLICE_FIRST", 10)
+    monkeypatch.setattr(index_filling, "SLICE_MAX", 10)
+    monkeypatch.setattr(index_filling, "SLICE_FIRST", 10)
     one, two = await start(), await start()
     await fill(one, 200)
     await even(two)
