@@ -84,6 +84,18 @@ async def test_a_document_as_it_was_at_any_time(shared: World, room: str) -> Non
     assert await get(shared, path, before, SECRET) is None
 
 
+async def test_what_a_node_wrote_whose_clock_is_ahead_can_be_read_at_its_time(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = await put(shared, {f"{room}/a": {"n": 1}})
+    slow = time.microseconds - 5_000_000
+    monkeypatch.setattr(shared.context.clock, "now_microseconds", lambda: slow)
+    assert await get(shared, f"{room}/a", time) == {"n": 1}
+    later = Timestamp(time.microseconds + 1)
+    with pytest.raises(InvalidArgument):
+        await get(shared, f"{room}/a", later)
+
+
 async def test_times_that_cannot_be_read(shared: World, room: str) -> None:
     await put(shared, {f"{room}/a": {}})
     future = Timestamp(shared.context.clock.now_microseconds() + 60_000_000)
