@@ -60,7 +60,7 @@ from baas.services import schema_deployments
 from baas.services.authentication import OPERATOR_PREFIX
 from baas.services.backup_runner import BackupRunner
 from baas.services.context import Context
-from baas.services.denial_traces import DenialTraces
+from baas.services.denial_traces import PLACES_MAX, DenialTraces
 from baas.services.job_runner import JobRunner
 from baas.services.jobs import ReadAsked, UpdateByQuery
 from baas.services.listen import ListenHub
@@ -80,8 +80,8 @@ from baas.ws.face import ListenFace
 from baas.ws.protocol import BoundedWebSocketProtocol
 
 SERVERS = ("uvicorn", "granian")
-COMMITTED, WORKER_DIED = b"c", b"w"  # what workers tell each other
-WORKERS_MAX = 64
+COMMITTED, WORKER_DIED, DENIED = b"c", b"w", b"d"  # what workers tell each other
+WORKERS_MAX = PLACES_MAX
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 65  # longer than the 60 of common proxies, which then are the ones to close
 UNREAD_MILLISECONDS = 90_000  # for a client that stands still, with an answer on its way
@@ -259,8 +259,7 @@ class App:
 
         self.collector = make_collector(objects, projects)
         stack.push_async_callback(self.collector.close)
-        denials = DenialTraces(settings, clock)
-        projects.watch_deletions(denials.forget_project)
+        denials = self._make_denials(projects)
         self.collector.start()
         _warn_of_local_objects(settings)
         sources = Sources(databases, projects, objects, clock)
@@ -302,6 +301,15 @@ class App:
         databases = Databases(store, self.settings, self._clock, placements)
         stack.push_async_callback(databases.close)
         return databases
+
+    def _make_denials(self, projects: Projects) -> DenialTraces:
+        denials = DenialTraces(self.settings, self._clock)
+        projects.watch_deletions(denials.forget_project)
+        if self._part is not None:
+            channel = self._part.channel
+            denials.share(channel.index, functools.partial(channel.send, DENIED))
+            channel.handle(DENIED, denials.hear)
+        return denials
 
     def _start_background(self, stack: contextlib.AsyncExitStack, context: Context) -> None:
         """What goes on by itself: jobs, backups, moves, and what expires."""

@@ -3,13 +3,15 @@
 The caller of an app learns nothing but the request id that every answer carries; by it the trace is
 found. Explaining costs more than deciding, so only so many denials a second are explained; the
 others are counted. Nothing here is touched by a request that is allowed.
+
+Workers of one machine tell each other what they have explained, so that each answers for all.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import orjson
@@ -27,6 +29,7 @@ ALL_BYTES_MAX = 256 * 1024 * 1024  # of all projects together
 TEXT_CHARACTERS_MAX = 32_000  # of one explanation
 STEPS_MAX = 200  # of one explanation
 ATTEMPTS_MAX = 20
+PLACES_MAX = 64  # of workers
 _OVERHEAD_BYTES = 600  # what an entry takes beside its texts
 _REDACTED = "…"
 _log = structlog.get_logger("baas.rules")
@@ -57,7 +60,8 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A trace that is kept: what the developer sees. `number` counts up."""
+    """A trace that is kept: what the developer sees. `number` counts up, roughly with time, and no
+    other denial of any worker has it."""
 
     number: int
     request_id: str
@@ -73,7 +77,7 @@ class Denial:
 @dataclass(slots=True)
 class Counts:
     """Since the server's start: `denied` in all, `unexplained` of them for want of time, `dropped`
-    to make room for later ones."""
+    to make room for later ones. Of other workers as they last told."""
 
     denied: int = 0
     unexplained: int = 0
@@ -86,6 +90,7 @@ class _Ring:
     def __init__(self, clock: Clock, per_second: int) -> None:
         self.denials: deque[Denial] = deque()
         self.counts = Counts()
+        self.others: dict[int, tuple[int, int]] = {}  # by place, denied and unexplained
         self.size = 0
         self._clock = clock
         self._per_second = per_second
@@ -123,6 +128,25 @@ class DenialTraces:
         self._clock = clock
         self._rings: dict[str, _Ring] = {}
         self._number = 0
+        self._place = 0
+        self._tell: Callable[[bytes], None] | None = None
+
+    def share(self, place: int, tell: Callable[[bytes], None]) -> None:
+        """As the worker in this place of several. `tell` sends a message to all others, for which
+        they call `hear`; it may get lost."""
+        self._place = place
+        self._tell = tell
+
+    def hear(self, message: bytes) -> None:
+        """What another worker has explained."""
+        head, _, explanation = message.partition(b"\n")
+        place, number, request_id, time, asked, denied, unexplained = orjson.loads(head)
+        project, service, bucket, method, path, *rest = asked
+        trace = Trace(
+            Asked(project, service, bucket, method, tuple(path), *rest), time, explanation
+        )
+        self._keep(Denial(number, request_id, trace))
+        self._ring(project).others[place] = denied, unexplained
 
     def deny(self, asked: Asked, explain: Callable[[bool], Explanation]) -> PermissionDenied:
         """The error to raise. `explain(redact)` is called only if the budget allows.
@@ -158,19 +182,38 @@ class DenialTraces:
         trace = getattr(error, "trace", None)
         if not isinstance(trace, Trace):
             return
-        self._number += 1
-        self._ring(trace.asked.project).add(Denial(self._number, request_id, trace))
+        now = self._clock.now_microseconds() * PLACES_MAX + self._place
+        self._number = max(self._number + PLACES_MAX, now)
+        denial = Denial(self._number, request_id, trace)
+        self._keep(denial)
+        if self._tell is not None:
+            self._tell(self._message(denial))
+
+    def _message(self, denial: Denial) -> bytes:
+        trace = denial.trace
+        counts = self._ring(trace.asked.project).counts
+        told = [self._place, denial.number, denial.request_id, trace.time, astuple(trace.asked)]
+        return orjson.dumps([*told, counts.denied, counts.unexplained]) + b"\n" + trace.explanation
+
+    def _keep(self, denial: Denial) -> None:
+        self._ring(denial.trace.asked.project).add(denial)
         while sum(ring.size for ring in self._rings.values()) > ALL_BYTES_MAX:
             max(self._rings.values(), key=lambda ring: ring.size).drop()
 
     def newest(self, project: str) -> Iterator[Denial]:
         """The denials that are kept, newest first."""
         ring = self._rings.get(project)
-        return iter(()) if ring is None else reversed(ring.denials)
+        found = () if ring is None else ring.denials
+        return iter(sorted(found, key=lambda denial: -denial.number))
 
     def counts(self, project: str) -> Counts:
         ring = self._rings.get(project)
-        return Counts() if ring is None else ring.counts
+        if ring is None:
+            return Counts()
+        denied, unexplained = ring.counts.denied, ring.counts.unexplained
+        for others in ring.others.values():
+            denied, unexplained = denied + others[0], unexplained + others[1]
+        return Counts(denied, unexplained, ring.counts.dropped)
 
     def forget_project(self, project: str) -> None:
         """The project is gone; one of the same id begins with nothing."""

@@ -112,3 +112,12 @@ def release_reaches_all(clients: list[httpx.Client]) -> None:
             assert clients[0].put(f"{admin}/rules", json=body).is_success
             wait(partial(told, status))
             assert told(status)
+        time.sleep(0.5)  # only so many a second are explained
+        denied = [one.get(f"{PATH}/1").headers["x-request-id"] for one in app[:3]]
+
+    def explained() -> bool:
+        """Each of them by any worker, whoever denied."""
+        found = [clients[number].get(f"{admin}/denials").json() for number in range(CLIENTS)]
+        return all({one["request_id"] for one in page["denials"]} >= set(denied) for page in found)
+
+    wait(explained)

@@ -222,6 +222,30 @@ def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     assert list(kept.newest("other"))
 
 
+def test_each_worker_answers_for_all() -> None:
+    clock = Clock()
+    one, two = [traces(clock, denial_explanations_per_second=2) for _ in range(2)]
+    one.share(0, two.hear)
+    two.share(1, one.hear)
+    for number in range(4):
+        for name, kept in (("one", one), ("two", two)):
+            kept.note(f"{name}-{number}", kept.deny(ASKED, explanation))
+        clock.advance(0.5)
+    told = [
+        [(denial.number, denial.request_id) for denial in kept.newest("demo")]
+        for kept in (one, two)
+    ]
+    assert told[0] == told[1]
+    numbers = [number for number, _ in told[0]]
+    assert numbers == sorted(set(numbers), reverse=True)
+    assert {name for _, name in told[0]} >= {"one-0", "two-0", "one-1", "two-1"}
+    assert list(one.newest("demo")) == list(two.newest("demo"))
+    assert [kept.counts("demo").denied for kept in (one, two)] == [8, 8]
+    one.forget_project("demo")
+    assert list(one.newest("demo")) == []
+    assert list(two.newest("demo"))
+
+
 def test_a_long_explanation_is_cut() -> None:
     kept = traces(Clock())
     long = Explanation(Decision(False), "x\ud800" * denial_traces.TEXT_CHARACTERS_MAX)
