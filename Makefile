@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+# Where a machine forbids it, every one of the processes below would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 UV := .tools/bin/uv
 UV_VERSION := 0.13.9
 RUN := .venv/bin/python
