@@ -215,6 +215,12 @@ class DenialTraces:
             denied, unexplained = denied + others[0], unexplained + others[1]
         return Counts(denied, unexplained, ring.counts.dropped)
 
+    def forget_values(self, project: str) -> None:
+        """Drops all traces: something that they may show was erased. What is counted stays."""
+        ring = self._rings.get(project)
+        while ring is not None and ring.denials:
+            ring.drop()
+
     def forget_project(self, project: str) -> None:
         """The project is gone; one of the same id begins with nothing."""
         self._rings.pop(project, None)

@@ -57,6 +57,7 @@ async def erase_documents(
     for start in range(0, len(paths) if present else 0, _DELETED):
         await _delete(database, paths[start : start + _DELETED], now)
     counts = await database.eraser.erase(paths)
+    context.denials.forget_values(name.project)
     await database.eraser.scrub(rewrite=rewrite)
     done = [replace(one, images=images) for one, images in zip(begun, counts, strict=True)]
     await erasures.save(done)

@@ -159,7 +159,9 @@ async def run_chunk(context: Context, database: Database, job: Job, read: ReadAs
         asked = EraseByQuery(
             read.query(spec["query"]), spec["present"], spec["deleted"], spec["rewrite"], since
         )
-        return Chunk(*await run_erasure(database, job, asked, context.clock.now_microseconds()))
+        made = Chunk(*await run_erasure(database, job, asked, context.clock.now_microseconds()))
+        context.denials.forget_values(job.project)
+        return made
     step = await _next_step(database, job, spec, read)
 
     async def body(transaction: Transaction) -> None:

@@ -15,7 +15,7 @@ from baas.projects.erasures import Erasure
 from baas.projects.jobs import Job, JobState
 from baas.services import erasing_jobs, erasures, job_pages, job_runner, jobs
 from baas.services.caller import Caller
-from baas.services.documents import commit
+from baas.services.documents import commit, get_document
 from baas.services.erasing_jobs import EraseByQuery
 from baas.wire.queries import decode_query
 from tests.baas.services.worlds import ADA, NAME, OPERATOR, SECRET, World, over
@@ -225,6 +225,26 @@ async def test_nothing_is_left_though_it_breaks_off_between_deleting_and_erasing
     assert (job.progress.seen, job.progress.written, job.progress.images) == (50, 50, 100)
     for n in range(50):
         assert await past_of(shared, at(room, n)) == [True, True]
+
+
+@pytest.mark.parametrize("by_query", [False, True])
+async def test_no_explained_denial_shows_what_was_erased(
+    shared: World, room: str, by_query: bool
+) -> None:
+    """They tell what rules looked at, with its values."""
+    await fill(shared, room, 2)
+    await shared.deploy(f"match /{room}/{{id}} {{ allow get: if resource.data.text == 'x'; }}")
+    traces = shared.context.denials
+    with pytest.raises(PermissionDenied) as denied:
+        await get_document(shared.context, ADA, NAME, at(room, 1))
+    traces.note("1", denied.value)
+    assert any(b"later" in one.trace.explanation for one in traces.newest("demo"))
+    if by_query:
+        await over(shared, await start(shared, odd(room)))
+    else:
+        await erasures.erase_documents(shared.context, OPERATOR, NAME, [at(room, 1)], present=False)
+    assert list(traces.newest("demo")) == []
+    assert traces.counts("demo").denied > 0
 
 
 async def test_an_erasure_that_was_cancelled_is_on_record_as_broken_off(
