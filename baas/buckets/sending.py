@@ -172,6 +172,7 @@ class FileSender:
         if self._digest.hexdigest() != self._checksum.sha256:
             raise self._checksum.mismatch()
         self._cleared = self._seeing.size
+        self._seeing.close()
         if self._files:
             self._verified.add(self._stretches, self._files)
 

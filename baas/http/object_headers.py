@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -207,7 +208,12 @@ def disposition(kind: str, name: str) -> bytes:
 
 
 def http_date(time: Timestamp) -> bytes:
-    moment = datetime.fromtimestamp(time.microseconds // 1_000_000, UTC)
+    return _date_of_second(time.microseconds // 1_000_000)
+
+
+@lru_cache(maxsize=1024)
+def _date_of_second(second: int) -> bytes:
+    moment = datetime.fromtimestamp(second, UTC)
     return format_datetime(moment, usegmt=True).encode("ascii")
 
 

@@ -108,6 +108,16 @@ async def test_an_added_blob_is_durable_and_in_known_folders_too(
     await blobs.close()
 
 
+async def test_the_database_of_small_blobs_has_a_durable_name(tmp_path: Path, syncs: Syncs) -> None:
+    """SQLite syncs its own bytes (see test_small_blobs.py), and not the name of its first file."""
+    root = tmp_path / "objects"
+    blobs = LocalBlobs(root, packed=True)
+    await blobs.add("demo/abcdef/1", b"some bytes")
+    assert ".small.sqlite" in syncs.folders[root.stat().st_ino]
+    assert root.name in syncs.folders[os.stat(tmp_path).st_ino]
+    await blobs.close()
+
+
 @pytest.mark.parametrize("key", ["demo/abxyz/1", "demo/cdefgh/1"])
 async def test_a_blob_is_durable_in_folders_that_were_deleted_meanwhile(
     tmp_path: Path, syncs: Syncs, key: str

@@ -113,6 +113,31 @@ def test_a_reader_that_leaves_is_let_go(server: ServerProcess, client: httpx.Cli
     raise AssertionError("an object's file stays open")
 
 
+def test_answers_to_requests_that_come_at_once_keep_their_order(
+    server: ServerProcess, client: httpx.Client
+) -> None:
+    """Large ones go into the socket by another way than small ones."""
+    bodies = {"large": CONTENT, "small": b"small", "middle": CONTENT[:100_000]}
+    for name, body in bodies.items():
+        checked(client.put(f"{BASE}/{name}", content=body))
+    names = ["small", "large", "middle", "large", "small", "missing", "middle"]
+    token = f"authorization: Bearer {server.operator_token}\r\n"
+    lines = [f"GET {BASE}/{name} HTTP/1.1\r\nhost: x\r\n{token}" for name in names]
+    lines[-1] += "connection: close\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall("".join(f"{one}\r\n" for one in lines).encode())
+        with connection.makefile("rb") as file:
+            for name in names:
+                head = []
+                while line := file.readline().strip():
+                    head.append(line.lower())
+                length = next(int(one.split()[1]) for one in head if b"content-length" in one)
+                body = file.read(length)
+                assert name == "missing" or body == bodies[name]
+                assert (b"404" in head[0]) == (name == "missing")
+            assert file.read() == b""
+
+
 def _open_files(server: ServerProcess) -> list[str]:
     assert server.process is not None
     pids = [server.process.pid]
