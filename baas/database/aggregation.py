@@ -29,7 +29,8 @@ from baas.model.aggregates import (
     within_group,
 )
 from baas.model.paths import DocumentPath
-from baas.model.queries import Cursor, Query, get_field
+from baas.model.queries import Cursor, Query
+from baas.model.query_order import get_field
 from baas.model.tallies import Group, GroupPage, PageBounds, Tally
 from baas.model.values import Value
 

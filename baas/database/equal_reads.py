@@ -9,7 +9,9 @@ from typing import TypeAlias
 from baas.model.documents import DocumentLike
 from baas.model.order import SortKey, sort_key
 from baas.model.paths import FieldPath
-from baas.model.queries import And, FieldFilter, Operator, Query, get_field, matches
+from baas.model.queries import And, FieldFilter, Operator, Query
+from baas.model.query_matching import matches
+from baas.model.query_order import get_field
 from baas.storage.engine import Change
 
 # Where it looks (a collection, or a group's id), and the fields that it compares.

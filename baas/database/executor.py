@@ -39,7 +39,9 @@ from baas.database.search import SearchRun
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import DeadlineExceeded, QuotaExceeded
-from baas.model.queries import Query, document_order, effective_orders, get_field, matches
+from baas.model.queries import Query, effective_orders
+from baas.model.query_matching import matches
+from baas.model.query_order import document_order, get_field
 from baas.model.values import Reference
 from baas.settings import Limits
 from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last

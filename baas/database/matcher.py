@@ -10,7 +10,10 @@ from baas.database.indexes import is_reserved
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import FieldPath
-from baas.model.queries import NAME, Operator, Query, disjunctions, get_field, matches
+from baas.model.queries import NAME, Operator, Query
+from baas.model.query_disjunctions import disjunctions
+from baas.model.query_matching import matches
+from baas.model.query_order import get_field
 from baas.storage.engine import Change
 
 T = TypeVar("T", bound=Hashable)

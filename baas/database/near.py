@@ -39,7 +39,9 @@ from baas.encoding.keys import document_key, encode_value, is_cut, prefix_end
 from baas.model.geo import EARTH_RADIUS_METERS, HALF_GLOBE_METERS, distance_from
 from baas.model.order import sort_key
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, matches, near_start
+from baas.model.queries import Query
+from baas.model.query_matching import matches
+from baas.model.query_order import near_start
 from baas.model.values import Reference
 from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
 

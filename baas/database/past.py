@@ -18,7 +18,8 @@ from baas.encoding.documents import StoredDocument
 from baas.errors import Internal, OutOfRange
 from baas.model.aggregates import Aggregation, aggregated_query
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, document_order
+from baas.model.queries import Query
+from baas.model.query_order import document_order
 from baas.model.tallies import Group, GroupPage, PageBounds, Tally
 from baas.model.values import Value
 

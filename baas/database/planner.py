@@ -39,13 +39,19 @@ from baas.model.queries import (
     Operator,
     Order,
     Query,
-    accepts,
-    disjunctions,
     effective_orders,
     field_filters,
-    get_field,
     is_inequality,
     searched_query,
+)
+from baas.model.query_disjunctions import (
+    disjunctions,
+)
+from baas.model.query_matching import (
+    accepts,
+)
+from baas.model.query_order import (
+    get_field,
 )
 from baas.model.search import Search
 from baas.model.values import Reference, Value

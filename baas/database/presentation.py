@@ -7,7 +7,8 @@ from typing import Any
 from baas.encoding.documents import DistantDocument, StoredDocument, encode_fields
 from baas.model.near import compile_distance
 from baas.model.paths import FieldPath
-from baas.model.queries import Query, get_field
+from baas.model.queries import Query
+from baas.model.query_order import get_field
 from baas.model.values import Fields
 
 

@@ -20,7 +20,8 @@ from baas.database.postings import Found, PostingsReader, spend, too_broad
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import path_key
-from baas.model.queries import Query, field_filters, matches, searched_query, unsearched_query
+from baas.model.queries import Query, field_filters, searched_query, unsearched_query
+from baas.model.query_matching import matches
 from baas.model.search import Corpus, Scorer, Search, count_terms, count_words
 from baas.storage.engine import Snapshot
 

@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 from baas.database.matcher import is_in_query
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, document_order
+from baas.model.queries import Query
+from baas.model.query_order import document_order
 from baas.storage.engine import Change
 
 SLACK_MIN = 16  # documents known beyond the window of a query with a limit

@@ -12,7 +12,8 @@ from baas.errors import InvalidQuery
 from baas.model.documents import DocumentLike
 from baas.model.order import SortKey, sort_key
 from baas.model.paths import FieldPath
-from baas.model.queries import NAME, And, Cursor, FieldFilter, Operator, Order, Query, get_field
+from baas.model.queries import NAME, And, Cursor, FieldFilter, Operator, Order, Query
+from baas.model.query_order import get_field
 from baas.model.values import Value
 
 AGGREGATES_MAX = 5

@@ -18,7 +18,7 @@ from baas.model.aggregates import (
 from baas.model.documents import DocumentLike
 from baas.model.order import SortKey, sort_key
 from baas.model.paths import DocumentPath, FieldPath
-from baas.model.queries import document_order, get_field
+from baas.model.query_order import document_order, get_field
 from baas.model.timestamps import Timestamp
 from baas.model.values import INT64_MAX, INT64_MIN, Value, value_size
 

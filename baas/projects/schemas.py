@@ -28,7 +28,8 @@ from baas.encoding.schema_values import TYPES, encode_instance, field_path, type
 from baas.errors import BaasError, SchemaRejected
 from baas.model.order import SortKey, sort_key
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath, check_id
-from baas.model.queries import And, FieldFilter, Operator, Query, get_field
+from baas.model.queries import And, FieldFilter, Operator, Query
+from baas.model.query_order import get_field
 from baas.model.values import Fields
 from baas.projects.schema_costs import cost_of, depth_of
 from baas.settings import Limits

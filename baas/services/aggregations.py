@@ -17,7 +17,8 @@ from baas.database.explain import Explanation
 from baas.database.names import DatabaseName
 from baas.errors import InvalidArgument, OutOfRange, QuotaExceeded, ResourceExhausted
 from baas.model.aggregates import Aggregate, AggregateOperator, Aggregation, check_aggregation
-from baas.model.queries import Query, check_query, refuse_search
+from baas.model.queries import Query
+from baas.model.query_checks import check_query, refuse_search
 from baas.model.tallies import Group, GroupPage, PageBounds, Results
 from baas.model.timestamps import Timestamp
 from baas.model.values import Value

@@ -12,7 +12,8 @@ from baas.database.transaction import Transaction
 from baas.errors import ResumeTokenExpired
 from baas.model.documents import DocumentLike
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, matches
+from baas.model.queries import Query
+from baas.model.query_matching import matches
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite
 from baas.projects.jobs import Job, Progress

@@ -9,15 +9,9 @@ from baas.database.database import Database
 from baas.errors import InvalidQuery
 from baas.model.documents import DocumentLike
 from baas.model.paths import DocumentPath
-from baas.model.queries import (
-    NAME,
-    Cursor,
-    Operator,
-    Order,
-    Query,
-    check_query,
-    disjunctions,
-)
+from baas.model.queries import NAME, Cursor, Operator, Order, Query
+from baas.model.query_checks import check_query
+from baas.model.query_disjunctions import disjunctions
 from baas.model.values import Reference
 from baas.services.job_steps import CHUNK_BYTES_MAX, CHUNK_DOCUMENTS_MAX
 from baas.settings import Limits

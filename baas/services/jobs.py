@@ -22,7 +22,8 @@ from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError, Internal
 from baas.model.paths import CollectionPath, DocumentPath
-from baas.model.queries import Query, matches
+from baas.model.queries import Query
+from baas.model.query_matching import matches
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.projects.jobs import Job, JobKind, Progress

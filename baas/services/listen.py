@@ -48,7 +48,7 @@ from baas.errors import (
     Unavailable,
 )
 from baas.model.paths import DocumentPath
-from baas.model.queries import check_query, refuse_search
+from baas.model.query_checks import check_query, refuse_search
 from baas.projects.records import PROJECTS
 from baas.services.authentication import identify
 from baas.services.authorizer import Authorizer

@@ -24,7 +24,8 @@ from baas.errors import (
 )
 from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, check_query, refuse_search
+from baas.model.queries import Query
+from baas.model.query_checks import check_query, refuse_search
 from baas.model.timestamps import Timestamp
 from baas.services.aggregations import (
     Aggregated,

@@ -19,16 +19,9 @@ from baas.errors import (
     PermissionDenied,
 )
 from baas.model.paths import CollectionPath
-from baas.model.queries import (
-    NAME,
-    Cursor,
-    Order,
-    Query,
-    check_query,
-    number_query,
-    position_of,
-    searched_query,
-)
+from baas.model.queries import NAME, Cursor, Order, Query, number_query, searched_query
+from baas.model.query_checks import check_query
+from baas.model.query_order import position_of
 from baas.model.search import Search, Standing, count_terms, count_words
 from baas.model.timestamps import Timestamp
 from baas.model.values import Reference

@@ -30,7 +30,8 @@ from baas.buckets.names import BucketName, check_bucket_id, check_object_name, c
 from baas.database.names import DEFAULT_DATABASE, DatabaseName
 from baas.errors import FailedPrecondition, InvalidArgument
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, check_query
+from baas.model.queries import Query
+from baas.model.query_checks import check_query
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.services.admins import check_is_admin

@@ -13,7 +13,8 @@ from baas.database.database import Database
 from baas.database.transaction import Transaction
 from baas.errors import AlreadyExists, BaasError, NotFound
 from baas.model.paths import CollectionPath, DocumentPath
-from baas.model.queries import FieldFilter, Operator, Query, matches
+from baas.model.queries import FieldFilter, Operator, Query
+from baas.model.query_matching import matches
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, Write
 from baas.projects.ttl import TtlPolicy

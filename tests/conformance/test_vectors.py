@@ -13,7 +13,9 @@ from baas.errors import BaasError, InvalidPath, InvalidQuery, InvalidValue
 from baas.model.documents import Document
 from baas.model.order import compare, is_equal
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath, path_key
-from baas.model.queries import check_query, document_order, matches
+from baas.model.query_checks import check_query
+from baas.model.query_matching import matches
+from baas.model.query_order import document_order
 from baas.model.timestamps import Timestamp
 from baas.model.values import GeoPoint, Reference, Value, Vector, is_identical
 from baas.model.writes import apply_write

@@ -31,7 +31,9 @@ from baas.encoding.documents import decode_fields, encode_fields
 from baas.errors import BaasError
 from baas.model.documents import Document
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import Query, document_order, matches
+from baas.model.queries import Query
+from baas.model.query_matching import matches
+from baas.model.query_order import document_order
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, Value
 from baas.model.writes import FieldTransform, Increment, SetWrite, VerifyWrite, Write, apply_write

@@ -22,8 +22,12 @@ from baas.model.queries import (
     Or,
     Order,
     Query,
-    check_query,
     effective_orders,
+)
+from baas.model.query_checks import (
+    check_query,
+)
+from baas.model.query_order import (
     get_field,
 )
 from baas.model.search import Search

@@ -19,7 +19,9 @@ from baas.model.aggregates import (
 )
 from baas.model.documents import Document, DocumentLike
 from baas.model.paths import DocumentPath, path_key
-from baas.model.queries import Query, document_order, get_field, matches, searched_query
+from baas.model.queries import Query, searched_query
+from baas.model.query_matching import matches
+from baas.model.query_order import document_order, get_field
 from baas.model.search import Corpus, Scorer, count_terms, count_words
 from baas.model.tallies import Group
 from baas.model.timestamps import Timestamp

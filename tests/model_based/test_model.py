@@ -16,7 +16,8 @@ from baas.database.corpora import Corpora
 from baas.database.indexes import Index, Indexes
 from baas.database.listeners import Listeners
 from baas.database.views import View
-from baas.model.queries import Query, matches
+from baas.model.queries import Query
+from baas.model.query_matching import matches
 from baas.storage.engine import Change
 from tests.effort import examples
 from tests.faults.seeds import new_seed

@@ -38,17 +38,8 @@ from hypothesis import strategies as st
 from baas.database.names import DatabaseName
 from baas.model.documents import Document
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import (
-    And,
-    Cursor,
-    FieldFilter,
-    Filter,
-    Operator,
-    Or,
-    Order,
-    Query,
-    matches,
-)
+from baas.model.queries import And, Cursor, FieldFilter, Filter, Operator, Or, Order, Query
+from baas.model.query_matching import matches
 from baas.model.timestamps import Timestamp as StoredTimestamp
 from baas.model.values import Reference
 from baas.services.rule_values import list_request

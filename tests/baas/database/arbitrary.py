@@ -20,8 +20,10 @@ from baas.model.queries import (
     Or,
     Order,
     Query,
-    check_query,
     effective_orders,
+)
+from baas.model.query_checks import (
+    check_query,
 )
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, GeoPoint, Reference, Value, Vector

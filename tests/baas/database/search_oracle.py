@@ -8,7 +8,8 @@ from math import log
 from baas.encoding.documents import StoredDocument
 from baas.model.documents import DocumentLike
 from baas.model.paths import FieldPath, path_key
-from baas.model.queries import NAME, Order, Query, matches, searched_query
+from baas.model.queries import NAME, Order, Query, searched_query
+from baas.model.query_matching import matches
 
 K1, B = 1.2, 0.75
 

@@ -20,7 +20,9 @@ from baas.encoding import keys
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.model.aggregates import Aggregation
 from baas.model.paths import DocumentPath
-from baas.model.queries import Query, document_order, matches
+from baas.model.queries import Query
+from baas.model.query_matching import matches
+from baas.model.query_order import document_order
 from baas.model.tallies import GroupPage, PageBounds
 from baas.model.timestamps import Timestamp
 from baas.model.values import Fields

@@ -23,15 +23,9 @@ from baas.model.aggregates import (
 )
 from baas.model.order import sort_key
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import (
-    And,
-    FieldFilter,
-    Operator,
-    Order,
-    Query,
-    document_order,
-    matches,
-)
+from baas.model.queries import And, FieldFilter, Operator, Order, Query
+from baas.model.query_matching import matches
+from baas.model.query_order import document_order
 from baas.model.tallies import PageBounds
 from tests.baas.database.arbitrary import databases, queries, stored
 from tests.baas.database.memory import MemorySnapshot

@@ -8,7 +8,8 @@ from baas.database.matcher import QueryMatcher, is_touched
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import CollectionPath, FieldPath
-from baas.model.queries import And, FieldFilter, Operator, Query, matches
+from baas.model.queries import And, FieldFilter, Operator, Query
+from baas.model.query_matching import matches
 from baas.storage.engine import Change
 from tests.baas.database import arbitrary
 from tests.baas.database.arbitrary import stored

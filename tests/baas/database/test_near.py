@@ -28,19 +28,10 @@ from baas.model.geo import EARTH_RADIUS_METERS, HALF_GLOBE_METERS
 from baas.model.near import Near
 from baas.model.order import sort_key
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import (
-    NAME,
-    And,
-    Cursor,
-    FieldFilter,
-    Filter,
-    Operator,
-    Order,
-    Query,
-    check_query,
-    matches,
-    position_of,
-)
+from baas.model.queries import NAME, And, Cursor, FieldFilter, Filter, Operator, Order, Query
+from baas.model.query_checks import check_query
+from baas.model.query_matching import matches
+from baas.model.query_order import position_of
 from baas.model.search import Search
 from baas.model.values import Fields, GeoPoint, Reference, Value
 from baas.model.writes import SetWrite

@@ -20,7 +20,9 @@ from baas.database.retention import Reach
 from baas.encoding.documents import StoredDocument
 from baas.errors import OutOfRange, ResumeTokenExpired
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import FieldFilter, Operator, Query, document_order, matches
+from baas.model.queries import FieldFilter, Operator, Query
+from baas.model.query_matching import matches
+from baas.model.query_order import document_order
 from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite
 from baas.settings import Settings

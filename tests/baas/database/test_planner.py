@@ -15,17 +15,7 @@ from baas.database.planner import CollectionScan, NameScan, PointGet, is_countab
 from baas.errors import DeadlineExceeded
 from baas.model.aggregates import Aggregate, AggregateOperator, Aggregation
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import (
-    NAME,
-    And,
-    Cursor,
-    FieldFilter,
-    Filter,
-    Operator,
-    Or,
-    Order,
-    Query,
-)
+from baas.model.queries import NAME, And, Cursor, FieldFilter, Filter, Operator, Or, Order, Query
 from baas.model.tallies import PageBounds
 from baas.model.values import Reference, Value
 from tests.baas.database.arbitrary import stored

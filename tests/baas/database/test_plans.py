@@ -26,8 +26,10 @@ from baas.model.queries import (
     Operator,
     Order,
     Query,
-    check_query,
     number_query,
+)
+from baas.model.query_checks import (
+    check_query,
 )
 from baas.model.values import Reference, Value
 from baas.model.writes import SetWrite

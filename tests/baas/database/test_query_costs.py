@@ -20,17 +20,7 @@ from baas.database.names import DatabaseName
 from baas.database.planner import CollectionScan, plan_query
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import (
-    NAME,
-    And,
-    Cursor,
-    FieldFilter,
-    Filter,
-    Operator,
-    Or,
-    Order,
-    Query,
-)
+from baas.model.queries import NAME, And, Cursor, FieldFilter, Filter, Operator, Or, Order, Query
 from baas.model.values import Fields, Reference, Value
 from baas.model.writes import SetWrite
 from baas.settings import Settings

@@ -18,7 +18,9 @@ from baas.database.planner import CollectionScan, WordScan, plan_query
 from baas.encoding.documents import StoredDocument
 from baas.errors import QuotaExceeded
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Query, check_query, matches
+from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Query
+from baas.model.query_checks import check_query
+from baas.model.query_matching import matches
 from baas.model.search import Search
 from baas.model.values import Fields, Value
 from baas.model.words import TOKENIZER

@@ -17,7 +17,8 @@ from baas.errors import InvalidQuery
 from baas.model.aggregates import Aggregation
 from baas.model.documents import Document
 from baas.model.paths import FieldPath
-from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Query, check_query
+from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Query
+from baas.model.query_checks import check_query
 from baas.model.writes import DeleteWrite
 from baas.settings import Limits
 from baas.testing import make_settings, started_app

@@ -18,7 +18,8 @@ from baas.model.aggregates import (
 )
 from baas.model.near import Near
 from baas.model.paths import CollectionPath, FieldPath
-from baas.model.queries import NAME, FieldFilter, Operator, Or, Query, matches
+from baas.model.queries import NAME, FieldFilter, Operator, Or, Query
+from baas.model.query_matching import matches
 from baas.model.tallies import PageBounds, Results, Tally
 from baas.model.values import INT64_MAX, INT64_MIN, GeoPoint, Value
 from tests.baas.database.arbitrary import stored

@@ -25,12 +25,20 @@ from baas.model.queries import (
     Or,
     Order,
     Query,
-    check_query,
-    disjunctions,
-    document_order,
     effective_orders,
-    get_field,
+)
+from baas.model.query_checks import (
+    check_query,
+)
+from baas.model.query_disjunctions import (
+    disjunctions,
+)
+from baas.model.query_matching import (
     matches,
+)
+from baas.model.query_order import (
+    document_order,
+    get_field,
 )
 from baas.model.timestamps import Timestamp
 from baas.model.values import Reference, Value

@@ -13,7 +13,8 @@ import pytest_asyncio
 from baas.errors import InvalidQuery, OutOfRange, PermissionDenied
 from baas.model.aggregates import Aggregate, AggregateOperator, Aggregation
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
-from baas.model.queries import Cursor, Order, Query, check_query
+from baas.model.queries import Cursor, Order, Query
+from baas.model.query_checks import check_query
 from baas.model.search import Search
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite
