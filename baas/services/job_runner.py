@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from baas.errors import BaasError, FailedPrecondition, Internal
-from baas.projects.jobs import Job, JobState
+from baas.projects.jobs import Job, JobKind, JobState
 from baas.services import schema_deployments
 from baas.services.context import Context
 from baas.services.jobs import ReadAsked, run_chunk
@@ -106,7 +106,10 @@ class JobRunner:
             )
         chunk = await run_chunk(context, database, job, self._read)
         state = JobState.DONE if chunk.is_last else JobState.RUNNING
-        return await context.jobs.save(job, chunk.progress, state)
+        saved = await context.jobs.save(job, chunk.progress, state)
+        if saved is None and not chunk.is_last:
+            await self._clean_up(job)
+        return saved
 
     async def _advance_schemas(self, job: Job) -> Job | None:
         context = self._context
@@ -125,3 +128,11 @@ class JobRunner:
             known = await self._context.jobs.get(job.project, job.id)
             text = f"{error.reason}: {error.message}"
             await self._context.jobs.save(known, known.progress, JobState.FAILED, text)
+        await self._clean_up(job)
+
+    async def _clean_up(self, job: Job) -> None:
+        """After a job that was cancelled, or failed: what it has erased is gone from files too."""
+        if job.kind is JobKind.ERASE_BY_QUERY:
+            with contextlib.suppress(BaasError):
+                database = await self._context.databases.open(job.name)
+                await database.eraser.scrub()

@@ -247,6 +247,37 @@ async def test_no_explained_denial_shows_what_was_erased(
     assert traces.counts("demo").denied > 0
 
 
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_what_was_erased_before_a_job_broke_off_goes_from_files_too(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Files were cleaned at the end of a job only."""
+    await fill(shared, room, 2 * CHUNK)
+    run_chunk, scrub, cleaned = jobs.run_chunk, Eraser.scrub, asyncio.Event()
+
+    async def break_off(context: Any, database: Any, job: Job, read: Any) -> Any:
+        if job.progress.chunks:
+            raise InvalidArgument("a defect")
+        made = await run_chunk(context, database, job, read)
+        if how == "cancelled":
+            await jobs.cancel_job(context, OPERATOR, "demo", job.id)
+        return made
+
+    async def note(self: Eraser, *, rewrite: bool = False) -> bool:
+        is_done = await scrub(self, rewrite=rewrite)
+        cleaned.set()
+        return is_done
+
+    monkeypatch.setattr(job_runner, "run_chunk", break_off)
+    monkeypatch.setattr(Eraser, "scrub", note)
+    job = await over(shared, await start(shared, {"collection": room}))
+    assert job.state.value == how
+    async with asyncio.timeout(10):
+        await cleaned.wait()
+    assert await past_of(shared, at(room, 0)) == [True]
+    assert await past_of(shared, at(room, CHUNK)) == [False]
+
+
 async def test_an_erasure_that_was_cancelled_is_on_record_as_broken_off(
     shared: World, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
