@@ -55,3 +55,15 @@ def object_of(required: Schema, optional: Schema | None = None, **more: Any) -> 
         "additionalProperties": False,
         **more,
     }
+
+
+TRANSACTION: Schema = {**TEXT, "maxLength": 200, "description": "a transaction's token"}
+NEXT_TOKEN: Schema = {
+    **TEXT,
+    "description": "of the transaction, to be used from now on; it was not idle",
+}
+SEEN: Schema = {**TEXT, "maxLength": 64, "description": "what stands for a query's answer"}
+PAST_TIME: Schema = {**TIME, "description": "show what there was at this time"}
+READ_TIME: Schema = {**TIME, "description": "the instant that the answer shows"}
+AGGREGATES: Schema = {**list_of(ref("Aggregate")), "maxItems": 5}
+MOMENT: Schema = or_null(TIME)
