@@ -261,7 +261,7 @@ class App:
         stack.push_async_callback(self.collector.close)
         denials = self._make_denials(projects)
         self.collector.start()
-        _warn_of_local_objects(settings)
+        _warn_of_local_bytes(settings)
         sources = Sources(databases, projects, objects, clock)
         backups = make_backups(settings, sources, accounts, secret, node)
         stack.push_async_callback(backups.place.store.close)
@@ -387,12 +387,13 @@ def _warn_of_missing_engine(settings: Settings, placements: Placements) -> None:
         _log.error(text, projects=sorted(far))
 
 
-def _warn_of_local_objects(settings: Settings) -> None:
-    if settings.engine == "mongodb" and settings.objects == "local":
-        _log.warning(
-            "objects are on the local disk of this node, where no other node can read them; "
-            "the setting `objects` takes a store that all nodes share"
-        )
+def _warn_of_local_bytes(settings: Settings) -> None:
+    for name in ("objects", "backups"):
+        if settings.engine == "mongodb" and getattr(settings, name) == "local":
+            _log.warning(
+                f"{name} are on the local disk of this node, where no other node can read them; "
+                f"the setting `{name}` takes a store that all nodes share"
+            )
 
 
 def server_file(data: Path) -> Path:

@@ -133,7 +133,8 @@ class Tasks:
         schedule: str | None = None,
         total: Progress | None = None,
     ) -> Task:
-        """A new task, which nobody is at yet. Raises FailedPrecondition (`BackupTaskRunning`)."""
+        """A new task, which is this node's for as long as it lives: the place may be a folder that
+        only this node has. Raises FailedPrecondition (`BackupTaskRunning`)."""
 
         async def body(transaction: Transaction) -> Task:
             (running,) = await transaction.get_documents([RUNNING])
@@ -159,6 +160,7 @@ class Tasks:
                 author=author,
                 progress=total or Progress(),
             )
+            task = self._claimed(task)
             known = (await transaction.run_query(Query(TASKS))).documents
             known.sort(key=lambda one: one.created)
             writes: list[Write] = [DeleteWrite(one.path) for one in known[: -KEPT_MAX + 1]]

@@ -12,9 +12,10 @@ import pytest
 from baas.app import App
 from baas.backups.lines import encode_document
 from baas.backups.schedules import Schedule, not_kept
-from baas.backups.tasks import Task, TaskState
+from baas.backups.tasks import CLAIM_SECONDS, Task, TaskKind, Tasks, TaskState
 from baas.buckets.names import BucketName
 from baas.buckets.objects import Declared
+from baas.clock import VirtualClock
 from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.past_scan import PastScan
@@ -415,6 +416,22 @@ def test_what_a_schedule_keeps() -> None:
     assert 7 <= len(kept) <= 11
     assert max(map(int, kept)) >= 4 * 14
     assert not_kept(Schedule(None, 60, 0, 0, 0), made) == [name for name, _ in made[1:]]
+
+
+async def test_a_task_is_done_by_the_node_that_was_asked(app: App) -> None:
+    """Its folder may be the one that has the backup."""
+    context = app.context
+    clock = VirtualClock(now_microseconds=context.clock.now_microseconds())
+    one, two = [Tasks(context.databases, clock, node=name) for name in ("one", "two")]
+    task = await one.create(TaskKind.VERIFY, "20260101-000000-abcdef", author=None)
+    assert await two.claim() is None
+    claimed = await one.claim()
+    assert claimed is not None
+    assert (claimed.id, claimed.node, claimed.attempts) == (task.id, "one", 1)
+    clock.advance(CLAIM_SECONDS + 1)
+    taken = await two.claim()
+    assert taken is not None
+    assert taken.node == "two"
 
 
 async def test_only_administrators(app: App) -> None:
