@@ -27,7 +27,7 @@ from baas.errors import (
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, FieldTransform, Increment, SetWrite
-from baas.moves import copying
+from baas.moves import copying, mover, tasks
 from baas.moves.copying import DatabaseCopy
 from baas.moves.mover import Mover
 from baas.moves.tasks import Move, MoveState
@@ -38,6 +38,7 @@ from baas.services import (
     documents,
     erasures,
     jobs,
+    move_runner,
     moves,
     projects,
     queries,
@@ -334,6 +335,60 @@ async def test_writes_go_on_where_a_move_is_cancelled_whose_node_is_gone(
         assert (await over(one.context, move.id)).state is MoveState.CANCELLED
         assert await get(one.context, "counters/0") == {"n": 2}
         assert not (settings["data"] / "projects" / "shop").exists()
+
+
+async def test_writes_go_on_where_a_project_has_moved_and_the_node_is_gone_then(
+    settings: dict[str, Any], stopper: Stopper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {**settings, "engine": "mongodb"}
+    async with server(own) as one:
+        await projects.create_project(one.context, OPERATOR, "shop", engine="sqlite")
+        await put(one.context, "counters/0", n=1)
+        stopper.stop_at("_end_pause")
+        move = await moves.start_move(one.context, OPERATOR, "shop", "mongodb", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+        secret = (settings["data"] / "secret.key").read_bytes()
+    stopper.go_on()
+    (tmp_path / "two").mkdir(mode=0o700)
+    (tmp_path / "two" / "secret.key").write_bytes(secret)
+    monkeypatch.setattr(move_runner, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(tasks, "HELD_UP_SECONDS", 1.0)
+    async with server({**own, "data": tmp_path / "two"}) as two:
+        assert await get(two.context, "counters/0") == {"n": 1}
+        writing = asyncio.create_task(put(two.context, "counters/0", n=2))
+        await asyncio.wait([writing], timeout=0.3)
+        assert not writing.done()
+        await asyncio.wait_for(writing, SECONDS)
+    be_quick(monkeypatch)
+    async with server(own) as one:
+        assert (await over(one.context, move.id)).state is MoveState.DONE
+        assert await get(one.context, "counters/0") == {"n": 2}
+        assert not (settings["data"] / "projects" / "shop").exists()
+
+
+def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no others who have to hear of the switch."""
+    monkeypatch.setattr(mover, "NOTICE_SECONDS", 0.0)
+    monkeypatch.setattr(mover, "CLEAN_SECONDS", 0.0)
+
+
+async def test_a_move_that_is_cut_off_when_its_copies_are_held_goes_on(
+    settings: dict[str, Any], stopper: Stopper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {**settings, "engine": "mongodb"}
+    async with server(own) as app:
+        await projects.create_project(app.context, OPERATOR, "shop", engine="sqlite")
+        await put(app.context, "counters/0", n=1)
+        stopper.stop_at("_switch")
+        move = await moves.start_move(app.context, OPERATOR, "shop", "mongodb", here=False)
+        await asyncio.wait_for(stopper.reached.wait(), SECONDS)
+    stopper.go_on()
+    be_quick(monkeypatch)
+    async with server(own) as app:
+        await put(app.context, "counters/0", n=2)
+        assert (await over(app.context, move.id)).state is MoveState.DONE
+        await put(app.context, "counters/1", n=3)
+        assert await get(app.context, "counters/0") == {"n": 2}
 
 
 async def test_a_long_round_is_taken_in_several_snapshots(
