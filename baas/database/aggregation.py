@@ -16,8 +16,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TypeVar
 
-from baas.database.executor import SCAN_SLICE, Documents, QueryExecutor, too_slow
+from baas.database.executor import SCAN_SLICE, QueryExecutor
 from baas.database.planner import CollectionScan
+from baas.database.sources import Documents, too_slow
 from baas.encoding.documents import StoredDocument
 from baas.model.aggregates import (
     Aggregate,

@@ -8,21 +8,19 @@ query.
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from heapq import heapify, heappop, heapreplace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from baas.database.budget import ReadBudget
 from baas.database.corpora import Corpora
+from baas.database.gathering import Gathered
 from baas.database.index_demand import LARGE_DOCUMENTS
-from baas.database.indexes import IndexDefinition, Indexes, IndexKind, is_reserved
+from baas.database.indexes import IndexDefinition, Indexes
+from baas.database.merging import merge
 from baas.database.near import NearReader
 from baas.database.planner import (
     CollectionScan,
-    Gaps,
     IndexScan,
     NameScan,
     NearScan,
@@ -34,31 +32,31 @@ from baas.database.planner import (
 )
 from baas.database.plans import Plans, single_scan
 from baas.database.postings import PostingsReader
-from baas.database.presentation import present_all, project
 from baas.database.search import SearchRun
+from baas.database.sources import (
+    BATCH_BYTES_MAX,
+    BATCH_MAX,
+    Answer,
+    BudgetedSource,
+    Documents,
+    GeneratedSource,
+    IndexSource,
+    NameSource,
+    PointSource,
+    Source,
+    filter_matching,
+)
 from baas.encoding import keys
-from baas.encoding.documents import StoredDocument
-from baas.errors import DeadlineExceeded, QuotaExceeded
-from baas.model.queries import Query, effective_orders
-from baas.model.query_matching import matches
-from baas.model.query_order import document_order, get_field
-from baas.model.values import Reference
+from baas.errors import DeadlineExceeded
+from baas.model.queries import Query
+from baas.model.query_order import document_order
 from baas.settings import Limits
-from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
+from baas.storage.engine import KeyRange, Snapshot, are_last
 
-BATCH_FIRST = 64
-BATCH_MAX = 500
-BATCH_BYTES_MAX = 4 * 1024 * 1024  # of a batch, which ends soon after it has so many
 MERGED_FIRST = 4  # documents that each of several scans reads at least
-GATHERED_BYTES_MAX = 64 * 1024 * 1024  # of whole documents that are kept to be sorted
-PARTS_BYTES_MAX = 4 * GATHERED_BYTES_MAX  # of what they are ordered by, where they are larger
-RUN_BYTES_MAX = GATHERED_BYTES_MAX  # of documents whose keys were cut in the same place
 _WHOLE_AT_ONCE = 16  # of large documents that are read again
 SCAN_SLICE = 250  # documents of a collection that are looked at on the loop; more go to a thread
-SORT_ON_LOOP_MAX = 2_000
 INDEX_AFTER_SCANNED = 100  # a collection that is read faster than an index is kept needs none
-
-Documents: TypeAlias = list[StoredDocument]
 # Which indexes a query lacks, and how many documents it has to read for that (or more): gives back
 # those that are being made.
 MissingIndexes: TypeAlias = Callable[[Sequence[IndexDefinition], int], Sequence[IndexDefinition]]
@@ -162,9 +160,9 @@ class QueryExecutor:
             return None  # a key that was cut does not say it all
         return [row.document for row in rows]
 
-    def _answer(self, query: Query) -> _Answer:
+    def _answer(self, query: Query) -> Answer:
         wanted = None if query.limit is None else query.limit + query.offset
-        return _Answer(query, self._ordered(query, self._use(query), wanted))
+        return Answer(query, self._ordered(query, self._use(query), wanted))
 
     async def find_missing(self, query: Query) -> Sequence[IndexDefinition]:
         """The indexes without which this query would read a large collection, and which are being
@@ -250,27 +248,27 @@ class QueryExecutor:
                 total += await self._snapshot.count_documents(span, limit=left)
         return total
 
-    def _unordered(self, query: Query, plan: Plan, wanted: int | None) -> _Source:
+    def _unordered(self, query: Query, plan: Plan, wanted: int | None) -> Source:
         """As `_ordered`, where the order does not matter: a collection that is read is not
         gathered in memory then."""
         if isinstance(plan, CollectionScan):
-            return _GeneratedSource(self._matching(query, plan))
+            return GeneratedSource(self._matching(query, plan))
         if query.search is None and len(plan) == 1:
             return self._open(query, plan[0], wanted, in_order=False)
         return self._ordered(query, plan, wanted)
 
-    def _ordered(self, query: Query, plan: Plan, wanted: int | None) -> _Source:
+    def _ordered(self, query: Query, plan: Plan, wanted: int | None) -> Source:
         """All matching documents in order, each once; `wanted`: how many will be asked for."""
         if query.search is not None:
-            return _GeneratedSource(self._run_search(query, plan).documents(wanted))
+            return GeneratedSource(self._run_search(query, plan).documents(wanted))
         if isinstance(plan, CollectionScan):
-            return _GeneratedSource(self._scan_collection(query, plan, wanted))
+            return GeneratedSource(self._scan_collection(query, plan, wanted))
         if len(plan) == 1:
             return self._open(query, plan[0], wanted)
         # Each of several holds a part of what is wanted, mostly; those that hold more read on.
         part = wanted if wanted is None else 2 * wanted // max(1, len(plan)) + MERGED_FIRST
         sources = [self._open(query, scan, _least(part, wanted)) for scan in plan]
-        return _GeneratedSource(_merge(sources, document_order(query), wanted))
+        return GeneratedSource(merge(sources, document_order(query), wanted))
 
     def _run_search(self, query: Query, plan: Plan) -> SearchRun:
         postings = PostingsReader(
@@ -296,23 +294,23 @@ class QueryExecutor:
 
     def _open(
         self, query: Query, scan: Scan, wanted: int | None, *, in_order: bool = True
-    ) -> _Source:
+    ) -> Source:
         match scan:
             case PointGet():
-                return _PointSource(self._snapshot, query, scan)
+                return PointSource(self._snapshot, query, scan)
             case NameScan():
-                source: _Source = _NameSource(self._snapshot, query, scan, wanted)
+                source: Source = NameSource(self._snapshot, query, scan, wanted)
             case IndexScan():
-                source = _IndexSource(self._snapshot, query, scan, wanted, in_order=in_order)
+                source = IndexSource(self._snapshot, query, scan, wanted, in_order=in_order)
             case NearScan():
                 reader = NearReader(self._snapshot, query, scan, wanted)
-                source = _GeneratedSource(reader.batches())
+                source = GeneratedSource(reader.batches())
             case WordScan():
                 raise AssertionError("only a search is planned on words")
         # What is answer throughout may take as long as its reader does.
         if scan.exact or self.budget is None:
             return source
-        return _BudgetedSource(source, self.budget)
+        return BudgetedSource(source, self.budget)
 
     # Without an index ----------------------------------------------------------------------------
 
@@ -337,8 +335,8 @@ class QueryExecutor:
             found = await self._snapshot.get_documents([keys.document_key(one) for one in paths])
             yield [document for document in found if document is not None]
 
-    async def _gather(self, query: Query, plan: CollectionScan, wanted: int | None) -> _Gathered:
-        gathered = _Gathered(query)
+    async def _gather(self, query: Query, plan: CollectionScan, wanted: int | None) -> Gathered:
+        gathered = Gathered(query)
         async with aclosing(self._matching(query, plan)) as batches:
             async for batch in batches:
                 gathered.add(batch)
@@ -358,9 +356,9 @@ class QueryExecutor:
                 span, limit=size, bytes_max=BATCH_BYTES_MAX
             )
             if size == SCAN_SLICE:
-                found = _filter(query, documents)
+                found = filter_matching(query, documents)
             else:
-                found = await asyncio.to_thread(_filter, query, documents)
+                found = await asyncio.to_thread(filter_matching, query, documents)
             if self.budget is not None and not self.budget.spend(started):
                 raise self._too_slow(plan, self.budget.seconds_max)
             if found:
@@ -391,389 +389,7 @@ class QueryExecutor:
         )
 
 
-def too_slow(seconds: float) -> DeadlineExceeded:
-    """Of what an index serves, though not well."""
-    return DeadlineExceeded(
-        f"reading what this query may need took over {seconds:g} s; its filters leave less than its"
-        " index does, or it adds up too much: narrow it",
-        reason="QueryTooSlow",
-        details={"seconds": seconds},
-    )
-
-
-def _filter(query: Query, documents: Documents) -> Documents:
-    return [
-        document
-        for document in documents
-        if matches(query, document) and not is_reserved(document.path)
-    ]
-
-
-def _sort_too_large(bytes_max: int) -> QuotaExceeded:
-    return QuotaExceeded(
-        f"what has to be sorted is larger than {bytes_max:,} bytes: texts that begin alike for"
-        " 1,500 bytes and more have no order in an index; order by something shorter, or narrow the"
-        " query",
-        reason="SortTooLarge",
-    )
-
-
-class _Gathered:
-    """The matching documents of a collection on their way to be sorted. Where they are large, only
-    what they are ordered by is kept of them: `are_parts`, and the rest is to be read again."""
-
-    def __init__(self, query: Query) -> None:
-        self.documents: Documents = []
-        self.are_parts = False
-        self._order = document_order(query)
-        ordered = [order.field for order in effective_orders(query)]
-        self._fields = tuple(ordered if query.near is None else [query.near.field, *ordered])
-        self._size = self._part_bytes = 0
-
-    def add(self, batch: Documents) -> None:
-        self._size += sum([len(document.data) for document in batch])
-        if not self.are_parts and self._size > GATHERED_BYTES_MAX:
-            self.are_parts = True
-            self.documents = self._parts(self.documents)
-            self._part_bytes = sum([len(document.data) for document in self.documents])
-        if self.are_parts:
-            batch = self._parts(batch)
-            self._part_bytes += sum([len(document.data) for document in batch])
-            if self._part_bytes > PARTS_BYTES_MAX:
-                raise _sort_too_large(PARTS_BYTES_MAX)
-        self.documents += batch
-
-    def _parts(self, documents: Documents) -> Documents:
-        return [project(document, self._fields) for document in documents]
-
-    async def sort(self) -> None:
-        self.documents = await _sort(self.documents, self._order)
-
-    def keep(self, count: int) -> None:
-        """Forgets all but the first ones."""
-        self.documents = self.documents[:count]
-        self._size = sum([len(document.data) for document in self.documents])
-        self._part_bytes = self._size if self.are_parts else 0
-
-
-async def _sort(documents: Documents, order: Callable[[StoredDocument], Any]) -> Documents:
-    if len(documents) <= SORT_ON_LOOP_MAX:
-        return sorted(documents, key=order)
-    return await asyncio.to_thread(sorted, documents, key=order)
-
-
 def _least(first: int | None, second: int | None) -> int | None:
     if first is None or second is None:
         return second if first is None else first
     return min(first, second)
-
-
-# Sources -----------------------------------------------------------------------------------------
-
-
-class _Source(ABC):
-    """Matching documents in the query's order. To be closed."""
-
-    @abstractmethod
-    async def next_batch(self) -> Documents | None:
-        """Some documents, perhaps none this time; None at the end."""
-
-    async def aclose(self) -> None:  # noqa: B027 (most hold nothing)
-        """Lets go of what is held."""
-
-
-class _Answer(_Source):
-    """What a query asks for of a source: the documents behind `offset`, at most `limit` of them,
-    as it presents them."""
-
-    def __init__(self, query: Query, source: _Source) -> None:
-        self._source = source
-        self._query = query
-        self._skip = query.offset
-        self._remaining = query.limit
-
-    async def next_batch(self) -> Documents | None:
-        if self._remaining == 0:
-            return None
-        batch = await self._source.next_batch()
-        if batch is None:
-            return None
-        kept = batch[self._skip :]
-        self._skip -= len(batch) - len(kept)
-        if self._remaining is not None:
-            kept = kept[: self._remaining]
-            self._remaining -= len(kept)
-        return present_all(self._query, kept)
-
-    async def aclose(self) -> None:
-        await self._source.aclose()
-
-
-class _BudgetedSource(_Source):
-    """Another source, as long as reading from it has not taken too long."""
-
-    def __init__(self, source: _Source, budget: ReadBudget) -> None:
-        self._source = source
-        self._budget = budget
-
-    async def next_batch(self) -> Documents | None:
-        started = self._budget.start()
-        batch = await self._source.next_batch()
-        if not self._budget.spend(started) and batch is not None:
-            raise too_slow(self._budget.seconds_max)
-        return batch
-
-    async def aclose(self) -> None:
-        await self._source.aclose()
-
-
-class _GeneratedSource(_Source):
-    def __init__(self, batches: AsyncGenerator[Documents]) -> None:
-        self._batches = batches
-
-    async def next_batch(self) -> Documents | None:
-        return await anext(self._batches, None)
-
-    async def aclose(self) -> None:
-        await self._batches.aclose()
-
-
-class _PointSource(_Source):
-    def __init__(self, snapshot: Snapshot, query: Query, scan: PointGet) -> None:
-        self._snapshot = snapshot
-        self._query = query
-        self._scan: PointGet | None = scan
-
-    async def next_batch(self) -> Documents | None:
-        if self._scan is None:
-            return None
-        (document,) = await self._snapshot.get_documents([keys.document_key(self._scan.path)])
-        self._scan = None
-        return [] if document is None else _filter(self._query, [document])
-
-
-class _SpanSource(_Source):
-    """What scans of documents and of entries share: span after span, in growing batches."""
-
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        query: Query,
-        scan: NameScan | IndexScan,
-        wanted: int | None,
-    ) -> None:
-        self._snapshot = snapshot
-        self._query = query
-        self._descending = scan.descending
-        self._spans = deque(reversed(scan.spans) if scan.descending else scan.spans)
-        if wanted is None:
-            self._size = BATCH_FIRST
-        else:
-            self._size = max(1, min(wanted, BATCH_MAX))
-        # Of an exact scan no more needs to be read; one of several may have to give more.
-        self._left = wanted if wanted is not None and scan.exact else 0
-
-    def _advance(self, last: bytes, found: Documents) -> None:
-        """Goes on behind `last`, if what was found was not the end of its span."""
-        span = self._spans.popleft()
-        self._left -= len(found)
-        if not are_last(found, self._size, BATCH_BYTES_MAX):
-            if self._descending:
-                self._spans.appendleft(KeyRange(span.start, last))
-            else:
-                self._spans.appendleft(KeyRange(last + b"\x00", span.end))
-            self._size = min(max(2 * self._size, BATCH_FIRST), BATCH_MAX)
-            if self._left > 0:
-                self._size = min(self._size, self._left)
-
-
-class _NameSource(_SpanSource):
-    def __init__(
-        self, snapshot: Snapshot, query: Query, scan: NameScan, wanted: int | None
-    ) -> None:
-        super().__init__(snapshot, query, scan, wanted)
-        self._exact = scan.exact
-
-    async def next_batch(self) -> Documents | None:
-        if not self._spans:
-            return None
-        documents = await self._snapshot.scan_documents(
-            self._spans[0],
-            limit=self._size,
-            descending=self._descending,
-            bytes_max=BATCH_BYTES_MAX,
-        )
-        last = keys.document_key(documents[-1].path) if documents else b""
-        self._advance(last, documents)
-        return documents if self._exact else _filter(self._query, documents)
-
-
-class _IndexSource(_SpanSource):
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        query: Query,
-        scan: IndexScan,
-        wanted: int | None,
-        *,
-        in_order: bool,
-    ) -> None:
-        super().__init__(snapshot, query, scan, wanted)
-        self._in_order = in_order
-        self._index = scan.index
-        self._exact = scan.exact
-        self._gaps = scan.gaps
-        self._run: list[StoredDocument] = []
-        self._run_bytes = 0
-        self._run_values: tuple[bytes, ...] = ()
-
-    async def next_batch(self) -> Documents | None:
-        if not self._spans:
-            if not self._run:
-                return None
-            found: Documents = []
-            self._end_run(found)
-            return found
-        rows = await self._snapshot.scan_entries(
-            self._index.number,
-            self._spans[0],
-            limit=self._size,
-            descending=self._descending,
-            bytes_max=BATCH_BYTES_MAX,
-        )
-        self._advance(rows[-1].key if rows else b"", [row.document for row in rows])
-        if self._gaps is not None and self._spans and len(rows) > 0:
-            self._leap(rows[-1], self._gaps)
-        found = []
-        for row in rows:
-            # Where the key says it all, the document need not even be decoded.
-            is_sure = self._exact and len(row.key) < keys.KEY_BYTES_MAX
-            if is_sure and not self._run:
-                found.append(row.document)
-            elif is_sure or matches(self._query, row.document):
-                if self._in_order:
-                    self._take(row, found)
-                else:
-                    found.append(row.document)
-        return found
-
-    def _leap(self, row: EntryRow, gaps: Gaps) -> None:
-        """Passes over entries behind the last one, of the same value of the first field, that the
-        second field rules out: as few are read of each value as there are in a first batch."""
-        found = gaps.around(row.document)
-        rest = self._spans[0]
-        if found is None or not found[0].start <= row.key:
-            return
-        whole, spans = found
-        start, end = rest.start, rest.end
-        if self._descending:
-            left = [span for span in spans if end is None or span.start < end]
-            highest = left[-1].end if left else whole.start
-            if highest is not None and (end is None or highest < end):
-                end = highest
-        else:
-            left = [span for span in spans if span.end is None or span.end > start]
-            lowest = left[0].start if left else whole.end
-            if lowest is not None:
-                start = max(start, lowest)
-        if (start, end) != (rest.start, rest.end):
-            self._size = min(self._size, BATCH_FIRST)
-            self._spans.popleft()
-            if end is None or start < end:
-                self._spans.appendleft(KeyRange(start, end))
-
-    def _take(self, row: EntryRow, found: Documents) -> None:
-        """Documents whose key was cut in the same place are in no order yet: they are held back
-        until the last of them is there. Raises QuotaExceeded (`SortTooLarge`)."""
-        values = self._cut_values(row) if len(row.key) >= keys.KEY_BYTES_MAX else ()
-        if values != self._run_values:
-            self._end_run(found)
-            self._run_values = values
-        if values:
-            self._run.append(row.document)
-            self._run_bytes += len(row.document.data)
-            if self._run_bytes > RUN_BYTES_MAX:
-                raise _sort_too_large(RUN_BYTES_MAX)
-        else:
-            found.append(row.document)
-
-    def _end_run(self, found: Documents) -> None:
-        if self._run:
-            found += sorted(self._run, key=document_order(self._query))
-        self._run = []
-        self._run_bytes = 0
-        self._run_values = ()
-
-    def _cut_values(self, row: EntryRow) -> tuple[bytes, ...]:
-        """The key up to the first value that was cut; () if none was."""
-        definition = self._index.definition
-        values: list[bytes] = []
-        for field in definition.fields:
-            if field.kind is IndexKind.ARRAY:
-                continue
-            key = keys.encode_value(get_field(row.document.fields, field.path), field.descending)
-            values.append(key)
-            if keys.is_cut(key):
-                return tuple(values)
-        if definition.group:
-            key = keys.encode_value(Reference(row.document.path))
-            if keys.is_cut(key):
-                return (*values, key)
-        return ()
-
-
-# Merging -----------------------------------------------------------------------------------------
-
-
-class _Head:
-    """A source and the part of it that is read and not yet taken."""
-
-    __slots__ = ("_batch", "_order", "_place", "_source", "document", "key")
-
-    def __init__(self, source: _Source, order: Callable[[StoredDocument], Any]) -> None:
-        self._source = source
-        self._order = order
-        self._batch: Documents = []
-        self._place = -1
-        self.document: StoredDocument
-        self.key: Any = None
-
-    async def advance(self) -> bool:
-        """Goes to the next document; False at the end."""
-        self._place += 1
-        while self._place >= len(self._batch):
-            batch = await self._source.next_batch()
-            if batch is None:
-                return False
-            self._batch, self._place = batch, 0
-        self.document = self._batch[self._place]
-        self.key = self._order(self.document)
-        return True
-
-    def __lt__(self, other: _Head) -> bool:
-        return bool(self.key < other.key)
-
-
-async def _merge(
-    sources: Sequence[_Source], order: Callable[[StoredDocument], Any], wanted: int | None
-) -> AsyncGenerator[Documents]:
-    """One order out of several; a document that several sources hold comes once."""
-    heads = [head for head in [_Head(source, order) for source in sources] if await head.advance()]
-    heapify(heads)
-    size = BATCH_MAX if wanted is None else min(wanted, BATCH_MAX)
-    batch: Documents = []
-    last: Any = None
-    while heads:
-        head = heads[0]
-        if head.key != last:  # equal keys end with equal names
-            last = head.key
-            batch.append(head.document)
-            if len(batch) == size:
-                yield batch
-                batch = []
-        if await head.advance():
-            heapreplace(heads, head)
-        else:
-            heappop(heads)
-    if batch:
-        yield batch

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from baas.database import corpora, executor, index_builder, near, postings, search, views
+from baas.database import (
+    corpora,
+    executor,
+    index_builder,
+    merging,
+    near,
+    postings,
+    search,
+    sources,
+    views,
+)
 from baas.database.executor import QueryExecutor
 
 
@@ -13,9 +23,12 @@ def make_everything_small(
     set_attribute: Callable[[Any, str, Any], None], set_item: Callable[[Any, str, Any], None]
 ) -> None:
     """Batches, slices and windows of two; indexes for the smallest of collections."""
-    for name in ("BATCH_FIRST", "BATCH_MAX", "SCAN_SLICE"):
-        set_attribute(executor, name, 2)
     for module, name, number in (
+        (executor, "SCAN_SLICE", 2),
+        (executor, "BATCH_MAX", 2),
+        (sources, "BATCH_FIRST", 2),
+        (sources, "BATCH_MAX", 2),
+        (merging, "BATCH_MAX", 2),
         (near, "BATCH_MIN", 2),
         (near, "BATCH_MAX", 3),
         (near, "BATCH_AT_EDGE", 2),

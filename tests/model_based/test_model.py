@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from baas.database import equal_reads, executor, past, presentation
+from baas.database import equal_reads, past, presentation, sources
 from baas.database.committer import Committer
 from baas.database.corpora import Corpora
 from baas.database.indexes import Index, Indexes
@@ -75,11 +75,11 @@ def _move_no_entries(patch: pytest.MonkeyPatch) -> None:
 
 
 def _leave_cut_keys_in_disorder(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(executor._IndexSource, "_cut_values", lambda *_: ())
+    patch.setattr(sources.IndexSource, "_cut_values", lambda *_: ())
 
 
 def _count_only_what_the_index_says(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(executor, "matches", lambda *_: True)
+    patch.setattr(sources, "matches", lambda *_: True)
 
 
 def _never_look_back(patch: pytest.MonkeyPatch) -> None:

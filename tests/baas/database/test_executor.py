@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from baas.database import executor
+from baas.database import executor, gathering, merging, sources
 from baas.database.aggregation import Aggregator, ordered_queries, stepped_queries
 from baas.database.executor import QueryExecutor
 from baas.database.indexes import Index, IndexDefinition, Indexes
@@ -59,12 +59,22 @@ def add_ready(indexes: Indexes, number: int, definition: IndexDefinition) -> Non
     indexes.mark_ready(index)
 
 
+SIZES_OF_BATCHES = (
+    (executor, "SCAN_SLICE"),
+    (executor, "BATCH_MAX"),
+    (sources, "BATCH_FIRST"),
+    (sources, "BATCH_MAX"),
+    (merging, "BATCH_MAX"),
+)
+
+
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BATCH_FIRST", "BATCH_MAX", "SCAN_SLICE"):
-        monkeypatch.setattr(executor, name, 2)
-    monkeypatch.setattr(executor, "BATCH_BYTES_MAX", 25)
-    monkeypatch.setattr(executor, "GATHERED_BYTES_MAX", 1_000)
+    for module, name in SIZES_OF_BATCHES:
+        monkeypatch.setattr(module, name, 2)
+    for module in (executor, sources):
+        monkeypatch.setattr(module, "BATCH_BYTES_MAX", 25)
+    monkeypatch.setattr(gathering, "GATHERED_BYTES_MAX", 1_000)
 
 
 @pytest.mark.slow
@@ -78,7 +88,7 @@ async def test_a_query_returns_what_filtering_and_sorting_would(
     indexes = indexes_for(query) if indexed else Indexes()
     snapshot = MemorySnapshot(documents, indexes)
     reader = QueryExecutor(snapshot, indexes, indexes.generation)
-    executor.GATHERED_BYTES_MAX = large
+    gathering.GATHERED_BYTES_MAX = large
     if indexed and (query.collection.id or not query.all_descendants):
         assert not isinstance(plan_query(query, indexes, indexes.generation), CollectionScan)
     wanted = expected(query, documents)
@@ -229,18 +239,18 @@ async def test_of_large_documents_few_are_in_memory_at_once(limit: int, ordered:
 async def test_sorting_large_documents_without_an_index_keeps_what_they_are_ordered_by(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(executor, "GATHERED_BYTES_MAX", 2_500_000)
+    monkeypatch.setattr(gathering, "GATHERED_BYTES_MAX", 2_500_000)
     large = [
         stored(DocumentPath(("c", f"d{at:02}")), {"a": -at, "t": "x" * 10**6}) for at in range(40)
     ]
     query = Query(CollectionPath(("c",)), order_by=(Order(_A),))
-    sort, sizes = executor._sort, []
+    sort, sizes = gathering._sort, []
 
     async def noted(documents: list[StoredDocument], *order: Any) -> list[StoredDocument]:
         sizes.append(sum([len(one.data) for one in documents]))
         return await sort(documents, *order)
 
-    monkeypatch.setattr(executor, "_sort", noted)
+    monkeypatch.setattr(gathering, "_sort", noted)
     reader = QueryExecutor(MemorySnapshot(large, Indexes()), Indexes(), 0)
     batches = [batch async for batch in reader.stream(query)]
     assert [one for batch in batches for one in batch] == large[::-1]
@@ -252,9 +262,9 @@ async def test_long_texts_that_begin_alike_are_held_back_within_bounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An index does not know their order, and all of them were kept in memory for one page."""
-    monkeypatch.setattr(executor, "GATHERED_BYTES_MAX", 40_000)
-    monkeypatch.setattr(executor, "PARTS_BYTES_MAX", 40_000)
-    monkeypatch.setattr(executor, "RUN_BYTES_MAX", 40_000)
+    monkeypatch.setattr(gathering, "GATHERED_BYTES_MAX", 40_000)
+    monkeypatch.setattr(gathering, "PARTS_BYTES_MAX", 40_000)
+    monkeypatch.setattr(sources, "RUN_BYTES_MAX", 40_000)
     alike = "x" * 2_000
     query = Query(CollectionPath(("c",)), order_by=(Order(_A),), limit=2)
     for count, is_small in ((15, True), (30, False)):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baas.clock import VirtualClock
-from baas.database import executor, index_demand, index_filling, index_room
+from baas.database import executor, index_demand, index_filling, index_room, sources
 from baas.database.budget import ReadBudget
 from baas.database.database import Database
 from baas.database.index_builder import IndexBuilder
@@ -534,7 +534,7 @@ async def test_queries_on_a_real_engine_return_what_filtering_and_sorting_would(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_filling, "SLICE_FIRST", 2)
         patch.setattr(index_filling, "SLICE_MAX", 2)
-        patch.setattr(executor, "BATCH_FIRST", 2)
+        patch.setattr(sources, "BATCH_FIRST", 2)
         store = Store(Path(folder), index_after_scanned=0)
         for commit in commits:
             await store.commit(commit)
