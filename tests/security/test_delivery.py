@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -159,4 +160,36 @@ async def test_a_resume_token_is_of_its_listener(world: World) -> None:
     for target, collection in ((1, "public"), (2, "closed")):
         query = {"collection": collection}
         assert (await second.listen(target, query=query, resume_token=token))["reset"]
+    await second.close()
+
+
+@pytest.mark.parametrize("loss", ["rules", "looked up", "image"])
+async def test_nobody_resumes_what_is_not_allowed_any_more(world: World, loss: str) -> None:
+    """What happened while the listener was away is judged by the rights of now."""
+    await world.secret.put(f"{BASE}/members/{world.uid}", json={"fields": {}})
+    path = "guarded/x" if loss == "looked up" else "owned/x"
+    await world.secret.put(f"{BASE}/{path}", json={"fields": {"owner": world.uid}})
+    wanted: list[dict[str, Any]] = [{"documents": [path]}]
+    where = {"field": "owner", "op": "==", "value": world.uid}
+    if loss != "image":
+        wanted.append({"query": {"collection": path.partition("/")[0], "where": where}})
+    first = Client(world.app)
+    await first.hello(world.id_token)
+    tokens = [
+        (await first.listen(target, **one))["resume_token"] for target, one in enumerate(wanted, 1)
+    ]
+    await first.close()
+    if loss == "rules":
+        await rules_redeployed(world)
+    elif loss == "looked up":
+        await looked_up_document_deleted(world)
+    owner = "b" if loss == "image" else world.uid
+    fields = {"owner": owner, "secret": "new"}
+    await world.secret.put(f"{BASE}/{path}", json={"fields": fields})
+    second = Client(world.app)
+    await second.hello(world.id_token)
+    for target, (one, token) in enumerate(zip(wanted, tokens, strict=True), 1):
+        second.send({"type": "listen", "target": target, "resume_token": token, **one})
+        message = await second.receive()
+        assert (message["type"], message["error"]["code"]) == ("removed", "PERMISSION_DENIED")
     await second.close()
