@@ -116,7 +116,7 @@ class PointGet:
 class WordScan:
     """Entries of an index of words: of each word those that start with `head` and go on with it.
     They name documents by what follows `collection` in their keys. `exact`: every document that has
-    all words is in the answer."""
+    all words is in the answer, and none is looked at for more."""
 
     index: Index
     head: bytes
@@ -190,7 +190,8 @@ def _plan_search(query: Query, search: Search, indexes: Indexes, generation: int
         return CollectionScan(_whole_span(query), False, (definition,))
     for field in index.definition.fields[: len(disjunct.equal)]:
         head += keys.encode_value(disjunct.equal[field.path], field.descending)
-    is_exact = len(filters) == sum(1 for _ in field_filters(query.where))
+    is_filtered = len(filters) != sum(1 for _ in field_filters(query.where))
+    is_exact = not is_filtered and not search.phrases
     return (WordScan(index, head, disjunct.collection, is_exact),)
 
 

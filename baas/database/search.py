@@ -22,7 +22,7 @@ from baas.encoding.documents import StoredDocument
 from baas.model.paths import path_key
 from baas.model.queries import Query, field_filters, searched_query, unsearched_query
 from baas.model.query_matching import matches
-from baas.model.search import Corpus, Scorer, Search, count_terms, count_words
+from baas.model.search import Corpus, Scorer, Search, count_terms, count_words, has_phrases
 from baas.storage.engine import Snapshot
 
 BATCH = 2_000  # documents whose places are sorted on the loop
@@ -63,11 +63,13 @@ class SearchRun:
         self._collection = b"" if self._scan is None else self._scan.collection
         self._searched = searched_query(query)
         self._rest = _rest_of(query, self._searched)
+        # Whether there is more to know of documents that have all words.
+        self._is_checked = self._rest is not None or bool(self._search.phrases)
 
     async def documents(self, wanted: int | None) -> AsyncGenerator[Documents]:
         """The answer in order. `wanted`: how many will be asked for."""
         most = PLACES_MAX
-        if wanted is not None and self._rest is None:
+        if wanted is not None and not self._is_checked:
             most = min(wanted, most)
         last: _Place | None = None
         while True:
@@ -82,12 +84,13 @@ class SearchRun:
     async def count(self, wanted: int | None) -> int:
         """How many documents the answer has, counting no further than `wanted`."""
         (term, *others), total = self._search.terms, 0
-        if self._scan is not None and self._rest is None and not others and not term.is_prefix:
+        is_one_word = not others and not term.is_prefix
+        if self._scan is not None and is_one_word and not self._is_checked:
             total = await self._postings.frequency(self._scan, term)
             return total if wanted is None else min(total, wanted)
         async with aclosing(self._find()) as batches:
             async for _, found in batches:
-                if self._rest is None:
+                if not self._is_checked:
                     total += len(found)
                 else:
                     async with aclosing(self._read([place for place, _, _ in found])) as read:
@@ -107,13 +110,24 @@ class SearchRun:
             documents = [one for one in await self._snapshot.get_documents(some) if one is not None]
             start += len(some)
             size.note(documents)
-            if self._rest is None:
+            if not self._is_checked:
                 yield documents
                 continue
-            rest = self._rest
-            kept = [document for document in documents if matches(rest, document)]
+            if self._search.phrases and len(documents) > COUNT_ON_LOOP_MAX:
+                kept = await asyncio.to_thread(self._check, documents)
+            else:
+                kept = self._check(documents)
             spend(self._budget, started)
             yield kept
+
+    def _check(self, documents: Documents) -> Documents:
+        """Those that are in the answer, of documents that have all words."""
+        rest, search = self._rest, self._search
+        if rest is not None:
+            documents = [document for document in documents if matches(rest, document)]
+        if search.phrases:
+            documents = [one for one in documents if has_phrases(one.fields, search)]
+        return documents
 
     # The order ------------------------------------------------------------------------------------
 

@@ -51,9 +51,9 @@ QUERIES: dict[str, Schema] = {
         {
             "text": {
                 "type": "string",
-                "examples": ["red app*"],
+                "examples": ["red app*", '"red apples" pie'],
                 "description": "words that a document must have, all of them; a word right before "
-                "`*` stands for all that begin with it",
+                '`*` stands for all that begin with it, words between `"` stand side by side',
             },
             "fields": {**list_of(FIELD), "description": "where they may stand"},
         },

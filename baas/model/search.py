@@ -17,7 +17,7 @@ from math import log
 from baas.errors import InvalidQuery
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.values import Fields, Value
-from baas.model.words import asked_words, words_of
+from baas.model.words import asked_words, sequence_of, words_of
 from baas.settings import Limits
 
 # Of a document: what is behind is not found. Both are part of `TOKENIZER`.
@@ -51,7 +51,8 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Search:
     """Documents with all words of `text` in their `fields`, the best first. A word right before a
-    `*` stands for all words that begin with it.
+    `*` stands for all words that begin with it. Words between `"` have to stand one right after the
+    other, in one string.
 
     How rare a word is, is counted among the documents that the query's equalities hold; with
     `is_narrow`, among those that all of its filter holds. `after`: only what comes behind."""
@@ -63,7 +64,13 @@ class Search:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        return _read_terms(self.text)
+        """Of phrases, too."""
+        return _read(self.text).terms
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """As they are found in what `_sequence` makes of a string."""
+        return _read(self.text).phrases
 
     @property
     def paths(self) -> tuple[FieldPath, ...]:
@@ -101,8 +108,36 @@ def check_search(search: Search, limits: Limits) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    terms: tuple[Term, ...]
+    phrases: tuple[str, ...]
+
+
 @lru_cache(maxsize=1_024)
-def _read_terms(text: str) -> tuple[Term, ...]:
+def _read(text: str) -> _Asked:
+    """What is between two `"` is a phrase; one that nothing closes means nothing."""
+    pieces = text.split('"')
+    if not len(pieces) % 2:
+        pieces[-2:] = [" ".join(pieces[-2:])]
+    terms: list[Term] = []
+    phrases: list[str] = []
+    for number, piece in enumerate(pieces):
+        if number % 2 == 0:
+            terms += _read_terms(piece)
+            continue
+        terms += map(Term, asked_words(piece))
+        if len(sequence_of(piece)) > 1:
+            phrases.append(_sequence(piece))
+    return _Asked(tuple(dict.fromkeys(terms)), tuple(dict.fromkeys(phrases)))
+
+
+def _sequence(text: str) -> str:
+    """Words have no NUL: so a phrase is found in a text if this of one is found in that of both."""
+    return "\0".join(["", *sequence_of(text), ""])
+
+
+def _read_terms(text: str) -> list[Term]:
     *before_stars, last = text.split("*")
     found: list[Term] = []
     for piece in before_stars:
@@ -113,7 +148,7 @@ def _read_terms(text: str) -> tuple[Term, ...]:
             ends_word = bool(words_of(piece[-1])) and len(words_of(words[-1])) == 1
             found.append(Term(words[-1], ends_word))
     found += map(Term, asked_words(last))
-    return tuple(dict.fromkeys(found))
+    return found
 
 
 # Documents ----------------------------------------------------------------------------------------
@@ -155,7 +190,20 @@ def count_terms(counts: Mapping[str, int], terms: Sequence[Term]) -> tuple[int, 
 
 def has_terms(fields: Fields, search: Search) -> bool:
     """Whether a document is found."""
-    return all(count_terms(count_words(fields, search.paths)[0], search.terms))
+    counts = count_terms(count_words(fields, search.paths)[0], search.terms)
+    return all(counts) and has_phrases(fields, search)
+
+
+def has_phrases(fields: Fields, search: Search) -> bool:
+    """Whether a document has each of the phrases in one of its strings."""
+    left, characters = list(search.phrases), CHARACTERS_MAX
+    for text in _texts(fields, search.paths):
+        if not left or characters <= 0:
+            break
+        sequence = _sequence(text[:characters])
+        left = [phrase for phrase in left if phrase not in sequence]
+        characters -= len(text)
+    return not left
 
 
 def _texts(fields: Fields, paths: Sequence[FieldPath]) -> Iterator[str]:

@@ -52,6 +52,19 @@ def asked_words(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def sequence_of(text: str) -> tuple[str, ...]:
+    """What of a text has to stand one after the other where it is asked for as a phrase: words, and
+    of a run without spaces each character."""
+    found: list[str] = []
+    for word in _runs(text):
+        if _UNSPACED.search(word) is None:
+            found.append(word[:WORD_CHARACTERS_MAX])
+            continue
+        for part, is_unspaced in _parts(word):
+            found += part if is_unspaced else [part[:WORD_CHARACTERS_MAX]]
+    return tuple(found)
+
+
 @lru_cache(maxsize=512)
 def _kept_words(text: str) -> tuple[str, ...]:
     """One commit asks for the words of one text several times."""

@@ -245,8 +245,9 @@ class BaseQuery(Generic[R, Q]):
     def search(self, text: str, *, fields: Iterable[str | FieldPath]) -> Q:
         """Only the documents that have all words of the text in these fields, which hold strings or
         arrays of strings; the best first: `search("red app*", fields=["title", "body"])`. A word
-        right before `*` stands for all words that begin with it. Filters, limit, offset, select and
-        count go with it; an order and positions do not, nor listeners and transactions."""
+        right before `*` stands for all words that begin with it; words between `"` have to stand
+        one after the other. Filters, limit, offset, select and count go with it; an order and
+        positions do not, nor listeners and transactions."""
         return self._derive(self._spec.with_search(text, fields))
 
     def order_by(self, field_path: str | FieldPath, direction: str = ASCENDING) -> Q:

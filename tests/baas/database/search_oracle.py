@@ -16,13 +16,22 @@ K1, B = 1.2, 0.75
 
 def searched_text(document: DocumentLike, fields: Iterable[FieldPath]) -> list[str]:
     """The words of fields that hold words with nothing but single spaces in between."""
-    words: list[str] = []
-    for path in fields:
-        value = document.fields.get(path.segments[0])
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str):
-                words += text.split()
-    return words
+    return [word for text in searched_strings(document, fields) for word in text]
+
+
+def searched_strings(document: DocumentLike, fields: Iterable[FieldPath]) -> list[list[str]]:
+    """The same, of each string by itself."""
+    values = [document.fields.get(path.segments[0]) for path in fields]
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
+    return [text.split() for text in texts if isinstance(text, str)]
+
+
+def has_phrase(document: DocumentLike, fields: Iterable[FieldPath], phrase: list[str]) -> bool:
+    return any(
+        words[start : start + len(phrase)] == phrase
+        for words in searched_strings(document, fields)
+        for start in range(len(words))
+    )
 
 
 def rounded(length: int) -> int:
@@ -34,7 +43,8 @@ def rounded(length: int) -> int:
 
 
 def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocument]:
-    """The answer, of a query whose text is words and prefixes with single spaces in between."""
+    """The answer, of a query whose text is words, prefixes and phrases of words, with single spaces
+    in between."""
     assert query.search is not None
     searched = searched_query(query)
     texts = {
@@ -44,7 +54,8 @@ def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocu
     }
     scores = dict.fromkeys(texts, 0.0)
     found = set(texts)
-    for asked in dict.fromkeys(query.search.text.split()):
+    phrases = [phrase.split() for phrase in query.search.text.split('"')[1::2]]
+    for asked in dict.fromkeys(query.search.text.replace('"', " ").split()):
         prefix = asked.removesuffix("*")
         counts = {
             document: sum(
@@ -66,6 +77,7 @@ def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocu
         document
         for document in found
         if all(matches(one, document) for one in [searched, _unsearched(query)])
+        and all(has_phrase(document, query.search.fields, phrase) for phrase in phrases)
     ]
     # The same numbers, multiplied in another order, differ in their last digits.
     rest.sort(key=lambda one: (-round(scores[one], 9), path_key(one.path.segments)))

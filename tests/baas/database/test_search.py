@@ -73,7 +73,9 @@ filters: st.SearchStrategy[Filter] = st.one_of(
     st.builds(And, st.lists(leaves, min_size=1, max_size=3).map(tuple)),
     st.builds(Or, st.lists(leaves, min_size=1, max_size=2).map(tuple)),
 )
-asked_words = st.sampled_from((*WORDS, "a*", "b*", "ab*", "x"))
+asked_words = st.sampled_from(
+    (*WORDS, *WORDS, "a*", "b*", "ab*", "x", '"a b"', '"a"', '"b a a"', '"ab a"')
+)
 
 
 @st.composite

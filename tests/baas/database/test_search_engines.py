@@ -51,6 +51,9 @@ def asked(text: str, owner: int | None = None) -> Query:
     return Query(NOTES, where=where, search=Search(text, (TEXT,)))
 
 
+PHRASE = asked('"red green" blue')
+
+
 async def make_index(database: Database, query: Query) -> None:
     plan = plan_query(query, database.indexes, database.indexes.generation)
     database._builder.request(getattr(plan, "missing", ()))
@@ -73,7 +76,7 @@ def some_writes(random: Random) -> list[Write]:
 
 async def check(snapshot: ReadSnapshot) -> None:
     documents: list[StoredDocument] = (await snapshot.run_query(Query(NOTES))).documents
-    for query in (asked("red"), asked("red green"), asked("re*", 1), asked("blue red", 0)):
+    for query in (asked("red"), asked("red green"), asked("re*", 1), asked("blue red", 0), PHRASE):
         wanted = [one.path for one in search_oracle.search(query, documents)]
         assert [one.path for one in (await snapshot.run_query(query)).documents] == wanted
         assert await snapshot.count(query) == len(wanted)

@@ -117,6 +117,43 @@ def test_a_star_asks_for_all_that_begins_so() -> None:
     assert Search("app*", (TEXT,)).terms == (Term("app", is_prefix=True),)
 
 
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ('"new york"', True),
+        ('"New-York!" taxi', True),
+        ('"york new"', False),
+        ('"york taxi"', False),  # in two strings
+        ('"new yor"', False),
+        ('"new york city"', True),
+        ('"new city"', False),
+        ('"taxi" york', True),
+        ('"new* york"', True),  # a star is no sign within quotes
+        ('"new york" "city of"', True),
+        ('"new york" "of city"', False),
+        ('york "city new', True),  # not closed: words as all others
+        ('""york', True),
+        ('"東京"', True),
+        ('"東京都"', True),
+        ('"京東"', False),
+        ('"都 no"', True),
+        ('"cafe no"', False),
+    ],
+)
+def test_words_between_quotes_stand_one_after_the_other_in_one_string(
+    text: str, is_found: bool
+) -> None:
+    fields: Fields = {"t": ["The city of New York, or New York City", "taxi", "東京都 no café"]}
+    assert has_terms(fields, Search(text, (TEXT,))) == is_found
+
+
+def test_phrases_are_looked_for_as_far_as_words_are() -> None:
+    phrase = Search('"new york"', (TEXT,))
+    for over, is_found in ((0, True), (1, False)):
+        text = "." * (CHARACTERS_MAX - 8 + over) + "new york"
+        assert has_terms({"t": text}, phrase) == is_found
+
+
 def test_strings_and_arrays_of_strings_are_searched() -> None:
     fields: Fields = {"t": ["a b", 1, ["c"], {"d": "d"}, "e"], "m": {"k": "f f"}, "n": 5, "z": None}
     paths = (FieldPath(("m", "k")), FieldPath(("n",)), TEXT, FieldPath(("z", "z")))
