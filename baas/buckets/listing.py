@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from baas.buckets.names import BucketName, object_id, prefix_end
 from baas.buckets.records import StoredObject, open_object
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
+from baas.database.read_snapshot import ReadSnapshot
 from baas.encoding.documents import StoredDocument
 from baas.errors import InvalidArgument
 from baas.model.queries import NAME, Cursor, Order, Query

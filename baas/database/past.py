@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from baas.database.database import ReadSnapshot
 from baas.database.matcher import is_in_query
 from baas.database.presentation import present_all
+from baas.database.read_snapshot import ReadSnapshot
 from baas.database.transaction import QueryResult
 from baas.encoding.documents import StoredDocument
 from baas.errors import Internal, OutOfRange

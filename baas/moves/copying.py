@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from baas.backups.lines import encode_document
 from baas.backups.manifest import LinesDigest
 from baas.database.batch_size import BatchSize
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.failures import baas_errors
 from baas.database.indexes import INDEXES, is_reserved
 from baas.database.loading import Loader, in_chunks
 from baas.database.names import DatabaseName
 from baas.database.past_scan import PastScan, ScanPlace
+from baas.database.read_snapshot import ReadSnapshot
 from baas.database.scan import SCAN_DOCUMENTS
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from baas.database.aggregation import wanted_queries
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.explain import Explanation
 from baas.database.names import DatabaseName
+from baas.database.read_snapshot import ReadSnapshot
 from baas.errors import InvalidArgument, OutOfRange, QuotaExceeded, ResourceExhausted
 from baas.model.aggregates import Aggregate, AggregateOperator, Aggregation, check_aggregation
 from baas.model.queries import Query

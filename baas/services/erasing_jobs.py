@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from baas.clock import milliseconds_only
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
+from baas.database.read_snapshot import ReadSnapshot
 from baas.database.transaction import Transaction
 from baas.errors import ResumeTokenExpired
 from baas.model.documents import DocumentLike

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.past import PastSnapshot
+from baas.database.read_snapshot import ReadSnapshot
 from baas.encoding.documents import StoredDocument
 from baas.errors import (
     InvalidArgument,

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.explain import Explanation
 from baas.database.index_demand import TRUSTED
 from baas.database.names import DatabaseName
+from baas.database.read_snapshot import ReadSnapshot
 from baas.encoding.documents import StoredDocument
 from baas.errors import (
     OutOfRange,

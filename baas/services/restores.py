@@ -16,9 +16,10 @@ from typing import Any
 
 import orjson
 
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.indexes import is_reserved
 from baas.database.names import DatabaseName
+from baas.database.read_snapshot import ReadSnapshot
 from baas.encoding.documents import StoredDocument
 from baas.errors import (
     BaasError,

@@ -24,8 +24,9 @@ from baas.buckets.names import BucketName
 from baas.buckets.objects import Declared
 from baas.buckets.records import StoredObject
 from baas.clock import new_document_id
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.names import DatabaseName
+from baas.database.read_snapshot import ReadSnapshot
 from baas.database.scan import scan_documents
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument

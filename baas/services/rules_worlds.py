@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 
 from baas_rules import Lookup, ResourceDocument
 
-from baas.database.database import ReadSnapshot
 from baas.database.names import DatabaseName
+from baas.database.read_snapshot import ReadSnapshot
 from baas.errors import InvalidArgument, NotFound
 from baas.model.paths import DocumentPath
 from baas.model.values import Fields

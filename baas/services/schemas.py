@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.indexes import is_reserved
 from baas.database.names import DatabaseName
+from baas.database.read_snapshot import ReadSnapshot
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
 from baas.errors import InvalidArgument

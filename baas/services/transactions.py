@@ -21,9 +21,10 @@ from functools import lru_cache
 
 from baas.accounts.sealing import ServerSecret
 from baas.database.contention import Key
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.past import PastSnapshot
+from baas.database.read_snapshot import ReadSnapshot
 from baas.database.transaction import CommitResult, Transaction
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import (

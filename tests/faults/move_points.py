@@ -13,7 +13,7 @@ from typing import Any
 
 import baas.moves.copying
 import baas.services.move_runner
-from baas.database.database import ReadSnapshot
+from baas.database.read_snapshot import ReadSnapshot
 from baas.moves.copying import DatabaseCopy
 from baas.moves.mover import Mover
 from baas.moves.tasks import Moves

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from baas.clock import VirtualClock
 from baas.database import index_builder
 from baas.database.aggregation import wanted_queries
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.indexes import IndexKind
 from baas.database.listeners import DocumentsTarget, QueryTarget
 from baas.database.names import DatabaseName
 from baas.database.past import PastSnapshot
 from baas.database.planner import CollectionScan, plan_query
+from baas.database.read_snapshot import ReadSnapshot
 from baas.database.transaction import CommitResult, Transaction
 from baas.encoding.documents import StoredDocument, encode_fields
 from baas.errors import AlreadyExists, BaasError, QuotaExceeded, ResumeTokenExpired

@@ -11,9 +11,10 @@ import pytest
 
 from baas.clock import SystemClock
 from baas.database import corpora
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.planner import WordScan, plan_query
+from baas.database.read_snapshot import ReadSnapshot
 from baas.encoding.documents import StoredDocument
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import FieldFilter, Operator, Query

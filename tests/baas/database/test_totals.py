@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from baas.database.database import Database, ReadSnapshot
+from baas.database.database import Database
 from baas.database.kept_numbers import CHANGES_MAX
 from baas.database.log import CommitEvent
+from baas.database.read_snapshot import ReadSnapshot
 from baas.database.totals import TOTALS_MAX, Totals, is_whole_collection
 from baas.encoding.documents import StoredDocument
 from baas.errors import Unavailable

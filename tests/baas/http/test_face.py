@@ -12,7 +12,7 @@ import orjson
 import pytest
 from starlette.types import Message, Scope
 
-from baas.database.database import ReadSnapshot
+from baas.database.read_snapshot import ReadSnapshot
 from baas.encoding.documents import StoredDocument
 from baas.errors import BaasError, Unavailable
 from baas.http import face as face_module
