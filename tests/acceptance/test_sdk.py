@@ -454,7 +454,7 @@ async def test_tokens_that_expire_are_refreshed_under_calls_and_listeners(
         listener = notes.listen()
         assert ids((await soon(face.next(listener))).documents) == []
         first = face.client._session.id_token
-        for number in range(5):
+        for number in range(3):
             await asyncio.sleep(1)
             await face.call(notes.document(f"{number}").set, {})
             assert len(await soon(face.next(listener))) == number + 1

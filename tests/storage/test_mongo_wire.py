@@ -112,9 +112,12 @@ async def test_server_that_the_driver_gave_up_is_not_waited_for(
 ) -> None:
     replica_set.fail(SLOW | {"blockTimeMS": 3_000}, {"times": 1})
     task = asyncio.create_task(wire.call({"count": "rows"}, 30))
-    await asyncio.sleep(0.1)
     topology = wire._client._topology
     assert topology is not None
+    async with asyncio.timeout(20):
+        servers = topology._servers
+        while not any(one.pool.active_sockets for one in servers.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     for server in topology._servers.values():
         await server.pool.reset(interrupt_connections=True)
     async with asyncio.timeout(2):

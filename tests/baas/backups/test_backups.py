@@ -245,12 +245,13 @@ async def test_a_restore_that_was_cancelled_can_be_repeated(
         await app.context.projects.get_project("copy")
     await backups.cancel_task(app.context, OPERATOR, started.id)
     monkeypatch.undo()
-    for _ in range(200):
-        try:
-            await restore(app, task.backup, project="demo", target="copy")
-            break
-        except BaasError:
-            await asyncio.sleep(0.05)
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await restore(app, task.backup, project="demo", target="copy")
+                break
+            except BaasError:
+                await asyncio.sleep(0.02)
     assert len(await present(app, DatabaseName("copy"))) == 300
 
 

@@ -7,22 +7,30 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from baas.testing import running_server
+from tests.processes import ServerProcess, write_command
 
 pytestmark = pytest.mark.slow
 BAAS = [sys.executable, "-m", "baas"]
 
 
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The same, without its start-up."""
+    return [write_command(tmp_path_factory.mktemp("bin"))]
+
+
 def baas(
-    *arguments: str, stdin: bytes = b"", **environment: str
+    *arguments: str, command: list[str] = BAAS, stdin: bytes = b"", **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BAAS_")}
     return subprocess.run(
-        [*BAAS, *arguments],
+        [*command, *arguments],
         input=stdin,
         capture_output=True,
         env={**clean, **environment},
@@ -54,34 +62,36 @@ def test_commands_find_the_server_that_runs(tmp_path: Path) -> None:
     assert [one["id"] for one in json.loads(got.stdout)] == ["chat"]
 
 
-def test_a_remote_server_takes_address_and_token(tmp_path: Path) -> None:
-    with running_server(tmp_path / "data") as server:
-        url, token = server.url, server.token
-        made = baas("project", "create", "chat", "--url", url, BAAS_TOKEN=token)
+def test_a_remote_server_takes_address_and_token(tmp_path: Path, forked: list[str]) -> None:
+    with ServerProcess(tmp_path / "data") as server:
+        url, token = server.url, server.operator_token
+        run = partial(baas, command=forked)
+        made = run("project", "create", "chat", "--url", url, BAAS_TOKEN=token)
         assert made.returncode == 0
-        listed = baas("project", "list", "--json", BAAS_URL=url, BAAS_TOKEN=token)
+        listed = run("project", "list", "--json", BAAS_URL=url, BAAS_TOKEN=token)
         assert len(json.loads(listed.stdout)) == 1
         for wrong in ("baas_op_wrong", "nonsense", "baas_pk_x"):
-            refused = baas("project", "list", "--url", url, BAAS_TOKEN=wrong)
+            refused = run("project", "list", "--url", url, BAAS_TOKEN=wrong)
             assert refused.returncode == 1
             assert refused.stderr.count(b"\n") == 1
             assert wrong.encode() not in refused.stderr
 
 
-def test_what_a_killed_server_left_behind_is_not_believed(tmp_path: Path) -> None:
+def test_what_a_killed_server_left_behind_is_not_believed(
+    tmp_path: Path, forked: list[str]
+) -> None:
     data = tmp_path / "data"
-    with running_server(data) as server:
-        server.process.send_signal(signal.SIGKILL)
-        server.process.wait()
+    with ServerProcess(data) as server:
+        server.kill()
         assert (data / "server.json").exists()
-        made = baas("project", "create", "chat", "--data", str(data))
+        made = baas("project", "create", "chat", "--data", str(data), command=forked)
         assert (made.returncode, made.stderr) == (0, b"")
 
 
-def test_a_second_server_on_the_folder_is_refused(tmp_path: Path) -> None:
+def test_a_second_server_on_the_folder_is_refused(tmp_path: Path, forked: list[str]) -> None:
     data = tmp_path / "data"
-    with running_server(data):
-        second = baas("serve", "--data", str(data), "--port", "0")
+    with ServerProcess(data):
+        second = baas("serve", "--data", str(data), "--port", "0", command=forked)
         assert second.returncode == 1
         assert second.stderr.count(b"\n") == 1
         assert b"in use" in second.stderr
@@ -104,10 +114,12 @@ def test_serve_tells_where_everything_is(tmp_path: Path) -> None:
         assert part in shown
 
 
-def test_a_reader_who_has_seen_enough(tmp_path: Path) -> None:
+def test_a_reader_who_has_seen_enough(tmp_path: Path, forked: list[str]) -> None:
     data = tmp_path / "data"
-    baas("project", "create", "chat", "--data", str(data))
-    baas("import", "-", "-p", "chat", "--data", str(data), stdin=lines(20_000))
+    run = partial(baas, command=forked)
+    assert run("project", "create", "chat", "--data", str(data)).returncode == 0
+    made = run("import", "-", "-p", "chat", "--data", str(data), stdin=lines(20_000))
+    assert made.returncode == 0
     export = subprocess.Popen(
         [*BAAS, "export", "-", "-p", "chat", "--data", str(data)],
         stdout=subprocess.PIPE,
@@ -124,9 +136,10 @@ def test_a_reader_who_has_seen_enough(tmp_path: Path) -> None:
     assert b"Exception" not in err
 
 
-def test_an_interrupted_command_is_130(tmp_path: Path) -> None:
+def test_an_interrupted_command_is_130(tmp_path: Path, forked: list[str]) -> None:
     data = tmp_path / "data"
-    baas("project", "create", "chat", "--data", str(data))
+    made = baas("project", "create", "chat", "--data", str(data), command=forked)
+    assert made.returncode == 0
     process = subprocess.Popen(
         [*BAAS, "import", "-", "-p", "chat", "--data", str(data)],
         stdin=subprocess.PIPE,
@@ -143,4 +156,4 @@ def test_an_interrupted_command_is_130(tmp_path: Path) -> None:
     assert b"Traceback" not in err
     assert err.splitlines()[-1] == b"error: interrupted"
     # Nothing is left in the way of the next one.
-    assert baas("project", "list", "--data", str(data)).returncode == 0
+    assert baas("project", "list", "--data", str(data), command=forked).returncode == 0
