@@ -113,7 +113,7 @@ async def _read_size(snapshot: Snapshot, index: int, start: bytes) -> Size:
     while True:
         found = await snapshot.scan_keys(index, [span], limit=_BATCH)
         documents += len(found)
-        length += sum([one for _, one in keys.decode_postings(found, len(start)).values()])
+        length += keys.sum_lengths(found)
         if len(found) < _BATCH:
             return Size(documents, length)
         span = KeyRange(found[-1] + b"\x00", span.end)

@@ -164,6 +164,12 @@ def decode_postings(found: Sequence[bytes], start: int) -> dict[bytes, tuple[int
     return {key[start:-size]: unpack(key[-size:]) for key in found}
 
 
+def sum_lengths(found: Sequence[bytes]) -> int:
+    """How many words the documents of these entries have together."""
+    ends = b"".join([key[-2:] for key in found])
+    return sum(struct.unpack(f">{len(found)}H", ends))
+
+
 def add_postings(found: Sequence[bytes], start: int, known: dict[bytes, tuple[int, int]]) -> None:
     """As `decode_postings`, of several words that begin at `start`: what a document has of them is
     added up."""
