@@ -36,7 +36,9 @@ def _scan(scan: dict[str, Any]) -> str:
     where = "the collection by name"
     if kind == "words":
         where = f"index {scan['index']['id']} of {_index(scan['index'])}"
-        checked = "" if scan["exact"] else "; what has them is checked against the filter"
+        checked = (
+            "" if scan["exact"] else "; what has them is checked against the rest of the query"
+        )
         return f"read the entries of the words in {where}{checked}"
     if kind in ("index", "near"):
         where = f"index {scan['index']['id']} of {_index(scan['index'])}"

@@ -139,7 +139,7 @@ def test_documents_are_searched(baas: Command) -> None:
     told = baas(*asked, "-w", "n > 3").err.splitlines()
     assert told[0] == (
         "read the entries of the words in index 1 of c (collection): t:words;"
-        " what has them is checked against the filter"
+        " what has them is checked against the rest of the query"
     )
     counted = baas("query", "-p", "demo", "c", "--search", "red", "--in", "t", "--count")
     assert json.loads(counted.out)["count"] == 9
