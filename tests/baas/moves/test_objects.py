@@ -47,8 +47,8 @@ async def test_objects_uploads_and_bytes_on_their_way(settings: dict[str, Any]) 
         await projects.create_project(context, OPERATOR, "shop")
         buckets = "/api/v1/admin/projects/shop/buckets"
         checked(await client.post(buckets, json={"id": "files"}))
-        for name in ("kept", "gone"):
-            checked(await client.put(f"{OBJECTS}/{name}", content=name.encode()))
+        for name, content in (("kept", b"kept"), ("gone", HALF + HALF)):  # a file of its own
+            checked(await client.put(f"{OBJECTS}/{name}", content=content))
         for engine in ("mongodb", "sqlite"):
             before = files(settings["data"])
             size = {"size": 2 * len(HALF)}
