@@ -16,7 +16,7 @@ import pytest
 
 from baas.clock import SystemClock, VirtualClock
 from baas.storage import sqlite as engine_module
-from baas.storage import sqlite_schema
+from baas.storage import sqlite_schema, sqlite_writes
 from baas.storage.engine import (
     LOG_ROW_BYTES,
     REQUEST_ROW_BYTES,
@@ -312,6 +312,31 @@ async def test_wal_is_tidied_up_where_entries_are_written_without_commits(
         assert await engine.drop_index(number, limit=1_000) == 100
         highest = max(highest, engine._sharer.wal_pages)
     assert highest < 1_000
+
+
+async def test_what_changes_while_entries_are_filled_in_is_passed_over_from_then_on(
+    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commits take turns with the pieces; a piece holds entries of many documents."""
+    monkeypatch.setattr(sqlite_writes, "FILLED_AT_ONCE", 2)
+    writer = Writer(engine)
+    await writer.write(1, {"a": "x", "b": "x", "c": "x"})
+    rows = [
+        BackfillRow(name.encode(), version, [Entries(1, [b"%d%s" % (at, name.encode())])])
+        for name, version in (("a", 1), ("b", 1), ("c", 7))
+        for at in range(2)
+    ]
+    filling = sqlite_writes.Backfill(rows)
+    steps = []
+    for changed in ("b", None, None):
+        steps.append(await engine._write_tidily(lambda: filling.write(engine._writer)))
+        if changed:
+            await writer.write(2, {changed: "y"})
+    assert steps == [True, True, False]
+    assert filling.taken == 3  # both rows of a, the first of b, none of c
+    snapshot = await engine.open_snapshot()
+    assert await snapshot.scan_keys(1, [ALL], limit=10) == [b"0a", b"0b", b"1a"]
+    await snapshot.close()
 
 
 async def test_reader_of_an_old_version_does_not_hold_up_commits_again_and_again(
