@@ -129,6 +129,12 @@ def queries(uid: str) -> dict[str, dict[str, Any]]:
         "words": {**notes, **words("ant bee")},
         "first words": {**notes, **words("ant bee", limit=1)},
         "prefix": {**notes, **words("ant* bee*")},
+        "phrase": {**notes, **words('bee "bee ant"')},
+        "phrase among what is shared": {
+            "collection": "shared",
+            "where": member,
+            **words('"ant bee"'),
+        },
         "words of a group": {**notes, "group": True, **words("ant bee")},
         "words among what is shared": {"collection": "shared", "where": member, **words("ant bee")},
         "near": {**notes, **near(), "limit": 3},
