@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import httpx
 import pytest
 
 from tests.processes import ROOT, free_port
+from tests.wheels import FOLDERS, build, install, run
 
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -49,25 +48,7 @@ def blocks(port: int) -> list[Block]:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh virtual environment with nothing but the three wheels and what they need."""
     folder = tmp_path_factory.mktemp("installed")
-    own = ROOT / ".tools" / "bin" / "uv"  # the Makefile's
-    uv = str(own) if own.exists() else shutil.which("uv")
-    assert uv, "uv is missing: run the tests by `make test`"
-    wheels = folder / "wheels"
-    run([uv, "build", "--quiet", "--wheel", "--all-packages", "--out-dir", str(wheels)], ROOT)
-    run([uv, "venv", "--quiet", "--python", sys.executable, str(folder / "venv")], folder)
-    python = folder / "venv" / "bin" / "python"
-    files = [str(path) for path in sorted(wheels.glob("*.whl"))]
-    assert len(files) == 3
-    run([uv, "pip", "install", "--quiet", "--python", str(python), *files], folder)
-    return folder / "venv" / "bin"
-
-
-def run(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    return install(folder, build(folder, *FOLDERS), *FOLDERS)
 
 
 @pytest.fixture
@@ -100,14 +81,14 @@ def test_readme_runs_as_written(
             wait_until_ready(port)
         elif block.language == "sh" and not block.text.startswith(("make", "pip", "git")):
             script = "set -euo pipefail\n" + "\n".join(exports) + "\n" + block.text
-            run(["bash", "-c", script], tmp_path, environment)
+            run("bash", "-c", script, cwd=tmp_path, environment=environment)
             exports += [line for line in block.text.splitlines() if line.startswith("export ")]
         elif block.language == "python":
             program.append(block.text)
     text = "\n".join(program)
     (tmp_path / "program.py").write_text(text, encoding="utf-8")
     script = "set -euo pipefail\n" + "\n".join(exports) + "\npython program.py"
-    printed = run(["bash", "-c", script], tmp_path, environment)
+    printed = run("bash", "-c", script, cwd=tmp_path, environment=environment)
     expected = EXPECTED.findall(text)
     assert expected
     assert printed.splitlines() == expected

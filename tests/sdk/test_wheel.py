@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
+from tests.wheels import build, install, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -27,24 +25,12 @@ print(baas_sdk.__file__)
 """
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    line = [str(part) for part in command]
-    done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
 def test_the_wheel_works_without_the_server(tmp_path: Path) -> None:
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=ROOT / "sdk")
-    (wheel,) = tmp_path.glob("baas_sdk-*.whl")
+    (wheel,) = build(tmp_path, "baas-sdk")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "baas_sdk/py.typed" in names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"baas_sdk"}
 
-    python = tmp_path / "venv" / "bin" / "python"
-    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
-    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    run(*pip, wheel, cwd=tmp_path)
-
+    python = install(tmp_path, [wheel], "baas-sdk") / "python"
     assert str(tmp_path) in run(python, "-I", "-c", SCRIPT, cwd=tmp_path)
