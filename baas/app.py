@@ -247,7 +247,7 @@ class App:
         _warn_of_missing_engine(settings, databases.placements)
         for project in await projects.finish_deletions():
             _log.info("deletion finished", project=project)
-        if databases.is_shared:
+        if databases.is_shared or settings.mongodb_uri:
             projects.start_finishing()
         if self._part is None or self._part.is_first:
             self.setup_token = await accounts.admins.make_setup_token(node)

@@ -214,15 +214,18 @@ class Projects:
 
     async def finish_deletions(self) -> Sequence[str]:
         """Deletes what a crash left of projects that were being deleted, or restored by a task that
-        is over; their ids. Leaves those alone that another node is deleting."""
+        is over; their ids. Leaves those alone that another node is deleting, or has to, and for
+        later those whose store is away."""
         database = await self._store.open(None)
         documents = (await database.run_query(Query(PROJECTS))).documents
         finished = []
-        left = [one for one in documents if is_deleting(one)]
+        left = [one for one in documents if is_deleting(one) and self.places.is_here(one.path.id)]
         for identifier in [one.path.id for one in left if not await self.restores.is_going_on(one)]:
-            with contextlib.suppress(NotFound, FailedPrecondition):
+            try:
                 await self.delete_project(identifier)
                 finished.append(identifier)
+            except (NotFound, FailedPrecondition, Unavailable) as error:
+                _log.info("a deletion waits", project=identifier, reason=error.message)
         return finished
 
     def start_finishing(self) -> None:

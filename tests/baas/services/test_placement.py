@@ -13,9 +13,12 @@ import pytest
 
 from baas.app import App
 from baas.buckets.blobs import BlobInfo
+from baas.clock import SystemClock
 from baas.database.names import DatabaseName
 from baas.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from baas.model.queries import Query
 from baas.model.writes import SetWrite
+from baas.projects.records import PROJECTS
 from baas.services import documents, projects
 from baas.services.context import Context
 from baas.testing import app_client, make_settings, started_app
@@ -151,6 +154,43 @@ async def test_bytes_of_a_project_that_is_looked_for_at_the_wrong_place_are_kept
         assert app.collector is not None
         assert await app.collector._find_orphans("shop", bytes_of[0]) == []
         assert await app.collector._find_orphans("gone", bytes_of[1]) == bytes_of[1]
+
+
+async def test_a_node_starts_where_another_one_left_a_deletion_of_what_only_it_has(
+    tmp_path: Path, mongodb: dict[str, Any]
+) -> None:
+    own = {**mongodb, "engine": "mongodb"}
+    async with server(tmp_path / "one", **own) as one:
+        for name in ("far", "shop", "zoo"):
+            engine = "mongodb" if name == "zoo" else "sqlite"
+            await projects.create_project(one.context, OPERATOR, name, engine=engine)
+            await one.context.projects._marks.take(name)  # and there it ended
+        secret = (tmp_path / "one" / "secret.key").read_bytes()
+    (tmp_path / "two").mkdir(mode=0o700)
+    (tmp_path / "two" / "secret.key").write_bytes(secret)
+    two = App(make_settings(tmp_path / "two", **own), FastClock())
+    await two.start()
+    try:
+        assert await two.context.projects.finish_deletions() == []
+        for _ in range(10):  # meanwhile what begins with the server has connected
+            assert await left(two) == ["far", "shop"]
+    finally:
+        await two.stop()
+    async with server(tmp_path / "one", **own) as one:
+        assert await left(one) == []
+
+
+class FastClock(SystemClock):
+    """Of a node that comes when the claims of the other one are over."""
+
+    def now_microseconds(self) -> int:
+        return super().now_microseconds() + 300_000_000
+
+
+async def left(app: App) -> list[str]:
+    system = await app.context.databases.system(None)
+    found = await system.run_query(Query(PROJECTS))
+    return sorted(one.path.id for one in found.documents)
 
 
 async def test_what_was_missed_is_learned_before_a_project_is_opened(
