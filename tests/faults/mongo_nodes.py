@@ -26,7 +26,10 @@ _LOOK_SECONDS = 0.5
 class MongoNodes:
     """The nodes' way to each mongod is a wire of their own. Lives on one event loop."""
 
-    def __init__(self, folder: Path, *, module: str = "tests.faults.rerouted_nursery") -> None:
+    def __init__(
+        self, folder: Path, *flags: str, module: str = "tests.faults.rerouted_nursery"
+    ) -> None:
+        self._flags = flags
         self._nursery = Nursery(module)
         self.mongods = ReplicaSet(folder / "set", MEMBERS)
         self.nodes: list[ServerProcess] = []
@@ -49,6 +52,7 @@ class MongoNodes:
                     "--mongodb-uri",
                     self.mongods.uri,
                     "--no-access-log",
+                    *self._flags,
                     port=free_port(),
                     nursery=self._nursery,
                 )

@@ -34,7 +34,7 @@ async def test_without_a_majority_calls_end_in_words_and_with_one_they_go_on(
     tmp_path: Path,
 ) -> None:
     check_mongod()
-    topology = MongoNodes(tmp_path)
+    topology = MongoNodes(tmp_path, "--mongodb-timeout-seconds", "8")
     try:
         await topology.start()
         node = topology.nodes[0]
