@@ -63,22 +63,10 @@ def create_user(
 def list_users(project: str, limit: int | None, as_json: bool, target: Target) -> None:
     """List the project's users by uid."""
 
-    async def work(client: Client) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        token = None
-        while limit is None or len(found) < limit:
-            size = _PAGE_SIZE if limit is None else min(_PAGE_SIZE, limit - len(found))
-            parameters = {"page_size": size} | ({"page_token": token} if token else {})
-            page = await client.call(
-                "GET", path_of("projects", project, "users"), params=parameters
-            )
-            found += page["users"]
-            token = page.get("next_page_token")
-            if not token:
-                break
-        return found
-
-    found = run(target, work)
+    path = path_of("projects", project, "users")
+    found = run(
+        target, lambda client: client.gather(path, "users", page_size=_PAGE_SIZE, limit=limit)
+    )
     if as_json:
         print_json(found)
         return

@@ -47,15 +47,8 @@ def list_backups(as_json: bool, target: Target) -> None:
     """List backups, newest first."""
 
     async def work(client: Client) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        token: str | None = None
-        while True:
-            parameters = {} if token is None else {"page_token": token}
-            page = await client.call("GET", "/backups", params=parameters)
-            found += page["backups"]
-            token = page.get("next_page_token")
-            if token is None:
-                return found
+        pages = client.pages("GET", "/backups")
+        return [backup async for page in pages for backup in page["backups"]]
 
     async def problems(client: Client) -> list[dict[str, Any]]:
         schedules = (await client.call("GET", "/backup-schedules"))["schedules"]

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -51,6 +51,41 @@ class Client:
             answer = await self._http.request(method, api + path, **request)
         _check(answer, answer.content)
         return _parse(answer.content)
+
+    async def pages(
+        self, method: str, path: str, *, api: str = API, **request: Any
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The pages of a list, one after the other, until the last. What is asked stands in `json`
+        or in `params`, which may be changed between two of them."""
+        asked = request["json"] if "json" in request else request.setdefault("params", {})
+        while True:
+            page = await self.call(method, path, api=api, **request)
+            yield page
+            token = page.get("next_page_token")
+            if token is None:
+                return
+            asked["page_token"] = token
+
+    async def gather(
+        self,
+        path: str,
+        member: str,
+        *,
+        page_size: int,
+        limit: int | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """What all pages of a list have in this member, but no more than `limit`."""
+        found: list[dict[str, Any]] = []
+        first = page_size if limit is None else min(page_size, limit)
+        asked = {**(params or {}), "page_size": str(first)}
+        async for page in self.pages("GET", path, params=asked):
+            found += page[member]
+            if limit is not None:
+                if len(found) >= limit:
+                    break
+                asked["page_size"] = str(min(page_size, limit - len(found)))
+        return found
 
     @contextlib.asynccontextmanager
     async def open(

@@ -74,18 +74,11 @@ def history_command(
 ) -> None:
     """List the versions of the document PATH, newest first."""
     base = path_of("projects", project, "databases", database)
-    params = {"path": path}
 
     async def work(client: Client) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        while len(found) < limit:
-            params["page_size"] = str(min(limit - len(found), 1_000))
-            page = await client.call("GET", f"{base}/documents:history", params=params)
-            found += page["versions"]
-            if "next_page_token" not in page:
-                break
-            params["page_token"] = page["next_page_token"]
-        return found
+        at = f"{base}/documents:history"
+        params = {"path": path}
+        return await client.gather(at, "versions", page_size=_PAGE, limit=limit, params=params)
 
     found = run(target, work)
     if as_json:
@@ -174,15 +167,15 @@ def list_command(
 
     async def work(client: Client) -> None:
         left = limit
-        while left is None or left > 0:
-            params["page_size"] = str(_PAGE if left is None else min(left, _PAGE))
-            page = await client.call("GET", path, api=APPS_API, params=params)
+        params["page_size"] = str(_PAGE if left is None else min(left, _PAGE))
+        async for page in client.pages("GET", path, api=APPS_API, params=params):
             for document in page["documents"]:
                 click.echo(orjson.dumps(document).decode())
-            if "next_page_token" not in page:
-                return
-            params["page_token"] = page["next_page_token"]
-            left = None if left is None else left - len(page["documents"])
+            if left is not None:
+                left -= len(page["documents"])
+                if left <= 0:
+                    return
+                params["page_size"] = str(min(left, _PAGE))
 
     run(target, work)
 
@@ -206,13 +199,8 @@ def list_collections(
     body: dict[str, Any] = {"page_size": _PAGE} | ({"parent": document} if document else {})
 
     async def work(client: Client) -> list[str]:
-        found: list[str] = []
-        while True:
-            page = await client.call("POST", path, api=APPS_API, json=body)
-            found += page["collections"]
-            if "next_page_token" not in page:
-                return found
-            body["page_token"] = page["next_page_token"]
+        pages = client.pages("POST", path, api=APPS_API, json=body)
+        return [name async for page in pages for name in page["collections"]]
 
     found = run(target, work)
     if as_json:

@@ -49,14 +49,8 @@ def list_indexes(
 
 
 async def _read_all(client: Client, path: str, collection: str | None) -> list[dict[str, Any]]:
-    params = {"page_size": str(_PAGE)} | ({"collection": collection} if collection else {})
-    found: list[dict[str, Any]] = []
-    while True:
-        page = await client.call("GET", path, params=params)
-        found += page["indexes"]
-        if "next_page_token" not in page:
-            return found
-        params["page_token"] = page["next_page_token"]
+    params = {"collection": collection} if collection else {}
+    return await client.gather(path, "indexes", page_size=_PAGE, params=params)
 
 
 @index_group.command("build")

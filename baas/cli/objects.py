@@ -335,23 +335,12 @@ def rm_command(
     click.echo(f"removed {run(target, work)} objects")
 
 
-async def _pages(
+def _pages(
     client: Client, place: Place, prefix: str, delimiter: str | None
 ) -> AsyncIterator[dict[str, Any]]:
-    token: str | None = None
-    while True:
-        asked = {
-            "prefix": prefix or None,
-            "delimiter": delimiter,
-            "page_size": str(PAGE_SIZE),
-            "page_token": token,
-        }
-        parameters = {key: value for key, value in asked.items() if value is not None}
-        page = await client.call("GET", place.path + "/objects", api=APPS_API, params=parameters)
-        yield page
-        token = page.get("next_page_token")
-        if not token:
-            return
+    asked = {"prefix": prefix or None, "delimiter": delimiter, "page_size": str(PAGE_SIZE)}
+    params = {key: value for key, value in asked.items() if value is not None}
+    return client.pages("GET", place.path + "/objects", api=APPS_API, params=params)
 
 
 def _size(count: int) -> str:

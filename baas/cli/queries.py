@@ -84,16 +84,12 @@ async def _show(client: Client, path: str, body: dict[str, Any], as_table: bool)
 
 async def _pages(client: Client, path: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     """One after the other; how the query was answered is said after the first."""
-    while True:
-        page = await client.call("POST", path, api=APPS_API, json=body)
+    async for page in client.pages("POST", path, api=APPS_API, json=body):
         yield page
         if page.get("explain") is not None:
             for line in explained(page["explain"]):
                 note(line)
             body["explain"] = False
-        if "next_page_token" not in page:
-            return
-        body["page_token"] = page["next_page_token"]
 
 
 def _print_documents(documents: list[dict[str, Any]], fields: list[str]) -> None:

@@ -109,9 +109,9 @@ def _cursor_options(command: Callable[..., Any]) -> Callable[..., Any]:
             cursors[member] = arguments.cursor(text, before=before)
         return command(*args, cursors=cursors, **rest)
 
-    for option, _, before in reversed(_CURSORS):
-        side = "From" if "start" in option else "To"
-        included = (before and side == "From") or (not before and side == "To")
+    for option, member, before in reversed(_CURSORS):
+        side = "From" if member == "start" else "To"
+        included = before == (member == "start")
         text = f"{side} this value of the order{'' if included else ', without it'}; or an array."
         wrapped = click.option(option, metavar="VALUE", help=text)(wrapped)
     return wrapped

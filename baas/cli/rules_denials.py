@@ -88,14 +88,15 @@ async def _fetch(
     path = path_of("projects", project, "denials")
     parameters = {name: value for name, value in wanted.items() if value is not None}
     found: list[dict[str, Any]] = []
-    while True:
-        parameters["page_size"] = str(min(_PAGE, limit - len(found)))
-        page = await client.call("GET", path, params=parameters)
+    counts: dict[str, Any] = {}
+    parameters["page_size"] = str(min(_PAGE, limit))
+    async for page in client.pages("GET", path, params=parameters):
         found += page["denials"]
-        token = page.get("next_page_token")
-        if token is None or len(found) >= limit:
-            return {"denials": found, "counts": page["counts"]}
-        parameters["page_token"] = token
+        counts = page["counts"]
+        if len(found) >= limit:
+            break
+        parameters["page_size"] = str(min(_PAGE, limit - len(found)))
+    return {"denials": found, "counts": counts}
 
 
 def _place(denial: Mapping[str, Any]) -> str:

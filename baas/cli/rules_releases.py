@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from baas.cli.client import Client, path_of, run
+from baas.cli.client import path_of, run
 from baas.cli.failures import CommandFailed, Refused
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import note, print_json, print_table
@@ -34,22 +34,9 @@ if_release_option = click.option(
 def show_history(project: str, limit: int, as_json: bool, target: Target) -> None:
     """List the releases of a project's rules, newest first."""
     path = path_of("projects", project, "rules", "releases")
-
-    async def work(client: Client) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        token = None
-        while len(found) < limit:
-            parameters = {"page_size": str(min(_PAGE, limit - len(found)))}
-            if token is not None:
-                parameters["page_token"] = token
-            page = await client.call("GET", path, params=parameters)
-            found += page["releases"]
-            token = page.get("next_page_token")
-            if token is None:
-                break
-        return found
-
-    found = run(target, work)
+    found = run(
+        target, lambda client: client.gather(path, "releases", page_size=_PAGE, limit=limit)
+    )
     if as_json:
         print_json({"releases": found})
         return
