@@ -43,12 +43,11 @@ def asked_words(text: str) -> tuple[str, ...]:
     """The words that a text must hold to be found by this one. Of a run without spaces its pairs
     say it all."""
     found: list[str] = []
-    for word in _runs(text):
-        for part, is_unspaced in _parts(word):
-            if is_unspaced and len(part) > 1:
-                found += map("".join, pairwise(part))
-            else:
-                found.append(part[:WORD_CHARACTERS_MAX])
+    for part, is_unspaced in _stretches(text):
+        if is_unspaced and len(part) > 1:
+            found += map("".join, pairwise(part))
+        else:
+            found.append(part)
     return tuple(found)
 
 
@@ -56,12 +55,8 @@ def sequence_of(text: str) -> tuple[str, ...]:
     """What of a text has to stand one after the other where it is asked for as a phrase: words, and
     of a run without spaces each character."""
     found: list[str] = []
-    for word in _runs(text):
-        if _UNSPACED.search(word) is None:
-            found.append(word[:WORD_CHARACTERS_MAX])
-            continue
-        for part, is_unspaced in _parts(word):
-            found += part if is_unspaced else [part[:WORD_CHARACTERS_MAX]]
+    for part, is_unspaced in _stretches(text):
+        found += part if is_unspaced else [part]
     return tuple(found)
 
 
@@ -75,18 +70,14 @@ def _find_words(text: str) -> tuple[str, ...]:
     if text.isascii():
         return tuple(_PLAIN.findall(text.lower()))
     found: list[str] = []
-    for word in _runs(text):
-        if _UNSPACED.search(word) is None:
-            found.append(word[:WORD_CHARACTERS_MAX])
+    for part, is_unspaced in _stretches(text):
+        if not is_unspaced:
+            found.append(part)
             continue
-        for part, is_unspaced in _parts(word):
-            if not is_unspaced:
-                found.append(part[:WORD_CHARACTERS_MAX])
-                continue
-            for place, character in enumerate(part):
-                found.append(character)
-                if place + 1 < len(part):
-                    found.append(part[place : place + 2])
+        for place, character in enumerate(part):
+            found.append(character)
+            if place + 1 < len(part):
+                found.append(part[place : place + 2])
     return tuple(found)
 
 
@@ -125,6 +116,16 @@ def _oddness(character: str) -> int:
     if len(plain) > _PLAIN_CHARACTERS_MAX:
         return 2
     return int(unicodedata.combining(plain[0]) > 0)
+
+
+def _stretches(text: str) -> Iterator[tuple[str, bool]]:
+    """Words, and runs without spaces, which are told from them."""
+    for word in _runs(text):
+        if _UNSPACED.search(word) is None:
+            yield word[:WORD_CHARACTERS_MAX], False
+            continue
+        for part, is_unspaced in _parts(word):
+            yield (part if is_unspaced else part[:WORD_CHARACTERS_MAX]), is_unspaced
 
 
 def _parts(word: str) -> Iterator[tuple[str, bool]]:

@@ -34,9 +34,7 @@ T = TypeVar("T")
 # 500 is what a commit has at most. Texts stay below the 16 KiB past which APSW prepares anew.
 _ROWS_PER_STATEMENT = (500, 64, 16, 4, 1)
 _IDS_PER_STATEMENT = 500
-LOOK_UP_RATIO = (
-    4  # entries of each document: from there on the documents are looked up by themselves
-)
+LOOK_UP_RATIO = 4  # entries of a document, from which on documents are looked up by themselves
 FILLED_AT_ONCE = 2_500  # entries of an index that is filled: a few milliseconds
 MISSED_MAX = 1_000  # changes of others that a group is compared with
 
@@ -268,12 +266,20 @@ def _write_entries(
 
 def _read_ids(connection: apsw.Connection, keys: Sequence[bytes]) -> dict[bytes, int | None]:
     """The ids of documents, None for one that is not there."""
+    return dict(zip(keys, _find_ids(connection, _READ_IDS, [(key,) for key in keys]), strict=True))
+
+
+def _find_ids(
+    connection: apsw.Connection, statement: _Statement, rows: Sequence[tuple[Any, ...]]
+) -> list[int | None]:
+    """Of the document that each row asks for; None if there is none."""
     ids: list[int | None] = []
-    for start in range(0, len(keys), _IDS_PER_STATEMENT):
-        some = keys[start : start + _IDS_PER_STATEMENT]
-        (found,) = fetch_one(connection, _text(_READ_IDS, len(some)), tuple(some))
+    for start in range(0, len(rows), _IDS_PER_STATEMENT):
+        some = rows[start : start + _IDS_PER_STATEMENT]
+        asked = tuple([value for row in some for value in row])
+        (found,) = fetch_one(connection, _text(statement, len(some)), asked)
         ids += json.loads(found)
-    return dict(zip(keys, ids, strict=True))
+    return ids
 
 
 def _sorted_entries(rows: Sequence[BackfillRow]) -> list[tuple[int, bytes, int]]:
@@ -317,13 +323,8 @@ class Backfill:
 
     def _read_ids(self, connection: apsw.Connection, numbers: Sequence[int]) -> dict[int, int]:
         """The ids of the documents of some rows, by the rows' numbers, where nothing changed."""
-        ids: list[int | None] = []
-        for start in range(0, len(numbers), _IDS_PER_STATEMENT):
-            some = [self._rows[number] for number in numbers[start : start + _IDS_PER_STATEMENT]]
-            asked = tuple([value for row in some for value in (row.key, row.version)])
-            (found,) = fetch_one(connection, _text(_READ_UNCHANGED, len(some)), asked)
-            ids += json.loads(found)
-        by_number = zip(numbers, ids, strict=True)
+        asked = [(self._rows[number].key, self._rows[number].version) for number in numbers]
+        by_number = zip(numbers, _find_ids(connection, _READ_UNCHANGED, asked), strict=True)
         return {number: found for number, found in by_number if found is not None}
 
 
