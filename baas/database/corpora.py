@@ -74,6 +74,8 @@ class Corpora(KeptNumbers[_Key, Size]):
         return (await self.count(key, snapshot.version, count)).documents
 
     def note(self, event: CommitEvent) -> None:
+        if not self._kept:
+            return
         kept = {index for index, _ in self._kept}
         for change in event.changes:
             for index in self._indexes.of_collection(change.path.segments[-2]):

@@ -29,9 +29,9 @@ class IndexKeeper:
         self._idle_seconds = idle_seconds
 
     async def build(self, definition: IndexDefinition, *, pinned: bool = True) -> None:
-        """Has an index made, and pins it unless told otherwise. Raises AlreadyExists if there is
-        one, QuotaExceeded (`TooManyIndexes`) where the collection
-        has as many as it may, all of them pinned or being made. Else one makes room."""
+        """Has an index made, and pins it unless told otherwise. Where the collection has as many as
+        it may, one makes room. Raises AlreadyExists if there is one, QuotaExceeded
+        (`TooManyIndexes`) if all are pinned or being made."""
         if self._indexes.find(definition) is not None:
             raise AlreadyExists(f"there is an index {definition}", reason="IndexExists")
         most = self._builder.collection_indexes_max
@@ -56,8 +56,7 @@ class IndexKeeper:
 
     async def tidy(self) -> None:
         """To be called now and then: tells other nodes of uses, drops what no node has used for
-        long, has deleted what is left of dropped indexes, and goes on with those left unfinished.
-        """
+        long, has deleted what is left of dropped ones, and goes on with those left unfinished."""
         await self.tell_uses()
         if self._idle_seconds > 0:
             before = self._clock.now_microseconds() - int(self._idle_seconds * 1_000_000)

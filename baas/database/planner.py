@@ -44,15 +44,9 @@ from baas.model.queries import (
     is_inequality,
     searched_query,
 )
-from baas.model.query_disjunctions import (
-    disjunctions,
-)
-from baas.model.query_matching import (
-    accepts,
-)
-from baas.model.query_order import (
-    get_field,
-)
+from baas.model.query_disjunctions import disjunctions
+from baas.model.query_matching import accepts
+from baas.model.query_order import get_field
 from baas.model.search import Search
 from baas.model.values import Reference, Value
 from baas.model.words import TOKENIZER

@@ -303,8 +303,9 @@ class Databases:
         past has its time, too. They are closed with the next look."""
         for name, used in self._visited.items():
             database = self._open.get(name)
-            is_unused = database is not None and database.last_used_seconds == used
-            if database is not None and is_unused and not database.is_in_use:
+            if database is None or database.is_in_use:
+                continue
+            if database.last_used_seconds == used:
                 self._start_closing(name)
         self._visited.clear()
         now = self._clock.monotonic_seconds()
