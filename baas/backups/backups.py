@@ -93,7 +93,7 @@ class Backups:
         """Raises FailedPrecondition (`ProjectExists`) for an id of a project that is there."""
         for identifier in identifiers:
             with contextlib.suppress(NotFound):
-                await self._sources.projects.get_project(identifier)
+                await self._sources.projects.read_project(identifier)
                 raise FailedPrecondition(
                     f"project `{identifier}` exists; delete it first, or restore under another id",
                     reason="ProjectExists",

@@ -139,7 +139,7 @@ class Mover:
 
     async def _names(self) -> list[DatabaseName]:
         project = self._move.project
-        found = await self._projects.read_databases(project)
+        found = (await self._projects.read_project(project)).databases
         return [*[DatabaseName(project, one) for one in found], DatabaseName.system(project)]
 
     async def _source(self, name: DatabaseName) -> Database:

@@ -149,19 +149,26 @@ class Projects:
                 await make()
 
     async def get_project(self, identifier: str) -> Project:
-        """Raises NotFound (`ProjectNotFound`)."""
+        """From memory, which follows the database: a commit is in it before whoever made it hears
+        of that, but may be in the database, for others to read, a moment sooner. Raises NotFound
+        (`ProjectNotFound`)."""
         project = self._cache.get(identifier)
         if project is not None:
             return project
         epoch = self._epoch
+        project = await self.read_project(identifier)
+        if epoch == self._epoch:
+            self._cache[identifier] = project
+        return project
+
+    async def read_project(self, identifier: str) -> Project:
+        """From the database: no older than anything that was read there before. Raises NotFound
+        (`ProjectNotFound`)."""
         database = await self._store.open(None)
         (document,) = await database.get_documents([project_path(identifier)])
         if document is None or is_deleting(document):
             raise project_not_found(identifier)
-        project = open_project(document)
-        if epoch == self._epoch:
-            self._cache[identifier] = project
-        return project
+        return open_project(document)
 
     async def list_projects(self) -> tuple[Project, ...]:
         """All projects by id."""
@@ -203,7 +210,7 @@ class Projects:
         self.restores.check_idle(identifier)
         self.places.check_here(identifier)
         with contextlib.suppress(NotFound):  # somebody else's deletion is gone on with
-            check_not_moving(await self.get_project(identifier))
+            check_not_moving(await self.read_project(identifier))
         # Twice at a time, one of them might still delete when the id is in use again.
         deletion = self._deletions.get(identifier)
         if deletion is None:
@@ -278,7 +285,7 @@ class Projects:
                     reason="TooManyDatabases",
                 )
 
-        known = await self.get_project(identifier)
+        known = await self.read_project(identifier)
         check_room(known)
         check_not_moving(known)
         await self._databases.open(DatabaseName(identifier, checked), create=True)
@@ -293,14 +300,6 @@ class Projects:
                 f"project `{name.project}` has no database `{name.database[:80]}`",
                 reason="DatabaseNotFound",
             )
-
-    async def read_databases(self, identifier: str) -> tuple[str, ...]:
-        """The ids of a project's databases, not from memory. Raises NotFound."""
-        database = await self._store.open(None)
-        (document,) = await database.get_documents([project_path(identifier)])
-        if document is None or is_deleting(document):
-            raise project_not_found(identifier)
-        return open_project(document).databases
 
     # Rules
 

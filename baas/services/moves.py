@@ -19,7 +19,7 @@ async def start_move(
     `EngineNotConfigured`, `MoveNeedsNode`), Unavailable (`ProjectElsewhere`)."""
     check_is_admin(caller)
     wanted = check_engine(engine)
-    found = await context.projects.get_project(project)
+    found = await context.projects.read_project(project)
     placements = context.databases.placements
     place = found.place or placements.own
     if not placements.reaches(place):

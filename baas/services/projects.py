@@ -36,9 +36,9 @@ async def list_projects(context: Context, caller: Caller) -> tuple[Project, ...]
 
 
 async def get_project(context: Context, caller: Caller, identifier: str) -> Project:
-    """Raises NotFound (`ProjectNotFound`)."""
+    """As committed, on whichever node. Raises NotFound (`ProjectNotFound`)."""
     check_is_admin(caller)
-    return await context.projects.get_project(identifier)
+    return await context.projects.read_project(identifier)
 
 
 async def update_project(

@@ -354,7 +354,7 @@ class _Step:
     async def _open_next(self, *, fresh: bool = False) -> Database | None:
         projects, project = self._context.projects, self._job.project
         if fresh:
-            databases = await projects.read_databases(project)
+            databases = (await projects.read_project(project)).databases
         else:
             databases = (await projects.get_project(project)).databases
         if self._place.database >= len(databases):

@@ -13,7 +13,10 @@ from typing import Any
 
 import baas.moves.copying
 import baas.services.move_runner
+from baas.database.database import Database
+from baas.database.names import DatabaseName
 from baas.database.read_snapshot import ReadSnapshot
+from baas.model.paths import DocumentPath
 from baas.moves.copying import DatabaseCopy
 from baas.moves.mover import Mover
 from baas.moves.tasks import Moves
@@ -70,7 +73,9 @@ def make_mortal() -> None:
 
 PLANT = "TEST_MOVE_PLANT"  # which one, if any
 PLANTS = ("fence", "last round")
+COUNTER = DocumentPath.parse("counters/0")  # which somebody adds to all the time
 _switch = Mover._switch
+_pause = Mover._pause
 _follow_log = DatabaseCopy._follow_log
 
 
@@ -78,12 +83,22 @@ async def _switch_late(mover: Mover) -> None:
     """With a fence that lets commits by, between the comparison and the switch."""
     if os.environ.get(PLANT) == "fence":
         names = await mover._names()
-        databases = [await mover._source(name) for name in names]
         await mover._lift(names)
-        seen = databases[0].version
-        while databases[0].version <= seen:  # noqa: ASYNC110 - somebody commits
-            await asyncio.sleep(0.001)
+        await _wait_for_addition(await mover._source(names[0]))
     await _switch(mover)
+
+
+async def _pause_late(mover: Mover, names: list[DatabaseName]) -> float:
+    """Once there is something for the round in the pause to take along."""
+    if os.environ.get(PLANT) == "last round":
+        await _wait_for_addition(await mover._source(names[0]))
+    return await _pause(mover, names)
+
+
+async def _wait_for_addition(database: Database) -> None:
+    before = await database.get_documents([COUNTER])
+    while await database.get_documents([COUNTER]) == before:  # noqa: ASYNC110 - of a client
+        await asyncio.sleep(0.001)
 
 
 async def _skip_last_round(copy: DatabaseCopy, snapshot: ReadSnapshot) -> tuple[int, bool]:
@@ -98,4 +113,5 @@ async def _skip_last_round(copy: DatabaseCopy, snapshot: ReadSnapshot) -> tuple[
 def plant_bugs() -> None:
     """They sleep until the variable names one of them."""
     Mover._switch = _switch_late  # type: ignore[assignment, method-assign]
+    Mover._pause = _pause_late  # type: ignore[assignment, method-assign]
     DatabaseCopy._follow_log = _skip_last_round  # type: ignore[assignment, method-assign]

@@ -50,8 +50,11 @@ def test_a_move_survives_kills_at_every_step(
     monkeypatch.setenv(VARIABLE, str(deaths))
     server = mongodb_server(tmp_path, mongodb_uri, f"kill_{seed}", nursery)
     points = [one for _ in range(ROUNDS) for one in chance.sample(POINTS, STEPS)]
-    load = asyncio.run(move_through_kills(server, deaths, points))
-    assert server.stop() == 0
+    try:
+        load = asyncio.run(move_through_kills(server, deaths, points))
+        assert server.stop() == 0
+    finally:
+        server.kill()
     record_property(
         "summary",
         f"kill -9 amid {len(points)} moves of a project between engines: {load.acknowledged} writes"
@@ -68,9 +71,11 @@ def test_planted_bugs_are_caught(
     monkeypatch.setenv(PLANT, bug)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "never"))
     server = mongodb_server(tmp_path, mongodb_uri, f"plant_{new_seed()}", nursery)
-    with pytest.raises(AssertionError, match=r"additions|went back"):
-        asyncio.run(move_once(server))
-    server.kill()
+    try:
+        with pytest.raises(AssertionError, match=r"additions|went back"):
+            asyncio.run(move_once(server))
+    finally:
+        server.kill()
 
 
 async def move_once(server: ServerProcess) -> None:

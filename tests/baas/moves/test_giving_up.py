@@ -58,7 +58,7 @@ async def test_what_is_given_up_is_undone_however_long_that_takes(
         assert found.state is (MoveState.CANCELLED if is_cancelled else MoveState.FAILED)
         assert failures[0] <= ATTEMPTS_MAX
         assert failures[1] == 2 * ATTEMPTS_MAX + 1
-        assert (await context.projects.get_project("shop")).moving is None
+        assert (await context.projects.read_project("shop")).moving is None
         assert await (await context.databases.open(SHOP)).fences.read() is None
         monkeypatch.undo()
         await move_to(context, "mongodb")

@@ -180,7 +180,7 @@ async def test_there_and_back_while_it_is_written_to(
             assert move.progress.pause_milliseconds is not None
             database = await context.databases.open(SHOP)
             assert database.is_near == (engine == "sqlite")
-            project = await context.projects.get_project("shop")
+            project = await context.projects.read_project("shop")
             assert project.moving is None
             assert (settings["data"] / "projects" / "shop").exists() == (engine == "sqlite")
             assert all(now > then for now, then in zip(writers.counts, before, strict=True))
@@ -262,7 +262,7 @@ async def test_a_move_that_was_cut_off_goes_on(
         await put(context, "counters/0", n=1)
         found = await over(context, move.id)
         assert (found.state, found.error) == (MoveState.DONE, None)
-        project = await context.projects.get_project("shop")
+        project = await context.projects.read_project("shop")
         assert (project.place, project.moving) == (Place("mongodb"), None)
         assert await get(context, "counters/0") == {"n": 1}
         if method != "_switch":
@@ -282,7 +282,7 @@ async def test_a_move_that_is_cancelled_leaves_the_project_and_nothing_else(
         await moves.cancel_move(context, OPERATOR, move.id)
         found = await over(context, move.id)
         assert (found.state, found.error) == (MoveState.CANCELLED, None)
-        project = await context.projects.get_project("shop")
+        project = await context.projects.read_project("shop")
         assert (project.place, project.moving) == (None, None)
         await put(context, "counters/0", n=1)
         with pytest.raises(FailedPrecondition) as raised:
@@ -644,7 +644,7 @@ async def test_a_copy_that_is_not_equal_is_not_switched_to(
         move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
         found = await over(context, move.id)
         assert (found.state, found.reason) == (MoveState.FAILED, "CopyDiffers")
-        assert (await context.projects.get_project("shop")).place is None
+        assert (await context.projects.read_project("shop")).place is None
         assert await get(context, "old/o1") == {"number": "unseen"}
         await put(context, "old/o1", number="on")
 

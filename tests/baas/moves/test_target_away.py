@@ -59,7 +59,7 @@ async def test_writes_go_on_when_the_target_hangs_in_the_pause(
         await hangs.wait()
         try:
             await put(context, "counters/0", n=1)  # waits for the end of the pause
-            assert (await context.projects.get_project("shop")).place is None
+            assert (await context.projects.read_project("shop")).place is None
             assert (await context.databases.open(SHOP)).is_near
             await put(context, "old/o1", number="late")
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,6 +45,17 @@ async def test_a_project_has_a_default_database_and_denies_everything(world: Wor
         assert (release.ruleset_id, release.note.deployed, release.version) == ("default", None, 0)
         assert "allow read, write: if false" in release.source
     await world.databases.open(DatabaseName("chat"))
+
+
+async def test_nothing_is_refused_for_what_memory_still_says(world: World) -> None:
+    """A commit can be read in the database a moment before memory has followed it: whoever read
+    there that a move is over may go on."""
+    made = await world.projects.create_project("chat")
+    world.projects._cache["chat"] = replace(made, moving="a move that is over")
+    assert await world.projects.read_project("chat") == made
+    await world.projects.create_database("chat", "archive")
+    world.projects._cache["chat"] = replace(made, moving="a move that is over")
+    await world.projects.delete_project("chat")
 
 
 @pytest.mark.parametrize(
