@@ -34,7 +34,7 @@ from baas.services.documents import open_database
 from baas.services.erasing_jobs import EraseByQuery, run_erasure
 from baas.services.job_pages import check_bare, read_page, visited
 from baas.services.job_steps import CHUNK_BYTES_MAX, CHUNK_DOCUMENTS_MAX, Step
-from baas.services.restores import Restore, next_restores
+from baas.services.restores import Restore, next_pass, next_restores
 from baas.services.schema_guard import check_schemas_each, prepare
 
 
@@ -173,7 +173,9 @@ async def run_chunk(context: Context, database: Database, job: Job, read: ReadAs
             if write is not None:
                 writes.append(write)
         failed = await transaction.write_each(writes)
-        unfit = await check_schemas_each(context, database.name.project, transaction)
+        unfit = await check_schemas_each(
+            context, database.name.project, transaction, is_atomic=True
+        )
         unfit |= transaction.stage_each()
         errors = {writes[place].path.segments: error for place, error in failed.items()} | unfit
         written = len(writes) - len(errors)
@@ -192,7 +194,12 @@ async def run_chunk(context: Context, database: Database, job: Job, read: ReadAs
     result = await database.run_transaction(
         body, request_time=now, request_id=f"job:{job.id}:{job.progress.chunks}"
     )
-    return _added(job.progress, result.memo)
+    made = _added(job.progress, result.memo)
+    if made.is_last and job.kind is JobKind.RESTORE:
+        again = next_pass(made.progress, Restore.read(spec))
+        if again is not None:
+            return Chunk(again, is_last=False)
+    return made
 
 
 def _added(progress: Progress, memo: dict[str, Any]) -> Chunk:

@@ -5,6 +5,10 @@ replaced, and listeners hear of it. **Not atomic** (see `jobs`).
 What was changed after the restore began stays as it is. The job goes through the log since that
 time, so it costs what was changed since in the whole database, and holds a chunk of images in
 memory, `_IMAGES` more at most than fit into it.
+
+A document may not fit before another one is restored, as where a value that has to be unique went
+from one to the other. So what could not be restored is tried again in a further pass, and another
+one, until one of them restores nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from baas.errors import (
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite, Write
-from baas.projects.jobs import Job, JobKind
+from baas.projects.jobs import Job, JobKind, Progress
 from baas.services.admins import check_is_admin
 from baas.services.caller import Caller
 from baas.services.context import Context
@@ -112,18 +116,23 @@ class RestorePlan:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """In the log: behind version `after`, and `records` of what comes next."""
+    """In the log: behind version `after`, and `records` of what comes next. In a further pass,
+    `written`: how many documents had been restored when it began."""
 
     after: int
     records: int = 0
+    written: int | None = None
 
     @classmethod
     def read(cls, text: str) -> _Place:
+        text, _, written = text.partition("@")
         after, _, records = text.partition("+")
-        return cls(int(after), int(records or 0))
+        return cls(int(after), int(records or 0), int(written) if written else None)
 
     def __str__(self) -> str:
-        return f"{self.after}+{self.records}" if self.records else str(self.after)
+        records = f"+{self.records}" if self.records else ""
+        written = "" if self.written is None else f"@{self.written}"
+        return f"{self.after}{records}{written}"
 
 
 async def start_restore(
@@ -227,16 +236,41 @@ async def next_restores(database: Database, cursor: str | None, wanted: Restore)
     }
 
     def restore(path: DocumentPath, document: StoredDocument | None) -> Write | None:
-        image = kept[path]
-        if document is not None and document.version > wanted.until:
-            return None  # changed since, or restored already
-        if image is None:
-            return None if document is None else DeleteWrite(path)
-        if document is not None and document.data == image.data:
-            return None
-        return SetWrite(path, image.fields)
+        return _restored(wanted, path, kept[path], document)
 
     return Step(list(kept), restore, str(place), is_last, unfit)
+
+
+def next_pass(progress: Progress, wanted: Restore) -> Progress | None:
+    """How a restore whose pass has come to its end goes on; None: it is over. What could not be
+    restored is counted anew."""
+    assert progress.cursor is not None
+    before = _Place.read(progress.cursor).written or 0
+    if progress.failed == 0 or progress.written == before:
+        return None
+    return replace(
+        progress,
+        seen=progress.seen - progress.failed,
+        failed=0,
+        first_failure=None,
+        cursor=str(_Place(wanted.to, written=progress.written)),
+    )
+
+
+def _restored(
+    wanted: Restore,
+    path: DocumentPath,
+    image: StoredDocument | None,
+    document: StoredDocument | None,
+) -> Write | None:
+    """What makes of a document what it was; None if nothing is to be done."""
+    if document is not None and document.version > wanted.until:
+        return None  # changed since, or restored already
+    if image is None:
+        return None if document is None else DeleteWrite(path)
+    if document is not None and document.data == image.data:
+        return None
+    return SetWrite(path, image.fields)
 
 
 async def _read_on(
@@ -258,15 +292,30 @@ async def _read_on(
         while numbers:
             room = min(_IMAGES, CHUNK_DOCUMENTS_MAX - len(found))
             if room <= 0 or size >= CHUNK_BYTES_MAX:
-                return found, _Place(place.after, numbers[0]), False
+                return found, replace(place, records=numbers[0]), False
             part, numbers = numbers[:room], numbers[room:]
             images = await _read_images(snapshot, [within[number] for number in part], wanted)
+            if place.written is not None:
+                images = await _not_restored(snapshot, images, wanted)
             found.update(images)
             size += sum(len(image.data) for image in images.values() if image is not None)
         if len(within) < len(records) or not records:
-            return found, _Place(wanted.until), True
-        place = _Place(records[-1].version)
+            return found, replace(place, after=wanted.until, records=0), True
+        place = replace(place, after=records[-1].version, records=0)
     return found, place, False
+
+
+async def _not_restored(
+    snapshot: ReadSnapshot, images: dict[DocumentPath, StoredDocument | None], wanted: Restore
+) -> dict[DocumentPath, StoredDocument | None]:
+    """Those that an earlier pass has left. So they come together, and can be restored together."""
+    documents = await snapshot.get_documents(list(images))
+    return {
+        path: image
+        for (path, image), document in zip(images.items(), documents, strict=True)
+        if (image is not None and image.is_erased)
+        or _restored(wanted, path, image, document) is not None
+    }
 
 
 async def _read_images(

@@ -72,15 +72,32 @@ def rest_on_no_schemas(context: Context, project: str, transaction: Transaction)
 
 
 async def check_schemas_each(
-    context: Context, project: str, transaction: Transaction, may_read: MayRead | None = None
+    context: Context,
+    project: str,
+    transaction: Transaction,
+    may_read: MayRead | None = None,
+    *,
+    is_atomic: bool = False,
 ) -> dict[Segments, BaasError]:
     """Leaves out of a transaction each document that does not fit, as if the writes came one after
-    the other; their errors."""
+    the other; their errors. With `is_atomic` all that is left happens at once: a document may get a
+    value that has to be unique from one that comes after it."""
     schemas = await _in_force(context, project, transaction)
     failed: dict[Segments, BaasError] = {}
     if not schemas:
         return failed
-    guard = _Guard(transaction, schemas, may_read, is_atomic=False)
+    known = -1
+    while len(failed) > known:  # one that is left out keeps the values that others have got from it
+        known = len(failed)
+        guard = _Guard(transaction, schemas, may_read, is_atomic=is_atomic)
+        failed |= await _leave_out_unfit(transaction, guard)
+        if not is_atomic:
+            break
+    return failed
+
+
+async def _leave_out_unfit(transaction: Transaction, guard: _Guard) -> dict[Segments, BaasError]:
+    failed: dict[Segments, BaasError] = {}
     for number, change in enumerate(transaction.changes, 1):
         error = await guard.check(change)
         if error is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
@@ -22,11 +22,13 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.projects.erasures import Erasure
-from baas.projects.jobs import Job, JobState
+from baas.projects.jobs import Job, JobKind, JobState
+from baas.projects.schema_releases import SchemaDeployment
 from baas.services import erasures, jobs, past, restores, transactions, transfer
 from baas.services.caller import Caller
 from baas.services.documents import commit
 from baas.services.past import VersionKind
+from baas.services.schema_deployments import deploy_schemas
 from baas.wire.jobs import decode_subtree
 from tests.baas.services.worlds import (
     ADA,
@@ -330,6 +332,64 @@ async def test_what_is_changed_after_a_restore_began_stays(
     writes = [step.make(*one) for one in zip(step.paths, documents, strict=True)]
     changed = {str(write.path) for write in writes if write is not None}
     assert changed == {f"{room}/b", f"{room}/c"}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def unique(shared: World, room: str) -> AsyncIterator[str]:
+    """A collection in which no two documents have the same `key`."""
+    schema = {"x-collection": room, "x-unique": [["key"]], "properties": {"n": {"minimum": 0}}}
+    await deploy_schemas(shared.context, OPERATOR, "demo", [schema], SchemaDeployment())
+    yield room
+    await deploy_schemas(shared.context, OPERATOR, "demo", [], SchemaDeployment())
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 500])
+async def test_values_that_have_to_be_unique_go_back_to_whom_they_belonged(
+    shared: World, unique: str, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(restores, "CHUNK_DOCUMENTS_MAX", chunk)
+    a, b, c, new = (f"{unique}/{name}" for name in ("a", "b", "c", "new"))
+    then = await put(shared, {a: {"key": 1}, b: {"key": 2}, c: {"key": 3}})
+    # `a` is wanted back from `new`, which is to go, and `c` from `a`.
+    await put(shared, {a: {"key": 9}})
+    await put(shared, {c: {"key": 4}, b: {"key": 5}})
+    await put(shared, {new: {"key": 1}, a: {"key": 3}})
+    job = await restore(shared, unique, then)
+    assert (job.progress.failed, job.progress.first_failure) == (0, None)
+    assert await all_in(shared, a, b, c, new) == [{"key": 1}, {"key": 2}, {"key": 3}, None]
+
+
+@pytest.mark.parametrize("chunk", [2, 500])
+async def test_documents_that_have_swapped_unique_values_get_them_back_together(
+    shared: World, unique: str, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(restores, "CHUNK_DOCUMENTS_MAX", chunk)
+    a, b, other = (f"{unique}/{name}" for name in ("a", "b", "other"))
+    then = await put(shared, {a: {"key": 1}, b: {"key": 2}, other: {"n": 1}})
+    await put(shared, {a: None})
+    await put(shared, {b: {"key": 1}, other: {"n": 2}})  # another chunk, if chunks are small
+    await put(shared, {a: {"key": 2}, f"{unique}/more": {}})
+    await restore(shared, unique, then)
+    assert await all_in(shared, a, b, other) == [{"key": 1}, {"key": 2}, {"n": 1}]
+
+
+async def test_what_cannot_be_restored_is_counted_once_and_keeps_its_values(
+    shared: World, unique: str
+) -> None:
+    a, b, c = (f"{unique}/{name}" for name in "abc")
+    then = await put(shared, {a: {"key": 1}, b: {"key": 2}, c: {"key": 3}})
+    now = await put(shared, {a: {"key": 2}, b: {"key": 3}, c: {"key": 5}})
+    await put(shared, {f"{unique}/elsewhere": {"key": 1}})
+    database = await shared.context.databases.open(NAME)
+    wanted = restores.Restore(decode_subtree(unique), False, then.microseconds, now.microseconds)
+    job = await shared.context.jobs.create(
+        database, JobKind.RESTORE, wanted.to_spec(), author="operator", total=None
+    )
+    job = await over(shared, job)
+    # `a` cannot have 1, so it keeps 2, so `b` keeps 3, so `c` keeps 5.
+    assert (job.progress.seen, job.progress.written, job.progress.failed) == (3, 0, 3)
+    assert (job.progress.first_failure or {})["reason"] == "UniqueViolation"
+    assert await all_in(shared, a, b, c) == [{"key": 2}, {"key": 3}, {"key": 5}]
 
 
 async def test_a_restore_to_what_is_forgotten_fails_and_says_so(
