@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -13,13 +12,11 @@ from pathlib import Path
 
 import httpx
 
-START_SECONDS = 30.0
+from scripts.free_ports import free_port
 
+__all__ = ["free_port"]
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+START_SECONDS = 60.0
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from cluster.image import read_image
 from scripts.find_mongod import NOT_RUN as NO_MONGOD
 from scripts.find_mongod import find_mongod
 from scripts.find_s3 import find_s3
+from scripts.free_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -367,7 +368,7 @@ def _ports(
         key = f"{name}:{port}"
         if key not in kept:
             wanted = services[name].ports.get(port) if published else None
-            kept[key] = wanted if wanted is not None and _is_free(wanted) else _free_port()
+            kept[key] = wanted if wanted is not None and _is_free(wanted) else free_port()
         found[name, port] = kept[key]
     file.write_text(json.dumps(kept, indent=1), encoding="utf-8")
     taken = [name for (name, _), port in found.items() if not _is_free(port)]
@@ -398,12 +399,6 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def end_of_logs(members: Sequence[Member]) -> str:

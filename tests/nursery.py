@@ -39,8 +39,9 @@ class _Nursery:
     def __init__(self, address: str) -> None:
         self._listening = socket.socket(socket.AF_UNIX)
         self._address = address
-        self._listening.bind(address)
+        self._listening.bind(f"{address}.new")
         self._listening.listen(64)
+        os.rename(f"{address}.new", address)  # who sees it can connect
         self._children: dict[int, socket.socket] = {}
         self._ended, self._wake = socket.socketpair()
         for end in (self._ended, self._wake):
@@ -97,8 +98,9 @@ class _Nursery:
             other.close()
 
     def _forget(self, child: int) -> None:
-        self._selector.unregister(self._children[child])
-        os.kill(child, signal.SIGKILL)
+        if child in self._children:  # else it ended at the same moment
+            self._selector.unregister(self._children[child])
+            os.kill(child, signal.SIGKILL)
 
     def _reap(self) -> None:
         for child, caller in list(self._children.items()):

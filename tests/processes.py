@@ -20,15 +20,13 @@ from typing import Any, Protocol
 
 import httpx
 
+from scripts.free_ports import free_port
+
+__all__ = ["free_port"]
+
 ROOT = Path(__file__).resolve().parents[1]
-START_SECONDS = 40.0
-STOP_SECONDS = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+START_SECONDS = 100.0
+STOP_SECONDS = 60.0
 
 
 class Process(Protocol):
@@ -104,6 +102,8 @@ class ForkedProcess:
 
     def __init__(self, nursery: socket.socket) -> None:
         self._nursery = nursery
+        self._poll = select.poll()  # `select` takes small numbers of files only
+        self._poll.register(nursery, select.POLLIN)
         self._told = b""
         self.returncode: int | None = None
         self.pid = self._read_number(START_SECONDS)
@@ -128,7 +128,7 @@ class ForkedProcess:
 
     def _read_number(self, timeout: float | None) -> int:
         while b"\n" not in self._told:
-            if not select.select([self._nursery], [], [], timeout)[0]:
+            if not self._poll.poll(None if timeout is None else timeout * 1_000):
                 raise subprocess.TimeoutExpired("a server", timeout or 0)
             told = self._nursery.recv(64)
             assert told, "the nursery is gone"
@@ -179,6 +179,7 @@ class ServerProcess:
             if self._answers():
                 return self
             time.sleep(0.03)
+        self.kill()
         raise AssertionError(f"the server did not start:\n{self.output()[-3000:]}")
 
     def __enter__(self) -> ServerProcess:

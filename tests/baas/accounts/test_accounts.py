@@ -420,20 +420,22 @@ async def test_a_database_that_was_closed_when_idle_is_watched_again(tmp_path: P
     accounts = Accounts(
         databases, secret=SECRET, passwords=passwords, settings=settings, clock=clock
     )
-    await databases.system(PROJECT, create=True)
-    signed_in = await sign_up(accounts)
-    await accounts.verify_id_token(PROJECT, signed_in.id_token)
-    for number in range(3):
-        clock.advance(60)
-        await databases.system(f"other-{number}", create=True)
-    assert DatabaseName.system(PROJECT) not in [one.name for one in databases.open_databases()]
-    await accounts.verify_id_token(PROJECT, signed_in.id_token)
-    await accounts.users.update(PROJECT, signed_in.user.uid, disabled=True)
-    assert await reason_of(accounts.verify_id_token(PROJECT, signed_in.id_token)) == (
-        "IdTokenInvalid"
-    )
-    passwords.close()
-    await databases.close()
+    try:
+        await databases.system(PROJECT, create=True)
+        signed_in = await sign_up(accounts)
+        await accounts.verify_id_token(PROJECT, signed_in.id_token)
+        for number in range(3):
+            clock.advance(60)
+            await databases.system(f"other-{number}", create=True)
+        assert DatabaseName.system(PROJECT) not in [one.name for one in databases.open_databases()]
+        await accounts.verify_id_token(PROJECT, signed_in.id_token)
+        await accounts.users.update(PROJECT, signed_in.user.uid, disabled=True)
+        assert await reason_of(accounts.verify_id_token(PROJECT, signed_in.id_token)) == (
+            "IdTokenInvalid"
+        )
+    finally:
+        passwords.close()
+        await databases.close()
 
 
 async def test_a_project_made_again_knows_nothing_of_the_old_one(

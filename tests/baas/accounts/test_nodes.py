@@ -64,7 +64,7 @@ async def nodes() -> AsyncIterator[list[Node]]:
 
 
 async def until_refused(call: Callable[[], Awaitable[object]], *kinds: type[BaasError]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         while True:
             try:
                 await call()
@@ -92,7 +92,9 @@ async def test_tokens_end_on_the_other_node(nodes: list[Node], change: str) -> N
         case _:
             await one.accounts.sign_out(PROJECT, signed_in.refresh_token)
     await until_refused(lambda: two.accounts.verify_id_token(PROJECT, token), TokenInvalid)
-    assert uid in told
+    async with asyncio.timeout(90):
+        while uid not in told:  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 async def test_token_of_a_key_that_was_made_just_now_is_good_on_the_other_node(
@@ -119,6 +121,7 @@ async def test_tokens_that_were_known_when_a_database_was_closed_are_looked_at_a
     await two.accounts.verify_id_token(PROJECT, token)
     for number in range(4):
         await one.projects.create_project(f"other-{number}")
+    await (await two.databases.system(PROJECT)).catch_up()  # and reads nothing any more
     two.clock.advance(IDLE_SECONDS_MIN + 1)
     for number in range(4):
         await two.databases.open(DatabaseName(f"other-{number}"))
@@ -137,6 +140,8 @@ async def test_node_that_cannot_look_trusts_no_token_that_it_knows(
     one, two = nodes
     signed_in = await one.accounts.sign_up(PROJECT, EMAIL, PASSWORD)
     token, name = signed_in.id_token, DatabaseName(PROJECT)
+    for project in (None, PROJECT):
+        await (await two.databases.system(project)).catch_up()
     await two.accounts.verify_id_token(PROJECT, token)
     await two.projects.ruleset(name)
     two.store.cut_off()
@@ -196,7 +201,7 @@ async def test_origins_databases_and_rules_reach_the_other_node(nodes: list[Node
     await one.projects.update_project(PROJECT, origins=["https://app.example.com"])
     await one.projects.create_database(PROJECT, "second")
     await one.projects.rulesets.deploy(PROJECT, OPEN, allow_open=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         while two.projects.find_ruleset(name) is not None:  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert await two.projects.ruleset(name) is not before
@@ -231,7 +236,7 @@ async def test_deleted_project_is_closed_on_the_other_node(nodes: list[Node]) ->
     await two.projects.get_project(PROJECT)
     await one.projects.delete_project(PROJECT)
     await until_refused(lambda: two.projects.get_project(PROJECT), NotFound)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         while two.databases.find(name) is not None:  # noqa: ASYNC110
             await asyncio.sleep(0)
     with pytest.raises(NotFound):

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import threading
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,8 @@ from baas.buckets.blobs import READ_BYTES, BlobInfo, BlobStore
 from baas.buckets.local_blobs import LocalBlobs
 from baas.buckets.remote_blobs import PIECE_BYTES, RemoteBlobs
 from baas.errors import DataLoss, InvalidArgument, Unavailable
+from tests.open_files import open_files
+from tests.raw_servers import raw_server
 from tests.s3 import S3Server
 
 KEY = "demo/contentcontent/part"
@@ -188,13 +190,14 @@ async def test_other_stores_are_asked_as_their_environment_says(
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-        writer.write(b'HTTP/1.1 200 OK\r\netag: "1"\r\ncontent-length: 0\r\n\r\n')
-        writer.close()
+        assert await reader.readexactly(1) == b"x"
+        writer.write(
+            b'HTTP/1.1 200 OK\r\netag: "1"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
+        )
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        host, port = server.sockets[0].getsockname()
+    async with raw_server(answer) as port:
         for name, value in settings.items():
-            monkeypatch.setenv(name, value.format(url=f"http://{host}:{port}"))
+            monkeypatch.setenv(name, value.format(url=f"http://127.0.0.1:{port}"))
         await RemoteBlobs(url).put("a", b"x")
     assert heads[0].startswith(told[0])
     assert told[1] in heads[0]
@@ -213,12 +216,12 @@ async def test_a_full_disk_leaves_nothing_of_a_small_blob(
 
     store = LocalBlobs(tmp_path / "objects", synced=False)
     await store.check()
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
         with pytest.raises(Unavailable, match="full"):
             await store.add(KEY, b"hello")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(tmp_path) == before
     assert await listed(store) == []
     await store.close()
 
@@ -288,12 +291,13 @@ async def test_a_cancelled_write_reaches_no_other_file(
         await writing
     threading.Timer(0.3, goes_on.set).start()
     await writer.abort()
-    others = [(tmp_path / f"other{number}").open("w+b") for number in range(20)]
-    goes_on.set()
-    await store.close()
-    assert [os.fstat(other.fileno()).st_size for other in others] == [0] * 20
-    for other in others:
-        other.close()
+    with ExitStack() as stack:
+        others = [
+            stack.enter_context((tmp_path / f"other{number}").open("w+b")) for number in range(20)
+        ]
+        goes_on.set()
+        await store.close()
+        assert [os.fstat(other.fileno()).st_size for other in others] == [0] * 20
     assert [one for one in (tmp_path / "objects").rglob("*") if one.is_file()] == []
 
 

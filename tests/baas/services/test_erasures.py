@@ -272,7 +272,7 @@ async def test_what_was_erased_before_a_job_broke_off_goes_from_files_too(
     monkeypatch.setattr(Eraser, "scrub", note)
     job = await over(shared, await start(shared, {"collection": room}))
     assert job.state.value == how
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         await cleaned.wait()
     assert await past_of(shared, at(room, 0)) == [True]
     assert await past_of(shared, at(room, CHUNK)) == [False]

@@ -182,7 +182,7 @@ async def test_versions_are_listed_page_by_page(shared: World, room: str) -> Non
 
 
 async def over(world: World, job: Job) -> Job:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while job.state is JobState.RUNNING:
             await asyncio.sleep(0.01)
             job = await jobs.get_job(world.context, OPERATOR, "demo", job.id)

@@ -58,7 +58,7 @@ async def start(world: World, *sources: dict[str, Any], **more: Any) -> Job:
 
 
 async def over(world: World, job: Job) -> Job:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while job.state is JobState.RUNNING:
             await asyncio.sleep(0.01)
             job = await jobs.get_job(world.context, OPERATOR, "demo", job.id)
@@ -70,7 +70,7 @@ async def in_force(world: World) -> list[dict[str, Any]]:
 
 
 def before(
-    patch: pytest.MonkeyPatch, phase: str, act: Callable[[Any], Awaitable[None]]
+    patch: pytest.MonkeyPatch, phase: str, act: Callable[[Any], Awaitable[object]]
 ) -> list[str]:
     """Has something done once, right before a job enters a phase."""
     original = getattr(STEP, phase)
@@ -236,7 +236,8 @@ async def test_a_request_that_takes_too_long_deploys_nothing(
     shared: World, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await deploy(shared)
-    before(monkeypatch, "_scan", lambda step: asyncio.sleep(0.2))
+    refused = asyncio.Event()
+    before(monkeypatch, "_scan", lambda step: refused.wait())
     limits = shared.context.settings.limits
     object.__setattr__(limits, "schema_check_seconds_max", 0)
     try:
@@ -244,6 +245,7 @@ async def test_a_request_that_takes_too_long_deploys_nothing(
             await deploy(shared, {"x-collection": room, **AGED})
     finally:
         object.__setattr__(limits, "schema_check_seconds_max", 30)
+        refused.set()
     assert caught.value.reason == "CheckTooLong"
     assert await in_force(shared) == []
     await write(shared, put(f"{room}/a"))

@@ -166,7 +166,7 @@ async def test_imports_and_jobs_obey(shared: World, room: str) -> None:
     job = await jobs.start_update(
         shared.context, OPERATOR, NAME, asked, orjson.dumps(tree).decode()
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while job.state is JobState.RUNNING:
             await asyncio.sleep(0.01)
             job = await jobs.get_job(shared.context, OPERATOR, "demo", job.id)
@@ -351,7 +351,7 @@ async def check_all(world: World, page_size: int, *sources: dict[str, Any]) -> l
     found: list[Any] = []
     token: str | None = None
     pages = checked = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             page = await schemas.check_documents(
                 world.context, OPERATOR, NAME, list(sources), page_size=page_size, page_token=token
@@ -416,7 +416,7 @@ async def test_wild_and_group_patterns_are_found(shared: World, room: str) -> No
 async def test_releases(shared: World, room: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema_releases, "SETS_KEPT_MAX", 3)
     made = [await deploy(shared, person(room, title=str(n))) for n in range(4)]
-    end = time.monotonic() + 30  # the oldest goes right after the newest is in force
+    end = time.monotonic() + 90  # the oldest goes right after the newest is in force
     while len(notes := await schemas.list_releases(shared.context, OPERATOR, "demo")) > 3:
         assert time.monotonic() < end
         await asyncio.sleep(0.01)

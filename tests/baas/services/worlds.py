@@ -70,7 +70,7 @@ class World:
 
 async def over(world: World, job: Job) -> Job:
     """The job when it does not run any more."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             job = await jobs.get_job(world.context, OPERATOR, "demo", job.id)
             if job.state is not JobState.RUNNING:
