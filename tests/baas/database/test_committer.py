@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 import structlog.testing
@@ -37,12 +38,21 @@ from baas.settings import Limits, Settings
 from baas.storage.sqlite import SqliteEngine
 from tests.baas.database.acts import create, delete, doc, fields, increment, put, run, where, write
 from tests.baas.database.engines import SteeredEngine
+from tests.waiting import settle, until
+
+T = TypeVar("T")
 
 
-async def settle() -> None:
-    """Lets every task that can go on do so."""
-    for _ in range(20):
-        await asyncio.sleep(0)
+async def enqueue(
+    database: Database, *calls: Coroutine[Any, Any, CommitResult[T]]
+) -> list[asyncio.Task[CommitResult[T]]]:
+    """Each is ready, and waits behind the one that is held, before the next one begins."""
+    queue, tasks = database._committer._queue, []
+    for call in calls:
+        before = len(queue)
+        tasks.append(asyncio.create_task(call))
+        await until(lambda: len(queue) > before)  # noqa: B023
+    return tasks
 
 
 async def hold_a_commit(
@@ -62,8 +72,7 @@ async def test_concurrent_increments_lose_nothing_and_share_groups(
     database: Database, engine: SteeredEngine
 ) -> None:
     first = await hold_a_commit(database, engine)
-    tasks = [asyncio.create_task(write(database, increment("counters/a"))) for _ in range(100)]
-    await settle()
+    tasks = await enqueue(database, *[write(database, increment("counters/a")) for _ in range(100)])
     engine.release()
     results = await asyncio.gather(*tasks)
     await first
@@ -76,10 +85,9 @@ async def test_concurrent_increments_lose_nothing_and_share_groups(
 
 async def test_first_come_first_served(database: Database, engine: SteeredEngine) -> None:
     first = await hold_a_commit(database, engine)
-    tasks = [
-        asyncio.create_task(write(database, put("c/a", {"n": number}))) for number in range(50)
-    ]
-    await settle()
+    tasks = await enqueue(
+        database, *[write(database, put("c/a", {"n": number})) for number in range(50)]
+    )
     engine.release()
     results = await asyncio.gather(*tasks)
     await first
@@ -103,8 +111,7 @@ async def test_write_skew_is_prevented(database: Database, engine: SteeredEngine
         return body
 
     first = await hold_a_commit(database, engine)
-    tasks = [asyncio.create_task(run(database, leave(name))) for name in ("a", "b")]
-    await settle()
+    tasks = await enqueue(database, *[run(database, leave(name)) for name in ("a", "b")])
     engine.release()
     left = [(await task).value for task in tasks]
     await first
@@ -122,8 +129,7 @@ async def test_reads_of_missing_documents_count(database: Database, engine: Stee
         return True
 
     first = await hold_a_commit(database, engine)
-    tasks = [asyncio.create_task(run(database, claim)) for _ in range(10)]
-    await settle()
+    tasks = await enqueue(database, *[run(database, claim) for _ in range(10)])
     engine.release()
     assert [(await task).value for task in tasks] == [True] + [False] * 9
     await first
@@ -144,8 +150,7 @@ async def test_queries_count_phantoms_included(database: Database, engine: Steer
         return body
 
     first = await hold_a_commit(database, engine)
-    tasks = [asyncio.create_task(run(database, book(number))) for number in range(5)]
-    await settle()
+    tasks = await enqueue(database, *[run(database, book(number)) for number in range(5)])
     engine.release()
     assert sorted([(await task).value for task in tasks]) == [False, False, False, False, True]
     await first
@@ -164,8 +169,7 @@ async def test_changes_that_a_query_does_not_see_do_not_touch_it(
         await transaction.write([put("bookings/mine", {"room": 8})])
 
     first = await hold_a_commit(database, engine, "bookings/other")
-    task = asyncio.create_task(run(database, body))
-    await settle()
+    (task,) = await enqueue(database, run(database, body))
     engine.release()
     await asyncio.gather(first, task)
     assert runs == 1
@@ -260,19 +264,20 @@ async def test_transaction_older_than_all_that_is_remembered_runs_again(
 ) -> None:
     monkeypatch.setattr(log_module, "RECENT_COMMITS_MAX", 3)
     may_go = asyncio.Event()
-    runs = 0
+    runs, has_read = 0, False
 
     async def slow(transaction: Transaction) -> None:
-        nonlocal runs
+        nonlocal runs, has_read
         runs += 1
         (found,) = await transaction.get_documents([doc("c/a")])
+        has_read = True
         await may_go.wait()
         number = 0 if found is None else found.fields["n"]
         assert isinstance(number, int)
         await transaction.write([put("c/a", {"n": number + 1})])
 
     task = asyncio.create_task(run(database, slow))
-    await settle()
+    await until(lambda: has_read)
     await write(database, put("c/a", {"n": 10}))
     for number in range(10):
         await write(database, put(f"c/other{number}", {}))
@@ -287,11 +292,13 @@ async def test_transaction_older_than_all_that_is_remembered_runs_again(
 
 async def test_refused_commit_fails_alone(database: Database, engine: SteeredEngine) -> None:
     first = await hold_a_commit(database, engine)
-    tasks = [
-        asyncio.create_task(write(database, one))
-        for one in (create("c/a", {"n": 1}), create("c/a", {"n": 2}), create("c/b", {"n": 3}))
-    ]
-    await settle()
+    tasks = await enqueue(
+        database,
+        *[
+            write(database, one)
+            for one in (create("c/a", {"n": 1}), create("c/a", {"n": 2}), create("c/b", {"n": 3}))
+        ],
+    )
     engine.release()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     await first
@@ -306,10 +313,9 @@ async def test_refusal_by_what_never_became_durable_is_unavailable(
     """The second create fails because of the first one; if that one is lost, saying so would be
     wrong."""
     first = await hold_a_commit(database, engine)
-    tasks = [
-        asyncio.create_task(write(database, create("c/a", {"n": number}))) for number in (1, 2)
-    ]
-    await settle()
+    tasks = await enqueue(
+        database, *[write(database, create("c/a", {"n": number})) for number in (1, 2)]
+    )
     engine.failing_calls = {2}
     engine.release()
     await first
@@ -342,8 +348,7 @@ async def test_body_that_swallows_every_error_still_waits_for_its_turn(
         return found
 
     first = await hold_a_commit(database, engine)
-    tasks = [asyncio.create_task(run(database, body)) for _ in range(3)]
-    await settle()
+    tasks = await enqueue(database, *[run(database, body) for _ in range(3)])
     engine.release()
     assert [(await task).value for task in tasks] == [0, 1, 2]
     await first
@@ -363,9 +368,7 @@ async def test_body_that_takes_too_long_the_second_time_conflicts(
             await asyncio.Event().wait()
 
     first = await hold_a_commit(database, engine, "c/a")
-    task, other = asyncio.create_task(run(database, slow)), None
-    await settle()
-    other = asyncio.create_task(write(database, increment("c/b")))
+    task, other = await enqueue(database, run(database, slow), write(database, increment("c/b")))
     engine.release()
     with pytest.raises(TransactionConflict):
         await task
@@ -386,8 +389,7 @@ async def test_body_that_cancels_itself_the_second_time_is_cancelled_alone(
             raise asyncio.CancelledError
 
     first = await hold_a_commit(database, engine, "c/a")
-    task = asyncio.create_task(run(database, body))
-    await settle()
+    (task,) = await enqueue(database, run(database, body))
     engine.release()
     with pytest.raises(Cancelled):
         await task
@@ -405,8 +407,7 @@ async def test_body_that_commits_by_itself_the_second_time_is_a_defect(
         await write(database, increment("c/b"))
 
     first = await hold_a_commit(database, engine, "c/a")
-    task = asyncio.create_task(run(database, body))
-    await settle()
+    (task,) = await enqueue(database, run(database, body))
     engine.release()
     with pytest.raises(Internal):
         await task
@@ -418,8 +419,9 @@ async def test_queue_has_a_limit(tmp_path: Path, clock: VirtualClock) -> None:
     settings = replace(Settings(), limits=replace(Limits(), commit_queue_max=3))
     database = await Database.open(DatabaseName("demo"), engine, clock=clock, settings=settings)
     first = await hold_a_commit(database, engine)
-    waiting = [asyncio.create_task(write(database, put(f"c/{number}", {}))) for number in range(3)]
-    await settle()
+    waiting = await enqueue(
+        database, *[write(database, put(f"c/{number}", {})) for number in range(3)]
+    )
     with pytest.raises(ResourceExhausted) as caught:
         await write(database, put("c/3", {}))
     assert caught.value.reason == "CommitQueueFull"
@@ -434,8 +436,9 @@ async def test_groups_have_a_limit(tmp_path: Path, clock: VirtualClock) -> None:
     settings = replace(Settings(), limits=replace(Limits(), commit_group_max=4))
     database = await Database.open(DatabaseName("demo"), engine, clock=clock, settings=settings)
     first = await hold_a_commit(database, engine)
-    waiting = [asyncio.create_task(write(database, put(f"c/{number}", {}))) for number in range(9)]
-    await settle()
+    waiting = await enqueue(
+        database, *[write(database, put(f"c/{number}", {})) for number in range(9)]
+    )
     engine.release()
     await asyncio.gather(first, *waiting)
     assert engine.group_sizes == [1, 4, 4, 1]
@@ -449,9 +452,9 @@ async def test_commit_cancelled_in_the_queue_does_not_happen(
     database: Database, engine: SteeredEngine
 ) -> None:
     first = await hold_a_commit(database, engine)
-    doomed = asyncio.create_task(write(database, put("c/a", {})))
-    kept = asyncio.create_task(write(database, put("c/b", {})))
-    await settle()
+    doomed, kept = await enqueue(
+        database, write(database, put("c/a", {})), write(database, put("c/b", {}))
+    )
     doomed.cancel()
     await settle()
     engine.release()
@@ -579,10 +582,9 @@ async def test_same_request_id_at_the_same_time_commits_once(
     database: Database, engine: SteeredEngine
 ) -> None:
     first = await hold_a_commit(database, engine)
-    tasks = [
-        asyncio.create_task(write(database, increment("c/a"), request_id="same")) for _ in range(5)
-    ]
-    await settle()
+    tasks = await enqueue(
+        database, *[write(database, increment("c/a"), request_id="same") for _ in range(5)]
+    )
     engine.release()
     results = await asyncio.gather(*tasks)
     await first
@@ -703,8 +705,7 @@ async def test_closing_commits_what_is_queued_and_refuses_newcomers(
     clock: VirtualClock,
 ) -> None:
     first = await hold_a_commit(database, engine)
-    queued = asyncio.create_task(write(database, put("c/a", {})))
-    await settle()
+    (queued,) = await enqueue(database, write(database, put("c/a", {})))
     closing = asyncio.create_task(database.close())
     await settle()
     with pytest.raises(Unavailable):

@@ -10,6 +10,9 @@ from baas.database import contention
 from baas.database.contention import Contention, SharedLines
 from baas.errors import TransactionConflict
 from baas.storage.engine import EngineUnavailable
+from tests.waiting import LoopTime, loop_time, settle
+
+__all__ = ["loop_time"]
 
 A, B = ("c", "a"), ("c", "b")
 
@@ -109,28 +112,35 @@ async def test_two_who_want_the_same_things_do_not_wait_for_each_other() -> None
         await asyncio.sleep(0)
         lines.release(f"new {number}")
 
-    async with asyncio.timeout(5):
-        await asyncio.gather(*[take(number) for number in range(20)])
+    await asyncio.gather(*[take(number) for number in range(20)])
     assert lines.is_idle
 
 
-async def test_a_lease_runs_out() -> None:
-    lines = make(lease=0.02)
+async def test_a_lease_runs_out(loop_time: LoopTime) -> None:
+    lines = make(lease=2.0)
     for name in ("1", "2"):
         lines.note(name, {A})
     assert await lines.wait("1", "one")
-    async with asyncio.timeout(5):
-        assert await lines.wait("2", "two")
+    turn = asyncio.create_task(lines.wait("2", "two"))
+    await loop_time.advance(1.9)
+    assert not turn.done()
+    await loop_time.advance(0.2)
+    assert await turn
     lines.release("one")  # late, and of no effect on the next one's
     lines.check("two", [A])
 
 
-async def test_waiting_is_bounded() -> None:
-    lines = make(wait=0.02)
+async def test_waiting_is_bounded(loop_time: LoopTime) -> None:
+    lines = make(wait=2.0)
     for name in ("1", "2"):
         lines.note(name, {A})
     assert await lines.wait("1", "one")
-    assert not await lines.wait("2", "two")
+    waiting = asyncio.create_task(lines.wait("2", "two"))
+    await settle()
+    await loop_time.advance(1.9)
+    assert not waiting.done()
+    await loop_time.advance(0.2)
+    assert not await waiting
     lines.release("one")
     assert lines.is_idle
 
@@ -181,8 +191,7 @@ async def test_callers_take_turns_however_many_transactions_one_has() -> None:
     few = [asyncio.create_task(take(caller, 0)) for caller in ("ada", "bob")]
     await asyncio.sleep(0)
     few.append(asyncio.create_task(take("ada", 1)))
-    async with asyncio.timeout(5):
-        await asyncio.gather(*many, *few)
+    await asyncio.gather(*many, *few)
     assert served[:5] == ["many0", "many1", "ada0", "bob0", "many2"]
     assert served.index("ada1") == 5  # of the next round, behind the one who was there
     assert [name for name in served if name.startswith("many")] == [f"many{n}" for n in range(6)]
@@ -209,12 +218,9 @@ async def test_places_of_one_caller_are_bounded_and_leave_room_for_others() -> N
     assert await lines.wait("6", "e", "greedy")  # there is room again
 
 
-async def test_who_keeps_others_waiting_has_no_turns_for_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_who_keeps_others_waiting_has_no_turns_for_a_while(loop_time: LoopTime) -> None:
     """A caller that begs for turn after turn and uses none; the other one gets on."""
-    monkeypatch.setattr(contention, "SLOW_SECONDS", 0.1)
-    lines = make(lease=0.15, slow=3)
+    lines = make(lease=contention.SLOW_SECONDS, slow=3)
     is_over = False
     taken = 0
 
@@ -226,21 +232,27 @@ async def test_who_keeps_others_waiting_has_no_turns_for_a_while(
             name = f"{aborted}."
             if await lines.wait(aborted, name, "hostile"):
                 taken += 1
-            await asyncio.sleep(0.001)
+                while name in lines._leases:  # noqa: ASYNC110 - for as long as it may
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
             lines.note(name, {A})
             aborted = name
 
     beggars = [asyncio.create_task(beg(number)) for number in range(20)]
-    async with asyncio.timeout(10):
-        for number in range(50):
-            lines.note(f"old {number}", {A})
-            assert await lines.wait(f"old {number}", f"new {number}", "honest")
-            lines.check(f"new {number}", [A])
-            await asyncio.sleep(0.002)  # long enough for the hostile one to get in line
-            lines.release(f"new {number}")
+    await settle()
+    for number in range(50):
+        lines.note(f"old {number}", {A})
+        turn = asyncio.create_task(lines.wait(f"old {number}", f"new {number}", "honest"))
+        await settle()
+        if not turn.done():
+            await loop_time.advance(contention.SLOW_SECONDS)
+        assert await turn
+        lines.check(f"new {number}", [A])
+        await settle()  # long enough for the hostile one to get in line
+        lines.release(f"new {number}")
     is_over = True
     await asyncio.gather(*beggars)
-    assert taken >= 3
+    assert taken == 3
 
 
 async def test_slow_turns_count_only_while_others_wait_and_are_forgotten(

@@ -32,6 +32,7 @@ from baas.storage.sqlite_reads import SqliteSnapshot
 from tests.baas.database import arbitrary
 from tests.baas.database.store import Store
 from tests.effort import examples
+from tests.waiting import until
 
 CITIES = CollectionPath(("cities",))
 SIZE = FieldPath(("size",))
@@ -222,12 +223,13 @@ async def test_loads_take_turns_where_no_index_serves(
 ) -> None:
     """As all that read a whole collection do: each gathers what it has to sort."""
     gather, now, most = QueryExecutor._gather, 0, 0
+    may_go = asyncio.Event()
 
     async def counted(executor: QueryExecutor, *rest: Any) -> Any:
         nonlocal now, most
         now += 1
         most = max(now, most)
-        await asyncio.sleep(0.01)
+        await may_go.wait()
         try:
             return await gather(executor, *rest)
         finally:
@@ -236,9 +238,13 @@ async def test_loads_take_turns_where_no_index_serves(
     monkeypatch.setattr(QueryExecutor, "_gather", counted)
     asked = [by_size(where=FieldFilter(SIZE, Operator.GREATER, at)) for at in range(6)]
     told: list[Any] = []
-    found = await asyncio.gather(
+    loads = asyncio.gather(
         *[database.listeners.listen(one, told.append, told.append) for one in asked]
     )
+    await until(lambda: now + len(database._scan_gate._waiters or ()) == len(asked))
+    assert now == SCANS_MAX
+    may_go.set()
+    found = await loads
     assert (len(told), most) == (6, SCANS_MAX)
     for subscription in found:
         subscription.close()

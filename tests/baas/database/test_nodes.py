@@ -40,6 +40,9 @@ from tests.baas.database.acts import (
 )
 from tests.baas.database.shared import SharedEngine, SharedState
 from tests.effort import FACTOR
+from tests.waiting import LoopTime, loop_time, settle, until
+
+__all__ = ["loop_time"]
 
 NAME = DatabaseName("demo")
 
@@ -110,12 +113,6 @@ async def start(state: SharedState) -> AsyncIterator[StartNode]:
     for node in nodes:
         node.engine.is_cut_off = False
         await node.database.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - whatever it may be
-            await asyncio.sleep(0)
 
 
 async def even(*nodes: Node) -> None:
@@ -280,17 +277,20 @@ async def test_answer_upon_a_group_that_was_outrun_is_given_anew(start: StartNod
 
     real = two.engine.commit
 
+    is_held = asyncio.Event()
+
     async def held(group: CommitGroup) -> Sequence[LogRecord]:
         two.engine.commit = real  # type: ignore[method-assign]
+        is_held.set()
         await gate.wait()
         await write(one.database, put("c/flag", {}))
         return await real(group)
 
     two.engine.commit = held  # type: ignore[method-assign]
     holding = asyncio.create_task(write(two.database, put("c/hold", {})))
-    await asyncio.sleep(0.01)
+    await is_held.wait()
     results = [asyncio.create_task(run(two.database, body)) for body in (first, second)]
-    await asyncio.sleep(0.01)
+    await until(lambda: len(two.database._committer._queue) == 2)
     gate.set()
     await holding
     assert [(await task).value for task in results] == ["left alone", "written"]
@@ -403,22 +403,23 @@ async def test_node_that_was_cut_off_hears_all_afterwards(start: StartNode) -> N
 
 
 async def test_node_that_cannot_read_what_others_did_says_so_until_it_can(
-    start: StartNode, monkeypatch: pytest.MonkeyPatch
+    start: StartNode, loop_time: LoopTime
 ) -> None:
-    monkeypatch.setattr(follower_module, "LATE_SECONDS", 0.02)
     one, two = await start(), await start()
     two.engine.is_cut_off = True
     await write(one.database, put("c/a", {"n": 1}))
-    await until(lambda: two.late >= 3)
+    two.engine.wake()
+    await settle()
+    for late in (1, 2, 3):
+        await loop_time.advance(1.1 * follower_module.LATE_SECONDS)
+        assert two.late == late
     assert two.events == []
     assert one.late == 0
     two.engine.rejoin()
     await even(two)
     assert two.told() == one.told()
-    late = two.late
-    await asyncio.sleep(0.06)  # nothing may come any more
-    assert two.late == late
-    assert two.lost == 0
+    await loop_time.advance(10 * follower_module.LATE_SECONDS)  # nothing may come any more
+    assert (two.late, two.lost) == (3, 0)
 
 
 async def test_failed_reading_of_what_others_did_is_repeated_unasked(start: StartNode) -> None:
@@ -442,12 +443,11 @@ async def test_defect_while_following_refuses_those_who_wait_and_ends_nothing(
         raise ValueError("a defect")
 
     two.engine.read_head = defect  # type: ignore[method-assign]
-    async with asyncio.timeout(10):
-        with pytest.raises(BaasError):
-            await two.database.catch_up()
-        two.engine.read_head = read_head  # type: ignore[method-assign]
-        await write(one.database, put("c/a", {}))
-        await write(two.database, put("c/b", {}))
+    with pytest.raises(BaasError):
+        await two.database.catch_up()
+    two.engine.read_head = read_head  # type: ignore[method-assign]
+    await write(one.database, put("c/a", {}))
+    await write(two.database, put("c/b", {}))
     await even(one, two)
     assert one.told() == two.told()
 
@@ -460,9 +460,8 @@ async def test_defect_while_giving_way_ends_nothing(start: StartNode, state: Sha
 
     two.engine.claim_turn = defect  # type: ignore[method-assign]
     two.engine.watchers.clear()
-    async with asyncio.timeout(10):
-        await write(one.database, put("c/a", {}))
-        await write(two.database, put("c/b", {}))
+    await write(one.database, put("c/a", {}))
+    await write(two.database, put("c/b", {}))
     assert two.engine.conflicts
     assert await fields(one.database, "c/a", "c/b") == [{}, {}]
 
@@ -562,8 +561,7 @@ async def test_commit_that_cannot_be_told_has_everything_read_again(
         await even(two)
     await until(lambda: len(heard) == 2)
     assert (heard[-1].reset, heard[-1].count) == (True, 1)
-    async with asyncio.timeout(10):
-        await listeners.listen(QueryTarget(where("d", "n", 1)), heard.append, lambda error: None)
+    await listeners.listen(QueryTarget(where("d", "n", 1)), heard.append, lambda error: None)
 
 
 async def test_node_that_was_away_for_too_long_reads_everything_again(start: StartNode) -> None:

@@ -27,6 +27,7 @@ from baas.settings import Settings
 from baas.storage.engine import CommitGroup
 from baas.storage.sqlite_store import SqliteStore
 from tests.baas.database.acts import fields, put, run, write
+from tests.waiting import until
 
 
 def named(number: int) -> DatabaseName:
@@ -204,9 +205,7 @@ async def test_idle_databases_are_closed_though_nobody_opens_another(
     await asyncio.sleep(0.1)
     assert len(open_names(databases)) == count
     clock.advance(IDLE_SECONDS_MIN + 1)
-    async with asyncio.timeout(20):
-        while len(open_names(databases)) > 3:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await until(lambda: len(open_names(databases)) <= 3)
     await asyncio.sleep(0.1)
     assert len(open_names(databases)) == 3
 
@@ -310,12 +309,12 @@ async def test_what_nobody_asks_for_keeps_its_past_no_longer_than_others(
     await databases._close_one(names[0])
     await databases._close_one(names[1])
     clock.advance(7_200)
+    opened: list[str] = []
+    databases.watch_opened(lambda database: opened.append(database.name.project))
     databases.reach_of, databases.list_all = reach, list_all
-    seen: set[str] = set()
-    async with asyncio.timeout(20):
-        while seen != {"project-1", "project-2"} or len(open_names(databases)) > 1:
-            await asyncio.sleep(0.005)
-            seen.update({"project-1", "project-2"}.intersection(open_names(databases)))
+    await until(
+        lambda: opened == ["project-1", "project-2"] and open_names(databases) == ["project-3"]
+    )
     databases.list_all = None
     clock.advance(1)
     for name in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from random import Random
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -31,6 +32,7 @@ from tests.baas.database.arbitrary import stored
 from tests.baas.database.memory import MemorySnapshot
 from tests.baas.database.test_executor import add_ready, indexes_for
 from tests.effort import examples
+from tests.waiting import until
 
 WORDS = ("a", "ab", "abc", "b", "ba", "c")
 TEXT, OTHER = FieldPath(("t",)), FieldPath(("u",))
@@ -170,6 +172,14 @@ def test_equalities_of_an_index_of_words_stand_in_any_order() -> None:
     assert isinstance(scan, WordScan)
 
 
+class Gate(asyncio.Semaphore):
+    is_asked = False
+
+    async def acquire(self) -> Literal[True]:
+        self.is_asked = True
+        return await super().acquire()
+
+
 @pytest.mark.parametrize("indexed", [False, True])
 async def test_who_reads_much_waits_for_a_place(
     indexed: bool, monkeypatch: pytest.MonkeyPatch
@@ -180,12 +190,12 @@ async def test_who_reads_much_waits_for_a_place(
         documents = [stored(doc(f"c/{number}"), {"t": "a"}) for number in range(count)]
         query = Query(CollectionPath(("c",)), search=Search("a", (TEXT,)))
         indexes = indexes_for(query) if indexed else Indexes()
-        gate = asyncio.Semaphore(0)
+        gate = Gate(0)
         executor = QueryExecutor(
             MemorySnapshot(documents, indexes), indexes, indexes.generation, scan_gate=gate
         )
         running = asyncio.create_task(executor.run_query(query))
-        await asyncio.wait([running], timeout=0.05)
+        await until(lambda: running.done() or gate.is_asked)  # noqa: B023
         assert running.done() == (count == 9)
         gate.release()
         assert len(await running) == count

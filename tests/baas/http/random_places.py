@@ -18,7 +18,7 @@ from tests.baas.http.random_run import RandomRun, Tree, check_same, tree_of, tre
 from tests.model_based.generate import COLLECTIONS
 from tests.model_based.oracle import State, answer, collection_ids
 
-JOB_SECONDS_MAX = 20.0
+JOB_SECONDS_MAX = 60.0
 
 
 async def check_lists(run: RandomRun) -> None:

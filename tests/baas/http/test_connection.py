@@ -7,9 +7,9 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import pytest
@@ -24,6 +24,7 @@ from baas.http.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, STALL_SECONDS, Boun
 from baas.http.routes import ROUTES
 from baas.services import aggregations
 from tests.baas.http.conftest import ADMIN, BASE, PROJECT, World
+from tests.waiting import settle, until
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
 IDLE_SECONDS = 1_000
@@ -151,9 +152,7 @@ async def test_prompt_routes_ask_for_no_task(world: World, token: str) -> None:
         length = f"Content-Length: {len(body)}\r\n\r\n"
         connection.transport.written.clear()
         await connection.feed((head + length).encode() + body)
-        async with asyncio.timeout(20):
-            while not connection.transport.written:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await until(lambda: connection.transport.written)
         status = int(connection.transport.written[0][9:12])
         allowed = {200, 201, 404} if token == "operator" else {200, 201, 403, 404}
         assert status in allowed, (name, connection.transport.written)
@@ -173,9 +172,7 @@ async def test_a_large_count_waits_for_its_place_in_a_task(
         head += f"{world.app.operator_token}\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.transport.written.clear()
         await connection.feed(head.encode() + body)
-        async with asyncio.timeout(20):
-            while not connection.transport.written:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await until(lambda: connection.transport.written)
     assert b'"count":3' in b"".join(connection.transport.written)
 
 
@@ -448,9 +445,22 @@ class FilledSender:
         self.connection.close()
 
 
-async def sending_a_file() -> tuple[Connection, FilledSender, socket.socket, asyncio.Future[bool]]:
+Pair: TypeAlias = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """The server's end of a connection and the client's, neither of which waits."""
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        yield ours, theirs
+
+
+async def sending_a_file(
+    ours: socket.socket,
+) -> tuple[Connection, FilledSender, asyncio.Future[bool]]:
     sender = FilledSender()
     outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -466,47 +476,46 @@ async def sending_a_file() -> tuple[Connection, FilledSender, socket.socket, asy
     connection.transport.extra["socket"] = ours
     await connection.feed(GET)
     await connection.settle()
-    return connection, sender, theirs, outcome
+    return connection, sender, outcome
 
 
-async def test_a_file_goes_on_when_its_reader_has_made_room() -> None:
-    connection, sender, theirs, outcome = await sending_a_file()
+async def test_a_file_goes_on_when_its_reader_has_made_room(pair: Pair) -> None:
+    ours, theirs = pair
+    connection, sender, outcome = await sending_a_file(ours)
     assert sender.head == b"HTTP/1.1 200 OK\r\ndate: today\r\na: b\r\n\r\n"
     assert sender.calls == 1
     while not outcome.done():
-        theirs.recv(1_000_000)
+        with suppress(BlockingIOError):
+            theirs.recv(1_000_000)
         await asyncio.sleep(0.001)
     assert await outcome
     assert sender.is_closed
     assert connection.protocol.cycle is not None
     assert connection.protocol.cycle.response_complete
     assert not connection.transport.aborted
-    connection.transport.extra["socket"].close()
-    theirs.close()
 
 
 @pytest.mark.parametrize("end", ["gone", "still"])
 async def test_a_file_ends_with_a_reader_who_is_gone_or_takes_nothing(
-    monkeypatch: pytest.MonkeyPatch, end: str
+    monkeypatch: pytest.MonkeyPatch, pair: Pair, end: str
 ) -> None:
     if end == "still":
         monkeypatch.setattr("baas.http.protocol.STALL_SECONDS", 0.01)
-    connection, sender, theirs, outcome = await sending_a_file()
+    connection, sender, outcome = await sending_a_file(pair[0])
     if end == "gone":
         connection.protocol.connection_lost(None)
     with pytest.raises(ConnectionResetError if end == "gone" else TimeoutError):
         await outcome
     assert sender.is_closed
     assert connection.transport.aborted
-    connection.transport.extra["socket"].close()
-    theirs.close()
 
 
 @pytest.mark.parametrize("extra", [{}, {"sslcontext": object()}, {"unsent": 1}])
 async def test_only_a_plain_socket_with_nothing_before_it_takes_a_file(
+    pair: Pair,
     extra: dict[str, Any],
 ) -> None:
-    ours, theirs = socket.socketpair()
+    ours, _ = pair
     taken: list[bool] = []
     sender = FilledSender()
     sender.connection = ours
@@ -524,7 +533,6 @@ async def test_only_a_plain_socket_with_nothing_before_it_takes_a_file(
     assert taken == [False]
     assert sender.is_closed
     assert connection.transport.written[0].endswith(b"done")
-    theirs.close()
 
 
 async def test_nothing_is_left_to_the_cyclic_collector() -> None:
@@ -559,14 +567,13 @@ class SocketServer:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for connection in list(self._state.connections):
+        for connection in list(self.connections):
             connection.transport.abort()
+        await until(lambda: not self.connections)
 
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.002)
+    @property
+    def connections(self) -> set[Any]:
+        return self._state.connections
 
 
 COUNT: dict[str, Any] = {
@@ -607,16 +614,20 @@ async def test_reads_of_a_client_that_is_gone_are_given_up_and_writes_are_not(
     body = orjson.dumps(tree)
     token = world.app.operator_token
     head = f"{BASE}{place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n".encode()
-    async with SocketServer(world.app) as port:
+    server = SocketServer(world.app)
+    async with server as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"%b %bContent-Length: %d\r\n\r\n%b" % (method, head, len(body), body))
-        await asyncio.wait_for(waiting.wait(), 10)
-        writer.close()
+        try:
+            writer.write(b"%b %bContent-Length: %d\r\n\r\n%b" % (method, head, len(body), body))
+            await until(waiting.is_set)
+        finally:
+            writer.close()
         if verb == "write":
-            await asyncio.sleep(0.05)
+            await until(lambda: not server.connections)  # it has heard that the client is gone
+            await settle()
             assert not over.is_set()
             go_on.set()
-        await asyncio.wait_for(over.wait(), 10)
+        await until(over.is_set)
         await until(lambda: world.app._http.open_requests == 0)
     assert not database.is_in_use
     if verb == "write":

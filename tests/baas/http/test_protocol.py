@@ -12,6 +12,7 @@ import pytest
 
 from baas.http.protocol import PROMPT_REQUESTS_MAX
 from tests.processes import ServerProcess
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +29,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     assert status == 0
 
 
+def connect(server: ServerProcess) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
+
+
 def talk(server: ServerProcess, *pieces: bytes, until: bytes) -> bytes:
     """What the server says to these bytes, up to `until` or the end."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with connect(server) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
             connection.sendall(piece)
@@ -83,7 +88,7 @@ def test_expect_continue_is_told_to_go_on(server: ServerProcess) -> None:
         b"authorization: Bearer " + server.operator_token.encode() + b"\r\n"
         b"content-length: " + str(len(body)).encode() + b"\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with connect(server) as connection:
         connection.sendall(head)
         assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
         connection.sendall(body)
@@ -178,7 +183,7 @@ def test_a_client_that_is_gone_before_its_commit_is_through(
 ) -> None:
     """Each commit happens or does not; the server serves on, and has nothing to say about it."""
     for number in range(20):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with connect(server) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.sendall(put(server, f"gone{number}", number) + read(server, "kept"))
             if number == 0:
@@ -199,9 +204,9 @@ def test_a_client_that_does_not_read_is_waited_for_and_gets_everything(
         b"authorization: Bearer " + token + b"\r\ncontent-length: %d\r\n\r\n" % len(body)
     )
     assert talk(server, large + body, until=b"never").startswith(b"HTTP/1.1 200 ")
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with connect(server) as connection:
         connection.sendall(read(server, "large") * 60 + read(server, "large", CLOSE))
-        assert httpx.get(server.url + "/healthz").is_success
+        assert httpx.get(server.url + "/healthz", timeout=PATIENCE_SECONDS).is_success
         said = bytearray()
         while piece := connection.recv(1 << 20):
             said += piece
@@ -218,13 +223,13 @@ def test_an_upgrade_behind_a_request_on_the_same_connection(server: ServerProces
         b"sec-websocket-version: 13",
         b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
     )
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with connect(server) as connection:
         connection.sendall(read(server, "missing"))
         assert connection.recv(65_536).startswith(b"HTTP/1.1 404 ")
         connection.sendall(upgrade)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 101 ")
     # Together with requests that wait for the disk, it waits for their answers.
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with connect(server) as connection:
         connection.sendall(put(server, "before", 1) + read(server, "before") + upgrade)
         said = b""
         while b"HTTP/1.1 101 " not in said:

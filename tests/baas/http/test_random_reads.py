@@ -44,6 +44,7 @@ from tests.faults.seeds import new_seed
 from tests.model_based.oracle import Oracle, State, answer, in_order
 from tests.model_based.small import make_everything_small
 from tests.mongo import engine_settings
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -341,7 +342,7 @@ class Run(RandomRun):
             if commits:
                 await self.commit(self.writes(3))
             wanted = trees_of(query, self.oracle.now)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while client.lists[1] != wanted:
                     await client.snapshot(1)
             check_same(f"listener to {query}", client.lists[1], wanted)

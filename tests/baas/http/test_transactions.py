@@ -24,13 +24,16 @@ from baas.services import transactions
 from baas.services.caller import Caller, CallerKind
 from baas.services.transaction_tokens import ID_BYTES, TransactionState, TransactionTokens
 from baas.services.transactions import DocumentSeen, ReadsSeen
+from baas.settings import Limits
 from baas.testing import app_client, make_settings, started_app
 from tests.baas.http.conftest import BASE, World, open_world
 from tests.baas.http.test_connection import Connection
 from tests.baas.services.counting import count_up
 from tests.effort import examples
 from tests.mongo import engine_settings
+from tests.waiting import until
 
+HOUR = 3_600
 SECRET = Caller(CallerKind.SECRET_KEY, project="demo")
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -41,7 +44,9 @@ async def shared(
 ) -> AsyncIterator[World]:
     """One world for all tests of the module, each in collections of its own."""
     more = engine_settings(request, request.param)
-    settings = make_settings(tmp_path_factory.mktemp("world") / "data", **more)
+    # Turns end when a test has them end, however long anything takes.
+    limits = Limits(transaction_lease_seconds=HOUR, transaction_wait_seconds=HOUR)
+    settings = make_settings(tmp_path_factory.mktemp("world") / "data", limits=limits, **more)
     async with started_app(settings) as app, open_world(app) as opened:
         yield opened
 
@@ -231,15 +236,17 @@ async def test_a_read_only_transaction_is_never_disturbed(shared: World, room: s
             assert (await shared.secret.post(f"{BASE}:commit", json={"writes": writes})).is_success
 
     mover = asyncio.create_task(move())
-    for _ in range(15):
-        one = await Transaction(shared.secret).begin(read_only=True)
-        (a,) = await one.get(f"{room}/a")
-        assert await one.query(collection=room) == ["a", "b"]
-        (b,) = await one.get(f"{room}/b")
-        assert a["n"] + b["n"] == 100
-        assert (await one.commit(reads=[], queries=[])).is_success
-    is_done = True
-    await mover
+    try:
+        for _ in range(15):
+            one = await Transaction(shared.secret).begin(read_only=True)
+            (a,) = await one.get(f"{room}/a")
+            assert await one.query(collection=room) == ["a", "b"]
+            (b,) = await one.get(f"{room}/b")
+            assert a["n"] + b["n"] == 100
+            assert (await one.commit(reads=[], queries=[])).is_success
+    finally:
+        is_done = True
+        await mover
 
 
 async def test_reads_of_an_earlier_time(shared: World, room: str) -> None:
@@ -299,14 +306,22 @@ async def test_who_begs_for_turns_and_uses_none_starves_nobody(
 ) -> None:
     context, name = shared.app.context, DatabaseName("demo")
     hostile = Caller(CallerKind.ADMIN, uid="hostile")
+    who = (hostile.kind, hostile.uid)
     path = DocumentPath.parse(f"{room}/n")
     await put(shared, f"{room}/n", n=0)
-    database = await context.databases.open(name)
-    monkeypatch.setattr(database.contention, "_lease_seconds", 0.5)
-    monkeypatch.setattr(database.contention, "_slow_max", 2)
-    monkeypatch.setattr(contention, "SLOW_SECONDS", 0.3)
+    turns = (await context.databases.open(name)).contention
+    monkeypatch.setattr(turns, "_slow_max", 2)
+    monkeypatch.setattr(contention, "SLOW_SECONDS", 2 * HOUR)
+    monkeypatch.setattr(contention, "SLOW_WINDOW_SECONDS", 9 * HOUR)
     wrong = ReadsSeen([DocumentSeen(path, None)])  # never so: always aborted, over this document
+    taken = 0
     is_over = False
+
+    def held() -> list[str]:
+        return [one for one, place in turns._leases.items() if place.caller == who]
+
+    def others_wait() -> bool:
+        return any(place.caller != who for line in turns._lines.values() for place in line)
 
     async def beg() -> None:
         token = (await transactions.begin(context, hostile, name)).token
@@ -314,17 +329,30 @@ async def test_who_begs_for_turns_and_uses_none_starves_nobody(
             with pytest.raises(TransactionConflict):
                 await transactions.commit(context, hostile, name, [], wrong, token)
             token = (await transactions.begin(context, hostile, name, retry=token)).token
-            await asyncio.sleep(0.6)  # for as long as it may
+            await until(lambda: is_over or not held())
+            await asyncio.sleep(0.005)
+
+    async def end_turns() -> None:
+        """As if so much time had gone by, and the lease were over."""
+        nonlocal taken
+        while not all(task.done() for task in beggars):
+            for transaction in held():
+                await until(lambda: is_over or others_wait())
+                turns._leases[transaction].granted_at -= 3 * HOUR
+                turns.release(transaction)
+                taken += not is_over
+            await asyncio.sleep(0.001)
 
     beggars = [asyncio.create_task(beg()) for _ in range(20)]
-    await asyncio.sleep(0.05)
+    ending = asyncio.create_task(end_turns())
     try:
-        async with asyncio.timeout(30):  # it would take minutes if each beggar had its turn first
-            attempts = [await count_up(shared.app.context, SECRET, path) for _ in range(20)]
+        await until(held)
+        attempts = [await count_up(shared.app.context, SECRET, path) for _ in range(20)]
     finally:
         is_over = True
-        await asyncio.gather(*beggars)
-    assert max(attempts) <= 5
+        await asyncio.gather(ending, *beggars)
+    assert taken == 2
+    assert max(attempts) <= 3
     assert await fields_of(shared, f"{room}/n") == {"n": 20}
 
 
@@ -346,13 +374,13 @@ async def test_plain_writes_are_not_held_up_by_a_turn(shared: World, room: str) 
 async def test_turns_go_by_in_order_and_end_with_a_rollback(shared: World, room: str) -> None:
     await put(shared, f"{room}/n", n=1)
     holder = await _with_a_lease(shared, room)
-    waiting = []
-    for _ in range(3):
+    waiting: list[asyncio.Task[Transaction]] = []
+    for number in range(3):
         aborted = await Transaction(shared.secret).begin()
         await aborted.get(f"{room}/n")
         assert reason(await aborted.commit(set_to(f"{room}/n", n=0))) == "TransactionConflict"
         waiting.append(asyncio.create_task(Transaction(shared.secret).begin(retry=aborted.token)))
-        await asyncio.sleep(0.02)
+        await _until_in_line(shared, room, 2 + number)
     assert not any(task.done() for task in waiting)
     await shared.secret.post(f"{BASE}:rollback", json={"transaction": holder.token})
     for number, task in enumerate(waiting):
@@ -375,13 +403,17 @@ async def test_who_goes_while_it_waits_for_its_turn_does_not_hold_others_up(
     head = f"POST {BASE}:begin-transaction HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
     key = f"Authorization: Bearer {shared.secret_key}\r\n\r\n"
     await connection.feed((head + key).encode() + body)
-    await asyncio.sleep(0.05)
+    await _until_in_line(shared, room, 2)
     connection.protocol.connection_lost(None)
     await shared.secret.post(f"{BASE}:rollback", json={"transaction": holder.token})
-    database = await shared.app.context.databases.open(DatabaseName("demo"))
-    async with asyncio.timeout(shared.app.context.settings.limits.transaction_lease_seconds / 2):
-        while not database.contention.is_idle:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await _until_in_line(shared, room, 0)
+
+
+async def _until_in_line(world: World, room: str, count: int) -> None:
+    """Until so many have their turn at `n` or wait for it."""
+    database = await world.app.context.databases.open(DatabaseName("demo"))
+    lines = database.contention._lines
+    await until(lambda: len(lines.get((room, "n"), ())) == count)
 
 
 async def _with_a_lease(world: World, room: str) -> Transaction:
@@ -440,13 +472,19 @@ async def test_a_token_of_another_database_is_refused(shared: World, room: str) 
     [(270, 60, None), (271, 1, "TransactionExpired"), (61, 61, "TransactionExpired")],
 )
 async def test_a_transaction_ends_with_its_time(
-    shared: World, room: str, started: int, used: int, expected: str | None
+    shared: World,
+    room: str,
+    monkeypatch: pytest.MonkeyPatch,
+    started: int,
+    used: int,
+    expected: str | None,
 ) -> None:
     context = shared.app.context
     database = await context.databases.open(DatabaseName("demo"))
     key = context.secret.derive("transactions")
     tokens = TransactionTokens(key, incarnation=database.incarnation, caller=SECRET)
-    now = context.clock.now_microseconds() + 500_000
+    now = context.clock.now_microseconds()
+    monkeypatch.setattr(context.clock, "now_microseconds", lambda: now)  # it stands still
     times = (now - started * 1_000_000, now - used * 1_000_000)
     state = TransactionState(bytes(ID_BYTES), database.version, *times, False)
     one = Transaction(shared.secret, tokens.make(state))
@@ -610,5 +648,4 @@ async def test_a_commit_tells_nobody_how_large_an_aggregation_is_that_he_may_not
     }
     one = await Transaction(shared.user).begin()
     write = set_to(f"users/{shared.uid}", n=1)
-    async with asyncio.timeout(3):
-        assert reason(await one.commit(write, aggregations=[asked])) == "PermissionDenied"
+    assert reason(await one.commit(write, aggregations=[asked])) == "PermissionDenied"
