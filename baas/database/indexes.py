@@ -12,7 +12,8 @@ it does not, and entries of all collections with the id lie in one order.
 Fields of the kind `words` come last. What follows on the other fields is the same in every scope:
 
     words        word · document key (of a collection: what follows its prefix) · how often · of how
-                 many words; with no word and zero times once for each document that has any
+                 many words; with no word and zero times once for each document that has any.
+                 One document in sixteen has all of these twice: SAMPLE word · its number · as above
 
 Records of indexes are documents of the reserved collection `__indexes__`, made on demand by queries
 (see `index_builder`). What commits need of this is `entries_for`.
@@ -31,7 +32,9 @@ from typing import Any
 from baas.encoding import keys
 from baas.encoding.cells import encode_place
 from baas.errors import DataLoss, InvalidArgument
+from baas.model import sampling
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
+from baas.model.sampling import level_of
 from baas.model.search import WORDS_MAX, count_words
 from baas.model.values import Fields, GeoPoint, Reference, Value
 from baas.storage.engine import Entries
@@ -42,6 +45,7 @@ _RESERVED = frozenset((INDEXES.id, SIGNALS.id))
 
 _MISSING: Any = object()
 NO_WORD = ""  # in place of a word, for the document itself
+SAMPLE = "\x01"  # before a word, of documents that tell how many have it (`model.sampling`)
 _NOTHING: tuple[tuple[Entries, ...], tuple[Entries, ...]] = ((), ())
 
 
@@ -225,7 +229,7 @@ class Index:
 
     def count_elements(self, path: DocumentPath, fields: Fields) -> int:
         """At most how many entries the elements of an array, or the words, lead to; 0 where there
-        are none."""
+        are none. Those for the sample are left out: a name does not decide what is too much."""
         if self._words:
             count = len(count_words(fields, self._words)[0]) + 1
         else:
@@ -244,7 +248,8 @@ class Index:
         self, path: DocumentPath, fields: Fields, document_key: bytes
     ) -> Iterator[tuple[bytes, bytes, Mapping[str, int], int]]:
         """What a document has in an index of words: what its entries start with up to the word, its
-        place among those of a word, how often it has each word, and how many there are."""
+        place among those of a word, how often it has each word, and how many there are; the same
+        again for the sample, if it is in it."""
         fixed = b""
         for field, segments in self._getters[: -len(self._words)]:
             value = _get(fields, segments)
@@ -255,12 +260,17 @@ class Index:
         if not length:
             return
         counts[NO_WORD] = 0
+        sample = _find_sample(document_key)
+        sampled = {} if sample is None else {SAMPLE + word: counts[word] for word in counts}
         for head in _heads(path, self.definition):
             # Within one collection the ids say which document it is.
             own = (
                 document_key[len(head) :] if self.definition.scope == "collection" else document_key
             )
-            yield head + fixed, keys.place_key(own), counts, length
+            place = keys.place_key(own)
+            yield head + fixed, place, counts, length
+            if sample is not None:
+                yield head + fixed, sample + place, sampled, length
 
     def is_unaffected(self, old: Fields, new: Fields) -> bool:
         """Whether the entries are plainly the same; False only means that they have to be made."""
@@ -443,6 +453,12 @@ def _keys_below(
                 parts[place] = element
             made.append(b"".join((head, *parts, tail)))
     return made
+
+
+def _find_sample(document_key: bytes) -> bytes | None:
+    """The document's number, if it is in the sample."""
+    sample = keys.sample_key(document_key)
+    return sample if level_of(sample) >= sampling.FIRST_LEVEL else None
 
 
 def above_key(path: DocumentPath) -> bytes:

@@ -134,6 +134,10 @@ class KeptNumbers(ABC, Generic[K, N]):
                 del self._kept[key]
             kept.counted.set_result(None)
 
+    def forget(self, key: K) -> None:
+        """What is kept says too little: it is counted anew when it is asked for."""
+        self._kept.pop(key, None)
+
     def change(self, key: K, version: int, difference: N) -> None:
         """A commit has changed the number, if it is kept."""
         kept = self._kept.get(key)

@@ -19,6 +19,7 @@ from baas.database.corpora import Corpora, word_span
 from baas.database.planner import WordScan
 from baas.encoding import keys
 from baas.errors import DeadlineExceeded, QuotaExceeded
+from baas.model.sampling import is_exact
 from baas.model.search import Corpus, Term
 from baas.storage.engine import KeyRange, Snapshot
 
@@ -34,8 +35,8 @@ Found: TypeAlias = tuple[bytes, tuple[int, ...], int]
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A term by its number, what its entries start with, and how many documents have it; those of
-    a prefix are read already."""
+    """A term by its number, what its entries start with, and how many documents have it, as it is
+    told; those of a prefix are read already."""
 
     number: int
     start: bytes
@@ -90,10 +91,9 @@ class PostingsReader:
                     if found:
                         yield corpus, found
 
-    async def frequency(self, scan: WordScan, term: Term) -> int:
+    async def count(self, scan: WordScan, term: Term) -> int:
         """How many documents have a term that is no prefix."""
-        start = scan.head + keys.word_key(term.word)
-        return await self._corpora.frequency(self._snapshot, scan.index, start)
+        return await self._corpora.count_all(self._snapshot, scan.index, scan.head, term.word)
 
     async def _count_prefix(self, scan: WordScan, term: Term, before: int) -> int:
         """Its entries, with `before` of the prefixes in front of it: all are held at once."""
@@ -106,7 +106,8 @@ class PostingsReader:
 
     async def _weigh(self, scan: WordScan, number: int, term: Term) -> _Word:
         start = scan.head + keys.word_key(term.word)
-        return _Word(number, start, await self.frequency(scan, term))
+        frequency = await self._corpora.frequency(self._snapshot, scan.index, scan.head, term.word)
+        return _Word(number, start, frequency)
 
     async def _read_prefix(self, scan: WordScan, number: int, term: Term, entries: int) -> _Word:
         start = scan.head + keys.word_prefix(term.word)
@@ -129,7 +130,8 @@ class PostingsReader:
             for start in range(0, len(places), BATCH):
                 yield {place: word.postings[place] for place in places[start : start + BATCH]}
             return
-        async with aclosing(self._scan(scan, word_span(word.start), word.frequency)) as batches:
+        expected = word.frequency if is_exact(word.frequency) else None
+        async with aclosing(self._scan(scan, word_span(word.start), expected)) as batches:
             async for batch in batches:
                 yield keys.decode_postings(batch, len(word.start))
 

@@ -22,6 +22,7 @@ from baas.encoding.documents import StoredDocument
 from baas.model.paths import path_key
 from baas.model.queries import Query, field_filters, searched_query, unsearched_query
 from baas.model.query_matching import matches
+from baas.model.sampling import Tally, level_of
 from baas.model.search import Corpus, Scorer, Search, count_terms, count_words, has_phrases
 from baas.storage.engine import Snapshot
 
@@ -86,7 +87,7 @@ class SearchRun:
         (term, *others), total = self._search.terms, 0
         is_one_word = not others and not term.is_prefix
         if self._scan is not None and is_one_word and not self._is_checked:
-            total = await self._postings.frequency(self._scan, term)
+            total = await self._postings.count(self._scan, term)
             return total if wanted is None else min(total, wanted)
         async with aclosing(self._find()) as batches:
             async for _, found in batches:
@@ -194,14 +195,19 @@ class _Counted:
         self._terms = search.terms
         self._paths = search.paths
         self._prefix_entries_max = prefix_entries_max
-        self._documents = self._length = 0
-        self._frequencies = [0] * len(search.terms)
+        self._all = Tally()
+        self._having = [Tally() for _ in search.terms]
         self._entries = 0  # of all prefixes
         self.found: list[Found] = []
 
     @property
     def corpus(self) -> Corpus:
-        return Corpus(self._documents, self._length, tuple(self._frequencies))
+        size = self._all.size
+        frequencies = [
+            tally.count if term.is_prefix else tally.size.documents
+            for term, tally in zip(self._terms, self._having, strict=True)
+        ]
+        return Corpus(size.documents, size.length, tuple(frequencies))
 
     def add(self, documents: Documents) -> None:
         """Raises QuotaExceeded (`SearchTooBroad`)."""
@@ -209,14 +215,15 @@ class _Counted:
             words, length = count_words(document.fields, self._paths)
             if not length:
                 continue
-            self._documents += 1
-            self._length += length
+            own = keys.document_key(document.path)
+            level = level_of(keys.sample_key(own))
+            self._all.add(level, length)
             counts = count_terms(words, self._terms)
-            for number, count in enumerate(counts):
-                self._frequencies[number] += count > 0
+            for tally, count in zip(self._having, counts, strict=True):
+                if count:
+                    tally.add(level)
             if all(counts):
-                place = keys.place_key(keys.document_key(document.path))
-                self.found.append((place, counts, length))
+                self.found.append((keys.place_key(own), counts, length))
             self._count_entries(words)
 
     def _count_entries(self, words: dict[str, int]) -> None:

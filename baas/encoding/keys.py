@@ -32,9 +32,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from baas.model.paths import CollectionPath, DocumentPath, numeric_id
+from baas.model.sampling import LEVEL_MAX, SAMPLE_BYTES
 from baas.model.timestamps import Timestamp
 from baas.model.values import GeoPoint, Reference, Value, Vector
 
@@ -147,6 +149,16 @@ def place_key(document_key: bytes) -> bytes:
 def document_key_at(place: bytes) -> bytes:
     """The inverse of `place_key`."""
     return place[: -len(_TEXT_END)].replace(b"\x00\xff", b"\x00")
+
+
+def sample_key(document_key: bytes) -> bytes:
+    """A number that a document has for good, as if drawn at random: see `model.sampling`."""
+    return blake2b(document_key, digest_size=SAMPLE_BYTES).digest()
+
+
+def sample_end(level: int) -> bytes:
+    """Above the numbers of all documents at a level, which is not 0."""
+    return (1 << LEVEL_MAX - level).to_bytes(SAMPLE_BYTES)
 
 
 def word_keys(head: bytes, counts: Mapping[str, int], place: bytes, length: int) -> list[bytes]:

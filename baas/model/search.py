@@ -2,7 +2,7 @@
 
 A document is searched as one text: all strings in the fields that are named, and strings in arrays
 there, one after the other. It is found if it has every term. Scores rest on whole numbers that are
-counted the same way by whoever counts: so whatever way a search is answered, its order is the same.
+told the same way by whoever counts: so whatever way a search is answered, its order is the same.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def _texts(fields: Fields, paths: Sequence[FieldPath]) -> Iterator[str]:
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """The documents among which is searched: those that have words in the fields. `frequencies`:
-    how many of them have each term."""
+    how many of them have each term. Of many documents they are what `model.sampling` tells."""
 
     documents: int
     length: int
@@ -240,7 +240,9 @@ class Scorer:
         documents = corpus.documents
         self._weights = [
             (SATURATION + 1) * log(1 + (documents - number + 0.5) / (number + 0.5))
-            for number in corpus.frequencies
+            for frequency in corpus.frequencies
+            # What is told of by samples may be more than all.
+            for number in [min(frequency, documents)]
         ]
         mean = corpus.length / documents if documents else 1.0
         self._base = SATURATION * (1 - LENGTH_WEIGHT)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-TOKENIZER = f"2/{unicodedata.unidata_version}"
+TOKENIZER = f"3/{unicodedata.unidata_version}"
 WORD_CHARACTERS_MAX = 64  # of a word: what is behind is left off, of what is searched, too
 _PLAIN = re.compile(f"([0-9a-z]{{1,{WORD_CHARACTERS_MAX}}})[0-9a-z]*")
 _ACCENTS = re.compile("([A-Za-z\u0080-\u03ff])[\u0300-\u036f]+")

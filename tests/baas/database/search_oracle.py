@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from hashlib import blake2b
 from math import log
 
+from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
+from baas.model import sampling
 from baas.model.documents import DocumentLike
-from baas.model.paths import FieldPath, path_key
+from baas.model.paths import DocumentPath, FieldPath, path_key
 from baas.model.queries import NAME, Order, Query, searched_query
 from baas.model.query_matching import matches
 
@@ -42,6 +45,32 @@ def rounded(length: int) -> int:
     return length // step * step
 
 
+def drawn(path: DocumentPath) -> int:
+    """The document's number of 32 bits."""
+    key = keys.document_key(path)
+    return int.from_bytes(blake2b(key, digest_size=4).digest(), "big")
+
+
+def told(lengths: dict[DocumentPath, int]) -> tuple[int, int]:
+    """How many documents there are, and how long they are, as it is told of documents with these
+    lengths."""
+    counted: Collection[DocumentPath] = lengths
+    power = 1
+    if len(lengths) > sampling.EXACT_MAX:
+        power = 2**sampling.FIRST_LEVEL
+        while True:
+            counted = [one for one in lengths if drawn(one) < 2**32 // power]
+            if len(counted) <= sampling.EXACT_MAX:
+                break
+            power *= 2
+    number, length = len(counted) * power, sum(lengths[one] for one in counted) * power
+    if power > 1 and number <= sampling.EXACT_MAX:
+        more = sampling.EXACT_MAX + 1
+        length = more * (length // power) // max(1, len(counted))
+        number = more
+    return number, length
+
+
 def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocument]:
     """The answer, of a query whose text is words, prefixes and phrases of words, with single spaces
     in between."""
@@ -54,6 +83,9 @@ def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocu
     }
     scores = dict.fromkeys(texts, 0.0)
     found = set(texts)
+    lengths = {document.path: rounded(len(words)) for document, words in texts.items()}
+    corpus, whole_length = told(lengths)
+    mean = whole_length / corpus if corpus else 0
     phrases = [phrase.split() for phrase in query.search.text.split('"')[1::2]]
     for asked in dict.fromkeys(query.search.text.replace('"', " ").split()):
         prefix = asked.removesuffix("*")
@@ -63,14 +95,14 @@ def search(query: Query, documents: Iterable[StoredDocument]) -> list[StoredDocu
             )
             for document, words in texts.items()
         }
-        having = sum(count > 0 for count in counts.values())
-        weight = log(1 + (len(texts) - having + 0.5) / (having + 0.5))
-        mean = sum(rounded(len(words)) for words in texts.values()) / max(1, len(texts))
+        holders = {document.path: 0 for document, count in counts.items() if count}
+        # Of a prefix all entries are read.
+        having = len(holders) if prefix != asked else told(holders)[0]
+        having = min(having, corpus)
+        weight = log(1 + (corpus - having + 0.5) / (having + 0.5))
         for document, count in counts.items():
-            length = rounded(len(texts[document]))
-            scores[document] += (
-                weight * count * (K1 + 1) / (count + K1 * (1 - B + B * length / mean))
-            )
+            relative = lengths[document.path] / mean if mean else 0
+            scores[document] += weight * count * (K1 + 1) / (count + K1 * (1 - B + B * relative))
             if not count:
                 found.discard(document)
     rest = [

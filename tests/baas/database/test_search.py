@@ -11,13 +11,14 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from baas.database import postings, search
+from baas.database import corpora, postings, search
 from baas.database.corpora import Corpora
 from baas.database.executor import QueryExecutor
 from baas.database.indexes import Indexes
 from baas.database.planner import CollectionScan, WordScan, plan_query
 from baas.encoding.documents import StoredDocument
 from baas.errors import QuotaExceeded
+from baas.model import sampling
 from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.queries import And, FieldFilter, Filter, Operator, Or, Query
 from baas.model.query_checks import check_query
@@ -102,12 +103,20 @@ def searches(draw: st.DrawFn) -> Query:
 
 
 @pytest.mark.slow
-@given(query=searches(), documents=st.randoms().map(some_documents), seeks=st.booleans())
+@given(
+    query=searches(),
+    documents=st.randoms().map(some_documents),
+    seeks=st.booleans(),
+    exact_max=st.sampled_from((0, 1, 3, 2_000)),
+)
 @settings(max_examples=examples(300), deadline=None, suppress_health_check=list(HealthCheck))
 async def test_a_search_is_what_bm25_says_by_an_index_and_without(
-    query: Query, documents: list[StoredDocument], seeks: bool
+    query: Query, documents: list[StoredDocument], seeks: bool, exact_max: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "EXACT_MAX", exact_max)
+        patch.setattr(sampling, "FIRST_LEVEL", 1)
+        patch.setattr(corpora, "SLACK", 1)
         patch.setattr(postings, "BATCH", 2)
         patch.setattr(postings, "SEEK_RATIO", 0 if seeks else 8)
         patch.setattr(search, "BATCH", 1)
