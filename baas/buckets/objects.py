@@ -226,9 +226,15 @@ class Objects:
         return _opened(holder, document)
 
     async def write(
-        self, bucket: BucketName, chunks: AsyncIterator[bytes], declared: Declared
+        self,
+        bucket: BucketName,
+        chunks: AsyncIterator[bytes],
+        declared: Declared,
+        *,
+        with_md5: bool = False,
     ) -> WrittenContent:
-        """The bytes, durable, and held against what was declared of them. Nobody can see them."""
+        """The bytes, durable, and held against what was declared of them. Nobody can see them.
+        Their MD5 is computed where it was declared, or `with_md5`."""
         content = new_document_id(self.clock)
         maximum = self.limits.object_bytes_max
         if declared.size is not None:
@@ -243,6 +249,7 @@ class Objects:
             bucket.project,
             content,
             chunks,
+            with_md5=with_md5 or declared.md5 is not None,
             bytes_max=maximum,
             on_part=hold,
         )
@@ -258,20 +265,8 @@ class Objects:
         """Says that these parts are somebody's, though no object has them yet: a content of many
         parts may take longer than the grace time of orphans."""
         life = self.settings.object_upload_lifetime_seconds * 1_000_000
-        upload = Upload(
-            id=_hold_id(content),
-            bucket=bucket.bucket,
-            name="",
-            owner="",
-            content=content,
-            parts=tuple(parts),
-            offset=0,
-            size=None,
-            sha256=None,
-            content_type=None,
-            metadata={},
-            expires=Timestamp(self.clock.now_microseconds() + life),
-        )
+        expires = Timestamp(self.clock.now_microseconds() + life)
+        upload = _holding(bucket, content, parts, expires)
 
         async def body(transaction: Transaction) -> None:
             path = UPLOADS.document(upload.id)
@@ -513,6 +508,24 @@ def garbage_write(now: Timestamp, content: str, parts: Sequence[Part]) -> SetWri
 
 def _hold_id(content: str) -> str:
     return f"hold-{content}"
+
+
+def _holding(bucket: BucketName, content: str, parts: Sequence[Part], expires: Timestamp) -> Upload:
+    """An upload of nobody, whose parts the sweep leaves alone."""
+    return Upload(
+        id=_hold_id(content),
+        bucket=bucket.bucket,
+        name="",
+        owner="",
+        content=content,
+        parts=tuple(parts),
+        offset=0,
+        size=None,
+        sha256=None,
+        content_type=None,
+        metadata={},
+        expires=expires,
+    )
 
 
 def _content(stored: StoredObject, references: int) -> Fields:

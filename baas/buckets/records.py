@@ -27,7 +27,8 @@ class Part:
 class StoredObject:
     """An object as its metadata say. The bytes are those of `content`, which never change:
     another `generation` has other ones. `content_type` is declared (or guessed), `sniffed_type`
-    what the bytes look like; None if they look like nothing known."""
+    what the bytes look like; None if they look like nothing known. `md5` is None where nobody asked
+    for it."""
 
     bucket: str
     name: str
@@ -35,7 +36,7 @@ class StoredObject:
     parts: tuple[Part, ...]
     size: int
     sha256: str
-    md5: str
+    md5: str | None
     content_type: str
     sniffed_type: str | None
     metadata: Mapping[str, str]
@@ -122,7 +123,7 @@ def open_object(document: DocumentLike) -> StoredObject:
         parts=decode_parts(fields["parts"]),
         size=_integer(fields["size"]),
         sha256=str(fields["sha256"]),
-        md5=str(fields["md5"]),
+        md5=_optional_text(fields["md5"]),
         content_type=str(fields["content_type"]),
         sniffed_type=_optional_text(fields["sniffed_type"]),
         metadata=_texts(fields["metadata"]),

@@ -17,7 +17,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeAlias
 
-from baas.buckets.blobs import CHUNK_BYTES
+from baas.buckets.blobs import CHUNK_BYTES, BlobStore
 from baas.buckets.contents import (
     ContentWriter,
     Digests,
@@ -115,7 +115,13 @@ class Uploads:
         return upload
 
     async def append(
-        self, project: str, upload: Upload, offset: int, chunks: AsyncIterator[bytes]
+        self,
+        project: str,
+        upload: Upload,
+        offset: int,
+        chunks: AsyncIterator[bytes],
+        *,
+        with_md5: bool = False,
     ) -> Upload:
         """Takes bytes as they come, durably part by part; the upload as it is then. If the client
         goes away, what has come stays.
@@ -131,7 +137,7 @@ class Uploads:
                 f"an upload has at most {PARTS_MAX} stored pieces; begin again with larger ones",
                 reason="TooManyPieces",
             )
-        receiver = _Receiver(self._objects, project, upload, self._take_digests(upload))
+        receiver = _Receiver(self._objects, project, upload, self._take_digests(upload, with_md5))
         try:
             async for batch in _batched(chunks, CHUNK_BYTES):
                 self._check_size(upload, receiver.received + len(batch))
@@ -202,6 +208,8 @@ class Uploads:
         sha256: str | None,
         condition: Condition,
         make_check: MakeCheck,
+        *,
+        with_md5: bool = False,
     ) -> StoredObject:
         """Makes the object exist. Repeating it gives the same object again. `owner` None: of
         anybody's upload.
@@ -221,13 +229,8 @@ class Uploads:
                 reason="UploadIncomplete",
                 details={"offset": upload.offset},
             )
-        declared = Declared(
-            content_type=upload.content_type,
-            size=upload.size,
-            sha256=upload.sha256,
-            metadata=upload.metadata,
-        )
-        digests = await self._all_digests(project, upload)
+        declared = _declared(upload)
+        digests = await self._all_digests(project, upload, with_md5)
         declared.check(digests)
         Declared(sha256=sha256).check(digests)
         written = WrittenContent(upload.content, upload.parts, digests)
@@ -312,10 +315,10 @@ class Uploads:
 
     # Checksums ------------------------------------------------------------------------------------
 
-    def _take_digests(self, upload: Upload) -> Digests | None:
+    def _take_digests(self, upload: Upload, with_md5: bool) -> Digests | None:
         """Those of exactly the upload's bytes; None if this process has not seen them all."""
         if upload.offset == 0:
-            return Digests()
+            return Digests(with_md5=with_md5)
         digests = self._digests.pop(upload.id, None)
         return digests if digests is not None and digests.size == upload.offset else None
 
@@ -330,22 +333,13 @@ class Uploads:
         if len(self._digests) > DIGESTS_KEPT_MAX:
             self._digests.popitem(last=False)
 
-    async def _all_digests(self, project: str, upload: Upload) -> Digests:
+    async def _all_digests(self, project: str, upload: Upload, with_md5: bool) -> Digests:
         """Those of the whole upload, kept until it is finished: whoever is refused then must not
         have all bytes read again each time."""
-        digests = self._take_digests(upload)
-        if digests is None:
-            digests = await self._read_digests(project, upload)
+        digests = self._take_digests(upload, with_md5)
+        if digests is None or (with_md5 and digests.md5 is None):
+            digests = await _read_digests(self._objects.store, project, upload, with_md5)
         self._put_digests(upload.id, digests)
-        return digests
-
-    async def _read_digests(self, project: str, upload: Upload) -> Digests:
-        digests = Digests()
-        store = self._objects.store
-        chunks = read_range(store, project, upload.content, upload.parts, 0, upload.offset)
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                await asyncio.to_thread(digests.update, chunk)
         return digests
 
 
@@ -404,6 +398,24 @@ class _Receiver:
         parts, self.writer.parts = self.writer.parts, []
         replaced, self._replaced = self._replaced, None
         return (parts[0] if parts else None), replaced
+
+
+def _declared(upload: Upload) -> Declared:
+    return Declared(
+        content_type=upload.content_type,
+        size=upload.size,
+        sha256=upload.sha256,
+        metadata=upload.metadata,
+    )
+
+
+async def _read_digests(store: BlobStore, project: str, upload: Upload, with_md5: bool) -> Digests:
+    digests = Digests(with_md5=with_md5)
+    chunks = read_range(store, project, upload.content, upload.parts, 0, upload.offset)
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            await asyncio.to_thread(digests.update, chunk)
+    return digests
 
 
 async def _batched(chunks: AsyncIterator[bytes], size: int) -> AsyncGenerator[bytes]:

@@ -18,7 +18,7 @@ OBJECTS: dict[str, Schema] = {
             "sniffed_type": or_null(TEXT),
             "etag": TEXT,
             "sha256": _SHA256,
-            "md5": TEXT,
+            "md5": or_null(TEXT),
             "metadata": _METADATA,
             "create_time": TIME,
             "update_time": TIME,

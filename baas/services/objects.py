@@ -221,7 +221,7 @@ async def put_object(
     if authorizer.is_bound and checked.size is None:
         raise InvalidArgument("this upload needs `Content-Length`", reason="LengthRequired")
     await check_upload(context, authorizer, bucket, name, checked, condition)
-    written = await context.objects.write(bucket, chunks, checked)
+    written = await context.objects.write(bucket, chunks, checked, with_md5=authorizer.looks_at_md5)
     try:
         return await context.objects.publish(
             bucket, name, written, checked, condition, checker(context, caller, bucket, name)

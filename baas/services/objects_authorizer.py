@@ -32,6 +32,7 @@ from baas.services.documents import request_time
 from baas.services.rule_values import rule_auth, rule_root, rule_time, stored_resource
 
 ROUNDS_MAX = 4  # rules of objects may look up two documents
+_MD5 = "md5Hash"
 
 
 class ObjectAuthorizer:
@@ -58,6 +59,11 @@ class ObjectAuthorizer:
     def is_bound(self) -> bool:
         """Whether rules decide at all."""
         return not self._caller.bypasses_rules
+
+    @property
+    def looks_at_md5(self) -> bool:
+        """Whether the rules may look at the MD5 of an object, whoever the caller is."""
+        return _MD5 in self._ruleset.source
 
     async def check(
         self,
@@ -187,7 +193,7 @@ async def make_object_authorizer(
 
 def object_resource(stored: StoredObject) -> dict[str, Any]:
     """`resource`, and `request.resource` once all is known."""
-    return {
+    found: dict[str, Any] = {
         "name": stored.name,
         "bucket": stored.bucket,
         "generation": stored.generation,
@@ -195,12 +201,14 @@ def object_resource(stored: StoredObject) -> dict[str, Any]:
         "size": stored.size,
         "timeCreated": rule_time(stored.created),
         "updated": rule_time(stored.updated),
-        "md5Hash": base64.b64encode(bytes.fromhex(stored.md5)).decode(),
         "sha256": stored.sha256,
         "etag": stored.etag,
         "contentType": stored.content_type,
         "metadata": dict(stored.metadata),
     }
+    if stored.md5 is not None:
+        found[_MD5] = _md5_hash(stored.md5)
+    return found
 
 
 def declared_resource(
@@ -219,7 +227,11 @@ def declared_resource(
     if declared.size is not None:
         found["size"] = declared.size
     if declared.md5 is not None:
-        found["md5Hash"] = base64.b64encode(bytes.fromhex(declared.md5)).decode()
+        found[_MD5] = _md5_hash(declared.md5)
     if declared.sha256 is not None:
         found["sha256"] = declared.sha256
     return found
+
+
+def _md5_hash(digits: str) -> str:
+    return base64.b64encode(bytes.fromhex(digits)).decode()

@@ -50,7 +50,10 @@ async def append_upload(
     FailedPrecondition (`TooManyPieces`)."""
     upload = await get_upload(context, caller, bucket, identifier)
     await check_bucket(context, bucket)  # it may have been deleted since
-    return await context.uploads.append(bucket.project, upload, offset, chunks)
+    authorizer = await make_object_authorizer(context, caller, bucket)
+    return await context.uploads.append(
+        bucket.project, upload, offset, chunks, with_md5=authorizer.looks_at_md5
+    )
 
 
 async def get_upload(
@@ -79,8 +82,15 @@ async def finish_upload(
             raise NotFound("there is no such upload, or it has expired", reason="UploadNotFound")
         return checker(context, caller, place, name)
 
+    authorizer = await make_object_authorizer(context, caller, bucket)
     return await context.uploads.finish(
-        bucket.project, identifier, _owner_wanted(caller), sha256, condition, make_check
+        bucket.project,
+        identifier,
+        _owner_wanted(caller),
+        sha256,
+        condition,
+        make_check,
+        with_md5=authorizer.looks_at_md5,
     )
 
 
