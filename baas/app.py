@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import orjson
 import structlog
@@ -89,6 +89,7 @@ LISTENERS_DRAIN_SECONDS = 3.0  # to take in the last word; who does not read is 
 DESCRIPTORS_PER_DATABASE = 7  # two for each of three connections, one of all; snapshots: two more
 DESCRIPTORS_OF_OTHERS = 500  # sockets of a small server, logs, objects being moved
 DRAIN_SIGNAL = signal.SIGUSR1
+LOCK_WAIT_SECONDS, LOCK_LOOK_SECONDS = 5.0, 0.02  # for what a killed server leaves to end
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _log = structlog.get_logger("baas.app")
 
@@ -564,21 +565,40 @@ def check_settings(settings: Settings) -> None:
 @contextlib.contextmanager
 def lock_folder(data: Path) -> Iterator[None]:
     """Holds `<data>/lock`. Raises FailedPrecondition if another process does; the lock of a process
-    that died is free."""
+    that died is free, as soon as its workers are gone, which takes them a moment."""
     with (data / "lock").open("a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        deadline = time.monotonic() + LOCK_WAIT_SECONDS
+        while not _try_lock(file):
             file.seek(0)
             holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
-            raise FailedPrecondition(
-                f"the data folder `{data}` is in use by the process {holder}",
-                reason="DataFolderInUse",
-            ) from error
+            if _is_running(holder) or time.monotonic() > deadline:
+                raise FailedPrecondition(
+                    f"the data folder `{data}` is in use by the process {holder}",
+                    reason="DataFolderInUse",
+                )
+            time.sleep(LOCK_LOOK_SECONDS)
         file.truncate(0)
         file.write(b"%d\n" % os.getpid())
         file.flush()
         yield
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def serve(settings: Settings, clock: Clock | None = None) -> int:

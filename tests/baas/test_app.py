@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import resource
 import signal
@@ -59,6 +60,40 @@ def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("99999999\n")
     with lock_folder(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+@contextlib.contextmanager
+def lock_of_dead(folder: Path) -> Iterator[int]:
+    """As workers hold it whose parent was killed, until they end; the descriptor."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.write(descriptor, b"99999999\n")
+    try:
+        yield descriptor
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def test_a_server_waits_for_workers_whose_parent_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lock_of_dead(tmp_path) as descriptor:
+        monkeypatch.setattr("baas.app.time.sleep", lambda seconds: os.close(descriptor))
+        with lock_folder(tmp_path):
+            assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_server_does_not_wait_for_ever_for_what_a_dead_one_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("baas.app.LOCK_WAIT_SECONDS", 0.05)
+    with (
+        lock_of_dead(tmp_path),
+        pytest.raises(FailedPrecondition, match="in use by the process 99999999"),
+        lock_folder(tmp_path),
+    ):
+        pass
 
 
 async def test_what_is_secret_is_for_the_owner_only(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_no_acknowledged_commit_is_lost_with_a_worker(
         assert server.process is not None
         workers = children(server.process.pid)
         server.kill()
+        server.start()  # at once: it waits until they let go of the folder
         wait(lambda: not any(map(is_running, workers)))
-        server.start()
         with httpx.Client(base_url=server.url, timeout=60) as client:
             for side in ("left", "right"):
                 missing = [name for name in load.told if not has(client, f"{side}/{name}")]
