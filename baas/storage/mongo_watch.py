@@ -38,6 +38,7 @@ class HeadWatcher:
         self._watches: dict[str, dict[object, tuple[object, Notify]]] = {}
         self._versions: dict[str, Any] = {}  # as the last poll saw them
         self._heard_at = 0.0
+        self._is_closed = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def watch(self, head_id: str, owner: object, notify: Notify) -> Callable[[], None]:
@@ -66,6 +67,7 @@ class HeadWatcher:
                 notify()
 
     async def close(self) -> None:
+        self._is_closed = True  # the driver swallows some cancellations
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -81,7 +83,7 @@ class HeadWatcher:
             self._notify(head_id)
 
     async def _follow(self) -> None:
-        while True:
+        while not self._is_closed:
             try:
                 await self._read_stream()
             except Exception as error:  # a stream on what was removed or renamed ends oddly
@@ -99,7 +101,7 @@ class HeadWatcher:
         async with stream:
             # What happened before the stream began, nobody has told.
             self._notify_all()
-            while stream.alive:
+            while stream.alive and not self._is_closed:
                 self._heard_at = loop.time()
                 change = await stream.try_next()
                 if change is not None:
@@ -109,7 +111,7 @@ class HeadWatcher:
         loop = asyncio.get_running_loop()
         looked_at = loop.time()
         is_silent = True
-        while True:
+        while not self._is_closed:
             await asyncio.sleep(_LISTEN_SECONDS)
             now = loop.time()
             was_silent, is_silent = is_silent, now - self._heard_at >= SILENCE_SECONDS

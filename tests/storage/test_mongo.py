@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.errors import OperationFailure
 
 from baas.clock import SystemClock
@@ -340,6 +341,23 @@ async def test_commit_that_becomes_visible_late_is_told_to_its_own_server(
         client[NAME].heads.update_one({"_id": one._head.id}, {"$set": late})
     await asyncio.wait_for(told.wait(), 10)
     stop()
+
+
+async def test_the_end_is_heard_though_the_driver_swallows_a_cancellation(
+    open_node: OpenAgain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = asyncio.Event()
+
+    async def swallow(stream: AsyncChangeStream[Any]) -> None:
+        reading.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3_600)
+
+    monkeypatch.setattr(AsyncChangeStream, "try_next", swallow)
+    one = await open_node()
+    one.watch(lambda: None)
+    await asyncio.wait_for(reading.wait(), 20)
+    await asyncio.wait_for(one._shared.watcher.close(), 20)
 
 
 async def test_nobody_waits_for_ever_for_a_connection(engine: MongoEngine) -> None:
