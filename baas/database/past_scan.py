@@ -80,12 +80,13 @@ def decode_place(tree: dict[str, Any]) -> ScanPlace:
 
 class PastScan:
     """Every document as of the version at which the scan began, each once: in the order of their
-    keys, but for those that were deleted meanwhile; without what was erased.
+    keys, but for those that were deleted meanwhile; without what was erased (`has_met_erased`).
     `read_window` may be repeated if it fails. `place`: where an earlier scan of the same
     incarnation was; None before the first window."""
 
     def __init__(self, place: ScanPlace | None = None) -> None:
         self.place = place
+        self.has_met_erased = False
 
     @property
     def version(self) -> int | None:
@@ -121,7 +122,9 @@ class PastScan:
         finally:
             await database.close_snapshot(snapshot)
         self.place = place
-        return found
+        kept = [one for one in found if not one.is_erased]
+        self.has_met_erased = self.has_met_erased or len(kept) < len(found)
+        return kept
 
 
 async def _read_keys(
@@ -138,7 +141,7 @@ async def _read_keys(
         later = [keys.document_key(one.path) for one in batch if one.version > version]
         past = await snapshot.get_images([(key, version) for key in later]) if later else []
         found += [one for one in batch if one.version <= version]
-        found += [one for one in past if one is not None and not one.is_erased]
+        found += [one for one in past if one is not None]
         size += sum([len(one.data) for one in batch])
         last = keys.document_key(batch[-1].path) + b"\x00" if batch else b""
         start = last if len(batch) == limit else None
@@ -163,10 +166,7 @@ async def _read_deleted(
     found = [
         old
         for old, present in zip(before, seen, strict=True)
-        if old is not None
-        and old.version <= place.version
-        and present is None
-        and not old.is_erased
+        if old is not None and old.version <= place.version and present is None
     ]
     return found, replace(place, missed=rest)
 

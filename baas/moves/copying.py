@@ -226,14 +226,16 @@ class DatabaseCopy:
 
     async def read_whole(self) -> None:
         """Reads both sides as of the version that was followed to. Raises DataLoss
-        (`CopyDiffers`)."""
+        (`CopyDiffers`), SumsLost if what was there then has been erased since."""
         after = self.position.followed
         assert after is not None
-        self._sums = None
+        self.forget_sums()
         sums = Sums()
         scan = PastScan(ScanPlace(after, b""))
         while documents := await scan.read_window(await self._source(), WINDOW_BYTES):
             await asyncio.to_thread(_add_all, sums.source, documents)
+        if scan.has_met_erased:
+            raise SumsLost
         await self._read_copy(sums.copy)
         self._sums = sums
         self.compare()
@@ -255,6 +257,10 @@ class DatabaseCopy:
                 batch_size.note(documents)
                 await asyncio.to_thread(_add_all, digest, documents)
                 start = keys.document_key(documents[-1].path) + b"\x00"
+
+    def forget_sums(self) -> None:
+        """Rounds go on without them."""
+        self._sums = None
 
     def compare(self) -> None:
         """Raises DataLoss (`CopyDiffers`), SumsLost."""

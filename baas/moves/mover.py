@@ -19,10 +19,10 @@ from baas.database.past_scan import ScanPlace
 from baas.database.registry import Databases
 from baas.errors import (
     BaasError,
-    DataLoss,
     FailedPrecondition,
     QuotaExceeded,
     ResumeTokenExpired,
+    Unavailable,
 )
 from baas.moves.copying import DatabaseCopy, Position, SumsLost
 from baas.moves.positions import decode_positions, encode_positions
@@ -39,6 +39,7 @@ CLEAN_SECONDS = 60.0  # until no node and no worker has anything open of where t
 # After the switch, where others hear of it later: until then they know, or know that they do not.
 NOTICE_SECONDS = 2.5
 SWITCH_RETRY_SECONDS = 0.2
+ERASED_SECONDS = 0.5  # between comparisons of what is being erased; longer after each
 _log = structlog.get_logger("baas.moves")
 
 
@@ -223,19 +224,24 @@ class Mover:
         await self._reach(Step.FOLLOW)
         for one in self._copies:
             await one.release(self._move.id)  # by an attempt that came to its end, or nearly
-        await self._rounds()
-        await self._reach(Step.COMPARE)
-        for number in range(1, TRIES_MAX + 1):
+        for number in range(TRIES_MAX):
+            await asyncio.sleep(number * ERASED_SECONDS)
             try:
+                for one in self._copies:
+                    one.forget_sums()
+                await self._rounds()
+                await self._reach(Step.COMPARE)
                 for one in self._copies:
                     await one.read_whole()
                 await self._rounds()
                 return
-            except (SumsLost, DataLoss) as error:
-                # What was erased meanwhile is missing in one of them, be it for a moment.
-                if number == TRIES_MAX or not _may_pass(error):
-                    raise
-                await self._rounds()
+            except SumsLost:
+                _log.info("copies are compared again: documents were erased", move=self._move.id)
+        raise Unavailable(
+            "what documents of the project were is being erased, so its copy cannot be compared "
+            "with it; the move waits until that is over",
+            reason="ErasedMeanwhile",
+        )
 
     async def _rounds(self) -> None:
         for _ in range(ROUNDS_MAX):
@@ -342,10 +348,6 @@ class Mover:
         self._move = replace(self.move, step=step, error=None)
         if not await self._moves.save(self._move):
             raise cancelled()
-
-
-def _may_pass(error: Exception) -> bool:
-    return isinstance(error, SumsLost) or getattr(error, "reason", "") == "CopyDiffers"
 
 
 async def _run_all(calls: Sequence[Coroutine[Any, Any, None]]) -> None:

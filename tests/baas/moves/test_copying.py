@@ -19,7 +19,6 @@ from baas.database.names import DatabaseName
 from baas.database.past_scan import ScanPlace
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
-from baas.errors import DataLoss
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite, Write
 from baas.moves import copying
@@ -126,7 +125,7 @@ class Copying:
         assert self.copy is not None
         try:
             await self.copy.read_whole()
-        except DataLoss:
+        except SumsLost:
             # What was erased since is missing on one side, until it is followed.
             await self.follow()
             await self.copy.read_whole()

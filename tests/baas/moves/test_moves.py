@@ -618,6 +618,52 @@ async def test_what_was_erased_on_the_way_leaves_no_byte_in_files_of_the_copy(
                 await asyncio.sleep(0.05)
 
 
+class ErasedMeanwhile:
+    """Erases a document each time that both sides are about to be read whole, as long as `is_on`:
+    another one each time, of those that were copied."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, context: Context) -> None:
+        self.is_on = True
+        self.erased: list[str] = []
+        self._context = context
+        self._read_whole = DatabaseCopy.read_whole
+        monkeypatch.setattr(DatabaseCopy, "read_whole", lambda copy: self._erase(copy))
+
+    async def _erase(self, copy: DatabaseCopy) -> None:
+        if self.is_on and copy.name == SHOP:
+            self.erased.append(f"old/o{len(self.erased)}")
+            gone = [path(self.erased[-1])]
+            await erasures.erase_documents(self._context, OPERATOR, SHOP, gone, present=True)
+        await self._read_whole(copy)
+
+
+async def test_copies_are_compared_again_where_documents_were_erased_meanwhile(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mover, "ERASED_SECONDS", 0)
+    async with server(settings) as app:
+        context = app.context
+        await projects.create_project(context, OPERATOR, "shop")
+        await fill(context, 100)
+        erased = ErasedMeanwhile(monkeypatch, context)
+        move = await moves.start_move(context, OPERATOR, "shop", "mongodb", here=False)
+
+        def waits(found: Move) -> bool:
+            return found.is_over or (found.error or "").startswith("what documents")
+
+        async with asyncio.timeout(SECONDS):
+            while not waits(found := await context.moves.get(move.id)):  # noqa: ASYNC110 - no more is told of it
+                await asyncio.sleep(0.01)
+        assert (found.state, found.reason) == (MoveState.RUNNING, None)
+        assert len(erased.erased) == mover.TRIES_MAX
+        erased.is_on = False
+        context.moves.wake()
+        found = await over(context, move.id)
+        assert (found.state, found.error) == (MoveState.DONE, None)
+        left = await queries.run_query(context, OPERATOR, SHOP, query("old"))
+        assert len(left.documents) == 100 - mover.TRIES_MAX
+
+
 # Caught -------------------------------------------------------------------------------------------
 
 
