@@ -64,6 +64,9 @@ class ReplicaSet:
         addresses = ",".join(member.address for member in self._members)
         return f"mongodb://{addresses}/?replicaSet={_REPLICA_SET}{self._options}"
 
+    def address(self, number: int) -> str:
+        return self._members[number].address
+
     def start(self) -> ReplicaSet:
         """Starts and initiates all members; returns when one of them takes writes."""
         try:
@@ -136,11 +139,18 @@ class ReplicaSet:
             time.sleep(0.05)
         raise AssertionError(f"no primary after {START_SECONDS} s:\n{self.output()[-3000:]}")
 
-    def fail(self, data: dict[str, Any], mode: Any) -> None:
-        """Sets the failpoint `failCommand` on the primary; `mode` "off" ends it."""
+    def fail(self, data: dict[str, Any], mode: Any) -> int:
+        """Sets the failpoint `failCommand` on the primary; `mode` "off" ends it. How many commands
+        have met one so far: for `wait_failed`."""
         with self.client(self.wait_primary()) as client:
             command = {"configureFailPoint": "failCommand", "mode": mode}
-            client.admin.command(command | ({"data": data} if data else {}))
+            return int(client.admin.command(command | ({"data": data} if data else {}))["count"])
+
+    def wait_failed(self, count: int) -> None:
+        """Returns when one more than `count` commands have met the failpoint."""
+        with self.client(self.wait_primary(), milliseconds=60_000) as client:
+            command = {"waitForFailPoint": "failCommand", "timesEntered": count + 1}
+            client.admin.command(command | {"maxTimeMS": 60_000})
 
     def client(self, number: int, *, milliseconds: int = 10_000) -> MongoClient[dict[str, Any]]:
         """A client of one member alone."""

@@ -13,7 +13,7 @@ from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.errors import OperationFailure
 
 from baas.clock import SystemClock
-from baas.storage import mongo_batches, mongo_transactions, mongo_watch
+from baas.storage import mongo, mongo_batches, mongo_transactions, mongo_watch
 from baas.storage.engine import (
     BackfillRow,
     CommitGroup,
@@ -50,14 +50,17 @@ async def open_node(replica_set: ReplicaSet, name: StoreName) -> AsyncIterator[O
     stores: list[MongoStore] = []
 
     async def open_again() -> MongoEngine:
-        store = MongoStore(replica_set.uri, NAME, clock, timeout_seconds=3)
+        store = MongoStore(replica_set.uri, NAME, clock)
         stores.append(store)
         return await store.open(name, create=True)
 
     yield open_again
-    for store in stores:
-        await store.delete_project(str(name.project))
-        await store.close()
+    try:
+        for store in stores[:1]:
+            await store.delete_project(str(name.project))
+    finally:
+        for store in stores:
+            await store.close()
 
 
 @pytest.fixture
@@ -177,6 +180,7 @@ async def test_head_goes_first_while_another_server_is_near(
     open_node: OpenAgain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is outrun then has written nothing that is in the other one's way."""
+    monkeypatch.setattr(mongo, "OTHERS_SECONDS", 3_600.0)
     engine, other = await open_node(), await open_node()
     await engine.commit(group(1, "a"))
     sent: list[list[str]] = []
@@ -246,13 +250,13 @@ async def test_lines_are_in_order_for_all_servers(open_node: OpenAgain) -> None:
     assert [task.done() for task in waiting].count(True) == 1
     first = "b" if waiting[0].done() else "c"
     await two.lines.leave("x", first)
-    await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    await asyncio.gather(*waiting)
 
 
 async def test_who_is_not_seen_any_more_is_out_of_the_line(open_node: OpenAgain) -> None:
     one, two = await open_node(), await open_node()
     await one.lines.enter("x", "dead", 0.2)
-    await asyncio.wait_for(two.lines.enter("x", "b", 60), 10)
+    await two.lines.enter("x", "b", 60)
     await one.lines.leave("x", "dead")
     await one.lines.leave("nobody", "was here")
 
@@ -261,18 +265,18 @@ async def test_commits_of_others_are_told_and_own_ones_are_not(open_node: OpenAg
     one, two = await open_node(), await open_node()
     told = asyncio.Event()
     stop = one.watch(told.set)
-    await asyncio.wait_for(told.wait(), 10)  # the stream has begun
+    await told.wait()  # the stream has begun
     version = 0
     for _ in range(5):
         told.clear()
         await two.commit(group(version + 10, f"n{version}", after=version))
         version += 10
-        await asyncio.wait_for(told.wait(), 10)
+        await told.wait()
         assert await version_of(one) == version
     told.clear()
     await one.commit(group(version + 10, "own", after=version))
     await two.commit(group(version + 20, "other", after=version + 10))
-    await asyncio.wait_for(told.wait(), 10)
+    await told.wait()
     stop()
 
 
@@ -284,12 +288,12 @@ async def test_heads_are_polled_while_there_is_no_stream(
     told = asyncio.Event()
     with failing(replica_set, ["aggregate"], errorCode=8000):
         stop = one.watch(told.set)
-        await asyncio.wait_for(told.wait(), 20)
+        await told.wait()
         told.clear()
         await two.commit(group(20, "b", after=10))
-        await asyncio.wait_for(told.wait(), 20)
+        await told.wait()
     told.clear()  # the stream comes back by itself, and says so
-    await asyncio.wait_for(told.wait(), 20)
+    await told.wait()
     stop()
 
 
@@ -302,7 +306,7 @@ async def test_who_watches_is_woken_while_the_heads_cannot_be_read(
     with failing(replica_set, ["aggregate", "find", "getMore"], closeConnection=True):
         stop = engine.watch(told.set)
         for _ in range(2):
-            await asyncio.wait_for(told.wait(), 20)
+            await told.wait()
             told.clear()
     stop()
 
@@ -311,16 +315,15 @@ async def test_lost_stream_begins_anew(open_node: OpenAgain, replica_set: Replic
     one, two = await open_node(), await open_node()
     told = asyncio.Event()
     stop = one.watch(told.set)
-    await asyncio.wait_for(told.wait(), 10)
+    await told.wait()
     for version in (10, 20, 30):
-        replica_set.fail(
-            {"failCommands": ["getMore"], "appName": "baas", "errorCode": 280}, {"times": 1}
-        )  # ChangeStreamFatalError: it cannot be resumed
-        told.clear()
-        await asyncio.wait_for(told.wait(), 10)
+        # ChangeStreamFatalError: it cannot be resumed
+        with failing(replica_set, ["getMore"], {"times": 1}, errorCode=280):
+            told.clear()
+            await told.wait()
         told.clear()
         await two.commit(group(version, f"n{version}", after=version - 10))
-        await asyncio.wait_for(told.wait(), 10)
+        await told.wait()
     stop()
 
 
@@ -333,13 +336,13 @@ async def test_commit_that_becomes_visible_late_is_told_to_its_own_server(
     await one.commit(group(10, "a"))
     told = asyncio.Event()
     stop = one.watch(told.set)
-    await asyncio.wait_for(told.wait(), 10)
+    await told.wait()
     await asyncio.sleep(2)  # the first look tells of what it did not know
     told.clear()
     late = {"version": 20, "touched": {"by": one._shared.node, "id": "late"}}
     with MongoClient[Any](replica_set.uri) as client:
         client[NAME].heads.update_one({"_id": one._head.id}, {"$set": late})
-    await asyncio.wait_for(told.wait(), 10)
+    await told.wait()
     stop()
 
 
@@ -373,25 +376,26 @@ async def test_nobody_waits_for_ever_for_a_connection(engine: MongoEngine) -> No
 
 async def test_removed_database_is_told(open_node: OpenAgain, replica_set: ReplicaSet) -> None:
     clock = SystemClock()
-    one, two = (MongoStore(replica_set.uri, NAME, clock, timeout_seconds=3) for _ in range(2))
     project = f"test-{clock.random_bytes(8).hex()}"
-    engine = await one.open(StoreName(project, "faults"), create=True)
-    await engine.commit(group(1, "a"))
-    await two.delete_project(project)
-    again = await two.open(StoreName(project, "faults"), create=True)
-    for call in (
-        engine.read_head,
-        engine.open_snapshot,
-        lambda: engine.commit(group(2, "b", after=1)),
-        lambda: engine.commit(group(2, "b")),
-        lambda: engine.trim(9, limit=9),
-    ):
-        with pytest.raises(StorageError, match="deleted"):
-            await call()
-    assert await version_of(again) == 0
-    assert await texts(again, "a", "b") == [None, None]
-    await one.close()
-    await two.close()
+    async with AsyncExitStack() as stack:
+        one, two = (MongoStore(replica_set.uri, NAME, clock) for _ in range(2))
+        for store in (one, two):
+            stack.push_async_callback(store.close)
+        engine = await one.open(StoreName(project, "faults"), create=True)
+        await engine.commit(group(1, "a"))
+        await two.delete_project(project)
+        again = await two.open(StoreName(project, "faults"), create=True)
+        for call in (
+            engine.read_head,
+            engine.open_snapshot,
+            lambda: engine.commit(group(2, "b", after=1)),
+            lambda: engine.commit(group(2, "b")),
+            lambda: engine.trim(9, limit=9),
+        ):
+            with pytest.raises(StorageError, match="deleted"):
+                await call()
+        assert await version_of(again) == 0
+        assert await texts(again, "a", "b") == [None, None]
 
 
 # Unknown outcomes ---------------------------------------------------------------------------------
@@ -436,13 +440,16 @@ async def test_commit_that_did_not_happen_is_done_again(
 
 
 async def test_outcome_that_cannot_be_found_out_is_said_to_be_unknown(
-    engine: MongoEngine, replica_set: ReplicaSet
+    engine: MongoEngine, replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with (
-        failing(replica_set, ["commitTransaction"], closeConnection=True),
-        pytest.raises(EngineUnknown),
-    ):
-        await engine.commit(group(1, "a"))
+    await version_of(engine)  # it is connected
+    with monkeypatch.context() as impatient:
+        impatient.setattr(engine._connection, "timeout_seconds", 3.0)
+        with (
+            failing(replica_set, ["commitTransaction"], closeConnection=True),
+            pytest.raises(EngineUnknown),
+        ):
+            await engine.commit(group(1, "a"))
     # Whatever became of it: once a later commit is there, it is settled.
     version = await version_of(engine)
     assert version in (0, 1)
@@ -467,9 +474,15 @@ async def test_failures_that_pass_are_not_seen(
             assert await texts(engine, f"n{version}") == [f"n{version}"]
 
 
-async def test_dead_time_ends_in_unavailable(engine: MongoEngine, replica_set: ReplicaSet) -> None:
+async def test_dead_time_ends_in_unavailable(
+    engine: MongoEngine, replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await engine.commit(group(1, "a"))
-    with failing(replica_set, ["update", "find"], closeConnection=True):
+    with (
+        monkeypatch.context() as impatient,
+        failing(replica_set, ["update", "find"], closeConnection=True),
+    ):
+        impatient.setattr(engine._connection, "timeout_seconds", 3.0)
         outcomes = await asyncio.gather(
             engine.read_head(),
             engine.open_snapshot(),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from tests.mongo import check_mongod
 from tests.processes import free_port
 from tests.storage.commits import Writer, key, texts
 
+Open = Callable[[], MongoStore]
 ROWS = ("documents", "entries", "history", "log")
 
 
@@ -30,17 +30,25 @@ ROWS = ("documents", "entries", "history", "log")
 async def store(mongodb_uri: str) -> AsyncIterator[MongoStore]:
     """A Mongo database of its own."""
     name = f"baas_store_{SystemClock().random_bytes(4).hex()}"
-    store = MongoStore(mongodb_uri, name, SystemClock(), timeout_seconds=3)
+    store = MongoStore(mongodb_uri, name, SystemClock())
     yield store
     await store.close()
-    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(mongodb_uri)
-    await client.drop_database(name)
-    await client.close()
+    async with AsyncMongoClient[dict[str, object]](mongodb_uri) as client:
+        await client.drop_database(name)
 
 
-def second(store: MongoStore) -> MongoStore:
-    """Another server on the same data."""
-    return MongoStore(store._uri, store._database, SystemClock(), timeout_seconds=3)
+@pytest.fixture
+async def second(store: MongoStore) -> AsyncIterator[Open]:
+    """Makes other servers on the same data, which end with the test."""
+    made: list[MongoStore] = []
+
+    def make() -> MongoStore:
+        made.append(MongoStore(store._uri, store._database, SystemClock()))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.close()
 
 
 async def row_counts(store: MongoStore) -> list[int]:
@@ -65,8 +73,10 @@ async def test_databases_are_listed_without_the_system_database(store: MongoStor
     assert await store.list_databases("none") == []
 
 
-async def test_all_that_make_a_database_at_once_open_the_same_one(store: MongoStore) -> None:
-    stores = [store, second(store), second(store)]
+async def test_all_that_make_a_database_at_once_open_the_same_one(
+    store: MongoStore, second: Open
+) -> None:
+    stores = [store, second(), second()]
     name = StoreName("demo", "able")
     engines = await asyncio.gather(
         *[one.open(name, create=True) for one in stores for _ in range(5)]
@@ -111,7 +121,7 @@ async def test_deleted_project_leaves_no_row_and_others_alone(
 
 
 async def test_deletion_that_was_cut_off_is_finished_by_the_next_start(
-    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+    store: MongoStore, second: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def cut_off(*arguments: object) -> None:
         raise EngineUnavailable("the server was killed")
@@ -123,7 +133,7 @@ async def test_deletion_that_was_cut_off_is_finished_by_the_next_start(
         with pytest.raises(EngineUnavailable):
             await store.delete_project("doomed")
     assert await row_counts(store) == [1, 0, 0, 1]
-    other = second(store)
+    other = second()
     assert await other.list_databases("doomed") == []
     assert other._sweeping is not None
     await other._sweeping
@@ -146,82 +156,79 @@ async def owner_of(store: MongoStore) -> str | None:
     return await find_owner((await store._connect()).connection)
 
 
-@contextlib.asynccontextmanager
-async def others(store: MongoStore, count: int = 1) -> AsyncIterator[list[MongoStore]]:
-    found = [second(store) for _ in range(count)]
-    yield found
-    for one in found:
-        await one.close()
-
-
 async def test_databases_of_another_server_are_neither_served_nor_overwritten(
     store: MongoStore,
+    second: Open,
 ) -> None:
     await live_at(store, "first")
     engine = await store.open(DEMO, create=True)
     await Writer(engine).write(5, {"a": "one"})
-    async with others(store, 3) as (node, elsewhere, lodger):
-        await live_at(node, "first")  # another node of it
-        assert await texts(await node.open(DEMO, create=False), "a") == ["one"]
-        await elsewhere.claim("second")  # it is not asked for anything yet, and may be away
-        for call in (
-            lambda: elsewhere.open(DEMO, create=False),
-            lambda: elsewhere.open(StoreName("other", None), create=True),
-            lambda: elsewhere.list_databases("demo"),
-            lambda: elsewhere.delete_project("demo"),
-        ):
-            with pytest.raises(StoreForeign, match=f"`{store._database}` holds the databases of"):
-                await call()
-        await (await lodger.open(OWN, create=True)).close()
-        with pytest.raises(StoreForeign):
-            await lodger.claim("second")
+    node, elsewhere, lodger = [second() for _ in range(3)]
+    await live_at(node, "first")  # another node of it
+    assert await texts(await node.open(DEMO, create=False), "a") == ["one"]
+    await elsewhere.claim("second")  # it is not asked for anything yet, and may be away
+    for call in (
+        lambda: elsewhere.open(DEMO, create=False),
+        lambda: elsewhere.open(StoreName("other", None), create=True),
+        lambda: elsewhere.list_databases("demo"),
+        lambda: elsewhere.delete_project("demo"),
+    ):
+        with pytest.raises(StoreForeign, match=f"`{store._database}` holds the databases of"):
+            await call()
+    await (await lodger.open(OWN, create=True)).close()
+    with pytest.raises(StoreForeign):
+        await lodger.claim("second")
     assert await texts(engine, "a") == ["one"]
     assert await store.list_databases("other") == []
     assert await owner_of(store) == "first"
 
 
-async def test_a_server_from_elsewhere_has_a_store_to_itself(store: MongoStore) -> None:
+async def test_a_server_from_elsewhere_has_a_store_to_itself(
+    store: MongoStore, second: Open
+) -> None:
     await store.claim("first")
     await (await store.open(DEMO, create=True)).close()
-    async with others(store, 3) as (again, other, home):
-        await again.claim("first")
-        assert await again.list_databases("demo") == [DEFAULT_DATABASE]
-        await other.claim("second")
-        with pytest.raises(StoreForeign):
-            await other.list_databases("demo")
-        # Nor does another one come to live there: its own database is not even made.
-        with pytest.raises(StoreForeign):
-            await home.open(OWN, create=True)
-        with pytest.raises(StoreMissing):
-            await home.open(OWN, create=False)
+    again, other, home = [second() for _ in range(3)]
+    await again.claim("first")
+    assert await again.list_databases("demo") == [DEFAULT_DATABASE]
+    await other.claim("second")
+    with pytest.raises(StoreForeign):
+        await other.list_databases("demo")
+    # Nor does another one come to live there: its own database is not even made.
+    with pytest.raises(StoreForeign):
+        await home.open(OWN, create=True)
+    with pytest.raises(StoreMissing):
+        await home.open(OWN, create=False)
 
 
-async def test_what_older_servers_left_is_of_the_one_that_lives_there(store: MongoStore) -> None:
+async def test_what_older_servers_left_is_of_the_one_that_lives_there(
+    store: MongoStore, second: Open
+) -> None:
     await (await store.open(OWN, create=True)).close()
     await (await store.open(DEMO, create=True)).close()
-    async with others(store, 2) as (elsewhere, home):
-        await elsewhere.claim("second")
-        with pytest.raises(StoreForeign):
-            await elsewhere.open(DEMO, create=False)
-        assert await owner_of(store) is None
-        await live_at(home, "first")
-        assert await owner_of(store) == "first"
-        with pytest.raises(StoreForeign):
-            await elsewhere.open(DEMO, create=False)
+    elsewhere, home = [second() for _ in range(2)]
+    await elsewhere.claim("second")
+    with pytest.raises(StoreForeign):
+        await elsewhere.open(DEMO, create=False)
+    assert await owner_of(store) is None
+    await live_at(home, "first")
+    assert await owner_of(store) == "first"
+    with pytest.raises(StoreForeign):
+        await elsewhere.open(DEMO, create=False)
 
 
-async def test_of_servers_that_come_at_once_one_has_it(store: MongoStore) -> None:
-    async with others(store, 6) as found:
-        for number, one in enumerate(found):
-            await one.claim(f"server {number % 3}")
-        results = await asyncio.gather(
-            *[one.list_databases("demo") for one in found], return_exceptions=True
-        )
-        owner = await owner_of(store)
-        assert [owner == f"server {number % 3}" for number in range(6)] == [
-            result == [] for result in results
-        ]
-        assert all(result == [] or isinstance(result, StoreForeign) for result in results)
+async def test_of_servers_that_come_at_once_one_has_it(store: MongoStore, second: Open) -> None:
+    found = [second() for _ in range(6)]
+    for number, one in enumerate(found):
+        await one.claim(f"server {number % 3}")
+    results = await asyncio.gather(
+        *[one.list_databases("demo") for one in found], return_exceptions=True
+    )
+    owner = await owner_of(store)
+    assert [owner == f"server {number % 3}" for number in range(6)] == [
+        result == [] for result in results
+    ]
+    assert all(result == [] or isinstance(result, StoreForeign) for result in results)
 
 
 async def test_data_of_another_format_is_refused(store: MongoStore, mongodb_uri: str) -> None:
@@ -232,7 +239,7 @@ async def test_data_of_another_format_is_refused(store: MongoStore, mongodb_uri:
 
 
 async def test_an_older_format_is_brought_forward(
-    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+    store: MongoStore, second: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await store.open(StoreName("demo", DEFAULT_DATABASE), create=True)
     await Writer(engine).write(5, {"a": "one"})
@@ -247,18 +254,18 @@ async def test_an_older_format_is_brought_forward(
     now = FORMAT
     monkeypatch.setattr(mongo_store, "FORMAT", now + 1)
     monkeypatch.setattr(mongo_store, "MIGRATIONS", {now: migrate})
-    newer = second(store)
+    newer = second()
     with pytest.raises(EngineUnavailable, match="broken off"):
         await newer.list_databases("demo")
     for _ in range(2):
         await newer.close()
-        newer = second(store)
+        newer = second()
         engine = await newer.open(StoreName("demo", DEFAULT_DATABASE), create=False)
         assert await texts(engine, "a") == ["one"]
         assert len(calls) == 2
     await newer.close()
     monkeypatch.undo()
-    older = second(store)
+    older = second()
     with pytest.raises(EngineUnavailable, match=f"reads formats up to {now}"):
         await older.list_databases("demo")
     await older.close()
@@ -285,8 +292,9 @@ async def test_server_that_runs_alone_is_refused(alone: str) -> None:
 
 async def test_a_store_that_is_closed_while_it_connects_leaves_nothing_open(
     store: MongoStore,
+    second: Open,
 ) -> None:
-    other = second(store)
+    other = second()
     opening = asyncio.create_task(other.open(OWN, create=True))
     await asyncio.sleep(0)
     assert other._connecting.locked()

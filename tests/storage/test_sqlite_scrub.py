@@ -22,6 +22,7 @@ from baas.storage.sqlite_scrub import find_room, scrub_pages
 from baas.storage.store import StoreMissing
 from tests.effort import examples
 from tests.storage.commits import Writer, change, document, key, texts
+from tests.waiting import until
 
 SECRET = re.compile(rb"<(\d+)>")
 
@@ -66,11 +67,7 @@ def all_bytes(file: Path) -> bytes:
 
 
 async def wait_without(file: Path, text: bytes) -> None:
-    for _ in range(250):
-        if text not in all_bytes(file):
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("it is still there")
+    await until(lambda: text not in all_bytes(file), "it is still there")
 
 
 def read(file: Path, sql: str) -> list[tuple[object, ...]]:
@@ -237,9 +234,11 @@ async def test_short_snapshots_of_which_there_always_is_one_hold_nothing_back(
 
     reading = asyncio.create_task(read_on())
     await asyncio.sleep(0)
-    assert await erase(engine, "a")
-    assert b"s3cret" not in all_bytes(file)
-    reading.cancel()
+    try:
+        assert await erase(engine, "a")
+        assert b"s3cret" not in all_bytes(file)
+    finally:
+        reading.cancel()
 
 
 # Kills --------------------------------------------------------------------------------------------

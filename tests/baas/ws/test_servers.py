@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from baas.testing import RunningServer, running_server
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 DOCUMENTS = "/api/v1/projects/demo/documents"
@@ -27,7 +28,10 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
     with running_server(tmp_path / "data", "--server", request.param) as running:
         headers = {"authorization": f"Bearer {running.token}"}
         answer = httpx.post(
-            f"{running.url}/api/v1/admin/projects", json={"id": "demo"}, headers=headers
+            f"{running.url}/api/v1/admin/projects",
+            json={"id": "demo"},
+            headers=headers,
+            timeout=PATIENCE_SECONDS,
         )
         assert answer.status_code == 201, answer.text
         yield running
@@ -36,7 +40,9 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
 @pytest.fixture
 def client(server: RunningServer) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {server.token}"}
-    with httpx.Client(base_url=server.url, headers=headers) as client:
+    with httpx.Client(
+        base_url=server.url, headers=headers, timeout=PATIENCE_SECONDS
+    ) as client:
         yield client
 
 
@@ -49,14 +55,14 @@ def say(socket: ClientConnection, **message: Any) -> None:
 
 
 def hear(socket: ClientConnection) -> Any:
-    text = socket.recv(timeout=20)
+    text = socket.recv(timeout=PATIENCE_SECONDS)
     assert isinstance(text, str)
     return orjson.loads(text)
 
 
 @contextlib.contextmanager
 def greeted(server: RunningServer, **options: Any) -> Iterator[ClientConnection]:
-    with connect(address(server), **options) as socket:
+    with connect(address(server), open_timeout=PATIENCE_SECONDS, **options) as socket:
         say(socket, type="hello", token=server.token)
         assert hear(socket)["type"] == "welcome"
         yield socket
@@ -93,18 +99,29 @@ def test_what_is_wrong_closes_with_its_code(server: RunningServer) -> None:
 def test_pages_of_strangers_get_no_connection(server: RunningServer) -> None:
     with (
         pytest.raises(InvalidStatus) as refused,
-        connect(address(server), origin=Origin("https://stranger.example")),
+        connect(
+            address(server),
+            origin=Origin("https://stranger.example"),
+            open_timeout=PATIENCE_SECONDS,
+        ),
     ):
         pass
     assert refused.value.response.status_code == 403
 
 
 def test_a_reader_that_stops_holds_nobody_up(server: RunningServer, client: httpx.Client) -> None:
-    target = {"type": "listen", "target": 1, "query": {"collection": "cities"}}
     host, _, port = server.url.removeprefix("http://").partition(":")
     small = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    small.connect((host, int(port)))
+    with contextlib.closing(small):
+        small.connect((host, int(port)))
+        _listen_beside_who_stops(server, client, small)
+
+
+def _listen_beside_who_stops(
+    server: RunningServer, client: httpx.Client, small: socket.socket
+) -> None:
+    target = {"type": "listen", "target": 1, "query": {"collection": "cities"}}
     with greeted(server, sock=small, max_queue=1) as stopped, greeted(server) as quick:
         for either in (stopped, quick):
             say(either, **target)
