@@ -19,7 +19,7 @@ from baas.encoding import keys
 from baas.model.queries import Query
 from baas.model.query_matching import matches
 from baas.storage.engine import Change
-from tests.effort import examples
+from tests.effort import FACTOR, examples
 from tests.faults.seeds import new_seed
 from tests.model_based.generate import LONG_TEXTS, TEXTS
 from tests.model_based.machine import STEPS, Focus, Machine, Mismatch
@@ -49,7 +49,7 @@ async def run(open_database: OpenDatabase, seed: int, focus: Focus | None = None
 async def test_the_database_does_what_the_model_says(
     engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    first = new_seed()
+    first = 1 if FACTOR == 1 else new_seed()  # `make test` is about the change
     cases: Counter[str] = Counter()
     runs = examples(RUNS.get(engine, RUNS_OTHERWISE))
     async with ENGINES[engine](request, tmp_path) as open_database:

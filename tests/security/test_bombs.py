@@ -1,9 +1,11 @@
 """Family 5: small requests that would mean much work. Each used to take seconds or worse, or would
-with a careless change; the time limit is far above what they take, and far below what they took."""
+with a careless change; the limit is far above what they take, and far below what they took. It is
+one of the processor's time: the machine may be busy with something else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -14,8 +16,16 @@ from tests.security.reads import outcome, refusal
 
 __all__ = ["world"]
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(600)
+CPU_SECONDS_MAX = 10.0
 NUMBERS = {f"k{number}": number for number in range(40_000)}
+
+
+@pytest.fixture(autouse=True)
+def little_work(world: World) -> Iterator[None]:
+    before = time.process_time()
+    yield
+    assert time.process_time() - before < CPU_SECONDS_MAX
 
 
 def _either(number: int) -> dict[str, Any]:

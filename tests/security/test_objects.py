@@ -264,7 +264,7 @@ async def test_thumbnails_tell_nothing_of_the_photographer(world: ObjectWorld) -
 
 async def test_no_changed_signature_is_taken(world: ObjectWorld) -> None:
     await put(world, "a", b"hello")
-    sign = {"method": "GET", "expires_in": 60}
+    sign = {"method": "GET", "expires_in": 3_600}
     url = ok(await world.operator.post(f"{OBJECTS}/a:sign", json=sign))["url"]
     path, _, signature = url.partition("?signature=")
     payload, _, mac = signature.partition(".")
@@ -294,7 +294,7 @@ async def test_a_signature_is_of_one_project(world: ObjectWorld) -> None:
     await put(world, "a", b"hello")
     elsewhere = OBJECTS.replace("/demo/", "/other/")
     ok(await world.operator.put(f"{elsewhere}/a", content=b"other"))
-    sign = {"method": "GET", "expires_in": 60}
+    sign = {"method": "GET", "expires_in": 3_600}
     url = ok(await world.operator.post(f"{OBJECTS}/a:sign", json=sign))["url"]
     assert (await world.anonymous.get(url.replace("/demo/", "/other/"))).status_code == 401
     # A project that is made again under the same id has another secret.

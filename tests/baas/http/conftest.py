@@ -11,6 +11,9 @@ import pytest_asyncio
 
 from baas.app import App
 from baas.testing import app_client, make_settings, started_app
+from tests.undisturbed import undisturbed
+
+__all__ = ["undisturbed"]
 
 RULES = """
 rules_version = '2';

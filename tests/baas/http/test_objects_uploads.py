@@ -258,7 +258,9 @@ async def test_an_upload_that_is_none_is_not_found(tmp_path: Path, name: str) ->
 
 
 async def signed(client: httpx.AsyncClient, path: str, method: str, **body: Any) -> str:
-    made = ok(await client.post(f"{path}:sign", json={"method": method, "expires_in": 60, **body}))
+    made = ok(
+        await client.post(f"{path}:sign", json={"method": method, "expires_in": 3_600, **body})
+    )
     return str(made["url"])
 
 
@@ -294,7 +296,7 @@ async def test_a_signed_url_of_a_user_holds_for_what_the_rules_saw(world: Object
 
 async def test_a_signed_upload_is_exactly_what_was_signed(world: ObjectWorld) -> None:
     path, anonymous = f"{world.mine}/new.txt", world.anonymous
-    sign = {"method": "PUT", "expires_in": 60}
+    sign = {"method": "PUT", "expires_in": 3_600}
     assert reason(await world.user.post(f"{path}:sign", json=sign)) == DENIED
     assert reason(await world.user.post(f"{path}:sign", json={**sign, "size": 1000})) == DENIED
     url = await signed(world.user, path, "PUT", size=5, content_type="text/plain")
@@ -319,7 +321,7 @@ async def test_signatures_expire_and_are_revoked(tmp_path: Path) -> None:
         path = f"{OBJECTS}/a"
         ok(await world.secret.put(path, content=b"hello"))
         url = await signed(world.secret, path, "GET")
-        clock.advance(59)
+        clock.advance(3_599)
         assert (await world.anonymous.get(url)).status_code == 200
         clock.advance(2)
         assert reason(await world.anonymous.get(url)) == (401, "SignatureExpired")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,25 +11,13 @@ import pytest
 import pytest_asyncio
 
 from baas.accounts.sealing import SECRET_VARIABLE
-from baas.database import database, registry
-from baas.services import backup_runner, job_runner, move_runner, ttl_runner
 from baas.services.context import Context
 from baas.testing import make_settings, started_app
 from tests.baas.services.worlds import World, open_world
 from tests.mongo import engine_settings
+from tests.undisturbed import undisturbed
 
-
-@pytest.fixture(scope="module", autouse=True)
-def undisturbed() -> Iterator[None]:
-    """What servers do by themselves now and then does not come in between, however long a test
-    takes; and whoever waits for an index has it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for runner in (backup_runner, job_runner, move_runner, ttl_runner):
-            patch.setattr(runner, "LOOK_SECONDS", 3_600.0)
-        patch.setattr(registry, "TRIM_SECONDS", 3_600.0)
-        patch.setattr(database, "INDEX_WAIT_SECONDS_MAX", 60.0)
-        patch.setattr(database, "WORDS_WAIT_SECONDS_MAX", 60.0)
-        yield
+__all__ = ["undisturbed"]
 
 
 @pytest_asyncio.fixture

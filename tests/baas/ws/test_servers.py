@@ -40,9 +40,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
 @pytest.fixture
 def client(server: RunningServer) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {server.token}"}
-    with httpx.Client(
-        base_url=server.url, headers=headers, timeout=PATIENCE_SECONDS
-    ) as client:
+    with httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 

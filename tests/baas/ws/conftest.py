@@ -1,0 +1,3 @@
+from tests.undisturbed import undisturbed
+
+__all__ = ["undisturbed"]
