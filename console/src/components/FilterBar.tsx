@@ -8,6 +8,7 @@ import {
   type Filter,
   OPERATORS,
   type Operator,
+  operandReader,
   type Order,
   scalarKind,
   takesList,
@@ -201,7 +202,11 @@ function FilterForm({
     event.preventDefault();
     try {
       if (field.trim() === "") throw new Error("name a field, such as population or address.city");
-      onSubmit({ field: field.trim(), op, value: valueOfText(value.kind, value.text) });
+      onSubmit({
+        field: field.trim(),
+        op,
+        value: valueOfText(value.kind, value.text, operandReader(op)),
+      });
     } catch (failure) {
       setError(failure instanceof Error ? failure.message : String(failure));
     }

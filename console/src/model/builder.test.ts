@@ -12,10 +12,10 @@ import {
   withOperator,
 } from "./builder";
 import { fieldNames } from "./paths";
-import { cutValues, encodeQuery } from "./queries";
+import { cutValues, decodeView, encodeQuery, encodeView } from "./queries";
 import { curlOf, pythonOf } from "./querycode";
 import { parseHash, queryHash } from "./routes";
-import { decodeFields } from "./values";
+import { decodeFields, decodeList } from "./values";
 
 const PLACE = { url: "https://b.example", project: "demo", database: "(default)" };
 const ASKED: Asked = {
@@ -46,6 +46,35 @@ const ASKED: Asked = {
 };
 
 describe("the query builder", () => {
+  test("an array may be one of the values of in and not-in, but no element of an array", () => {
+    const asked = (op: string): Asked => ({
+      query: {
+        collection: "c",
+        where: { field: "tags", op, value: [["river"], [], { a: [1] }, "x"] },
+      },
+      aggregates: [],
+      groupBy: [],
+    });
+    for (const op of ["in", "not-in"]) {
+      expect(encodeDraft(decodeDraft(asked(op)))).toEqual(asked(op));
+      expect(readAsked(writeAsked(asked(op)))).toEqual(asked(op));
+      expect(pythonOf(asked(op), PLACE)).toContain(`"${op}", [["river"], [], {"a": [1]}, "x"])`);
+    }
+    const draft = decodeDraft(asked("in"));
+    const [filter] = draft.where.items;
+    const other = { ...filter, op: "array-contains-any" } as typeof EMPTY_FILTER;
+    const wrong = { ...draft, where: { ...draft.where, items: [other] } };
+    expect(() => encodeDraft(wrong)).toThrow("an array cannot hold an array directly");
+    const view = {
+      where: [{ field: "tags", op: "in" as const, value: decodeList([["a", 1], 2]) }],
+      orderBy: [],
+      group: false,
+    };
+    const parameters = new URLSearchParams();
+    encodeView(view, parameters);
+    expect(decodeView(parameters)).toEqual(view);
+  });
+
   test("a query comes back from its draft, and from its address", () => {
     expect(encodeDraft(decodeDraft(ASKED))).toEqual(ASKED);
     expect(readAsked(writeAsked(ASKED))).toEqual(ASKED);

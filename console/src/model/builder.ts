@@ -9,10 +9,18 @@ import {
   fullOrder,
   OPERATORS,
   type Operator,
+  operandReader,
   type Order,
   takesList,
 } from "./queries";
-import { decodeValue, encodeValue, type Fields, InvalidValue, type Kind } from "./values";
+import {
+  decodeValue,
+  encodeValue,
+  type Fields,
+  InvalidValue,
+  type Kind,
+  type Value,
+} from "./values";
 
 export interface FilterDraft {
   kind: "filter";
@@ -249,12 +257,16 @@ function encodeClause(clause: ClauseDraft): JsonObject | null {
 function encodeFilter({ field, op, type, text }: FilterDraft): JsonObject {
   const name = field.trim();
   if (name === "") throw new Error("Name the field of each filter, or remove the filter");
-  return { field: name, op, value: encodeTyped(name, { type, text }) };
+  return { field: name, op, value: encodeTyped(name, { type, text }, operandReader(op)) };
 }
 
-function encodeTyped(name: string, { type, text }: { type: Kind; text: string }): Json {
+function encodeTyped(
+  name: string,
+  { type, text }: { type: Kind; text: string },
+  read?: (tree: Json) => Value,
+): Json {
   try {
-    return encodeValue(valueOfText(type, text));
+    return encodeValue(valueOfText(type, text, read));
   } catch (error) {
     if (!(error instanceof InvalidValue)) throw error;
     const hint = KIND_HINTS[type];
@@ -344,7 +356,7 @@ function decodeClause(tree: JsonObject, depth: number): ClauseDraft | null {
   const op = OPERATORS.find((known) => known === tree.op);
   if (typeof tree.field !== "string" || op === undefined) return null;
   try {
-    const value = decodeValue(tree.value as Json);
+    const value = operandReader(op)(tree.value as Json);
     const { kind: type } = value;
     const text = textOfValue(value);
     return { kind: "filter", field: tree.field, op, type, text, chosen: true };

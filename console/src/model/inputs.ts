@@ -1,6 +1,6 @@
 /** Between a value and the text in which a person edits it. */
 
-import { parseJson, writeJson } from "./json";
+import { type Json, parseJson, writeJson } from "./json";
 import {
   byteLength,
   checkBase64,
@@ -66,8 +66,12 @@ export function textOfValue(value: Value): string {
   }
 }
 
-/** Throws InvalidValue that says what is wanted. */
-export function valueOfText(kind: Kind, text: string): Value {
+/** Throws InvalidValue that says what is wanted. `read`: what may stand in JSON. */
+export function valueOfText(
+  kind: Kind,
+  text: string,
+  read: (tree: Json) => Value = decodeValue,
+): Value {
   const bare = text.trim();
   switch (kind) {
     case "null":
@@ -94,7 +98,7 @@ export function valueOfText(kind: Kind, text: string): Value {
       return makeGeo(latitude, longitude);
     }
     default:
-      return structureOfText(kind, bare);
+      return structureOfText(kind, bare, read);
   }
 }
 
@@ -103,12 +107,16 @@ function padded(base64: string): string {
   return base64 + "=".repeat((4 - (base64.length % 4)) % 4);
 }
 
-function structureOfText(kind: "array" | "map" | "vector", bare: string): Value {
+function structureOfText(
+  kind: "array" | "map" | "vector",
+  bare: string,
+  read: (tree: Json) => Value,
+): Value {
   const empty = kind === "map" ? "{}" : "[]";
   let value: Value;
   try {
     const { tree } = parseJson(bare === "" ? empty : bare);
-    value = decodeValue(kind === "vector" ? { $vector: tree } : tree);
+    value = read(kind === "vector" ? { $vector: tree } : tree);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     throw new InvalidValue("", `must be JSON: ${message}`);

@@ -2,7 +2,7 @@
 
 import { type Json, type JsonObject, parseJson, writeJson } from "./json";
 import { fieldNames } from "./paths";
-import { decodeValue, encodeValue, type Fields, type Kind, type Value } from "./values";
+import { decodeList, decodeValue, encodeValue, type Fields, type Kind, type Value } from "./values";
 
 export const OPERATORS = [
   "==",
@@ -40,6 +40,11 @@ export const EMPTY_VIEW: View = { where: [], orderBy: [], group: false };
 
 export function takesList(op: Operator): boolean {
   return op === "in" || op === "not-in" || op === "array-contains-any";
+}
+
+/** Reads the value of a filter: an array may be one of several values, but no element of an array. */
+export function operandReader(op: Operator): (tree: Json) => Value {
+  return op === "in" || op === "not-in" ? decodeList : decodeValue;
 }
 
 /** With `isFull` the order is spelled out with all that the server adds, as cursors need it. */
@@ -111,8 +116,9 @@ export function decodeView(parameters: URLSearchParams): View {
       const { tree } = parseJson(text);
       if (!Array.isArray(tree) || tree.length !== 3) continue;
       const [field, op, value] = tree as [Json, Json, Json];
-      if (typeof field !== "string" || !OPERATORS.includes(op as Operator)) continue;
-      where.push({ field, op: op as Operator, value: decodeValue(value) });
+      const known = OPERATORS.find((one) => one === op);
+      if (typeof field !== "string" || known === undefined) continue;
+      where.push({ field, op: known, value: operandReader(known)(value) });
     } catch {
       // A damaged link shows the collection without that filter.
     }

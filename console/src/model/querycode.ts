@@ -2,6 +2,7 @@
 
 import { type Asked, bodyOf, type Shows, showsOf } from "./asked";
 import { type Json, type JsonObject, writeJson } from "./json";
+import { type Operator, operandReader } from "./queries";
 import { decodeValue, doubleText, type Value } from "./values";
 
 export interface Place {
@@ -113,7 +114,8 @@ function filterOf(tree: JsonObject, names: Set<string>, modules: Set<string>): s
       return `${name}([${items.join(", ")}])`;
     }
   names.add("FieldFilter");
-  const value = pythonValue(decodeValue(tree.value as Json), names, modules);
+  const read = operandReader(tree.op as Operator);
+  const value = pythonValue(read(tree.value as Json), names, modules);
   return `FieldFilter(${literal(String(tree.field))}, ${literal(String(tree.op))}, ${value})`;
 }
 

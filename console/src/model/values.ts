@@ -77,6 +77,15 @@ export function decodeValue(tree: Json, at = ""): Value {
   return { kind: "map", fields: decodeFields(tree, at) };
 }
 
+/** Reads values that stand side by side, as those of `in`: each for itself, so an array may be one. */
+export function decodeList(tree: Json, at = ""): Value {
+  if (!Array.isArray(tree)) return decodeValue(tree, at);
+  return {
+    kind: "array",
+    values: tree.map((item, index) => decodeValue(item, placeOf(at, index))),
+  };
+}
+
 /** Reads the fields of a document or map. */
 export function decodeFields(tree: Json, at = ""): Fields {
   if (
