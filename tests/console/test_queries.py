@@ -110,6 +110,21 @@ def test_a_query_with_groups_is_built_run_by_pages_explained_and_taken_along(
     assert len(json.loads(ran.stdout)["documents"]) == 103
 
 
+def test_a_narrow_window_scrolls_to_the_answer_and_not_out_of_the_page(
+    open_console: NewPage, project: str
+) -> None:
+    asked = {"query": {"collection": "items", "where": {"field": "third", "op": "==", "value": 1}}}
+    page = open_console(
+        f"#/projects/{project}/query?q={quote(json.dumps(asked))}", size=(420, 600)
+    )
+    expect(rows_of(page)).to_have_count(50)
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("Explain", exact=True)).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Open navigation")).to_be_in_viewport()
+    heights = "[document.documentElement.scrollHeight, document.documentElement.clientHeight]"
+    assert page.evaluate(heights) == [600, 600]
+
+
 def test_cursors_are_typed_or_taken_from_a_document(open_console: NewPage, project: str) -> None:
     page = open_console(f"#/projects/{project}/query")
     form = page.get_by_role("form", name="Query")

@@ -193,7 +193,7 @@ function FilterForm({
   const [value, setValue] = useState<ValueText>(
     filter === null
       ? { kind: "string", text: "" }
-      : { kind: filter.value.kind, text: textOfValue(filter.value) },
+      : { kind: filter.value.kind, text: textOfValue(filter.value, "line") },
   );
   const [chosen, setChosen] = useState(filter !== null);
   const [error, setError] = useState<string | null>(null);

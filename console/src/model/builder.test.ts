@@ -62,6 +62,7 @@ describe("the query builder", () => {
     }
     const draft = decodeDraft(asked("in"));
     const [filter] = draft.where.items;
+    expect(filter).toMatchObject({ text: '[["river"], [], {"a": [1]}, "x"]' }); // of one line
     const other = { ...filter, op: "array-contains-any" } as typeof EMPTY_FILTER;
     const wrong = { ...draft, where: { ...draft.where, items: [other] } };
     expect(() => encodeDraft(wrong)).toThrow("an array cannot hold an array directly");

@@ -230,7 +230,7 @@ export function cursorAt(
   const orders = fullOrder({ where: plainFilters(draft.where), orderBy: draft.orders });
   const values = orders.map(({ field }) => {
     const value = decodeValue(cursorValue(field, document));
-    return { type: value.kind, text: textOfValue(value), chosen: true };
+    return { type: value.kind, text: textOfValue(value, "line"), chosen: true };
   });
   return { orders, values };
 }
@@ -338,7 +338,7 @@ function decodeCursor(tree: Json | undefined, side: "start" | "end"): CursorDraf
   try {
     const values = tree.values.map((item) => {
       const value = decodeValue(item as Json);
-      return { type: value.kind, text: textOfValue(value), chosen: true };
+      return { type: value.kind, text: textOfValue(value, "line"), chosen: true };
     });
     return { values, isIncluded: (tree.before !== false) === (side === "start") };
   } catch {
@@ -358,7 +358,7 @@ function decodeClause(tree: JsonObject, depth: number): ClauseDraft | null {
   try {
     const value = operandReader(op)(tree.value as Json);
     const { kind: type } = value;
-    const text = textOfValue(value);
+    const text = textOfValue(value, "line");
     return { kind: "filter", field: tree.field, op, type, text, chosen: true };
   } catch {
     return null;

@@ -43,8 +43,8 @@ export const KIND_HINTS: Readonly<Partial<Record<Kind, string>>> = {
   map: '{"a": 1}',
 };
 
-/** The text that is edited; `valueOfText` with the same kind gives the value back. */
-export function textOfValue(value: Value): string {
+/** The text that is edited, of one line if asked; `valueOfText` with the same kind gives the value back. */
+export function textOfValue(value: Value, indent: number | "line" = 2): string {
   switch (value.kind) {
     case "null":
       return "";
@@ -59,7 +59,7 @@ export function textOfValue(value: Value): string {
     case "array":
     case "map": {
       const tree = encodeValue(value, true);
-      return value.kind === "vector" ? writeJson([...value.values], 1) : writeJson(tree, 2);
+      return value.kind === "vector" ? writeJson([...value.values], 1) : writeJson(tree, indent);
     }
     default:
       return value.value;

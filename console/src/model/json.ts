@@ -141,8 +141,8 @@ export function parseJson(text: string): ParsedJson {
 }
 
 /** JSON text; number literals as they were read. */
-export function writeJson(tree: Json, indent = 0): string {
-  const lines = indent > 0;
+export function writeJson(tree: Json, indent: number | "line" = 0): string {
+  const spaced = indent !== 0;
   function write(value: Json, level: number): string {
     if (value instanceof NumberLiteral) return value.text;
     if (value === null || typeof value !== "object") return JSON.stringify(value);
@@ -150,13 +150,14 @@ export function writeJson(tree: Json, indent = 0): string {
       ? value.map((item) => write(item, level + 1))
       : Object.keys(value).map(
           (key) =>
-            `${JSON.stringify(key)}:${lines ? " " : ""}${write(value[key] as Json, level + 1)}`,
+            `${JSON.stringify(key)}:${spaced ? " " : ""}${write(value[key] as Json, level + 1)}`,
         );
     const [open, close] = Array.isArray(value) ? "[]" : "{}";
     if (items.length === 0) return `${open}${close}`;
     // Tagged values and short lists of plain values read better on one line.
-    const flat = `${open}${items.join(lines ? ", " : ",")}${close}`;
-    if (!lines || (!flat.includes("\n") && isSmall(value) && flat.length <= 72)) return flat;
+    const flat = `${open}${items.join(spaced ? ", " : ",")}${close}`;
+    if (indent === 0 || indent === "line") return flat;
+    if (!flat.includes("\n") && isSmall(value) && flat.length <= 72) return flat;
     const pad = " ".repeat(indent * (level + 1));
     return `${open}\n${items.map((item) => pad + item).join(",\n")}\n${" ".repeat(indent * level)}${close}`;
   }
