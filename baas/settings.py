@@ -68,7 +68,9 @@ class Limits:
         32 * 1024 * 1024, "documents in one answer that is not streamed; more go to the next page"
     )
     query_seconds_max: float = _setting(
-        30.0, "how long a query may read what no index serves, or an aggregation wait for its turn"
+        30.0,
+        "how long a query may read what no index serves, or count, or an aggregation wait for its"
+        " turn",
     )
     query_disjunctions_max: int = _setting(30, "most disjunctions of a query in normal form")
     search_terms_max: int = _setting(16, "most terms of a full-text search")

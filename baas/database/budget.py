@@ -14,6 +14,10 @@ class ReadBudget:
         self._clock = clock
         self._left = self.seconds_max = seconds_max
 
+    @property
+    def left_seconds(self) -> float:
+        return self._left
+
     def start(self) -> float:
         """When a read begins."""
         return self._clock.monotonic_seconds()

@@ -38,12 +38,14 @@ from baas.database.sources import (
     BATCH_MAX,
     Answer,
     BudgetedSource,
+    Count,
     Documents,
     GeneratedSource,
     IndexSource,
     NameSource,
     PointSource,
     Source,
+    count_within,
     filter_matching,
 )
 from baas.encoding import keys
@@ -191,7 +193,8 @@ class QueryExecutor:
         return self._on_missing(plan.missing, documents)
 
     async def count(self, query: Query, *, up_to: int | None = None) -> int:
-        """The number of documents in the answer, counting no further than `up_to`."""
+        """The number of documents in the answer, counting no further than `up_to`. Raises
+        DeadlineExceeded once that takes too long, be it by an index or without one."""
         most = _least(query.limit, up_to)
         if most == 0:
             return 0
@@ -204,7 +207,7 @@ class QueryExecutor:
             total = await self._count_keys(plan[0], wanted)
         else:
             total = 0
-            async with aclosing(self._unordered(query, plan, wanted)) as source:
+            async with aclosing(self._unordered(query, plan, wanted, is_counted=True)) as source:
                 while (batch := await source.next_batch()) is not None:
                     total += len(batch)
                     if wanted is not None and total >= wanted:
@@ -241,24 +244,36 @@ class QueryExecutor:
             left = None if wanted is None else wanted - total
             if left is not None and left <= 0:
                 break
-            if isinstance(scan, IndexScan | NearScan):
-                number = scan.index.number
-                total += await self._snapshot.count_entries(number, span, limit=left)
-            else:
-                total += await self._snapshot.count_documents(span, limit=left)
+            total += await count_within(self.budget, self._counter(scan, span), left)
         return total
 
-    def _unordered(self, query: Query, plan: Plan, wanted: int | None) -> Source:
+    async def count_span(self, span: KeyRange) -> int:
+        """How many documents there are within a span. Raises DeadlineExceeded."""
+        count = self._snapshot.count_documents
+        return await count_within(self.budget, lambda most: count(span, limit=most), None)
+
+    def _counter(self, scan: Scan | CollectionScan, span: KeyRange) -> Count:
+        if isinstance(scan, IndexScan | NearScan):
+            number = scan.index.number
+            return lambda most: self._snapshot.count_entries(number, span, limit=most)
+        return lambda most: self._snapshot.count_documents(span, limit=most)
+
+    def _unordered(
+        self, query: Query, plan: Plan, wanted: int | None, *, is_counted: bool = False
+    ) -> Source:
         """As `_ordered`, where the order does not matter: a collection that is read is not
         gathered in memory then."""
         if isinstance(plan, CollectionScan):
             return GeneratedSource(self._matching(query, plan))
         if query.search is None and len(plan) == 1:
-            return self._open(query, plan[0], wanted, in_order=False)
-        return self._ordered(query, plan, wanted)
+            return self._open(query, plan[0], wanted, in_order=False, is_counted=is_counted)
+        return self._ordered(query, plan, wanted, is_counted=is_counted)
 
-    def _ordered(self, query: Query, plan: Plan, wanted: int | None) -> Source:
-        """All matching documents in order, each once; `wanted`: how many will be asked for."""
+    def _ordered(
+        self, query: Query, plan: Plan, wanted: int | None, *, is_counted: bool = False
+    ) -> Source:
+        """All matching documents in order, each once; `wanted`: how many will be asked for.
+        `is_counted`: nobody reads them."""
         if query.search is not None:
             return GeneratedSource(self._run_search(query, plan).documents(wanted))
         if isinstance(plan, CollectionScan):
@@ -267,7 +282,8 @@ class QueryExecutor:
             return self._open(query, plan[0], wanted)
         # Each of several holds a part of what is wanted, mostly; those that hold more read on.
         part = wanted if wanted is None else 2 * wanted // max(1, len(plan)) + MERGED_FIRST
-        sources = [self._open(query, scan, _least(part, wanted)) for scan in plan]
+        most = _least(part, wanted)
+        sources = [self._open(query, scan, most, is_counted=is_counted) for scan in plan]
         return GeneratedSource(merge(sources, document_order(query), wanted))
 
     def _run_search(self, query: Query, plan: Plan) -> SearchRun:
@@ -293,7 +309,13 @@ class QueryExecutor:
                     yield batch
 
     def _open(
-        self, query: Query, scan: Scan, wanted: int | None, *, in_order: bool = True
+        self,
+        query: Query,
+        scan: Scan,
+        wanted: int | None,
+        *,
+        in_order: bool = True,
+        is_counted: bool = False,
     ) -> Source:
         match scan:
             case PointGet():
@@ -308,7 +330,7 @@ class QueryExecutor:
             case WordScan():
                 raise AssertionError("only a search is planned on words")
         # What is answer throughout may take as long as its reader does.
-        if scan.exact or self.budget is None:
+        if (scan.exact and not is_counted) or self.budget is None:
             return source
         return BudgetedSource(source, self.budget)
 

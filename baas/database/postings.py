@@ -17,6 +17,7 @@ from typing import TypeAlias
 from baas.database.budget import ReadBudget
 from baas.database.corpora import Corpora, word_span
 from baas.database.planner import WordScan
+from baas.database.sources import count_within
 from baas.encoding import keys
 from baas.errors import DeadlineExceeded, QuotaExceeded
 from baas.model.sampling import is_exact
@@ -68,6 +69,7 @@ class PostingsReader:
         end, or closed, soon.
 
         Raises QuotaExceeded (`SearchTooBroad`), DeadlineExceeded (`QueryTooSlow`), StorageError."""
+        started = 0.0 if self._budget is None else self._budget.start()
         prefixes = [(number, term) for number, term in enumerate(terms) if term.is_prefix]
         entries: list[int] = []
         for _, term in prefixes:
@@ -76,6 +78,7 @@ class PostingsReader:
         for number, term in enumerate(terms):
             if not term.is_prefix:
                 words.append(await self._weigh(scan, number, term))
+        spend(self._budget, started)
         frequencies = [word.frequency for word in words]
         if not all(frequencies) or not all(entries):
             return
@@ -91,9 +94,18 @@ class PostingsReader:
                     if found:
                         yield corpus, found
 
-    async def count(self, scan: WordScan, term: Term) -> int:
-        """How many documents have a term that is no prefix."""
-        return await self._corpora.count_all(self._snapshot, scan.index, scan.head, term.word)
+    async def count(self, scan: WordScan, term: Term, wanted: int | None) -> int:
+        """How many documents have a term that is no prefix, counting no further than `wanted`.
+        Raises DeadlineExceeded (`QueryTooSlow`), StorageError."""
+        snapshot, index, head, word = self._snapshot, scan.index, scan.head, term.word
+
+        async def count(most: int | None) -> int:
+            if most is None:
+                return await self._corpora.count_all(snapshot, index, head, word)
+            span = word_span(head + keys.word_key(word))
+            return await snapshot.count_entries(index.number, span, limit=most)
+
+        return await count_within(self._budget, count, wanted)
 
     async def _count_prefix(self, scan: WordScan, term: Term, before: int) -> int:
         """Its entries, with `before` of the prefixes in front of it: all are held at once."""
@@ -118,7 +130,9 @@ class PostingsReader:
         return _Word(number, start, len(found), found)
 
     async def _measure(self, scan: WordScan, words: Sequence[_Word]) -> Corpus:
+        started = 0.0 if self._budget is None else self._budget.start()
         size = await self._corpora.size(self._snapshot, scan.index, scan.head)
+        spend(self._budget, started)
         in_order = sorted(words, key=lambda word: word.number)
         frequencies = tuple([word.frequency for word in in_order])
         return Corpus(size.documents, size.length, frequencies)

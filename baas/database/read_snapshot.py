@@ -22,6 +22,7 @@ from baas.database.log import (
     read_touched,
 )
 from baas.database.planner import CollectionScan
+from baas.database.sources import count_within
 from baas.database.totals import Totals, is_whole_collection
 from baas.database.transaction import QueryResult
 from baas.encoding import keys
@@ -177,12 +178,19 @@ class ReadSnapshot:
             raise as_baas_error(error) from error
 
     async def count(self, query: Query, *, up_to: int | None = None) -> int:
-        """The number of documents in the answer, counting no further than `up_to`."""
+        """The number of documents in the answer, counting no further than `up_to`. Raises
+        DeadlineExceeded once that takes too long."""
         try:
             if not is_whole_collection(query):
                 return await self._queries.count(query, up_to=up_to)
             most = min((most for most in (query.limit, up_to) if most is not None), default=None)
-            total = await self._count_collection(query, is_bounded=most is not None)
+            total = await _count_collection(
+                self._queries,
+                self._database.totals,
+                query,
+                self.version,
+                is_bounded=most is not None,
+            )
             if total is None:
                 return await self._queries.count(query, up_to=up_to)
         except StorageError as error:
@@ -228,14 +236,6 @@ class ReadSnapshot:
             await Aggregator(self._queries, aggregation).gather(tally, without=without)
         except StorageError as error:
             raise as_baas_error(error) from error
-
-    async def _count_collection(self, query: Query, *, is_bounded: bool) -> int | None:
-        """None if counting to the bound is less work."""
-        totals, key = self._database.totals, query.collection.segments
-        if is_bounded:
-            return totals.known(key, self.version)
-        whole = Query(collection=query.collection)
-        return await totals.count(key, self.version, lambda: self._queries.count(whole))
 
     async def read_net_changes(self, after: int) -> list[Change]:
         """What differs between version `after` and this snapshot, one change per document.
@@ -322,9 +322,9 @@ class ReadSnapshot:
             return await read_commits(self._open, after, oldest, limit=limit)
 
     async def count_below(self, path: CollectionPath | DocumentPath) -> int:
-        """How many documents there are below, and a document itself."""
+        """How many documents there are below, and a document itself. Raises DeadlineExceeded."""
         with baas_errors():
-            count = await self._open.count_documents(KeyRange(*keys.subtree_span(path)))
+            count = await self._queries.count_span(KeyRange(*keys.subtree_span(path)))
         if isinstance(path, DocumentPath):
             (document,) = await self.get_documents([path])
             count += document is not None
@@ -409,3 +409,22 @@ class ReadSnapshot:
         if self._executor is None:
             self._executor = self._database.make_executor(self._open, self._generation, self._asker)
         return self._executor
+
+
+async def _count_collection(
+    queries: QueryExecutor, totals: Totals, query: Query, version: int, *, is_bounded: bool
+) -> int | None:
+    """None if counting to the bound is less work."""
+    key = query.collection.segments
+    known = totals.known(key, version)
+    if known is not None or is_bounded:
+        return known
+    whole = Query(collection=query.collection)
+
+    async def count(most: int | None) -> int:
+        if most is not None:
+            return await queries.count(whole, up_to=most)
+        return await totals.count(key, version, lambda: queries.count(whole))
+
+    # Others may be counting, and be broken off: each waits for as long as it may count itself.
+    return await count_within(queries.budget, count, None)

@@ -87,8 +87,7 @@ class SearchRun:
         (term, *others), total = self._search.terms, 0
         is_one_word = not others and not term.is_prefix
         if self._scan is not None and is_one_word and not self._is_checked:
-            total = await self._postings.count(self._scan, term)
-            return total if wanted is None else min(total, wanted)
+            return await self._postings.count(self._scan, term, wanted)
         async with aclosing(self._find()) as batches:
             async for _, found in batches:
                 if not self._is_checked:

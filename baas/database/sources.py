@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeAlias
 
 from baas.database.budget import ReadBudget
@@ -23,9 +24,11 @@ from baas.storage.engine import EntryRow, KeyRange, Snapshot, are_last
 BATCH_FIRST = 64
 BATCH_MAX = 500
 BATCH_BYTES_MAX = 4 * 1024 * 1024  # of a batch, which ends soon after it has so many
+COUNTED_AT_ONCE_MAX = 2_000  # keys, without a look at the time
 RUN_BYTES_MAX = 64 * 1024 * 1024  # of documents whose keys were cut in the same place
 
 Documents: TypeAlias = list[StoredDocument]
+Count: TypeAlias = Callable[[int | None], Awaitable[int]]  # of as many as that at most
 
 
 def too_slow(seconds: float) -> DeadlineExceeded:
@@ -33,6 +36,39 @@ def too_slow(seconds: float) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"reading what this query may need took over {seconds:g} s; its filters leave less than its"
         " index does, or it adds up too much: narrow it",
+        reason="QueryTooSlow",
+        details={"seconds": seconds},
+    )
+
+
+async def count_within(budget: ReadBudget | None, count: Count, most: int | None) -> int:
+    """What `count` counts up to `most`. Few are counted at once; of more it is broken off when
+    nothing of the budget is left. Raises DeadlineExceeded (`QueryTooSlow`), StorageError."""
+    if budget is None:
+        return await count(most)
+    if asyncio.current_task() is None:
+        # What is at once is asked outside of a task, where nothing can time out.
+        few = COUNTED_AT_ONCE_MAX if most is None else min(most, COUNTED_AT_ONCE_MAX)
+        number = await count(few)
+        if number < few or few == most:
+            return number
+        await asyncio.sleep(0)
+    if budget.left_seconds <= 0:
+        raise count_too_slow(budget.seconds_max)
+    started = budget.start()
+    try:
+        async with asyncio.timeout(budget.left_seconds):
+            return await count(most)
+    except TimeoutError as error:
+        raise count_too_slow(budget.seconds_max) from error
+    finally:
+        budget.spend(started)
+
+
+def count_too_slow(seconds: float) -> DeadlineExceeded:
+    """Of what has more keys than can be counted in the time."""
+    return DeadlineExceeded(
+        f"counting took over {seconds:g} s; narrow the query, or count up to a bound (`up_to`)",
         reason="QueryTooSlow",
         details={"seconds": seconds},
     )

@@ -9,7 +9,7 @@ also keeps where the next one begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -20,7 +20,7 @@ from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
-from baas.errors import BaasError, Internal
+from baas.errors import BaasError, DeadlineExceeded, Internal
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
 from baas.model.query_matching import matches
@@ -62,7 +62,7 @@ async def start_deletion(
     check_is_admin(caller)
     database = await _open(context, name)
     async with database.snapshot() as snapshot:
-        total = await snapshot.count_below(path)
+        total = await _count(snapshot.count_below(path))
     spec = orjson.dumps({"path": str(path)}).decode()
     job = await context.jobs.create(
         database, JobKind.DELETE_RECURSIVE, spec, author=caller.uid, total=total
@@ -80,7 +80,7 @@ async def start_update(
     check_bare(query, context.settings.limits, "an update by query")
     database = await _open(context, name)
     async with database.snapshot() as snapshot:
-        total = await snapshot.count(visited(query))
+        total = await _count(snapshot.count(visited(query)))
     job = await context.jobs.create(
         database, JobKind.UPDATE_BY_QUERY, spec, author=caller.uid, total=total
     )
@@ -96,7 +96,7 @@ async def start_erasure(
     check_bare(asked.query, context.settings.limits, "an erasure by query")
     database = await _open(context, name)
     async with database.snapshot() as snapshot:
-        total = None if asked.deleted else await snapshot.count(visited(asked.query))
+        total = None if asked.deleted else await _count(snapshot.count(visited(asked.query)))
         since = snapshot.version
     tree = {
         "query": query_spec,
@@ -113,6 +113,14 @@ async def start_erasure(
         total=total,
         begin=context.erasures.begin,
     )
+
+
+async def _count(counting: Awaitable[int]) -> int | None:
+    """The number tells how far a job is; it goes on without one that takes too long to tell."""
+    try:
+        return await counting
+    except DeadlineExceeded:
+        return None
 
 
 async def get_job(context: Context, caller: Caller, project: str, identifier: str) -> Job:

@@ -13,7 +13,9 @@ import pytest
 
 from baas.clock import SystemClock
 from baas.database.database import Database
+from baas.database.read_snapshot import ReadSnapshot
 from baas.errors import (
+    DeadlineExceeded,
     FailedPrecondition,
     InvalidQuery,
     NotFound,
@@ -130,6 +132,22 @@ async def test_every_document_of_the_query_is_updated_once(
     assert job.progress.total == job.progress.seen
     found = await fields_in(shared, room)
     assert [one["n"] for one in found.values()] == [n + 1000 * is_meant(n) for n in range(55)]
+
+
+async def test_a_job_goes_on_without_a_total_that_takes_too_long(
+    shared: World, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(shared, room, 3)
+
+    async def count(*_: object) -> int:
+        raise DeadlineExceeded("counting took too long", reason="QueryTooSlow")
+
+    monkeypatch.setattr(ReadSnapshot, "count", count)
+    job = await over(
+        shared, await update(shared, {"query": {"collection": room}, "update": ADD_ONE})
+    )
+    assert job.state is JobState.DONE
+    assert (job.progress.total, job.progress.written) == (None, 3)
 
 
 async def test_a_collection_group_is_updated(shared: World, room: str) -> None:
