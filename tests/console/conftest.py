@@ -29,13 +29,22 @@ EMAIL = "ada@example.com"
 PASSWORD = "correct horse battery"
 WIDE = (1360, 820)
 # How long a page may take to show something: long enough for a machine that others use too.
-expect.set_options(timeout=20_000)
+WAIT_MS = 60_000
+WAIT_SECONDS = 60
+TEST_SECONDS = 400
+expect.set_options(timeout=WAIT_MS)
 # What a 401, 404, 409 or 412 leaves in the browser's log is no fault of the page.
 _EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
 
 _AWAY = re.compile(
     r"ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|WebSocket|status of 5\d\d"
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +89,7 @@ def bare_server(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def server(bare_server: ServerProcess) -> ServerProcess:
     """A server with one administrator."""
     body = {"token": setup_token(bare_server), "email": EMAIL, "password": PASSWORD}
-    checked(httpx.post(f"{bare_server.url}/api/v1/admin/setup", json=body, timeout=30))
+    checked(httpx.post(f"{bare_server.url}/api/v1/admin/setup", json=body, timeout=WAIT_SECONDS))
     return bare_server
 
 
@@ -98,7 +107,8 @@ def setup_token(server: ServerProcess) -> str:
 def sign_in(server: ServerProcess) -> dict[str, str]:
     """A new session of the administrator, as the console keeps it."""
     body = {"email": EMAIL, "password": PASSWORD}
-    answer = checked(httpx.post(f"{server.url}/api/v1/admin/sign-in", json=body, timeout=30))
+    url = f"{server.url}/api/v1/admin/sign-in"
+    answer = checked(httpx.post(url, json=body, timeout=WAIT_SECONDS))
     return {"token": str(answer["token"]), "email": EMAIL}
 
 
@@ -147,7 +157,7 @@ def watched_page(browser: Browser) -> Iterator[NewPage]:
             reduced_motion="reduce",
         )
         context.grant_permissions(["clipboard-read", "clipboard-write"])
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(WAIT_MS)
         watched = Watched(context, restarts=restarts)
         made.append(watched)
         if session is not None:
@@ -189,6 +199,27 @@ def open_console(server: ServerProcess, watched_page: NewPage) -> NewPage:
 @pytest.fixture
 def operator(server: ServerProcess) -> Iterator[httpx.Client]:
     """Another client, which passes the rules: base `/api/v1`."""
-    headers = {"Authorization": f"Bearer {server.operator_token}"}
-    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
+    with operator_of(server) as client:
         yield client
+
+
+def operator_of(server: ServerProcess) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {server.operator_token}"}
+    base = f"{server.url}/api/v1"
+    return httpx.Client(base_url=base, headers=headers, timeout=WAIT_SECONDS)
+
+
+def press_letter(page: Page, letter: str) -> None:
+    """Presses the key of a shortcut, which does nothing before the page has the button that carries
+    it, nor while there is a dialog."""
+    expect(page.locator('[role="dialog"]')).to_have_count(0)
+    expect(page.locator(f'[data-key="{letter}"]')).to_be_visible()
+    page.keyboard.press(letter)
+
+
+def copied_text(page: Page, copy: Callable[[], None]) -> str:
+    """What the clipboard holds once `copy` has put something there."""
+    page.evaluate("navigator.clipboard.writeText('')")
+    copy()
+    page.wait_for_function("async () => (await navigator.clipboard.readText()) !== ''")
+    return str(page.evaluate("navigator.clipboard.readText()"))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.console.conftest import NewPage
+from tests.console.conftest import WAIT_SECONDS, NewPage, operator_of
 from tests.processes import ROOT, ServerProcess, checked
 
 pytestmark = pytest.mark.browser
@@ -56,8 +56,7 @@ def axe() -> str:
 def filled(server: ServerProcess) -> ServerProcess:
     """A project with something on every page."""
     key = server.create_project("axe", RULES)
-    headers = {"Authorization": f"Bearer {server.operator_token}"}
-    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
+    with operator_of(server) as client:
         place, admin = "/projects/axe/documents/people", "/admin/projects/axe"
         ada: dict[str, Any] = {"name": "Ada", "age": 36, "on": True, "at": None, "list": [1, "a"]}
         checked(client.put(f"{place}/ada", json={"fields": ada}))
@@ -73,7 +72,8 @@ def filled(server: ServerProcess) -> ServerProcess:
         checked(client.post(f"{admin}/buckets", json={"id": "default"}))
         job = {"path": "people/nobody"}
         checked(client.post(f"{database}/documents:delete-recursive", json=job))
-    denied = httpx.get(f"{server.url}/api/v1{place}/ada", headers={"X-API-Key": key}, timeout=30)
+    url, headers = f"{server.url}/api/v1{place}/ada", {"X-API-Key": key}
+    denied = httpx.get(url, headers=headers, timeout=WAIT_SECONDS)
     assert denied.status_code == 403
     return server
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import httpx
 import pytest
 from playwright.sync_api import expect
@@ -9,6 +12,7 @@ from playwright.sync_api import expect
 from tests.console.conftest import (
     EMAIL,
     PASSWORD,
+    WAIT_SECONDS,
     NewPage,
     setup_link,
     setup_token,
@@ -19,10 +23,17 @@ from tests.processes import ServerProcess
 pytestmark = pytest.mark.browser
 
 
+@pytest.fixture
+def new_server(build: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+    """One that had no administrator before."""
+    with ServerProcess(tmp_path / "data") as started:
+        yield started
+
+
 def test_the_setup_link_makes_the_first_administrator_once(
-    bare_server: ServerProcess, watched_page: NewPage
+    new_server: ServerProcess, watched_page: NewPage
 ) -> None:
-    link = setup_link(bare_server)
+    link = setup_link(new_server)
     page = watched_page()
     page.goto(link)
     page.get_by_label("E-mail").fill(EMAIL)
@@ -40,7 +51,7 @@ def test_the_setup_link_makes_the_first_administrator_once(
     again.get_by_label("Password", exact=True).fill(PASSWORD)
     again.keyboard.press("Enter")
     expect(again.get_by_role("alert")).not_to_be_empty()
-    assert setup_token(bare_server)
+    assert setup_token(new_server)
 
 
 def test_an_incomplete_setup_link_says_so(
@@ -51,12 +62,9 @@ def test_an_incomplete_setup_link_says_so(
     expect(page.get_by_role("heading")).to_have_text("This link is not complete")
 
 
-# The tests below need the administrator of the first; each file has a server of its own.
-
-
-def test_signing_in_and_out(bare_server: ServerProcess, watched_page: NewPage) -> None:
+def test_signing_in_and_out(server: ServerProcess, watched_page: NewPage) -> None:
     page = watched_page()
-    page.goto(f"{bare_server.url}/console/#/projects")
+    page.goto(f"{server.url}/console/#/projects")
     page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password", exact=True).fill("wrong password")
     page.get_by_role("button", name="Sign in").click()
@@ -72,23 +80,23 @@ def test_signing_in_and_out(bare_server: ServerProcess, watched_page: NewPage) -
     page.get_by_role("menuitem", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
     assert page.evaluate("sessionStorage['baas-admin-session']") is None
-    me = httpx.get(
-        f"{bare_server.url}/api/v1/admin/me", headers={"Authorization": f"Bearer {token}"}
-    )
+    headers = {"Authorization": f"Bearer {token}"}
+    me = httpx.get(f"{server.url}/api/v1/admin/me", headers=headers, timeout=WAIT_SECONDS)
     assert me.status_code == 401
 
 
 def test_a_session_that_ends_keeps_the_page_and_its_edits(
-    bare_server: ServerProcess, watched_page: NewPage
+    server: ServerProcess, watched_page: NewPage
 ) -> None:
-    bare_server.create_project("kept-edits")
-    session = sign_in(bare_server)
+    server.create_project("kept-edits")
+    session = sign_in(server)
     page = watched_page(session=session)
-    page.goto(f"{bare_server.url}/console/#/projects/kept-edits/settings")
+    page.goto(f"{server.url}/console/#/projects/kept-edits/settings")
     page.get_by_label("Name", exact=True).fill("Edited name")
     ended = httpx.post(
-        f"{bare_server.url}/api/v1/admin/sign-out",
+        f"{server.url}/api/v1/admin/sign-out",
         headers={"Authorization": f"Bearer {session['token']}"},
+        timeout=WAIT_SECONDS,
     )
     assert ended.is_success
     page.get_by_role("button", name="Save").click()
@@ -102,8 +110,8 @@ def test_a_session_that_ends_keeps_the_page_and_its_edits(
     expect(page.get_by_text("Settings are saved")).to_be_visible()
 
 
-def test_the_console_is_served_isolated(bare_server: ServerProcess) -> None:
-    answer = httpx.get(f"{bare_server.url}/console/")
+def test_the_console_is_served_isolated(server: ServerProcess) -> None:
+    answer = httpx.get(f"{server.url}/console/", timeout=WAIT_SECONDS)
     policy = answer.headers["content-security-policy"]
     assert "frame-ancestors 'none'" in policy
     assert "'unsafe-eval'" not in policy

@@ -15,13 +15,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import FilePayload, Page, Route, expect
 
-from tests.console.conftest import NewPage, sign_in
+from tests.console.conftest import WAIT_SECONDS, NewPage, copied_text, sign_in, press_letter
 from tests.processes import ServerProcess, checked
 
 pytestmark = pytest.mark.browser
 
 PART_BYTES = 8 * 1024 * 1024
-WAIT_MS = 60_000
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_the_first_bucket_and_the_first_files(
     dialog.get_by_role("button", name="Create bucket").click()
     expect(page.get_by_text("No files yet")).to_be_visible()
     pick(page, ("a.txt", "text/plain", b"one"), ("b c.txt", "text/plain", b"two"))
-    expect(tray(page)).to_contain_text("2 of 2 uploaded", timeout=WAIT_MS)
+    expect(tray(page)).to_contain_text("2 of 2 uploaded")
     expect(rows(page)).to_have_count(2)
     assert operator.get(url("f-first", "b c.txt")).content == b"two"
     tray(page).get_by_role("button", name="Close the list of uploads").click()
@@ -115,7 +114,7 @@ def test_files_are_dropped_into_the_folder_that_is_open(
 ) -> None:
     page = open_console(f"#/projects/{project}/files/default")
     expect(page.get_by_text("No files yet")).to_be_visible()
-    page.keyboard.press("n")
+    press_letter(page, "n")
     page.get_by_label("Folder name").fill("holiday/día 1")
     page.get_by_role("button", name="Open folder").click()
     expect(page.get_by_text("Nothing in this folder")).to_be_visible()
@@ -148,7 +147,7 @@ def test_a_large_file_survives_a_lost_connection(
 
     page.route("**/uploads/*", lose, times=3)
     page.locator("input[type=file]").first.set_input_files(tmp_path / "large.bin")
-    expect(tray(page)).to_contain_text("1 of 1 uploaded", timeout=WAIT_MS)
+    expect(tray(page)).to_contain_text("1 of 1 uploaded")
     assert lost == ["PATCH", "GET", "PATCH"]
     assert operator.get(url(project, "large.bin")).content == data
 
@@ -184,7 +183,7 @@ def test_nothing_is_replaced_unasked(
     expect(tray(page)).to_contain_text("There is a file of this name.")
     assert operator.get(url(project, "a.txt")).content == b"before"
     tray(page).get_by_role("button", name="Replace it").click()
-    expect(tray(page)).to_contain_text("1 of 1 uploaded", timeout=WAIT_MS)
+    expect(tray(page)).to_contain_text("1 of 1 uploaded")
     assert operator.get(url(project, "a.txt")).content == b"after"
 
 
@@ -262,14 +261,12 @@ def test_a_signed_link_opens_without_an_account(
     page.get_by_role("menuitem", name="Signed link").click()
     dialog = page.get_by_role("dialog", name="Signed link")
     dialog.get_by_label("Expires in").select_option("7 days")
-    dialog.get_by_role("button", name="Copy link").click()
-    link = page.evaluate("navigator.clipboard.readText()")
+    link = copied_text(page, dialog.get_by_role("button", name="Copy link").click)
     assert link.startswith(server.url)
-    assert httpx.get(link).text == "shared"
+    assert httpx.get(link, timeout=WAIT_SECONDS).text == "shared"
     dialog.get_by_role("button", name="Done").click()
     page.get_by_role("button", name="File actions").click()
-    page.get_by_role("menuitem", name="Copy name").click()
-    assert page.evaluate("navigator.clipboard.readText()") == "a b.txt"
+    assert copied_text(page, page.get_by_role("menuitem", name="Copy name").click) == "a b.txt"
 
 
 def test_metadata_is_edited_and_never_overwritten(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.console.conftest import NewPage
+from tests.console.conftest import WAIT_SECONDS, NewPage, operator_of
 from tests.processes import ServerProcess, checked
 
 pytestmark = pytest.mark.browser
@@ -62,9 +62,8 @@ HIDDEN = """() => {
 def spoofed(server: ServerProcess) -> ServerProcess:
     """A project in which all that a stranger can name holds hidden characters."""
     key = server.create_project("spoof", RULES)
-    headers = {"Authorization": f"Bearer {server.operator_token}"}
     name = quote(ODD, safe="")
-    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
+    with operator_of(server) as client:
         place, admin = f"/projects/spoof/documents/{name}/{name}", "/admin/projects/spoof"
         fields: dict[str, Any] = {
             ODD: ODD,
@@ -88,7 +87,8 @@ def spoofed(server: ServerProcess) -> ServerProcess:
         objects = f"/projects/spoof/buckets/default/objects/{file}"
         checked(client.put(objects, content=ODD.encode(), headers=told))
     denied = f"{server.url}/api/v1/projects/spoof/documents/spoofs/{name}"
-    assert httpx.get(denied, headers={"X-API-Key": key}, timeout=30).status_code == 403
+    answer = httpx.get(denied, headers={"X-API-Key": key}, timeout=WAIT_SECONDS)
+    assert answer.status_code == 403
     return server
 
 

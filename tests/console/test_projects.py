@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.console.conftest import NewPage
+from tests.console.conftest import WAIT_SECONDS, NewPage, press_letter
 from tests.processes import ServerProcess, checked
 
 pytestmark = pytest.mark.browser
@@ -51,6 +51,7 @@ def test_keys_and_origins(
     secret = page.get_by_role("dialog", name="Key created").locator(".secret").inner_text().strip()
     assert secret.startswith("baas_sk_")
     page.get_by_role("button", name="Done").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_text("importer")).to_be_visible()
     assert secret not in page.content()
 
@@ -60,6 +61,7 @@ def test_keys_and_origins(
     refused = httpx.get(
         f"{server.url}/api/v1/projects/with-keys/documents/a/b",
         headers={"Authorization": f"Bearer {secret}"},
+        timeout=WAIT_SECONDS,
     )
     assert refused.status_code == 401
 
@@ -90,7 +92,7 @@ def test_users_are_created_disabled_and_deleted(
     key = server.create_project("with-users")
     page = open_console("#/projects/with-users/users")
     expect(page.get_by_role("heading", name="No users yet")).to_be_visible()
-    page.keyboard.press("n")
+    press_letter(page, "n")
     dialog = page.get_by_role("dialog", name="New user")
     dialog.get_by_label("E-mail").fill("grace@example.com")
     dialog.get_by_label("Password", exact=True).fill("12345678")
@@ -103,7 +105,7 @@ def test_users_are_created_disabled_and_deleted(
             f"{server.url}/api/v1/projects/with-users/accounts:sign-in",
             headers={"X-Api-Key": key},
             json={"email": "grace@example.com", "password": "12345678"},
-            timeout=30,
+            timeout=WAIT_SECONDS,
         ).status_code
 
     assert sign_in_status() == 200
@@ -144,6 +146,7 @@ def test_a_new_project_tells_how_an_app_connects(
     assert "{'text': 'hello'}" in ran.stdout
 
     page.get_by_text("curl", exact=True).click()
+    expect(code).to_contain_text("curl ")
     lines = code.inner_text().replace("ada@", "eve@").split("\n\n")
     signed_up = subprocess.run(["bash", "-c", lines[0]], capture_output=True, text=True, check=True)
     token = json.loads(signed_up.stdout)["id_token"]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.console.conftest import NewPage
+from tests.console.conftest import NewPage, copied_text, operator_of, press_letter
 from tests.processes import ServerProcess, checked
 
 pytestmark = pytest.mark.browser
@@ -26,8 +26,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 def project(server: ServerProcess) -> str:
     """A project with a large collection."""
     server.create_project("large")
-    headers = {"Authorization": f"Bearer {server.operator_token}"}
-    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
+    with operator_of(server) as client:
         for start in range(0, COUNT, 400):
             writes = [
                 {"set": f"items/i{n:05}", "fields": {"n": n, "third": n % 3, "text": HOSTILE}}
@@ -50,9 +49,25 @@ def fill_filter(scope: Locator, field: str, op: str, value: str) -> None:
 
 def copied(page: Page, name: str) -> str:
     page.get_by_role("button", name="Query actions").click()
-    page.get_by_role("menuitem", name=name).click()
+    text = copied_text(page, page.get_by_role("menuitem", name=name).click)
     expect(page.get_by_text("Copied for").first).to_be_visible()
-    return str(page.evaluate("navigator.clipboard.readText()"))
+    return text
+
+
+def place_at_rest(locator: Locator) -> Any:
+    """Where it is, once it has stayed there for some frames."""
+    return locator.evaluate(
+        """async (element) => {
+          let last = "";
+          for (let stays = 0; stays < 5; ) {
+            await new Promise(requestAnimationFrame);
+            const now = JSON.stringify(element.getBoundingClientRect());
+            stays = now === last ? stays + 1 : 0;
+            last = now;
+          }
+          return last;
+        }"""
+    )
 
 
 def test_a_query_with_groups_is_built_run_by_pages_explained_and_taken_along(
@@ -283,15 +298,15 @@ def test_a_large_collection_is_one_list_of_which_few_rows_are_made(
 
     # What comes and goes above the rows that are seen does not move them.
     place = page.get_by_role("link", name="i00598", exact=True)
-    before = place.bounding_box()
+    before = place_at_rest(place)
     body = {"fields": {"n": 650.5, "text": "between"}}
     checked(operator.put(f"/projects/{project}/documents/items/between", json=body))
     expect(page.locator('tr[data-row="602"]')).to_contain_text("i00598")
-    assert place.bounding_box() == before
+    assert place_at_rest(place) == before
     expect(place).to_be_focused()
     checked(operator.delete(f"/projects/{project}/documents/items/between"))
     expect(page.locator('tr[data-row="601"]')).to_contain_text("i00598")
-    assert place.bounding_box() == before
+    assert place_at_rest(place) == before
 
     page.keyboard.press("End")
     expect(page.get_by_role("link", name="i00000", exact=True)).to_be_focused()
@@ -453,7 +468,7 @@ def test_policies_of_expiry_tell_what_would_go_before_they_are_set(
         )
     page = open_console(f"#/projects/{project}/expiry")
     expect(page.get_by_text("Nothing expires")).to_be_visible()
-    page.keyboard.press("n")
+    press_letter(page, "n")
     dialog = page.get_by_role("dialog", name="Let documents expire")
     dialog.get_by_role("combobox", name="Collection id").fill("tickets")
     dialog.get_by_label("Field with the time").fill("expired")
@@ -469,7 +484,7 @@ def test_policies_of_expiry_tell_what_would_go_before_they_are_set(
     policy = page.get_by_role("table", name="Policies").get_by_role("row").nth(1)
     expect(policy).to_contain_text("active")
 
-    page.keyboard.press("n")
+    press_letter(page, "n")
     dialog.get_by_role("combobox", name="Collection id").fill("tickets")
     dialog.get_by_label("Field with the time").fill("other")
     dialog.get_by_role("button", name="Show what would expire").click()

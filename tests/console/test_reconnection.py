@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.console.conftest import NewPage, sign_in
+from tests.console.conftest import WAIT_SECONDS, NewPage, sign_in
 from tests.processes import ServerProcess, checked
 
 pytestmark = pytest.mark.browser
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.browser
 def put(server: ServerProcess, path: str) -> None:
     headers = {"Authorization": f"Bearer {server.operator_token}"}
     address = f"{server.url}/api/v1/projects/steady/documents/{path}"
-    checked(httpx.put(address, json={"fields": {"a": 1}}, headers=headers))
+    body = {"fields": {"a": 1}}
+    checked(httpx.put(address, json=body, headers=headers, timeout=WAIT_SECONDS))
 
 
 def test_a_console_outlives_its_server(server: ServerProcess, watched_page: NewPage) -> None:

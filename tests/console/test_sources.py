@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.console.conftest import TEST_SECONDS
 from tests.processes import ROOT
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
@@ -33,7 +34,7 @@ def test_the_console_passes_its_own_check() -> None:
         env={**os.environ, "PATH": path, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=TEST_SECONDS - 20,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"[-4000:]

@@ -130,7 +130,9 @@ export class ListenConnection {
     clearInterval(this.#pings);
     const socket = this.#socket;
     this.#socket = null;
-    socket?.close();
+    // Closed while it connects, it would leave an error in the browser's log.
+    if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket?.close();
   }
 
   #send(messages: JsonObject[]): void {
