@@ -83,8 +83,7 @@ class Users:
 
     async def get(self, project: str, uid: str) -> User:
         """Raises NotFound (`UserNotFound`)."""
-        database = await self._store.open(project)
-        (document,) = await database.get_documents([user_path(uid)])
+        document = await self._store.read(project, user_path(uid))
         if document is None:
             raise user_not_found(uid)
         return open_user(document)
@@ -117,7 +116,7 @@ class Users:
                 raise InvalidArgument("`page_token` is malformed", reason="InvalidPageToken")
             start = Cursor((Reference(user_path(page_token)),), before=False)
         query = Query(USERS, order_by=(Order(NAME),), start=start, limit=page_size + 1)
-        documents = (await (await self._store.open(project)).run_query(query)).documents
+        documents = await self._store.run_query(project, query)
         users = tuple(open_user(document) for document in documents[:page_size])
         return UserPage(users, users[-1].uid if len(documents) > page_size else None)
 

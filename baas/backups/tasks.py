@@ -174,16 +174,14 @@ class Tasks:
         """Raises NotFound (`BackupTaskNotFound`)."""
         if not is_id(identifier):
             raise _not_found(identifier)
-        database = await self.store.open(None)
-        (document,) = await database.get_documents([TASKS.document(identifier)])
+        document = await self.store.read(None, TASKS.document(identifier))
         if document is None:
             raise _not_found(identifier)
         return _open(document)
 
     async def list_all(self) -> list[Task]:
         """The last ones, newest first."""
-        database = await self.store.open(None)
-        found = (await database.run_query(Query(TASKS))).documents
+        found = await self.store.run_query(None, Query(TASKS))
         return [_open(one) for one in sorted(found, key=lambda one: -one.created)]
 
     async def cancel(self, identifier: str) -> Task:

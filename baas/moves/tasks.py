@@ -188,16 +188,14 @@ class Moves:
         """Raises NotFound (`MoveNotFound`)."""
         if not is_id(identifier):
             raise _not_found(identifier)
-        database = await self.store.open(None)
-        (document,) = await database.get_documents([MOVES.document(identifier)])
+        document = await self.store.read(None, MOVES.document(identifier))
         if document is None:
             raise _not_found(identifier)
         return _open(document)
 
     async def list_all(self) -> list[Move]:
         """The last ones, newest first."""
-        database = await self.store.open(None)
-        found = (await database.run_query(Query(MOVES))).documents
+        found = await self.store.run_query(None, Query(MOVES))
         return [_open(one) for one in sorted(found, key=lambda one: -one.created)]
 
     async def cancel(self, identifier: str) -> Move:

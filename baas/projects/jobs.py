@@ -213,20 +213,19 @@ class Jobs:
         return job
 
     async def get(self, project: str, identifier: str) -> Job:
-        """Raises NotFound (`JobNotFound`)."""
+        """As committed, and so is what else the job's commits have changed, for whoever acts upon
+        it. Raises NotFound (`JobNotFound`)."""
         if not is_id(identifier):
             raise _not_found(identifier)
-        database = await self._store.open(None)
-        (document,) = await database.get_documents([_path(project, identifier)])
+        document = await self._store.read(None, _path(project, identifier))
         if document is None:
             raise _not_found(identifier)
         return _open(document)
 
     async def list_all(self, project: str) -> list[Job]:
         """A project's jobs, newest first: those that run and the last ones that are over."""
-        database = await self._store.open(None)
-        found = await database.run_query(Query(project_collection(project, "jobs")))
-        jobs = [_open(document) for document in found.documents]
+        found = await self._store.run_query(None, Query(project_collection(project, "jobs")))
+        jobs = [_open(document) for document in found]
         return sorted(jobs, key=lambda job: -job.created.microseconds)
 
     async def cancel(self, project: str, identifier: str) -> Job:

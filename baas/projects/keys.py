@@ -88,9 +88,8 @@ class ApiKeys:
 
     async def list_all(self, project: str) -> tuple[ApiKey, ...]:
         """All keys of the project, the newest first, revoked ones too."""
-        database = await self._store.open(None)
-        found = await database.run_query(Query(project_collection(project, "keys")))
-        keys = [open_key(document) for document in found.documents]
+        found = await self._store.run_query(None, Query(project_collection(project, "keys")))
+        keys = [open_key(document) for document in found]
         return tuple(sorted(keys, key=lambda key: (-key.created.microseconds, key.id)))
 
     async def revoke(self, project: str, identifier: str) -> None:

@@ -162,18 +162,16 @@ class Projects:
         return project
 
     async def read_project(self, identifier: str) -> Project:
-        """From the database: no older than anything that was read there before. Raises NotFound
-        (`ProjectNotFound`)."""
-        database = await self._store.open(None)
-        (document,) = await database.get_documents([project_path(identifier)])
+        """From the database: no older than anything that was read there before, and what is in
+        memory is no older from then on. Raises NotFound (`ProjectNotFound`)."""
+        document = await self._store.read(None, project_path(identifier))
         if document is None or is_deleting(document):
             raise project_not_found(identifier)
         return open_project(document)
 
     async def list_projects(self) -> tuple[Project, ...]:
-        """All projects by id."""
-        database = await self._store.open(None)
-        documents = (await database.run_query(Query(PROJECTS))).documents
+        """All projects by id, with the guarantee of `read_project`."""
+        documents = await self._store.run_query(None, Query(PROJECTS))
         return tuple(open_project(one) for one in documents if not is_deleting(one))
 
     async def list_all_databases(self) -> list[DatabaseName]:

@@ -22,7 +22,7 @@ import orjson
 import structlog
 
 from baas.clock import Clock, new_document_id
-from baas.database.system import SystemStore
+from baas.database.system import SystemStore, wait_told
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
 from baas.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, SchemaRejected
@@ -131,11 +131,13 @@ class SchemaReleases:
         return await asyncio.to_thread(compile_schemas, sources, self._limits)
 
     async def get_release(self, project: str, release: str | None = None) -> SchemaRelease:
-        """A release; None: the one in force. Raises NotFound (`ReleaseNotFound`)."""
+        """A release; None: the one in force, to which writes are held from then on. Raises NotFound
+        (`ReleaseNotFound`)."""
         if release is not None and not is_id(release):
             raise _not_found(release)
         database = await self._store.open(None)
         async with database.snapshot() as snapshot:
+            await wait_told(database, snapshot.version)
             if release is None:
                 (current,) = await snapshot.get_documents([_release_path(project)])
                 release = _Release.read(current).set

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +15,11 @@ import structlog.testing
 from baas.clock import SystemClock, VirtualClock
 from baas.database import committer as committer_module
 from baas.database import log as log_module
+from baas.database import system as system_module
 from baas.database.database import Database
 from baas.database.log import CommitEvent
 from baas.database.names import DatabaseName
+from baas.database.system import wait_told
 from baas.database.transaction import CommitResult, Transaction
 from baas.errors import (
     AlreadyExists,
@@ -35,6 +37,7 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.model.writes import WriteResult
 from baas.settings import Limits, Settings
+from baas.storage.engine import CommitGroup, LogRecord
 from baas.storage.sqlite import SqliteEngine
 from tests.baas.database.acts import create, delete, doc, fields, increment, put, run, where, write
 from tests.baas.database.engines import SteeredEngine
@@ -669,6 +672,38 @@ async def test_subscribers_hear_every_commit_in_order_before_the_answer(
         if change.path == doc("c/a")
     ]
     assert images == [(None if number == 0 else number, number + 1) for number in range(30)]
+
+
+async def test_who_reads_what_is_not_yet_told_can_wait_for_that(
+    database: Database, engine: SteeredEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, committed, may_tell = engine.commit, asyncio.Event(), asyncio.Event()
+
+    async def commit_and_wait(group: CommitGroup) -> Sequence[LogRecord]:
+        missed = await commit(group)
+        committed.set()
+        await may_tell.wait()
+        return missed
+
+    events: list[CommitEvent] = []
+    database.subscribe(events.append)
+    monkeypatch.setattr(engine, "commit", commit_and_wait)
+    writing = asyncio.create_task(write(database, put("c/a", {})))
+    await committed.wait()
+    (found,) = await database.get_documents([doc("c/a")])
+    assert found is not None
+    with monkeypatch.context() as impatient:
+        impatient.setattr(system_module, "TOLD_SECONDS_MAX", 0.0)
+        with pytest.raises(Unavailable) as caught:
+            await wait_told(database, found.version)
+    assert caught.value.reason == "Behind"
+    waiting = asyncio.create_task(wait_told(database, found.version))
+    await settle()
+    assert not waiting.done()
+    may_tell.set()
+    await waiting
+    assert [event.version for event in events] == [found.version]
+    await wait_told(database, (await writing).version)
 
 
 async def test_failing_subscriber_hinders_nobody(database: Database) -> None:

@@ -21,6 +21,7 @@ from baas.database.indexes import IndexDefinition, IndexField
 from baas.database.listeners import DocumentsTarget, QueryTarget, Update
 from baas.database.log import CommitEvent
 from baas.database.names import DatabaseName
+from baas.database.system import wait_told
 from baas.database.transaction import Transaction
 from baas.errors import Aborted, BaasError, FailedPrecondition, Unavailable
 from baas.model.paths import CollectionPath, FieldPath
@@ -168,6 +169,18 @@ async def test_read_after_an_answer_on_the_other_node_sees_it(start: StartNode) 
         assert await fields(two.database, "c/a") == [{"n": number}]
         async with two.database.snapshot() as snapshot:
             assert snapshot.version == one.database.version
+
+
+async def test_who_reads_what_another_node_committed_can_wait_until_it_is_told(
+    start: StartNode,
+) -> None:
+    one, two = await start(), await start()
+    two.engine.watchers.clear()  # nobody wakes it
+    version = (await write(one.database, put("c/a", {"n": 1}))).version
+    assert await fields(two.database, "c/a") == [{"n": 1}]
+    assert two.events == []
+    await wait_told(two.database, version)
+    assert two.told() == one.told()
 
 
 # Outrun -------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from baas.model.timestamps import Timestamp
 from baas.model.writes import SetWrite
 from baas.projects.projects import Projects
 from baas.projects.records import ApiKeyKind, Project, check_origins
+from baas.storage.engine import CommitGroup, LogRecord
 from tests.baas.projects.conftest import World
 
 OTHER_RULES = """rules_version = '2';
@@ -45,6 +46,37 @@ async def test_a_project_has_a_default_database_and_denies_everything(world: Wor
         assert (release.ruleset_id, release.note.deployed, release.version) == ("default", None, 0)
         assert "allow read, write: if false" in release.source
     await world.databases.open(DatabaseName("chat"))
+
+
+async def test_who_is_told_what_is_committed_meets_no_older_memory(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one who repeats a request of which the first answer was lost."""
+    projects = world.projects
+    await projects.create_project("chat")
+    await projects.get_project("chat")
+    engine = (await world.databases.system(None))._engine
+    commit, committed, may_tell = engine.commit, asyncio.Event(), asyncio.Event()
+
+    async def commit_and_wait(group: CommitGroup) -> Sequence[LogRecord]:
+        missed = await commit(group)
+        committed.set()
+        await may_tell.wait()
+        return missed
+
+    async def make_again_and_use() -> None:
+        with pytest.raises(AlreadyExists):
+            await projects.create_database("chat", "archive")
+        await projects.check_database(DatabaseName("chat", "archive"))
+
+    monkeypatch.setattr(engine, "commit", commit_and_wait)
+    making = asyncio.create_task(projects.create_database("chat", "archive"))
+    await committed.wait()
+    again = asyncio.create_task(make_again_and_use())
+    await asyncio.wait([again], timeout=0.2)  # it would fail by now
+    may_tell.set()
+    await again
+    await making
 
 
 async def test_nothing_is_refused_for_what_memory_still_says(world: World) -> None:
