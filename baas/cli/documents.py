@@ -52,13 +52,18 @@ for _command in (add_command, set_command, update_command, remove_command, commi
 @document_group.command("get")
 @click.argument("path")
 @click.option("--at", metavar="TIME", help="As it was then, such as 2026-01-31T12:00:00Z.")
+@click.option("--select", "-s", multiple=True, metavar="FIELD", help="Only these fields.")
 @project_option
 @database_option
 @with_target
-def get_command(path: str, at: str | None, project: str, database: str, target: Target) -> None:
+def get_command(
+    path: str, at: str | None, select: tuple[str, ...], project: str, database: str, target: Target
+) -> None:
     """Show the document PATH as JSON."""
     base = documents_path(project, database, DocumentPath.parse(path.strip("/")))
     params = {} if at is None else {"read_time": at}
+    if select:
+        params["select"] = ",".join(select)
     print_json(run(target, lambda client: client.call("GET", base, api=APPS_API, params=params)))
 
 

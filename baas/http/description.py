@@ -60,6 +60,10 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "signature": ("of a signed URL, in place of a token", {"type": "string"}),
     "recursive": ("with all objects in it", {"type": "boolean"}),
+    "select": (
+        "no more than these fields: their paths between commas",
+        {"type": "string", "examples": ["name,address.city"]},
+    ),
     "read_time": ("show the document as it was at this time", {"type": "string"}),
     "show_missing": (
         "list documents too that do not exist and have some below; not for users",

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import orjson
 
+from baas.database.presentation import project
 from baas.database.transaction import CommitResult
+from baas.encoding.documents import StoredDocument
 from baas.errors import InvalidArgument, InvalidPath, NotFound
 from baas.http import names, transactions
 from baas.http.answers import Answer, json_answer
 from baas.http.idempotency import NO_KEY, RequestKey, digest, read_key
 from baas.http.requests import Request, boolean_parameter, integer_parameter, parse_body
-from baas.model.paths import CollectionPath, DocumentPath
+from baas.model.paths import CollectionPath, DocumentPath, FieldPath
 from baas.model.timestamps import Timestamp
 from baas.model.writes import NO_PRECONDITION, DeleteWrite, Precondition, Write, WriteResult
 from baas.services import documents, past, queries
@@ -29,6 +32,7 @@ from baas.wire.documents import (
 )
 from baas.wire.errors import encode_error
 from baas.wire.objects import check_array, check_object, check_string, invalid
+from baas.wire.queries import decode_field_paths, read_field_paths
 from baas.wire.writes import (
     decode_commit,
     decode_create,
@@ -40,20 +44,22 @@ from baas.wire.writes import (
 )
 
 _NO_PARAMETERS: frozenset[str] = frozenset()
-_GET_PARAMETERS = frozenset({"read_time"})
+_GET_PARAMETERS = frozenset({"read_time", "select"})
 _LIST_PARAMETERS = frozenset({"page_size", "page_token", "total", "show_missing"})
 _DELETE_PARAMETERS = frozenset({"update_time", "exists"})
 _CREATE_PARAMETERS = frozenset({"id"})
 _COMMIT = frozenset({"writes", "request_id", "transaction", "reads", "queries", "aggregations"})
 _BULK_WRITE = frozenset({"writes", "request_id"})
-_BATCH_GET = frozenset({"documents", "transaction", "read_time"})
+_BATCH_GET = frozenset({"documents", "transaction", "read_time", "select"})
+_PROJECTIONS_PER_TURN = 20
 PAGE_SIZE_DEFAULT = 100
 
 
 async def get_document(request: Request) -> Answer:
     query = request.query(_GET_PARAMETERS)
     path = DocumentPath.parse(request.document_path)
-    if query:
+    select = read_field_paths(query["select"], "select") if "select" in query else None
+    if "read_time" in query:
         time = decode_time(query["read_time"], "read_time")
         (document,) = (await _get_at(request, [path], time)).documents
     else:
@@ -62,7 +68,7 @@ async def get_document(request: Request) -> Answer:
         )
     if document is None:
         raise NotFound(f"no document at `{path}`", reason="DocumentNotFound")
-    return Answer(encode_document(document))
+    return Answer(encode_document(document if select is None else project(document, select)))
 
 
 async def list_documents(request: Request) -> Answer:
@@ -225,6 +231,9 @@ async def batch_get(request: Request) -> Answer:
             check_array(members["documents"], "documents", maximum=maximum)
         )
     ]
+    select = None
+    if "select" in members:
+        select = decode_field_paths(members["select"], "select")
     rest = b""
     found: documents.DocumentsAtTime | DocumentsRead
     if "transaction" in members and "read_time" in members:
@@ -239,15 +248,27 @@ async def batch_get(request: Request) -> Answer:
         found = await documents.get_documents(
             request.context, request.caller, request.database_name, paths
         )
+    shown = found.documents if select is None else await _project_all(found.documents, select)
     items = [
         b'{"path":%b,"document":%b}'
         % (orjson.dumps(str(path)), b"null" if document is None else encode_document(document))
-        for path, document in zip(paths, found.documents, strict=True)
+        for path, document in zip(paths, shown, strict=True)
     ]
     return Answer(
         b'{"documents":[%b],"read_time":%b%b}'
         % (b",".join(items), encode_time(found.read_time.microseconds), rest)
     )
+
+
+async def _project_all(
+    found: Sequence[StoredDocument | None], select: tuple[FieldPath, ...]
+) -> list[StoredDocument | None]:
+    shown = []
+    for number, document in enumerate(found, 1):
+        shown.append(None if document is None else project(document, select))
+        if number % _PROJECTIONS_PER_TURN == 0:
+            await asyncio.sleep(0)  # they may be large; others get their turn
+    return shown
 
 
 async def _get_at(

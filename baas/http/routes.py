@@ -64,7 +64,7 @@ async def get_description(request: Request) -> Answer:
 ROUTES: tuple[Route, ...] = (
     # Documents
     Route("POST", _D + ":bulk-write", documents.bulk_write, _CALLER, "Write many documents, each of which succeeds or fails alone", "BulkWriteBody", "BulkWriteAnswer"),
-    Route("GET", _D + "/{collection}/{id}", documents.get_document, _CALLER, "Get a document, as it is or as it was", None, "Document", ("read_time",), is_prompt=True),
+    Route("GET", _D + "/{collection}/{id}", documents.get_document, _CALLER, "Get a document, as it is or as it was", None, "Document", ("read_time", "select"), is_prompt=True),
     Route("PUT", _D + "/{collection}/{id}", documents.set_document, _CALLER, "Set a document: replace it, or merge", "SetBody", "Written", is_prompt=True),
     Route("PATCH", _D + "/{collection}/{id}", documents.update_document, _CALLER, "Update fields of a document that exists", "UpdateBody", "Written", is_prompt=True),
     Route("DELETE", _D + "/{collection}/{id}", documents.delete_document, _CALLER, "Delete a document", None, "Deleted", ("exists", "update_time"), is_prompt=True),

@@ -114,7 +114,12 @@ DOCUMENTS: dict[str, Schema] = {
     ),
     "Deleted": object_of({"path": PATH, "commit_time": TIME}),
     "BatchGetBody": object_of(
-        {"documents": list_of(PATH)}, {"transaction": TRANSACTION, "read_time": PAST_TIME}
+        {"documents": list_of(PATH)},
+        {
+            "transaction": TRANSACTION,
+            "read_time": PAST_TIME,
+            "select": {**list_of(FIELD), "description": "no more than these fields"},
+        },
     ),
     "BatchGetAnswer": object_of(
         {

@@ -178,6 +178,27 @@ def decode_field_paths(tree: Any, at: str) -> tuple[FieldPath, ...]:
     )
 
 
+def read_field_paths(text: str, at: str) -> tuple[FieldPath, ...]:
+    """Field paths between commas; a comma within backticks belongs to its path."""
+    items: list[Any] = []
+    begin = place = 0
+    is_quoted = False
+    while place < len(text):
+        character = text[place]
+        if character == "\\" and is_quoted:
+            place += 1
+        elif character == "`":
+            is_quoted = not is_quoted
+        elif character == "," and not is_quoted:
+            items.append(text[begin:place].strip())
+            begin = place + 1
+        place += 1
+    items.append(text[begin:].strip())
+    if len(items) > FILTER_ITEMS_MAX:
+        raise invalid(at, f"names {len(items)} fields; at most {FILTER_ITEMS_MAX} are allowed")
+    return tuple(decode_field_path(item, at) for item in items)
+
+
 def _placed(error: BaasError, at: str) -> BaasError:
     """The same error, saying where in the body it was met."""
     return type(error)(

@@ -133,10 +133,7 @@ class QuerySpec:
         return replace(self, offset=_count(count, "offset", minimum=0))
 
     def with_select(self, field_paths: Iterable[str | FieldPath]) -> QuerySpec:
-        if isinstance(field_paths, str | FieldPath):
-            raise InvalidQuery(f"select() takes a list of field paths, not `{field_paths!r}`")
-        paths = tuple(_field(path) for path in field_paths)
-        return replace(self, select=paths or (_NAME,))
+        return replace(self, select=selected_fields(field_paths, "select()"))
 
     def with_search(self, text: str, fields: Iterable[str | FieldPath]) -> QuerySpec:
         if not isinstance(text, str):
@@ -335,6 +332,21 @@ def field_filter(field_path: object, op_string: object, value: object) -> FieldF
             " and a value"
         )
     return FieldFilter(field_path, op_string, value)  # type: ignore[arg-type]  # it checks
+
+
+def selected_fields(field_paths: Iterable[str | FieldPath], what: str) -> tuple[FieldPath, ...]:
+    """The fields that are asked for; of none at all the name, which stands in no document. Raises
+    InvalidQuery that names `what` takes them."""
+    if isinstance(field_paths, str | FieldPath) or not isinstance(field_paths, Iterable):
+        raise InvalidQuery(f"{what} takes a list of field paths, not `{field_paths!r}`")
+    return tuple(_field(path) for path in field_paths) or (_NAME,)
+
+
+def selected_names(field_paths: Iterable[str | FieldPath] | None, what: str) -> list[str] | None:
+    """The same as texts; None for all fields."""
+    if field_paths is None:
+        return None
+    return [str(path) for path in selected_fields(field_paths, what)]
 
 
 def _field(path: str | FieldPath) -> FieldPath:

@@ -30,6 +30,7 @@ from baas_sdk._queries import (
     Filter,
     QuerySpec,
     field_filter,
+    selected_names,
 )
 from baas_sdk._requests import Call, StreamCall
 from baas_sdk._session import Session, User
@@ -94,10 +95,14 @@ class BaseClient(Generic[R]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._options.base_url} {self.project}/{self.database}>"
 
-    def _get_all_call(self, references: Iterable[R]) -> Call[list[DocumentSnapshot[R]]]:
+    def _get_all_call(
+        self, references: Iterable[R], field_paths: Iterable[str | FieldPath] | None
+    ) -> Call[list[DocumentSnapshot[R]]]:
         listed = self._check_references(references)
-        paths = [reference.path for reference in listed]
-        call = _requests.batch_get(self._options.home, list(dict.fromkeys(paths)))
+        paths = list(dict.fromkeys(reference.path for reference in listed))
+        call = _requests.batch_get(
+            self._options.home, paths, selected_names(field_paths, "get_all()")
+        )
         return call.then(lambda found: _in_order(listed, dict(found[0]), found[1]))
 
     def _check_references(self, references: Iterable[R]) -> list[R]:
@@ -174,8 +179,11 @@ class BaseDocumentReference(Reference):
     def _snapshot(self: R, tree: Tree | None) -> DocumentSnapshot[R]:
         return DocumentSnapshot(self, tree)
 
-    def _get_call(self: R, read_time: datetime | None = None) -> Call[DocumentSnapshot[R]]:
-        call = _requests.get_document(self.database_name, self._path, read_time)
+    def _get_call(
+        self: R, field_paths: Iterable[str | FieldPath] | None, read_time: datetime | None
+    ) -> Call[DocumentSnapshot[R]]:
+        select = selected_names(field_paths, "get()")
+        call = _requests.get_document(self.database_name, self._path, read_time, select)
         return call.then(self._snapshot)
 
     def _commit_call(self, write: Tree) -> Call[CommitResult]:

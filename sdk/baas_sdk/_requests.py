@@ -149,20 +149,24 @@ class StreamCall(Generic[T]):
 
 
 def get_document(
-    home: DatabaseName, path: str, read_time: datetime | None = None
+    home: DatabaseName,
+    path: str,
+    read_time: datetime | None = None,
+    select: Sequence[str] | None = None,
 ) -> Call[Tree | None]:
     """The document's tree; None if it does not exist, or did not at `read_time`."""
-    request = Request(
-        "GET",
-        f"{home.documents_url}/{url_path(path)}",
-        params=() if read_time is None else (("read_time", format_time(read_time)),),
-        is_idempotent=True,
-    )
+    params = []
+    if read_time is not None:
+        params.append(("read_time", format_time(read_time)))
+    if select is not None:
+        params.append(("select", ",".join(select)))
+    url = f"{home.documents_url}/{url_path(path)}"
+    request = Request("GET", url, params=tuple(params), is_idempotent=True)
     return Call(request, _document, _missing_document)
 
 
 def batch_get(
-    home: DatabaseName, paths: Sequence[str]
+    home: DatabaseName, paths: Sequence[str], select: Sequence[str] | None = None
 ) -> Call[tuple[list[tuple[str, Tree | None]], datetime]]:
     """(path, tree or None) in the order asked, all of one moment, and that moment."""
 
@@ -170,7 +174,15 @@ def batch_get(
         found = {item["path"]: item["document"] for item in tree["documents"]}
         return [(path, found[path]) for path in paths], parse_time(tree["read_time"])
 
-    return Call(_post(home, "batch-get", {"documents": list(paths)}, is_idempotent=True), parse)
+    body = _batch_get(paths, select)
+    return Call(_post(home, "batch-get", body, is_idempotent=True), parse)
+
+
+def _batch_get(paths: Sequence[str], select: Sequence[str] | None) -> dict[str, Tree]:
+    body: dict[str, Tree] = {"documents": list(paths)}
+    if select is not None:
+        body["select"] = list(select)
+    return body
 
 
 def list_documents(
@@ -264,10 +276,10 @@ def begin(home: DatabaseName, members: Mapping[str, Tree]) -> Call[Begun]:
 
 
 def read_documents(
-    home: DatabaseName, paths: Sequence[str], token: str
+    home: DatabaseName, paths: Sequence[str], token: str, select: Sequence[str] | None = None
 ) -> Call[Read[dict[str, Tree | None]]]:
     """Documents in a transaction, by path; None for those that are missing."""
-    body = {"documents": list(paths), "transaction": token}
+    body = {**_batch_get(paths, select), "transaction": token}
 
     def parse(tree: Any) -> dict[str, Tree | None]:
         found = {item["path"]: item["document"] for item in tree["documents"]}

@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from baas_sdk import _requests
 from baas_sdk._aggregations import BaseAggregations
-from baas_sdk._queries import QuerySpec
+from baas_sdk._paths import FieldPath
+from baas_sdk._queries import QuerySpec, selected_names
 from baas_sdk._references import BaseClient, BaseDocumentReference, BaseQuery, BaseWriteBatch
 from baas_sdk._requests import Begun, Call, Groups, Read
 from baas_sdk._snapshots import DocumentSnapshot
@@ -88,11 +89,14 @@ class BaseTransaction(BaseWriteBatch, Generic[R]):
         self.write_results = self.commit_time = None
         self._token, self.read_time = begun.token, begun.read_time
 
-    def _get_all_call(self, references: Iterable[R]) -> Call[list[DocumentSnapshot[R]]]:
+    def _get_all_call(
+        self, references: Iterable[R], field_paths: Iterable[str | FieldPath] | None = None
+    ) -> Call[list[DocumentSnapshot[R]]]:
         token = self._check_reading()
         listed = self._client._check_references(references)
         paths = list(dict.fromkeys(reference.path for reference in listed))
-        call = _requests.read_documents(self._client._options.home, paths, token)
+        select = selected_names(field_paths, "get_all()")
+        call = _requests.read_documents(self._client._options.home, paths, token, select)
 
         def keep(read: Read[dict[str, Tree | None]]) -> list[DocumentSnapshot[R]]:
             self._token = read.token

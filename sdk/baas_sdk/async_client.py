@@ -81,6 +81,7 @@ class AsyncDocumentReference(BaseDocumentReference):
 
     async def get(
         self,
+        field_paths: Iterable[str | FieldPath] | None = None,
         *,
         transaction: AsyncTransaction | None = None,
         timeout: float | None = None,
@@ -88,12 +89,16 @@ class AsyncDocumentReference(BaseDocumentReference):
     ) -> DocumentSnapshot[AsyncDocumentReference]:
         """The document as it is now, as of the transaction's moment, or as it was at `read_time`,
         which takes the right to read it both as it is and as it was; one that is missing gives a
-        snapshot with `exists` False."""
+        snapshot with `exists` False. With `field_paths` no more than these fields are sent."""
         if transaction is not None and read_time is not None:
             raise ValueError("a transaction has a read_time of its own")
         if transaction is not None:
-            return (await self._client._http.run(transaction._read_call(self), timeout))[0]
-        return await self._client._http.run(self._get_call(read_time), timeout)
+            return (
+                await self._client._http.run(
+                    transaction._get_all_call([self], field_paths), timeout
+                )
+            )[0]
+        return await self._client._http.run(self._get_call(field_paths, read_time), timeout)
 
     async def set(
         self,
@@ -640,13 +645,15 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
     async def get_all(
         self,
         references: Iterable[AsyncDocumentReference],
+        field_paths: Iterable[str | FieldPath] | None = None,
         *,
         transaction: AsyncTransaction | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[DocumentSnapshot[AsyncDocumentReference]]:
-        """The documents in the order given, all of one moment; at most 1,000 in one call."""
+        """The documents in the order given, all of one moment; at most 1,000 in one call. With
+        `field_paths` no more than these fields of each are sent."""
         asked = self if transaction is None else transaction
-        for snapshot in await self._http.run(asked._get_all_call(references), timeout):
+        for snapshot in await self._http.run(asked._get_all_call(references, field_paths), timeout):
             yield snapshot
 
     def bucket(self, bucket_name: str = "default") -> AsyncBucket:

@@ -79,6 +79,7 @@ class DocumentReference(BaseDocumentReference):
 
     def get(
         self,
+        field_paths: Iterable[str | FieldPath] | None = None,
         *,
         transaction: Transaction | None = None,
         timeout: float | None = None,
@@ -86,12 +87,14 @@ class DocumentReference(BaseDocumentReference):
     ) -> DocumentSnapshot[DocumentReference]:
         """The document as it is now, as of the transaction's moment, or as it was at `read_time`,
         which takes the right to read it both as it is and as it was; one that is missing gives a
-        snapshot with `exists` False."""
+        snapshot with `exists` False. With `field_paths` no more than these fields are sent."""
         if transaction is not None and read_time is not None:
             raise ValueError("a transaction has a read_time of its own")
         if transaction is not None:
-            return self._client._http.run(transaction._read_call(self), timeout)[0]
-        return self._client._http.run(self._get_call(read_time), timeout)
+            return self._client._http.run(transaction._get_all_call([self], field_paths), timeout)[
+                0
+            ]
+        return self._client._http.run(self._get_call(field_paths, read_time), timeout)
 
     def set(
         self,
@@ -613,13 +616,15 @@ class Client(BaseClient[DocumentReference]):
     def get_all(
         self,
         references: Iterable[DocumentReference],
+        field_paths: Iterable[str | FieldPath] | None = None,
         *,
         transaction: Transaction | None = None,
         timeout: float | None = None,
     ) -> Iterator[DocumentSnapshot[DocumentReference]]:
-        """The documents in the order given, all of one moment; at most 1,000 in one call."""
+        """The documents in the order given, all of one moment; at most 1,000 in one call. With
+        `field_paths` no more than these fields of each are sent."""
         asked = self if transaction is None else transaction
-        yield from self._http.run(asked._get_all_call(references), timeout)
+        yield from self._http.run(asked._get_all_call(references, field_paths), timeout)
 
     def bucket(self, bucket_name: str = "default") -> Bucket:
         """A bucket of the project, by its id."""

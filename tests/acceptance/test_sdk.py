@@ -237,6 +237,55 @@ async def test_a_batch_is_all_or_nothing(face: Face, room: Any) -> None:
     assert found[1].to_dict() == {"n": 1}
 
 
+async def test_documents_are_got_with_some_of_their_fields(face: Face, room: Any) -> None:
+    fields = {"n": 1, "a b": 2, "at": {"x": 1, "y": 2}}
+    before = (await face.call(room.document("a").set, fields)).update_time
+    await face.call(room.document("a").update, {"n": 2})
+    some = ["n", FieldPath("a b"), "at.x"]
+    got = await face.call(room.document("a").get, some)
+    assert got.to_dict() == {"n": 2, "a b": 2, "at": {"x": 1}}
+    assert got.update_time > got.create_time == before
+    past = await face.call(room.document("a").get, field_paths=["n"], read_time=before)
+    assert past.to_dict() == {"n": 1}
+    assert (await face.call(room.document("a").get, [])).to_dict() == {}
+    assert not (await face.call(room.document("none").get, ["n"])).exists
+    named = [room.document("none"), room.document("a")]
+    missing, found = await face.collect(face.client.get_all(named, ["n"]))
+    assert (missing.exists, found.to_dict()) == (False, {"n": 2})
+    for wrong in ("n", FieldPath("n"), 5):
+        with pytest.raises(errors.InvalidQuery):
+            await face.call(room.document("a").get, wrong)
+
+
+async def test_a_transaction_reads_some_of_the_fields(face: Face, room: Any) -> None:
+    await face.call(room.document("a").set, {"n": 1, "other": 2})
+    if face.is_async:
+
+        async def work(transaction: Any) -> Any:
+            got = await room.document("a").get(["n"], transaction=transaction)
+            (again,) = [
+                one
+                async for one in face.client.get_all(
+                    [room.document("a")], field_paths=["n"], transaction=transaction
+                )
+            ]
+            transaction.update(room.document("a"), {"n": got.get("n") + 1})
+            return [got.to_dict(), again.to_dict()]
+
+    else:
+
+        def work(transaction: Any) -> Any:  # type: ignore[misc]
+            got = room.document("a").get(["n"], transaction=transaction)
+            (again,) = face.client.get_all(
+                [room.document("a")], field_paths=["n"], transaction=transaction
+            )
+            transaction.update(room.document("a"), {"n": got.get("n") + 1})
+            return [got.to_dict(), again.to_dict()]
+
+    assert await face.call(face.client.run_transaction, work) == [{"n": 1}, {"n": 1}]
+    assert (await face.call(room.document("a").get)).to_dict() == {"n": 2, "other": 2}
+
+
 async def test_add_and_list(face: Face, room: Any) -> None:
     added = [(await face.call(room.add, {"n": number}))[1] for number in range(5)]
 

@@ -150,6 +150,60 @@ async def _fill(client: httpx.AsyncClient, count: int) -> None:
     assert answer.status_code == 200, answer.text
 
 
+async def test_documents_are_got_with_some_of_their_fields(world: World) -> None:
+    fields = {"n": 1, "a,b": 2, "at": {"x": 1, "y": [{"z": 2}]}, "c": {"d": 1}}
+    before = (await world.secret.put(f"{BASE}/some/a", json={"fields": fields})).json()
+    whole = (await world.secret.get(f"{BASE}/some/a")).json()
+
+    async def got(select: str, **params: str) -> Any:
+        params["select"] = select
+        answer = await world.secret.get(f"{BASE}/some/a", params=params)
+        assert answer.json().items() >= {"create_time": whole["create_time"]}.items(), answer.text
+        return answer.json()["fields"]
+
+    some = {"a,b": 2, "at": {"y": [{"z": 2}]}}
+    assert await got("`a,b`, at.y,nothing") == some
+    assert await got("at.y,at") == {"at": fields["at"]}
+    assert await got("__name__") == {}
+    await world.secret.put(f"{BASE}/some/a", json={"fields": {"n": 2}})
+    assert await got("n") == {"n": 2}
+    assert await got("n", read_time=before["update_time"]) == {"n": 1}
+
+    body = {"documents": ["some/a", "some/none"], "select": ["n", "`a,b`"]}
+    for more in ({}, {"read_time": before["update_time"]}):
+        answer = (await world.secret.post(f"{BASE}:batch-get", json={**body, **more})).json()
+        first, second = answer["documents"]
+        assert first["document"]["fields"] == ({"n": 1, "a,b": 2} if more else {"n": 2})
+        assert second["document"] is None
+    begun = (await world.secret.post(f"{BASE}:begin-transaction", json={})).json()
+    told = {**body, "transaction": begun["transaction"]}
+    answer = (await world.secret.post(f"{BASE}:batch-get", json=told)).json()
+    assert answer["documents"][0]["document"]["fields"] == {"n": 2}
+
+
+@pytest.mark.parametrize("select", ["", ",", "a,", "a..b", "a b", "`a", "a,,b", "*", "`a`b"])
+async def test_fields_that_are_no_fields_are_refused(world: World, select: str) -> None:
+    answer = await world.secret.get(f"{BASE}/some/a", params={"select": select})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["reason"]) == (400, "InvalidPath"), error
+    assert error["details"]["field"] == "select"
+    body = {"documents": ["some/a"], "select": select}
+    answer = await world.secret.post(f"{BASE}:batch-get", json=body)
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "InvalidBody")
+
+
+async def test_more_fields_than_may_be_named_are_refused(world: World) -> None:
+    await world.secret.put(f"{BASE}/some/a", json={"fields": {"f0": 1}})
+    for count, status in ((1_000, 200), (1_001, 400)):
+        names = [f"f{number}" for number in range(count)]
+        params = {"select": ",".join(names)}
+        answer = await world.secret.get(f"{BASE}/some/a", params=params)
+        assert answer.status_code == status, answer.text
+        body = {"documents": ["some/a"], "select": names}
+        answer = await world.secret.post(f"{BASE}:batch-get", json=body)
+        assert answer.status_code == status, answer.text
+
+
 async def test_a_query_filters_orders_and_limits(world: World) -> None:
     await _fill(world.secret, 20)
     query = {
