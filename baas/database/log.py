@@ -3,10 +3,11 @@ read again from the engine's log."""
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter, itemgetter
 from typing import TypeAlias
 
@@ -20,6 +21,7 @@ from baas.storage.engine import Change, CommitRecord, LogRecord, Snapshot
 
 RECENT_COMMITS_MAX = 4_096
 RECENT_CHANGES_MAX = 20_000  # small documents are mostly the objects around them: 2-3 KiB each
+PACKED_CHANGES_MIN = 16  # from which on the changes of a commit are kept packed
 RECENT_BYTES_MAX = 8 * 1024 * 1024  # of documents; as Python objects they are several times that
 _READ_RECORDS = 1_000
 
@@ -34,6 +36,72 @@ Subscriber: TypeAlias = Callable[[CommitEvent], None]
 Lost: TypeAlias = Callable[[], None]
 
 
+class _Images:
+    """Some documents, or none in some places, in one text and one row of numbers."""
+
+    __slots__ = ("_data", "_numbers")
+
+    def __init__(self, documents: Sequence[StoredDocument | None]) -> None:
+        self._data = b"".join([one.data for one in documents if one is not None])
+        self._numbers = array("q")  # created, version, length of each; one that is none has -1s
+        for one in documents:
+            self._numbers.extend(
+                _NO_IMAGE if one is None else (one.created, one.version, len(one.data))
+            )
+
+    def unpack(self, paths: Sequence[DocumentPath]) -> Iterator[StoredDocument | None]:
+        numbers = iter(self._numbers)
+        start = 0
+        for path, created, version, size in zip(paths, numbers, numbers, numbers, strict=True):
+            if size < 0:
+                yield None
+                continue
+            data = self._data[start : start + size]
+            start += size
+            yield StoredDocument(path, data, created, version)
+
+
+_NO_IMAGE = (-1, -1, -1)
+
+
+class _Packed:
+    """A commit of many changes, in few objects: of those that are remembered one by one, ten for
+    each document, making them and letting go of them long after costs a bulk write more than
+    committing does. It is unpacked for who asks, which hardly anybody does."""
+
+    __slots__ = ("_known", "_new", "_old", "_paths", "version")
+
+    def __init__(self, event: CommitEvent) -> None:
+        changes = event.changes
+        self.version = event.version
+        # No segment is empty, nor has a slash.
+        self._paths = "//".join(["/".join(change.path.segments) for change in changes])
+        self._new = _Images([change.new for change in changes])
+        olds = [change.old for change in changes]
+        self._old = None if olds.count(None) == len(olds) else _Images(olds)
+        self._known: frozenset[str] | None = None
+
+    def has_changed(self, paths: frozenset[str]) -> bool:
+        """Whether one of the documents, given as text, is among those that changed."""
+        known = self._known
+        if known is None:
+            known = self._known = frozenset(self._paths.split("//"))
+        return not known.isdisjoint(paths)
+
+    def unpack(self) -> CommitEvent:
+        """The commit as it was told, without entries."""
+        paths = [DocumentPath(tuple(text.split("/"))) for text in self._paths.split("//")]
+        news = self._new.unpack(paths)
+        olds = repeat(None, len(paths)) if self._old is None else self._old.unpack(paths)
+        return CommitEvent(
+            self.version,
+            [
+                Change(keys.document_key(path), path, old, new)
+                for path, old, new in zip(paths, olds, news, strict=True)
+            ],
+        )
+
+
 class RecentCommits:
     """The last commits in memory, for the question: was this changed since?
 
@@ -44,20 +112,19 @@ class RecentCommits:
     def __init__(self, version: int) -> None:
         self.floor = version
         self.images_floor = version
-        self._events: deque[tuple[CommitEvent, int]] = deque()
+        self._commits: deque[tuple[CommitEvent | _Packed, int, int]] = deque()  # changes, bytes
         self._bytes = 0
         self._changes = 0
-        self._changed: dict[tuple[str, ...], int] = {}  # by the path's segments
+        # By the path's segments, of commits that are not packed.
+        self._changed: dict[tuple[str, ...], int] = {}
+        self._packed: deque[_Packed] = deque()
 
     def add(self, event: CommitEvent) -> None:
         """To be called once subscribers have heard of it: what they decoded is let go of, for it is
         freed much faster while it is at hand than after thousands of commits."""
         size = 0
-        changed = self._changed
-        version = event.version
         event.response = b""  # it is written, and so are the entries, of which there may be many
         for change in event.changes:
-            changed[change.path.segments] = version
             change.removed_entries = change.added_entries = ()
             new, old = change.new, change.old
             if new is not None:
@@ -66,11 +133,19 @@ class RecentCommits:
             if old is not None:
                 size += len(old.data)
                 old.forget_fields()
-        self._events.append((event, size))
+        count = len(event.changes)
+        if count >= PACKED_CHANGES_MIN:
+            packed = _Packed(event)
+            self._packed.append(packed)
+            self._commits.append((packed, count, size))
+        else:
+            for change in event.changes:
+                self._changed[change.path.segments] = event.version
+            self._commits.append((event, count, size))
         self._bytes += size
-        self._changes += len(event.changes)
+        self._changes += count
         while (
-            len(self._events) > RECENT_COMMITS_MAX
+            len(self._commits) > RECENT_COMMITS_MAX
             or self._bytes > RECENT_BYTES_MAX
             or self._changes > RECENT_CHANGES_MAX
         ):
@@ -84,35 +159,48 @@ class RecentCommits:
 
     def forget_all(self, version: int) -> None:
         """Others may have committed up to `version`: nothing is known before it."""
-        self._events.clear()
+        self._commits.clear()
         self._changed.clear()
+        self._packed.clear()
         self._bytes = self._changes = 0
         self.floor = self.images_floor = version
 
-    def has_changed(self, documents: Iterable[tuple[str, ...]], version: int) -> bool:
+    def has_changed(self, documents: Collection[tuple[str, ...]], version: int) -> bool:
         """Whether any of the documents, given by segments, is known to have changed above a
         version."""
         changed = self._changed
-        for segments in documents:  # noqa: SIM110 (half of a generator's cost)
-            if changed.get(segments, 0) > version:
+        if changed:
+            for segments in documents:
+                if changed.get(segments, 0) > version:
+                    return True
+        paths: frozenset[str] | None = None
+        for packed in reversed(self._packed):
+            if packed.version <= version:
+                break
+            if paths is None:
+                paths = frozenset(["/".join(segments) for segments in documents])
+            if packed.has_changed(paths):
                 return True
         return False
 
     def since(self, version: int) -> Iterator[CommitEvent]:
         """Commits above `version`, latest first."""
-        for event, _ in reversed(self._events):
-            if event.version <= version:
+        for commit, _, _ in reversed(self._commits):
+            if commit.version <= version:
                 return
-            yield event
+            yield commit.unpack() if isinstance(commit, _Packed) else commit
 
     def _forget_oldest(self) -> None:
-        event, size = self._events.popleft()
+        commit, count, size = self._commits.popleft()
         self._bytes -= size
-        self._changes -= len(event.changes)
-        self.floor = event.version
-        for change in event.changes:
+        self._changes -= count
+        self.floor = commit.version
+        if isinstance(commit, _Packed):
+            self._packed.popleft()
+            return
+        for change in commit.changes:
             segments = change.path.segments
-            if self._changed.get(segments) == event.version:
+            if self._changed.get(segments) == commit.version:
                 del self._changed[segments]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from baas.database import log as log_module
 from baas.database.database import Database
@@ -16,6 +20,7 @@ from baas.model.values import Fields
 from baas.storage.engine import Change
 from tests.baas.database.acts import delete, doc, fields, increment, put, write
 from tests.baas.database.engines import SteeredEngine
+from tests.effort import examples
 
 Image = Fields | None
 
@@ -207,6 +212,62 @@ def test_what_is_kept_of_commits_is_decoded_no_more_unless_somebody_looks() -> N
     recent.add(CommitEvent(1, [Change(keys.document_key(doc("c/a")), doc("c/a"), None, made)]))
     assert made._fields is None
     assert made.fields == {"n": 1}
+
+
+_names = st.sampled_from([f"c/{name}" for name in ("a", "b\n", "ü", "..x", "e/f/g")])
+_versions = st.integers(1, 99)
+_image = st.none() | st.tuples(st.sampled_from([b"", b"{}", b'{"n":1}']), _versions, _versions)
+_commits = st.lists(st.dictionaries(_names, st.tuples(_image, _image), min_size=1), max_size=8)
+
+
+def _event_of(version: int, told: dict[str, tuple[Any, Any]]) -> CommitEvent:
+    def stored(name: str, image: Any) -> StoredDocument | None:
+        return None if image is None else StoredDocument(doc(name), *image)
+
+    return CommitEvent(
+        version,
+        [
+            Change(keys.document_key(doc(name)), doc(name), stored(name, old), stored(name, new))
+            for name, (old, new) in told.items()
+        ],
+    )
+
+
+def _told(event: CommitEvent) -> object:
+    return event.version, [
+        (
+            change.key,
+            change.path,
+            [
+                image and (image.path, image.data, image.created, image.version)
+                for image in (change.old, change.new)
+            ],
+        )
+        for change in event.changes
+    ]
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(commits=_commits, asked=st.sets(_names, max_size=3), most=st.integers(1, 12))
+def test_commits_that_are_kept_packed_tell_the_same(
+    commits: list[dict[str, tuple[Any, Any]]], asked: set[str], most: int
+) -> None:
+    documents = [doc(name).segments for name in asked]
+
+    def remember(packed_from: int) -> object:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(log_module, "PACKED_CHANGES_MIN", packed_from)
+            patch.setattr(log_module, "RECENT_CHANGES_MAX", most)
+            recent = RecentCommits(0)
+            for version, told in enumerate(commits, 1):
+                recent.add(_event_of(version, told))
+        return (
+            recent.floor,
+            [_told(found) for found in recent.since(0)],
+            [recent.has_changed(documents, version) for version in range(len(commits) + 1)],
+        )
+
+    assert remember(1) == remember(3) == remember(1_000)
 
 
 async def test_of_what_was_written_entries_and_answers_are_not_kept(database: Database) -> None:
