@@ -1,15 +1,10 @@
-"""Where a server kills itself while it moves a project: at the step that a file names, which goes
-first, so that the next one gets past it."""
+"""Where a server kills itself while it moves a project; see `mortal`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import baas.moves.copying
 import baas.services.move_runner
@@ -20,8 +15,8 @@ from baas.model.paths import DocumentPath
 from baas.moves.copying import DatabaseCopy
 from baas.moves.mover import Mover
 from baas.moves.tasks import Moves
+from tests.faults.mortal import make_mortal
 
-VARIABLE = "TEST_MOVE_DIES_AT"
 BEFORE: dict[str, tuple[type, str]] = {
     "begun": (Mover, "_check_target"),
     "copied": (Mover, "_follow_all"),
@@ -41,30 +36,10 @@ AFTER: dict[str, tuple[type, str]] = {
 POINTS = (*BEFORE, *AFTER)
 
 
-def _die_at(point: str) -> None:
-    file = Path(os.environ[VARIABLE])
-    if file.exists() and file.read_text(encoding="ascii") == point:
-        file.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _mortal(original: Callable[..., Any], point: str, *, after: bool) -> Callable[..., Any]:
-    async def step(*arguments: Any, **more: Any) -> Any:
-        if not after:
-            _die_at(point)
-        result = await original(*arguments, **more)
-        if after:
-            _die_at(point)
-        return result
-
-    return step
-
-
-def make_mortal() -> None:
+def make_movers_mortal() -> None:
     """Of this process. Copies are made in small windows, so that there are several."""
-    for points, after in ((BEFORE, False), (AFTER, True)):
-        for point, (owner, method) in points.items():
-            setattr(owner, method, _mortal(getattr(owner, method), point, after=after))
+    make_mortal(BEFORE, after=False)
+    make_mortal(AFTER, after=True)
     baas.moves.copying.WINDOW_BYTES = 4_000
     baas.services.move_runner.SAVE_SECONDS = 0.02
 

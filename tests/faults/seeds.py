@@ -6,6 +6,7 @@ import os
 import random
 
 IS_LONG = bool(os.environ.get("BAAS_CRASH"))  # `make crash`
+SEED = "seed "  # begins the line that tells one
 RULES = """rules_version = '2';
 service cloud.firestore {
   match /databases/{database}/documents {
@@ -31,5 +32,5 @@ def new_seed() -> int:
     """The seed of a test, shown by pytest when it fails; given by SEED, the same run is tried
     again (as far as the machine's own timing lets it)."""
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
-    print(f"seed {seed}: repeat with SEED={seed}")  # noqa: T201
+    print(f"{SEED}{seed}: repeat with SEED={seed}")  # noqa: T201
     return seed

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from baas_sdk import AsyncClient, Increment, RetryPolicy
 
-from tests.faults.move_points import PLANT, PLANTS, POINTS, VARIABLE
+from tests.faults.mortal import VARIABLE, doom
+from tests.faults.move_points import PLANT, PLANTS, POINTS
 from tests.faults.seeds import IS_LONG, RULES, new_seed, rounds
 from tests.processes import Nursery, ServerProcess, checked
 
@@ -117,7 +118,7 @@ async def move_through_kills(server: ServerProcess, deaths: Path, points: list[s
 
 
 def begin_move(server: ServerProcess, engine: str, deaths: Path, point: str) -> str:
-    deaths.write_text(point, encoding="ascii")
+    doom(deaths, point)
     with server.admin() as admin:
         return str(checked(admin.post("/projects/shop:move", json={"to": engine}))["id"])
 

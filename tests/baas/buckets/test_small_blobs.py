@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +11,12 @@ import apsw
 import pytest
 import pytest_asyncio
 
-from baas.buckets import small_blobs
 from baas.buckets.blobs import BlobInfo, Stretch
 from baas.buckets.local_blobs import LocalBlobs
 from baas.buckets.small_blobs import GROUP_MAX, SMALL_BYTES_MAX, SmallBlobs
-from baas.errors import BaasError, DataLoss, Unavailable
-from tests.faults.disk import Disk
-from tests.faults.seeds import new_seed, rounds
+from baas.errors import DataLoss, Unavailable
 
 KEY = "demo/contentcontent/1"
-CUTS = rounds(30, 600)
 
 
 @pytest_asyncio.fixture
@@ -144,80 +138,3 @@ async def test_a_broken_database_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="not a database"):
         await store.get(KEY)
     await store.close()
-
-
-# Power cuts
-
-
-@pytest.fixture
-def eager_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The WAL is moved into the file many times a second."""
-    pragmas = (*small_blobs._PRAGMAS, "wal_autocheckpoint = 10")
-    monkeypatch.setattr(small_blobs, "_PRAGMAS", pragmas)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("eager_checkpoints")
-async def test_a_power_cut_takes_nothing_that_was_acknowledged(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    seed = new_seed()
-    acknowledged, lost = await cut_again_and_again(tmp_path, seed, CUTS, synced=True)
-    assert acknowledged
-    assert not lost, f"seed {seed}"
-    record_property(
-        "summary", f"power cuts, small objects: {CUTS}, {acknowledged} acknowledged, none lost"
-    )
-
-
-@pytest.mark.usefixtures("eager_checkpoints")
-async def test_without_syncs_the_same_cuts_lose_blobs(tmp_path: Path) -> None:
-    """Each cut does or does not, as the clients happen to be served: some cut will."""
-    _, lost = await cut_again_and_again(tmp_path, 1, 500, synced=False)
-    assert lost
-
-
-async def cut_again_and_again(
-    tmp_path: Path, seed: int, cuts: int, *, synced: bool
-) -> tuple[int, set[str]]:
-    """How many were acknowledged, and which of them are not there, or other ones, at the first cut
-    that lost any."""
-    chance = random.Random(seed)
-    acknowledged: dict[str, bytes] = {}
-    lost: set[str] = set()
-    root = tmp_path / "disk"
-    root.mkdir()
-    for cut in range(cuts):
-        disk = Disk(root, seed + cut)
-        disk.cut_at(chance.randrange(1, 200))
-        await add_until_cut(disk, root, cut, acknowledged, synced=synced)
-        root = tmp_path / f"disk{cut}"
-        root.mkdir()
-        disk.write_survivors(root)
-        left = SmallBlobs(root / "small", lambda: None, synced=True)
-        lost |= {key for key, data in acknowledged.items() if left.get(key) != data}
-        await left.close()
-        if lost:
-            break
-    return len(acknowledged), lost
-
-
-async def add_until_cut(
-    disk: Disk, root: Path, cut: int, acknowledged: dict[str, bytes], *, synced: bool
-) -> None:
-    blobs = SmallBlobs(
-        root / "small", lambda: disk.sync_folder(str(root)), synced=synced, vfs=disk.name
-    )
-
-    async def add(client: int) -> None:
-        number = 0
-        while not disk.is_off:
-            number += 1
-            key, data = f"demo/{cut}-{client}-{number}/1", b"%d-%d" % (client, number) * 500
-            with suppress(BaasError):
-                await blobs.add(key, data)
-                acknowledged[key] = data
-
-    await asyncio.gather(*(add(client) for client in range(4)))
-    with suppress(apsw.Error):
-        await blobs.close()
