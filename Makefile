@@ -92,12 +92,15 @@ move: .venv/.ready  ## A project there and back under the SDK's clients, the ser
 crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the long forms (ONLY=word)
 	@BAAS_CRASH=1 .venv/bin/pytest tests/faults -q --timeout 7200 $(if $(ONLY),-k "$(ONLY)")
 
-fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…), ten minutes of rules files, then fuzz-model
+fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…), ten minutes of rules files, then of fuzz-model on each engine
 	@BAAS_EFFORT=$(or $(EFFORT),50) BAAS_FUZZ_SECONDS=$(or $(SECONDS),600) .venv/bin/pytest -q -n $(PYTEST_WORKERS) --timeout 7200 \
-		tests/baas/model tests/baas/encoding tests/baas/database tests/conformance tests/rules tests/storage \
+		tests/baas/model tests/baas/encoding tests/baas/database tests/conformance tests/model_based tests/rules tests/storage \
 		tests/baas/http/test_random_reads.py tests/baas/http/test_random_bodies.py \
-		tests/baas/services/test_proofs.py tests/baas/buckets/test_names.py
-	@$(MAKE) --no-print-directory fuzz-model
+		tests/baas/http/test_transactions.py tests/baas/services/test_transactions_nodes.py \
+		tests/baas/services/test_proofs.py tests/baas/buckets/test_names.py tests/baas/projects/test_schemas.py \
+		tests/baas/moves/test_copying.py tests/sdk/test_queries.py tests/acceptance/test_sdk_writes.py
+	@for engine in sqlite sqlite-shared mongodb; do \
+		$(MAKE) --no-print-directory fuzz-model ENGINE=$$engine SECONDS=$(or $(SECONDS),600) || exit 1; done
 
 scale: .venv/.ready  ## What queries read at a million documents, 100,000 on MongoDB (SIZES=engine:n,…)
 	@BAAS_SCALE=$(SIZES) nice -n 15 .venv/bin/pytest -q -s -p no:cacheprovider tests/baas/database/test_query_costs.py

@@ -50,7 +50,7 @@ class Work(ABC):
     needs_past = False
 
     def __init__(self, number: int) -> None:
-        self.room = f"{type(self).__name__.lower()}{number}"
+        self.room = f"{type(self).__name__.lower()}{number:03}"
 
     def fill(self, server: ServerProcess) -> None:
         for round_ in range(2):  # so that there is a past
@@ -230,7 +230,8 @@ def run_through_kill(server: ServerProcess, deaths: Path, one: Work, *, is_movin
         assert server.process is not None
         server.process.wait(20)
         server.start()
-    job = job or newest_job(server)
+    job = job or find_job(server, one) or begin(server, one)  # killed before there was one
+    assert job is not None
     found = wait_over(server, f"{ADMIN}/jobs/{job}")
     assert (found["state"], found["error"]) == ("done", None)
     assert found["progress"]["failed"] == 0, found
@@ -255,9 +256,10 @@ def begin_move(server: ServerProcess) -> str | None:
         return str(checked(admin.post(f"{ADMIN}:move", json={"to": other}))["id"])
 
 
-def newest_job(server: ServerProcess) -> str:
+def find_job(server: ServerProcess, one: Work) -> str | None:
     with server.admin() as admin:
-        return str(checked(admin.get(f"{ADMIN}/jobs"))["jobs"][0]["id"])
+        jobs = checked(admin.get(f"{ADMIN}/jobs"))["jobs"]
+    return next((str(job["id"]) for job in jobs if one.room in str(job["asked"])), None)
 
 
 def wait_over(server: ServerProcess, path: str) -> dict[str, Any]:
