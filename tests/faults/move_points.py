@@ -7,7 +7,9 @@ import os
 from dataclasses import replace
 
 import baas.moves.copying
+import baas.moves.mover
 import baas.services.move_runner
+import baas.workers.supervisor
 from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.read_snapshot import ReadSnapshot
@@ -37,11 +39,14 @@ POINTS = (*BEFORE, *AFTER)
 
 
 def make_movers_mortal() -> None:
-    """Of this process. Copies are made in small windows, so that there are several."""
+    """Of this process. Copies are made in small windows, so that there are several; workers are
+    started again at once, and other ones not waited for as long."""
     make_mortal(BEFORE, after=False)
     make_mortal(AFTER, after=True)
     baas.moves.copying.WINDOW_BYTES = 4_000
     baas.services.move_runner.SAVE_SECONDS = 0.02
+    baas.moves.mover.CLEAN_SECONDS = 1.0
+    baas.workers.supervisor.RESTART_SECONDS_MAX = 0.2
 
 
 # Planted bugs -------------------------------------------------------------------------------------
