@@ -23,6 +23,7 @@ from baas.storage.engine import KeyRange, Snapshot
 
 KEPT_MAX = 1_000  # the last ones asked for; of a common word two
 SLACK = 500  # documents beyond `EXACT_MAX`: so many may go before it is counted again
+RARE_MAX = 1_000  # documents with a word that is not kept
 _ALL = -1  # in place of a level: all documents, counted to the end
 # The index, what its entries of the word start with, and the level.
 _Key: TypeAlias = tuple[int, bytes, int]
@@ -86,9 +87,9 @@ class Corpora(KeptNumbers[_Key, _Number]):
         known = self.known(key, snapshot.version)
         if known is not None:
             return known.documents
-        span, most = word_span(start), sampling.EXACT_MAX
-        number = await snapshot.count_entries(index.number, span, limit=most + 1)
-        if number <= most:
+        span = word_span(start)
+        number = await snapshot.count_entries(index.number, span, limit=RARE_MAX + 1)
+        if number <= RARE_MAX:
             return number
 
         async def count() -> _Number:
@@ -131,8 +132,9 @@ class Corpora(KeptNumbers[_Key, _Number]):
 
         if word and not level and self.known(key, snapshot.version) is None:
             # Most words are rare. These are counted as they come, and not kept.
-            few = await snapshot.count_entries(index.number, span, limit=most + 1)
-            if few <= most:
+            rare = min(RARE_MAX, most)
+            few = await snapshot.count_entries(index.number, span, limit=rare + 1)
+            if few <= rare:
                 return _Number(few)
 
         async def read() -> _Number:

@@ -36,6 +36,7 @@ def make_everything_small(
         (near, "HELD_BYTES_MAX", 200),
         (postings, "BATCH", 2),
         (corpora, "SLACK", 1),
+        (corpora, "RARE_MAX", 1),
         (sampling, "EXACT_MAX", 2),
         (sampling, "FIRST_LEVEL", 1),
         (search, "BATCH", 1),

@@ -117,6 +117,7 @@ async def test_a_search_is_what_bm25_says_by_an_index_and_without(
         patch.setattr(sampling, "EXACT_MAX", exact_max)
         patch.setattr(sampling, "FIRST_LEVEL", 1)
         patch.setattr(corpora, "SLACK", 1)
+        patch.setattr(corpora, "RARE_MAX", 1)
         patch.setattr(postings, "BATCH", 2)
         patch.setattr(postings, "SEEK_RATIO", 0 if seeks else 8)
         patch.setattr(search, "BATCH", 1)

@@ -70,6 +70,7 @@ def make_samples_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "EXACT_MAX", 2)
     monkeypatch.setattr(sampling, "FIRST_LEVEL", 1)
     monkeypatch.setattr(corpora, "SLACK", 1)
+    monkeypatch.setattr(corpora, "RARE_MAX", 1)
 
 
 def some_writes(random: Random) -> list[Write]:
