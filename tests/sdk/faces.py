@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from baas_sdk import AsyncClient, Client, RetryPolicy
 
@@ -40,6 +40,9 @@ class Face:
 
     async def close(self) -> None:
         await self.call(self.client.close)
+
+
+OpenFace: TypeAlias = Callable[..., Face]
 
 
 def _next(iterator: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from baas_sdk import User, errors
 
-from tests.sdk.faces import Face
+from tests.sdk.faces import Face, OpenFace
 from tests.sdk.peer import Peer, Received, Reply, document, error_reply, signed_in
 
 ACCOUNTS = "/api/v1/projects/demo/accounts"
@@ -198,8 +198,8 @@ async def test_a_refresh_does_not_sign_in_again_who_signed_out(peer: Peer, face:
     assert face.client.auth.current_user is None
 
 
-async def test_cancelling_a_call_does_not_lose_the_refresh(peer: Peer) -> None:
-    face = Face(peer.url, is_async=True)
+async def test_cancelling_a_call_does_not_lose_the_refresh(peer: Peer, open_face: OpenFace) -> None:
+    face = open_face(peer.url, is_async=True)
     server = Server(expires_in=0)
     hold = threading.Event()
     asked = threading.Event()
@@ -243,8 +243,10 @@ async def test_the_user_may_be_read_again(peer: Peer, face: Face) -> None:
     assert peer.requests[1].headers["authorization"] == "Bearer id1"
 
 
-async def test_a_given_token_is_sent_while_nobody_is_signed_in(peer: Peer, is_async: bool) -> None:
-    face = Face(peer.url, is_async=is_async, token="given")
+async def test_a_given_token_is_sent_while_nobody_is_signed_in(
+    peer: Peer, is_async: bool, open_face: OpenFace
+) -> None:
+    face = open_face(peer.url, is_async=is_async, token="given")
     peer.reply(Reply(json=document("c/a")), error_reply(401, *EXPIRED))
 
     await face.call(face.client.document("c/a").get)

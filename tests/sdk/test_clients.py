@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import ssl
 import threading
 from base64 import b64encode
@@ -34,9 +35,11 @@ from baas_sdk import (
 )
 from baas_sdk._transport import Outgoing, PooledTransport
 
-from tests.sdk.faces import Face
+from tests.raw_servers import raw_server
+from tests.sdk.faces import Face, OpenFace
 from tests.sdk.peer import (
     TIME,
+    WAIT_SECONDS,
     Peer,
     Received,
     Reply,
@@ -501,13 +504,13 @@ async def test_an_answer_that_is_packed_badly_is_internal(peer: Peer, face: Face
 
 
 async def test_calls_go_through_the_proxy_of_the_environment(
-    peer: Peer, is_async: bool, monkeypatch: pytest.MonkeyPatch
+    peer: Peer, is_async: bool, monkeypatch: pytest.MonkeyPatch, open_face: OpenFace
 ) -> None:
-    monkeypatch.setenv("http_proxy", peer.url)
+    monkeypatch.setenv("http_proxy", peer.origin)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     peer.reply(Reply(json=document("c/a", size=1)))
-    face = Face("http://baas.example", is_async=is_async)
+    face = open_face("http://baas.example", is_async=is_async)
     try:
         snapshot = await face.call(face.client.document("c/a").get)
     finally:
@@ -518,17 +521,17 @@ async def test_calls_go_through_the_proxy_of_the_environment(
 
 
 async def test_a_proxy_gets_the_credentials_of_its_address_and_the_server_none(
-    peer: Peer, is_async: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    peer: Peer, is_async: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, open_face: OpenFace
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login eve password secret\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    monkeypatch.setenv("http_proxy", peer.url.replace("//", "//me:p%40ss@"))
+    monkeypatch.setenv("http_proxy", peer.origin.replace("//", "//me:p%40ss@"))
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     peer.reply(lambda _: Reply(json=document("c/a")))
     for key, sent in (("baas_pk_x", None), ("baas_sk_secret", "Bearer baas_sk_secret")):
-        face = Face("http://baas.example", is_async=is_async, api_key=key)
+        face = open_face("http://baas.example", is_async=is_async, api_key=key)
         await face.call(face.client.document("c/a").get)
         await face.close()
         headers = peer.requests[-1].headers
@@ -546,7 +549,8 @@ async def test_redirects_are_not_followed(peer: Peer, face: Face) -> None:
 
 async def test_a_call_has_a_timeout(peer: Peer, face: Face) -> None:
     hold = threading.Event()
-    peer.reply(Reply(hold=hold))
+    peer.reply(Reply(json=document("c/a")), Reply(hold=hold))
+    await face.call(face.client.document("c/a").get)  # it is connected, then
     try:
         with pytest.raises(errors.DeadlineExceeded):
             await face.call(face.client.document("c/a").get, timeout=0.05)
@@ -554,17 +558,16 @@ async def test_a_call_has_a_timeout(peer: Peer, face: Face) -> None:
         hold.set()
 
 
-async def test_an_unreachable_server_is_unavailable(is_async: bool) -> None:
-    with Peer() as gone:
-        url = gone.url
-    face = Face(url, is_async=is_async)
-    with pytest.raises(errors.Unavailable, match="cannot be reached"):
-        await face.call(face.client.document("c/a").set, {})
-    await face.close()
+async def test_an_unreachable_server_is_unavailable(is_async: bool, open_face: OpenFace) -> None:
+    with socket.socket() as nobody:  # has the port, and takes no connections
+        nobody.bind(("127.0.0.1", 0))
+        face = open_face(f"http://127.0.0.1:{nobody.getsockname()[1]}", is_async=is_async)
+        with pytest.raises(errors.Unavailable, match="cannot be reached"):
+            await face.call(face.client.document("c/a").set, {})
 
 
-async def test_a_closed_client_says_so(peer: Peer, is_async: bool) -> None:
-    face = Face(peer.url, is_async=is_async)
+async def test_a_closed_client_says_so(peer: Peer, is_async: bool, open_face: OpenFace) -> None:
+    face = open_face(peer.url, is_async=is_async)
     await face.close()
 
     with pytest.raises(errors.FailedPrecondition, match="closed"):
@@ -575,28 +578,62 @@ async def test_a_closed_client_says_so(peer: Peer, is_async: bool) -> None:
 
 
 async def test_a_call_that_runs_when_the_client_is_closed_is_not_tried_again(
-    peer: Peer, is_async: bool
+    peer: Peer, is_async: bool, open_face: OpenFace
 ) -> None:
     """What waits for an answer by asyncio ends at once, else when the answer has come."""
-    slow = RetryPolicy(pause_seconds_first=0.4)
-    face = Face(peer.url, is_async=is_async, retry=slow)
-    asked = threading.Event()
+    face = open_face(peer.url, is_async=is_async)
+    asked, is_closed = threading.Event(), threading.Event()
 
     def refuse(_: Received) -> Reply:
         asked.set()
-        return error_reply(503, "UNAVAILABLE")
+        reply = error_reply(503, "UNAVAILABLE")
+        reply.hold = is_closed
+        return reply
 
     peer.reply(refuse)
     call = asyncio.create_task(face.call(face.client.document("c/a").get))
-    assert await asyncio.to_thread(asked.wait, 5)
+    assert await asyncio.to_thread(asked.wait, WAIT_SECONDS)
     await face.close()
+    is_closed.set()
     with pytest.raises(errors.SdkError):
         await call
     assert len(peer.requests) == 1
 
 
+@dataclass(frozen=True)
+class ClosingPauses(RetryPolicy):
+    """During the first pause the client is closed."""
+
+    close: Callable[[], object] = list
+
+    def pause_seconds(self, failures: int, random: float) -> float:
+        self.close()
+        return 0.01
+
+
+async def test_a_call_that_pauses_when_the_client_is_closed_is_not_tried_again(
+    peer: Peer, is_async: bool, open_face: OpenFace
+) -> None:
+    closing: list[asyncio.Task[None]] = []
+
+    def close() -> None:
+        if is_async:
+            closing.append(asyncio.create_task(face.client.close()))
+        else:
+            face.client.close()
+
+    face = open_face(peer.url, is_async=is_async, retry=ClosingPauses(close=close))
+    peer.reply(lambda _: error_reply(503, "UNAVAILABLE"))
+    with pytest.raises(errors.FailedPrecondition, match="closed"):
+        await face.call(face.client.document("c/a").get)
+    await asyncio.gather(*closing)
+    assert len(peer.requests) == 1
+
+
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"])
-async def test_who_waits_for_an_answer_when_the_client_is_closed_hears_of_it(begun: bytes) -> None:
+async def test_who_waits_for_an_answer_when_the_client_is_closed_hears_of_it(
+    begun: bytes, open_face: OpenFace
+) -> None:
     asked = asyncio.Event()
 
     async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -604,32 +641,28 @@ async def test_who_waits_for_an_answer_when_the_client_is_closed_hears_of_it(beg
         writer.write(begun)
         asked.set()
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(begin, "127.0.0.1", 0)
-    async with server:
-        face = Face(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", is_async=True)
+    async with raw_server(begin) as port:
+        face = open_face(f"http://127.0.0.1:{port}", is_async=True)
         call = asyncio.create_task(face.call(face.client.document("c/a").get))
         await asked.wait()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # what was begun arrives, or does not
         await face.close()
         with pytest.raises(errors.SdkError):
-            await asyncio.wait_for(call, 5)
+            await asyncio.wait_for(call, WAIT_SECONDS)
 
 
 async def test_what_may_not_be_done_twice_is_sent_once_if_its_answer_is_lost(
-    is_async: bool,
+    is_async: bool, open_face: OpenFace
 ) -> None:
     """Libraries repeat some methods by themselves: then the second answer tells of the first."""
     asked = []
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.close()
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    async with server:
-        face = Face(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", is_async=is_async)
+    async with raw_server(hang_up) as port:
+        face = open_face(f"http://127.0.0.1:{port}", is_async=is_async)
         blob = face.client.bucket("default").blob("o")
         for change in (
             blob.delete,
@@ -665,8 +698,8 @@ async def test_an_error_of_tls_may_come_after_the_request(error: ssl.SSLError, r
     assert caught.value.reason == reason
 
 
-async def test_a_secret_key_is_a_bearer(peer: Peer, is_async: bool) -> None:
-    face = Face(peer.url, is_async=is_async, api_key="baas_sk_secret")
+async def test_a_secret_key_is_a_bearer(peer: Peer, is_async: bool, open_face: OpenFace) -> None:
+    face = open_face(peer.url, is_async=is_async, api_key="baas_sk_secret")
     peer.reply(Reply(json=document("c/a")))
     await face.call(face.client.document("c/a").get)
     await face.close()
@@ -677,8 +710,10 @@ async def test_a_secret_key_is_a_bearer(peer: Peer, is_async: bool) -> None:
     assert "secret" not in repr(face.client._options)
 
 
-async def test_a_prefix_of_the_address_stays(peer: Peer, is_async: bool) -> None:
-    face = Face(peer.url + "/baas/", is_async=is_async, database="main")
+async def test_a_prefix_of_the_address_stays(
+    peer: Peer, is_async: bool, open_face: OpenFace
+) -> None:
+    face = open_face(peer.url + "/baas/", is_async=is_async, database="main")
     peer.reply(Reply(json=document("c/a")))
     await face.call(face.client.document("c/a").get)
     await face.close()
@@ -712,8 +747,8 @@ def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
         Client(settings.pop("base_url"), **settings)
 
 
-async def test_cancelling_gives_a_call_up(peer: Peer) -> None:
-    face = Face(peer.url, is_async=True)
+async def test_cancelling_gives_a_call_up(peer: Peer, open_face: OpenFace) -> None:
+    face = open_face(peer.url, is_async=True)
     hold = threading.Event()
     arrived = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -779,9 +814,9 @@ def test_a_batch_may_be_a_with_block(peer: Peer) -> None:
     assert len(peer.requests) == 1
 
 
-async def test_a_batch_may_be_an_async_with_block(peer: Peer) -> None:
+async def test_a_batch_may_be_an_async_with_block(peer: Peer, open_face: OpenFace) -> None:
     peer.reply(committed(TIME))
-    face = Face(peer.url, is_async=True)
+    face = open_face(peer.url, is_async=True)
     async with face.client as client, client.batch() as batch:
         batch.set(client.document("c/a"), {})
     assert len(peer.requests) == 1
@@ -800,11 +835,11 @@ class NotedPauses(RetryPolicy):
 
 @pytest.mark.parametrize(("reason", "after"), [("TransactionConflict", [2]), ("Aborted", [1, 2])])
 async def test_a_transaction_over_a_conflict_gets_in_line_without_a_pause(
-    peer: Peer, is_async: bool, reason: str, after: list[int]
+    peer: Peer, open_face: OpenFace, is_async: bool, reason: str, after: list[int]
 ) -> None:
     """The server has it wait there, for no longer than it takes."""
     noted = NotedPauses()
-    face = Face(peer.url, is_async=is_async, retry=noted)
+    face = open_face(peer.url, is_async=is_async, retry=noted)
     for attempt in range(3):
         peer.reply(Reply(json={"transaction": f"t{attempt}", "read_time": TIME}))
         peer.reply(error_reply(409, "ABORTED", reason) if attempt < 2 else committed(TIME))

@@ -23,7 +23,7 @@ from baas_sdk import (
 )
 
 from tests.sdk.bucket_peer import FakeBucket, cut_download, half_arrived, lost_answer
-from tests.sdk.faces import Face
+from tests.sdk.faces import Face, OpenFace
 from tests.sdk.peer import Peer, Received, Reply, error_reply
 
 CHUNK = 1_000
@@ -437,12 +437,12 @@ async def patiently(face: Face, work: Any, *args: Any, **rest: Any) -> Any:
 
 
 async def test_a_cancelled_upload_can_be_resumed(
-    peer: Peer, fake: FakeBucket, tmp_path: Path
+    peer: Peer, open_face: OpenFace, fake: FakeBucket, tmp_path: Path
 ) -> None:
     file = tmp_path / "data.bin"
     file.write_bytes(DATA)
     arrived = asyncio.Event()
-    face = Face(peer.url, is_async=True)
+    face = open_face(peer.url, is_async=True)
     blob = face.client.bucket("default").blob("x", chunk_size=CHUNK)
 
     async def stand_still(progress: TransferProgress) -> None:
