@@ -145,7 +145,8 @@ async def start_restore(
     recursive: bool,
 ) -> Job:
     """Restores a document, or a collection's documents, and with `recursive` everything below.
-    Raises PermissionDenied, NotFound, FailedPrecondition (`TooManyJobs`), and as `version_at`."""
+    Raises PermissionDenied, NotFound, FailedPrecondition (`TooManyJobs`), OutOfRange
+    (`BeforeFirstCommit`), and as `version_at`."""
     database, wanted = await _open(context, caller, name, path, at, recursive)
     job = await context.jobs.create(
         database, JobKind.RESTORE, wanted.to_spec(), author=caller.uid, total=None
@@ -340,6 +341,17 @@ async def _read_images(
     return dict(zip(paths, await snapshot.get_images_at(paths, wanted.to), strict=True))
 
 
+async def _check_begun(snapshot: ReadSnapshot, to: int) -> None:
+    """A time before anything was written is a slip, and would delete everything."""
+    for first in await snapshot.read_log(0, limit=1):
+        if to < first.version:
+            raise OutOfRange(
+                f"the first document was written at {Timestamp(first.version)}; there is nothing"
+                " to restore from before that",
+                reason="BeforeFirstCommit",
+            )
+
+
 async def _open(
     context: Context,
     caller: Caller,
@@ -353,5 +365,7 @@ async def _open(
     database = await open_database(context, name)
     async with database.snapshot() as snapshot:
         until = snapshot.version
-    to = await version_at(database, at, until, context.clock.now_microseconds())
+        to = await version_at(database, at, until, context.clock.now_microseconds())
+        if await database.read_oldest_version() == 0:
+            await _check_begun(snapshot, to)
     return database, Restore(path, recursive, to, until)

@@ -91,9 +91,8 @@ class DocumentReference(BaseDocumentReference):
         if transaction is not None and read_time is not None:
             raise ValueError("a transaction has a read_time of its own")
         if transaction is not None:
-            return self._client._http.run(transaction._get_all_call([self], field_paths), timeout)[
-                0
-            ]
+            call = transaction._get_all_call([self], field_paths)
+            return self._client._http.run(call, timeout)[0]
         return self._client._http.run(self._get_call(field_paths, read_time), timeout)
 
     def set(

@@ -409,6 +409,22 @@ async def test_a_restore_to_what_is_forgotten_fails_and_says_so(
     assert too_old.value.reason == "ReadTimeTooOld"
 
 
+async def test_a_time_before_everything_was_written_is_refused(shared: World, room: str) -> None:
+    path = f"{room}/a"
+    await put(shared, {f"{room}x/other": {}})
+    await put(shared, {path: {"n": 1}})
+    database = await shared.context.databases.open(NAME)
+    async with database.snapshot() as snapshot:
+        (first,) = await snapshot.read_log(0, limit=1)
+    before = Timestamp(first.version - 1)
+    for work in (plan_all(shared, at(path), before), restore(shared, room, before)):
+        with pytest.raises(OutOfRange) as refused:
+            await work
+        assert refused.value.reason == "BeforeFirstCommit"
+    await restore(shared, room, Timestamp(first.version))  # the room was empty then
+    assert await all_in(shared, path) == [None]
+
+
 def _answer(value: int) -> Any:
     async def answer() -> int:
         return value
