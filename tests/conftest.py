@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from tests.effort import FACTOR
 from tests.mongo import mongodb_uri, replica_set
@@ -24,6 +25,9 @@ settings.register_profile(
     derandomize=FACTOR == 1,
 )
 settings.load_profile("default")
+if FACTOR == 1:
+    # It would also try the constants of all modules that some earlier test of the worker imported.
+    setattr(providers, "_get_local_constants", lambda: providers._local_constants)  # noqa: B010
 
 # Workers take whole files in this order: what takes long or mostly waits comes first, so that all
 # workers end together and waiting goes beside work.

@@ -42,7 +42,8 @@ class Node:
         return orjson.loads(self._process.stdout.readline())
 
     def close(self) -> None:
-        self._process.communicate(timeout=10)
+        self._process.kill()
+        self._process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,10 @@ def node() -> Iterator[Node]:
     if command is None:
         pytest.fail("NOT RUN: there is no Node.js as BAAS_NODE says, or `node` on PATH")
     process = Node(command)
-    yield process
-    process.close()
+    try:
+        yield process
+    finally:
+        process.close()
 
 
 @pytest.mark.parametrize("vector", VALUES["values"], ids=lambda vector: vector["name"])

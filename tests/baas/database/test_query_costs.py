@@ -128,8 +128,10 @@ async def opened(
         database = await Database.open(
             DatabaseName("demo"), store, clock=SystemClock(), settings=Settings()
         )
-        yield database
-        await database.close()
+        try:
+            yield database
+        finally:
+            await database.close()
 
 
 async def explain(database: Database, query: Query) -> tuple[Explanation, list[StoredDocument]]:
