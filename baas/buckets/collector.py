@@ -21,6 +21,7 @@ from baas.buckets.objects import Objects, garbage_write
 from baas.buckets.records import decode_parts, open_upload
 from baas.buckets.thumbnails import THUMBNAIL_IDS
 from baas.database.transaction import Transaction
+from baas.ending import end_if_cancelled
 from baas.errors import BaasError, NotFound
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import NAME, Cursor, FieldFilter, Operator, Order, Query
@@ -79,6 +80,7 @@ class Collector:
         clock = self._objects.clock
         swept_at = clock.monotonic_seconds()
         while True:
+            end_if_cancelled()
             await asyncio.sleep(ROUND_SECONDS)
             try:
                 for project in tuple(self._objects.touched):

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from baas.clock import Clock
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
+from baas.ending import end_if_cancelled
 from baas.errors import BaasError
 from baas.model.paths import CollectionPath
 from baas.model.writes import DeleteWrite, SetWrite
@@ -53,6 +54,7 @@ class Holds:
 
     async def _renew_repeatedly(self, project: str) -> None:
         while True:
+            end_if_cancelled()
             await asyncio.sleep(HOLD_SECONDS / 5)
             with contextlib.suppress(BaasError):
                 await self._renew(project)

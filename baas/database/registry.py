@@ -16,6 +16,7 @@ from baas.database.failures import as_baas_error, baas_errors
 from baas.database.loading import Loader
 from baas.database.names import DatabaseName, check_database_id, check_project_id
 from baas.database.retention import Reach
+from baas.ending import end_if_cancelled
 from baas.errors import BaasError, NotFound, Unavailable
 from baas.settings import Settings
 from baas.storage.engine import StorageError
@@ -283,6 +284,7 @@ class Databases:
 
     async def _trim_repeatedly(self) -> None:
         while True:
+            end_if_cancelled()
             await asyncio.sleep(TRIM_SECONDS)
             # After a burst nobody may open another one, which would close those that are idle.
             while closing := self._close_idle():

@@ -11,6 +11,7 @@ from baas.clock import Clock
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
+from baas.ending import end_if_cancelled
 from baas.errors import AlreadyExists, BaasError, FailedPrecondition
 from baas.model.queries import Query
 from baas.model.values import Fields
@@ -82,6 +83,7 @@ class Deletions:
     async def keep(self, identifier: str, made: int, *, restore: str | None = None) -> None:
         """Renews the mark until cancelled."""
         while True:
+            end_if_cancelled()
             await asyncio.sleep(DELETION_SECONDS / 4)
             with contextlib.suppress(BaasError):
                 await self.take(identifier, made, restore=restore)

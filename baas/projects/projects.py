@@ -23,6 +23,7 @@ from baas.database.names import (
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
+from baas.ending import end_if_cancelled
 from baas.errors import (
     AlreadyExists,
     BaasError,
@@ -240,6 +241,7 @@ class Projects:
 
     async def _finish_repeatedly(self) -> None:
         while True:
+            end_if_cancelled()
             await asyncio.sleep(DELETION_SECONDS)
             try:
                 await self.finish_deletions()

@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from baas.ending import end_if_cancelled
 from baas.errors import BaasError, FailedPrecondition, Internal
 from baas.projects.jobs import Job, JobKind, JobState
 from baas.services import schema_deployments
@@ -76,6 +77,7 @@ class JobRunner:
         current: Job | None = job
         failures = 0
         while current is not None:
+            end_if_cancelled()
             try:
                 current = await self._step(current)
                 failures = 0

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from baas.ending import end_if_cancelled
 from baas.errors import BaasError, Internal
 
 
@@ -48,6 +49,7 @@ class Lookout:
                 self._log.warning(f"{self._name} cannot be looked after", error=error.message)
             except Exception:
                 self._log.exception(f"looking after {self._name} failed")
+            end_if_cancelled()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds()):
                     await self._wakeup.wait()

@@ -11,6 +11,7 @@ import structlog
 from baas.clock import milliseconds_only
 from baas.database.database import Database
 from baas.database.transaction import Transaction
+from baas.ending import end_if_cancelled
 from baas.errors import AlreadyExists, BaasError, NotFound
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import FieldFilter, Operator, Query
@@ -48,6 +49,7 @@ class TtlRunner:
 
     async def _run(self) -> None:
         while True:
+            end_if_cancelled()
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self.look()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,6 +248,23 @@ async def test_deleted_project_is_gone_and_may_come_back_empty(
     again = await databases.open(named(1), create=True)
     assert await fields(again, "c/a") == [None]
     assert again.incarnation != database.incarnation
+
+
+async def test_closing_ends_a_look_that_loses_its_cancellation(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def visit() -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):  # as MongoDB's driver may
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(registry, "TRIM_SECONDS", 0.0)
+    monkeypatch.setattr(databases, "_visit_unused", visit)
+    await databases.open(named(1), create=True)
+    await begun.wait()
+    await databases.close()
 
 
 async def test_after_close_nothing_opens(databases: Databases) -> None:
