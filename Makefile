@@ -89,8 +89,8 @@ cluster-check: .venv/.ready  ## The same, every member killed in turn (ROUNDS=�
 move: .venv/.ready  ## A project there and back under the SDK's clients, the server killed meanwhile (ROUNDS=… KILLS=… WORKERS=…)
 	@$(RUN) -m tests.acceptance.move_load --rounds $(or $(ROUNDS),5) --kills $(or $(KILLS),2) --workers $(or $(WORKERS),1)
 
-crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the long forms (ONLY=word)
-	@BAAS_CRASH=1 .venv/bin/pytest tests/faults -q --timeout 7200 $(if $(ONLY),-k "$(ONLY)")
+crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the long forms (ONLY=word, at most ROUNDS=… of each)
+	@BAAS_CRASH=1 $(if $(ROUNDS),BAAS_CRASH_ROUNDS=$(ROUNDS)) .venv/bin/pytest tests/faults -q --timeout 7200 $(if $(ONLY),-k "$(ONLY)")
 
 fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…), ten minutes of rules files, then of fuzz-model on each engine
 	@BAAS_EFFORT=$(or $(EFFORT),50) BAAS_FUZZ_SECONDS=$(or $(SECONDS),600) .venv/bin/pytest -q -n $(PYTEST_WORKERS) --timeout 7200 \
