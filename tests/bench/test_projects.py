@@ -9,6 +9,7 @@ import pytest
 from bench import projects
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are not listed here")
 def test_sixty_projects_six_active(tmp_path: Path) -> None:
     size = projects.Size(projects=60, active=6, settle_seconds=0, rounds=0)

@@ -79,12 +79,11 @@ def test_remote_servers(
     code: int,
     message: str,
 ) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        free = unused.getsockname()[1]
     if token is not None:
         monkeypatch.setenv("BAAS_TOKEN", token)
-    outcome = baas("project", "list", "--url", url.format(free=free))
+    with socket.socket() as nobody:  # has the port, and takes no connections
+        nobody.bind(("127.0.0.1", 0))
+        outcome = baas("project", "list", "--url", url.format(free=nobody.getsockname()[1]))
     assert outcome.code == code
     assert message in only_line(outcome)
 

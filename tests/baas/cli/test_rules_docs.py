@@ -19,6 +19,7 @@ PAGES = [page for page in sorted(DOCS.glob("*.md")) if BLOCK.search(page.read_te
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_the_page_succeed(page: Path, tmp_path: Path) -> None:
     shutil.copy(DOCS / "example" / "firestore.rules", tmp_path)

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import pytest
 from baas.testing import running_server
 from tests.processes import ServerProcess, write_command
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+WAIT_SECONDS = 120
 BAAS = [sys.executable, "-m", "baas"]
 
 
@@ -35,8 +38,19 @@ def baas(
         capture_output=True,
         env={**clean, **environment},
         check=False,
-        timeout=60,
+        timeout=WAIT_SECONDS,
     )
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command with pipes, that ends with the block at the latest."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*BAAS, *arguments], stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def lines(count: int) -> bytes:
@@ -98,15 +112,11 @@ def test_a_second_server_on_the_folder_is_refused(tmp_path: Path, forked: list[s
 
 
 def test_serve_tells_where_everything_is(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*BAAS, "serve", "--dev", "--port", "0", "--data", str(tmp_path / "data")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    shown = b"".join(process.stdout.readline() for _ in range(6)).decode()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with started("serve", "--dev", "--port", "0", "--data", str(tmp_path / "data")) as process:
+        assert process.stdout is not None
+        shown = b"".join(process.stdout.readline() for _ in range(6)).decode()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 0, err
     assert b"Traceback" not in err
     assert "development mode" in shown
@@ -120,18 +130,13 @@ def test_a_reader_who_has_seen_enough(tmp_path: Path, forked: list[str]) -> None
     assert run("project", "create", "chat", "--data", str(data)).returncode == 0
     made = run("import", "-", "-p", "chat", "--data", str(data), stdin=lines(20_000))
     assert made.returncode == 0
-    export = subprocess.Popen(
-        [*BAAS, "export", "-", "-p", "chat", "--data", str(data)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert export.stdout is not None
-    assert export.stderr is not None
-    export.stdout.readline()
-    export.stdout.close()
-    err = export.stderr.read()
-    export.stderr.close()
-    assert export.wait(timeout=60) == 1
+    with started("export", "-", "-p", "chat", "--data", str(data)) as export:
+        assert export.stdout is not None
+        assert export.stderr is not None
+        export.stdout.readline()
+        export.stdout.close()
+        err = export.stderr.read()
+        assert export.wait(timeout=WAIT_SECONDS) == 1
     assert b"Traceback" not in err
     assert b"Exception" not in err
 
@@ -140,18 +145,13 @@ def test_an_interrupted_command_is_130(tmp_path: Path, forked: list[str]) -> Non
     data = tmp_path / "data"
     made = baas("project", "create", "chat", "--data", str(data), command=forked)
     assert made.returncode == 0
-    process = subprocess.Popen(
-        [*BAAS, "import", "-", "-p", "chat", "--data", str(data)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    line = json.dumps({"path": "a/1", "fields": {"pad": "x" * 10_000}}).encode() + b"\n"
-    process.stdin.write(line * 600)  # more than one request: the first is on its way
-    process.stdin.flush()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with started("import", "-", "-p", "chat", "--data", str(data)) as process:
+        assert process.stdin is not None
+        line = json.dumps({"path": "a/1", "fields": {"pad": "x" * 10_000}}).encode() + b"\n"
+        process.stdin.write(line * 600)  # more than one request: the first is on its way
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 130
     assert b"Traceback" not in err
     assert err.splitlines()[-1] == b"error: interrupted"
