@@ -18,7 +18,7 @@ CHUNK_BYTES = 512 * 1024  # in memory at a time, per request
 READ_BYTES = 256 * 1024  # of a file, at a time; a download holds three of them
 
 Chunk: TypeAlias = bytes | bytearray  # which nobody changes any more
-See: TypeAlias = Callable[[Chunk], object]
+See: TypeAlias = Callable[[Chunk | memoryview], object]  # which keeps nothing of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,57 @@ class BlobInfo:
     is_partial: bool = False
 
 
+class Receiver(Protocol):
+    """Bytes on their way out of a socket that the event loop does not see. `begin` comes first,
+    then `receive` until it gives False; `close` ends it at any time, and has to be called."""
+
+    left: int
+    """Bytes that are still to be taken out of the socket."""
+
+    def begin(self, connection: socket.socket) -> None:
+        """What to receive from, which does not block and is closed in the end."""
+        ...
+
+    async def receive(self) -> bool:
+        """Takes what the socket has for now, and writes it. False: all has come. Raises
+        ConnectionError where no more will come, Unavailable."""
+        ...
+
+    def close(self) -> None:
+        """Never waits."""
+        ...
+
+
+class Inflow(Protocol):
+    """What is still to come of a body, for who can take it out of the connection. One of the two is
+    called, once."""
+
+    size: int
+
+    async def pour(self, receiver: Receiver) -> None:
+        """Returns when `receiver` has all. Raises what it raises, and if the client is gone or
+        stands still."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The ordinary way."""
+        ...
+
+
+Piece: TypeAlias = bytes | Inflow  # of a body; what is to come as a whole is the last one
+
+
 class BlobWriter(Protocol):
     """One blob on its way. Either `finish` or `abort` is called, once, and last."""
 
     async def write(self, chunk: Chunk, see: See | None = None) -> None:
         """Takes the next bytes; waits while the store is slower than whoever sends. `see` gets them
         before they are written, in another thread."""
+        ...
+
+    def open_receiver(self, size: int, see: See | None) -> Receiver | None:
+        """What takes the next `size` bytes out of a socket; `see` as of `write`. None if the store
+        is no file of this machine."""
         ...
 
     async def finish(self) -> None:

@@ -19,6 +19,8 @@ from baas.buckets.blobs import (
     BlobWriter,
     Checksum,
     Chunk,
+    Inflow,
+    Piece,
     See,
     Sender,
     Stretch,
@@ -45,9 +47,9 @@ class Digests:
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
 
-    def update(self, chunk: Chunk) -> None:
+    def update(self, chunk: Chunk | memoryview) -> None:
         if len(self.head) < HEAD_BYTES:
-            self.head += chunk[: HEAD_BYTES - len(self.head)]
+            self.head += bytes(chunk[: HEAD_BYTES - len(self.head)])
         self.size += len(chunk)
         self._sha256.update(chunk)
         if self._md5 is not None:
@@ -96,6 +98,28 @@ class ContentWriter:
         if self._buffered >= CHUNK_BYTES:
             await self._flush()
 
+    async def receive(self, inflow: Inflow) -> None:
+        """All of it, out of its connection if the store can do that."""
+        await self._flush()
+        writer = await self._open()
+        receiver = writer.open_receiver(inflow.size, self._see)
+        if receiver is not None:
+            await inflow.pour(receiver)
+            self._written += inflow.size
+            return
+        async for chunk in inflow.chunks():
+            await self.write(chunk)
+
+    async def _open(self) -> BlobWriter:
+        if self._writer is None:
+            self._part = new_document_id(self._clock)
+            self._writer = await self._store.open_writer(self._place + self._part)
+        return self._writer
+
+    @property
+    def _see(self) -> See | None:
+        return None if self._digests is None else self._digests.update
+
     def _take_buffer(self) -> Chunk:
         chunk = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer, self._buffered = [], 0
@@ -116,11 +140,8 @@ class ContentWriter:
     async def _flush(self) -> None:
         if not self._buffered:
             return
-        if self._writer is None:
-            self._part = new_document_id(self._clock)
-            self._writer = await self._store.open_writer(self._place + self._part)
-        see = None if self._digests is None else self._digests.update
-        await self._writer.write(self._take_buffer(), see)
+        writer = await self._open()
+        await writer.write(self._take_buffer(), self._see)
         if self._written >= self._store.part_bytes_max - CHUNK_BYTES:
             await self.end_part()
 
@@ -154,27 +175,30 @@ async def write_content(
     clock: Clock,
     project: str,
     content: str,
-    chunks: AsyncIterator[bytes],
+    pieces: AsyncIterator[Piece],
     *,
     with_md5: bool,
     bytes_max: int,
     on_part: Callable[[Sequence[Part]], Awaitable[None]],
 ) -> tuple[tuple[Part, ...], Digests]:
-    """Writes all chunks durably. Whatever goes wrong, nothing stays but what the sweep finds.
+    """Writes all pieces durably. Whatever goes wrong, nothing stays but what the sweep finds.
     `on_part` is told of the parts so far, where more follow.
 
-    Raises QuotaExceeded (`ObjectTooLarge`), Unavailable, and what `chunks` raises.
+    Raises QuotaExceeded (`ObjectTooLarge`), Unavailable, and what `pieces` raises.
     """
     digests = Digests(with_md5=with_md5)
     writer = ContentWriter(store, clock, project, content, digests)
     received = 0
     try:
-        async for chunk in chunks:
-            received += len(chunk)
+        async for piece in pieces:
+            received += len(piece) if isinstance(piece, bytes) else piece.size
             if received > bytes_max:
                 raise object_too_large(bytes_max)
             count = len(writer.parts)
-            await writer.write(chunk)
+            if isinstance(piece, bytes):
+                await writer.write(piece)
+            else:
+                await writer.receive(piece)
             if len(writer.parts) > count:
                 await on_part(writer.parts)
         await writer.end_part()

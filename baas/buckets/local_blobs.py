@@ -28,6 +28,7 @@ from baas.buckets.blobs import (
     BlobInfo,
     Checksum,
     Chunk,
+    Receiver,
     See,
     Sender,
     Stretch,
@@ -35,8 +36,10 @@ from baas.buckets.blobs import (
     store_full,
     store_unavailable,
 )
+from baas.buckets.receiving import SocketReceiver
 from baas.buckets.sending import FileSender, FileStretch, VerifiedFiles
 from baas.buckets.small_blobs import SMALL_BYTES_MAX, SmallBlobs
+from baas.errors import Unavailable
 
 THREADS = 8
 _PARTIAL = ".partial"
@@ -190,7 +193,7 @@ class LocalBlobs:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except OSError as error:
-            raise (store_full if error.errno in _FULL else store_unavailable)(error) from error
+            raise _as_told(error) from error
 
     def _settle_root(self) -> None:
         self._make_folder(self._root)
@@ -352,6 +355,9 @@ class LocalWriter:
     async def write(self, chunk: Chunk, see: See | None = None) -> None:
         await self._store._run(partial(self._write, chunk, see))
 
+    def open_receiver(self, size: int, see: See | None) -> Receiver | None:
+        return SocketReceiver(self._store._pool, size, partial(self._write, see=see), _as_told)
+
     async def finish(self) -> None:
         await self._store._run(lambda: self._store._place(self._key, self._take()))
 
@@ -361,7 +367,7 @@ class LocalWriter:
             os.close(descriptor)
         self._store._partial(self._key).unlink(missing_ok=True)
 
-    def _write(self, chunk: Chunk, see: See | None) -> None:
+    def _write(self, chunk: Chunk | memoryview, see: See | None) -> None:
         if see is not None:
             see(chunk)
         with self._lock:
@@ -374,7 +380,11 @@ class LocalWriter:
             return descriptor
 
 
-def _write_all(descriptor: int, chunk: Chunk) -> None:
+def _as_told(error: OSError) -> Unavailable:
+    return (store_full if error.errno in _FULL else store_unavailable)(error)
+
+
+def _write_all(descriptor: int, chunk: Chunk | memoryview) -> None:
     view = memoryview(chunk)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import structlog
 
-from baas.buckets.blobs import BlobStore
+from baas.buckets.blobs import BlobStore, Piece
 from baas.buckets.contents import Digests, discard, part_keys, write_content
 from baas.buckets.holds import Holds
 from baas.buckets.names import (
@@ -228,7 +228,7 @@ class Objects:
     async def write(
         self,
         bucket: BucketName,
-        chunks: AsyncIterator[bytes],
+        pieces: AsyncIterator[Piece],
         declared: Declared,
         *,
         with_md5: bool = False,
@@ -248,7 +248,7 @@ class Objects:
             self.clock,
             bucket.project,
             content,
-            chunks,
+            pieces,
             with_md5=with_md5 or declared.md5 is not None,
             bytes_max=maximum,
             on_part=hold,

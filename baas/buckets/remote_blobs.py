@@ -19,6 +19,7 @@ from baas.buckets.blobs import (
     BlobInfo,
     Checksum,
     Chunk,
+    Receiver,
     See,
     Sender,
     Stretch,
@@ -225,6 +226,9 @@ class RemoteWriter:
             waiting.cancel()
         if self._task.done():
             self._check()
+
+    def open_receiver(self, size: int, see: See | None) -> Receiver | None:
+        return None
 
     async def finish(self) -> None:
         await self.write_end()

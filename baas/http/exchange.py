@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
-from baas.buckets.blobs import Sender
+from baas.buckets.blobs import Receiver, Sender
 from baas.http.heads import Head
 from baas.http.heads import Header as Header
 
@@ -73,6 +73,18 @@ class Exchange(Protocol):
         `sender` raises: the connection is cut then. Closes `sender`. In a task."""
         ...
 
+    def hold_body(self, minimum: int) -> tuple[bytes, int] | None:
+        """What has come of the body, and how much is still to come, if that can be received with
+        `receive_into`; it stays in the connection until then, or until it is received the ordinary
+        way. None for bodies of fewer bytes than `minimum`, or whose size nobody told."""
+        ...
+
+    async def receive_into(self, receiver: Receiver, *, stall_seconds: float) -> None:
+        """Has `receiver` take what is still to come of the body. Raises ConnectionError once the
+        client is gone, TimeoutError if it sends nothing for so long, and what `receiver` raises:
+        the request can be answered after these two. Closes `receiver`. In a task."""
+        ...
+
     def as_asgi(self) -> Asgi:
         """The same request in parts, and where the parts of its answer go."""
         ...
@@ -123,6 +135,12 @@ class AsgiExchange:
     async def send_file(self, status: int, head: bytes, sender: Sender) -> bool:
         sender.close()
         return False
+
+    def hold_body(self, minimum: int) -> tuple[bytes, int] | None:
+        return None
+
+    async def receive_into(self, receiver: Receiver, *, stall_seconds: float) -> None:
+        raise NotImplementedError("its bodies are not held")
 
     def as_asgi(self) -> Asgi:
         return self._scope, self._receive, self._send

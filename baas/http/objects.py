@@ -45,15 +45,15 @@ DOWNLOAD_CHARACTERS_MAX = 255
 async def put_object(request: Request) -> Answer:
     signature = request.query(_PUT).get("signature")
     bucket = await named_bucket(request)
-    context, name, chunks = request.context, request.params["name"], request.stream_body()
+    context, name, pieces = request.context, request.params["name"], request.stream_pieces()
     declared, condition = declared_by(request), write_condition(request)
     if signature is not None:
         stored = await objects.put_signed(
-            context, bucket, name, chunks, declared, condition, signature
+            context, bucket, name, pieces, declared, condition, signature
         )
     else:
         stored = await objects.put_object(
-            context, request.caller, bucket, name, chunks, declared, condition
+            context, request.caller, bucket, name, pieces, declared, condition
         )
     return object_answer(stored)
 

@@ -31,7 +31,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from baas.buckets.blobs import Sender
+from baas.buckets.blobs import Receiver, Sender
 from baas.http.exchange import Asgi, Exchange
 from baas.http.heads import REQUEST_BYTES_MAX, Head, Header, KnownHeads, KnownRequest
 
@@ -55,6 +55,7 @@ _MALFORMED = (
     b"\r\n"
     b"Invalid HTTP request received."
 )
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FAILED = (
     b"HTTP/1.1 500 Internal Server Error\r\n"
     b"content-type: text/plain; charset=utf-8\r\n"
@@ -74,7 +75,51 @@ class Application(Protocol):
         ...
 
 
-class BoundedHttpProtocol(HttpToolsProtocol):
+class _TimedHttpProtocol(HttpToolsProtocol):
+    """What a client may take its time for, and how long."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_stall_timer()
+
+    def _watch_stall(self) -> None:
+        """What is not sent is held in memory, even while the connection is closing."""
+        left = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(STALL_SECONDS, self._end_stall, left)
+
+    def _end_stall(self, left_before: int) -> None:
+        if self.transport.get_write_buffer_size() < left_before:
+            self._watch_stall()
+        else:
+            self.transport.abort()
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _start_timer(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._cut_off)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _cut_off(self) -> None:
+        self._head_timer = None
+        self.transport.close()
+
+
+class BoundedHttpProtocol(_TimedHttpProtocol):
     """One connection. Requests are answered one after the other, in the order they came.
 
     A head that is too large is answered with 431; a client that takes longer than HEAD_SECONDS for
@@ -87,13 +132,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _receiving: HttpExchange | None = None  # its body is not whole yet
     _chunk_bytes = 0
     _is_in_head = False
+    _unparsed = 0  # bytes of a body that are still to come, of which the parser is not told
     # Of an incomplete head, without what came together with an earlier request; or without any byte
     # of a body that is to come, as trailers are.
     _head_bytes = 0
     _is_refused = False  # what comes is not read any more
     _upgrade_waits = False  # for the answers to the requests before it
-    _head_timer: asyncio.TimerHandle | None = None
-    _stall_timer: asyncio.TimerHandle | None = None
     _idle_since = 0.0
     address: str | None = None
     _known = KnownHeads()  # of all connections
@@ -141,6 +185,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._is_refused or self._upgrade_waits:
             self.flow.pause_reading()
             return
+        if self._unparsed:
+            data = self._take_unparsed(data)
+            if not data:
+                return
         is_between = self._receiving is None and not self._is_in_head
         is_small = len(data) <= REQUEST_BYTES_MAX
         if is_between and is_small and (self.cycle is None or self.cycle.response_complete):
@@ -271,6 +319,30 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             else:
                 self._begin_in_task(exchange)
 
+    # Bodies that the parser does not see ----------------------------------------------------------
+
+    def part_from_parser(self, size: int) -> None:
+        """The next `size` bytes are the rest of a body; those behind them are told to a parser that
+        is as new."""
+        self._unparsed = size
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def note_taken(self, left: int) -> None:
+        """All but so many of these bytes were taken out of the socket by somebody else."""
+        self._unparsed = left
+        if not left:
+            self.on_message_complete()
+
+    def _take_unparsed(self, data: bytes) -> bytes:
+        """What is behind the body."""
+        body, rest = data[: self._unparsed], data[self._unparsed :]
+        self._unparsed -= len(body)
+        self.on_body(body)
+        if not self._unparsed:
+            self.on_message_complete()
+        return rest
+
     # Answering ------------------------------------------------------------------------------------
 
     def _begin(self, exchange: HttpExchange) -> None:
@@ -388,43 +460,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.write(answer)
         self.transport.close()
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._watch_stall()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._stop_stall_timer()
-
-    def _watch_stall(self) -> None:
-        """What is not sent is held in memory, even while the connection is closing."""
-        left = self.transport.get_write_buffer_size()
-        self._stall_timer = self.loop.call_later(STALL_SECONDS, self._end_stall, left)
-
-    def _end_stall(self, left_before: int) -> None:
-        if self.transport.get_write_buffer_size() < left_before:
-            self._watch_stall()
-        else:
-            self.transport.abort()
-
-    def _stop_stall_timer(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
-
-    def _start_timer(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._cut_off)
-
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _cut_off(self) -> None:
-        self._head_timer = None
-        self.transport.close()
-
 
 class _NoEvent:
     """Nobody waits."""
@@ -457,7 +492,8 @@ class HttpExchange(RequestResponseCycle):
     waits_for: asyncio.Future[Any] | None = None  # the task that answers, or what to wait for first
     is_given_up = False
     _ends_with_client = False
-    _writable: asyncio.Future[None] | None = None  # what waits for room in the socket
+    _ready: asyncio.Future[None] | None = None  # what waits for the socket
+    _received = 0  # bytes of the body
 
     http_version = "1.1"
     keep_alive = True
@@ -478,6 +514,7 @@ class HttpExchange(RequestResponseCycle):
         self._protocol = protocol
 
     def add_body(self, part: bytes) -> None:
+        self._received += len(part)
         if not self.body:
             self.body = part  # the whole of it, mostly
         else:
@@ -500,7 +537,7 @@ class HttpExchange(RequestResponseCycle):
 
     def give_up(self) -> None:
         """The client is gone: ends a read, once, so that it can tidy up."""
-        self._note_writable()
+        self._note_ready()
         if self._ends_with_client and not self.is_given_up and self.waits_for is not None:
             self.is_given_up = True
             self.waits_for.cancel()
@@ -512,6 +549,41 @@ class HttpExchange(RequestResponseCycle):
             self.flow.resume_reading()
         body, self.body = self.body, b""
         return bytes(body)
+
+    def hold_body(self, minimum: int) -> tuple[bytes, int] | None:
+        fields = self.head.fields
+        size = int(fields.get(b"content-length", b"0"))
+        left = size - self._received
+        if size < minimum or not self.more_body or left <= 0 or b"transfer-encoding" in fields:
+            return None
+        if self.disconnected or self.response_complete or self._find_socket() is None:
+            return None
+        self.flow.pause_reading()
+        arrived, self.body = self.body, b""
+        return bytes(arrived), left
+
+    async def receive_into(self, receiver: Receiver, *, stall_seconds: float) -> None:
+        found, protocol = self._find_socket(), self._protocol
+        if found is None or protocol is None or self.disconnected:
+            receiver.close()
+            raise ConnectionResetError
+        if self.waiting_for_100_continue:
+            self.transport.write(_CONTINUE)
+            self.waiting_for_100_continue = False
+        protocol.part_from_parser(receiver.left)
+        connection = socket.fromfd(found.fileno(), found.family, found.type)
+        receiver.begin(connection)
+        try:
+            while await receiver.receive():
+                await self._wait_ready(connection, stall_seconds, is_reading=True)
+                if self.disconnected:
+                    raise ConnectionResetError
+        except (ConnectionError, asyncio.CancelledError):
+            self.transport.abort()
+            raise
+        finally:
+            protocol.note_taken(receiver.left)
+            receiver.close()
 
     def send_whole(self, status: int, head: bytes, body: bytes) -> bool:
         if self.flow.write_paused or self.disconnected or self.response_started:
@@ -537,7 +609,7 @@ class HttpExchange(RequestResponseCycle):
         sender.begin(connection, lines)
         try:
             while await sender.send():
-                await self._wait_writable(connection)
+                await self._wait_ready(connection, STALL_SECONDS)
                 if self.disconnected:
                     raise ConnectionResetError
         except BaseException:
@@ -551,33 +623,39 @@ class HttpExchange(RequestResponseCycle):
     def _open_socket(self) -> socket.socket | None:
         """Another name for the connection's socket, for who writes to it behind the transport's
         back; None while the transport has something to write, and for what is encrypted."""
-        transport = self.transport
         if self.flow.write_paused or self.disconnected or self.response_started:
             return None
-        found = transport.get_extra_info("socket")
-        if (
-            found is None
-            or transport.is_closing()
-            or transport.get_write_buffer_size()
-            or transport.get_extra_info("sslcontext") is not None
-        ):
+        found = self._find_socket()
+        if found is None or self.transport.get_write_buffer_size():
             return None
         return socket.fromfd(found.fileno(), found.family, found.type)
 
-    async def _wait_writable(self, connection: socket.socket) -> None:
-        """Raises TimeoutError for a client that takes nothing within STALL_SECONDS."""
-        loop = asyncio.get_running_loop()
-        self._writable = loop.create_future()
-        loop.add_writer(connection, self._note_writable)
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                await self._writable
-        finally:
-            loop.remove_writer(connection)
+    def _find_socket(self) -> Any:
+        """The connection's socket as the transport has it; None for what is encrypted."""
+        transport = self.transport
+        if transport.is_closing() or transport.get_extra_info("sslcontext") is not None:
+            return None
+        return transport.get_extra_info("socket")
 
-    def _note_writable(self) -> None:
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
+    async def _wait_ready(
+        self, connection: socket.socket, seconds: float, *, is_reading: bool = False
+    ) -> None:
+        """Raises TimeoutError for a client that takes or sends nothing within so many seconds."""
+        loop = asyncio.get_running_loop()
+        self._ready = loop.create_future()
+        if is_reading:
+            loop.add_reader(connection, self._note_ready)
+        else:
+            loop.add_writer(connection, self._note_ready)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ready
+        finally:
+            (loop.remove_reader if is_reading else loop.remove_writer)(connection)
+
+    def _note_ready(self) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
 
     def _end_response(self) -> None:
         self.response_complete = True

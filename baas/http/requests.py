@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.types import Message
 
+from baas.buckets.blobs import CHUNK_BYTES, Piece, Receiver
 from baas.database.names import DatabaseName
 from baas.errors import DeadlineExceeded, InvalidArgument, QuotaExceeded
 from baas.http.exchange import Exchange, in_task
@@ -141,6 +142,21 @@ class Request:
         async for part in self._rest():
             yield part
 
+    async def stream_pieces(self) -> AsyncIterator[Piece]:
+        """The same, for who can take bytes out of the connection: what is still to come of a large
+        body is one piece, the last."""
+        self._check_encoding()
+        held = self.exchange.hold_body(CHUNK_BYTES)
+        if held is None:
+            async for part in self.stream_body():
+                yield part
+            return
+        await in_task()
+        arrived, size = held
+        if arrived:
+            yield arrived
+        yield _Rest(self.exchange, size, self._rest)
+
     def query(self, allowed: frozenset[str]) -> dict[str, str]:
         """The parameters after `?`. Raises InvalidArgument for unknown and for repeated ones."""
         text = self.exchange.query_string
@@ -209,6 +225,25 @@ class Request:
                 "a compressed body is not accepted; send it without Content-Encoding",
                 reason="UnsupportedMediaType",
             )
+
+
+class _Rest:
+    """An Inflow: what is still to come of a body."""
+
+    def __init__(
+        self, exchange: Exchange, size: int, chunks: Callable[[], AsyncIterator[bytes]]
+    ) -> None:
+        self.size = size
+        self.chunks = chunks
+        self._exchange = exchange
+
+    async def pour(self, receiver: Receiver) -> None:
+        try:
+            await self._exchange.receive_into(receiver, stall_seconds=STALL_SECONDS)
+        except TimeoutError:
+            raise _too_slow() from None
+        except ConnectionError as error:
+            raise ClientGone from error
 
 
 def parse_body(body: bytes) -> Any:

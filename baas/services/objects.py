@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from baas.buckets.blobs import Chunk, Sender
+from baas.buckets.blobs import Chunk, Piece, Sender
 from baas.buckets.contents import open_sender, read_at_once, read_range, read_verified
 from baas.buckets.listing import DELIMITER, ObjectPage, list_page
 from baas.buckets.names import (
@@ -127,7 +127,7 @@ async def put_signed(
     context: Context,
     bucket: BucketName,
     name: str,
-    chunks: AsyncIterator[bytes],
+    pieces: AsyncIterator[Piece],
     declared: Declared,
     condition: Condition,
     signature: str,
@@ -146,7 +146,7 @@ async def put_signed(
     if declared.metadata is not None:
         raise PermissionDenied("a signed URL takes no custom metadata", reason="SignatureMismatch")
     bound = replace(condition, state=signed.state)
-    return await put_object(context, _SIGNED, bucket, name, chunks, declared, bound)
+    return await put_object(context, _SIGNED, bucket, name, pieces, declared, bound)
 
 
 async def sign_url(
@@ -205,7 +205,7 @@ async def put_object(
     caller: Caller,
     bucket: BucketName,
     name: str,
-    chunks: AsyncIterator[bytes],
+    pieces: AsyncIterator[Piece],
     declared: Declared,
     condition: Condition = NO_CONDITION,
 ) -> StoredObject:
@@ -221,7 +221,7 @@ async def put_object(
     if authorizer.is_bound and checked.size is None:
         raise InvalidArgument("this upload needs `Content-Length`", reason="LengthRequired")
     await check_upload(context, authorizer, bucket, name, checked, condition)
-    written = await context.objects.write(bucket, chunks, checked, with_md5=authorizer.looks_at_md5)
+    written = await context.objects.write(bucket, pieces, checked, with_md5=authorizer.looks_at_md5)
     try:
         return await context.objects.publish(
             bucket, name, written, checked, condition, checker(context, caller, bucket, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Iterator
@@ -93,6 +94,21 @@ def test_a_cut_upload_leaves_no_object(server: ServerProcess, client: httpx.Clie
     assert client.get(f"{BASE}/cut").status_code == 404
     wait_until(lambda: not any(partial.iterdir()), "what came of it stays")
     assert client.get(f"{BASE}/cut").status_code == 404
+
+
+def test_what_follows_a_large_body_is_the_next_request(server: ServerProcess) -> None:
+    token = f"authorization: Bearer {server.operator_token}\r\n"
+    head = f"PUT {BASE}/followed HTTP/1.1\r\nhost: x\r\n{token}content-length: {len(CONTENT)}\r\n"
+    again = f"GET {BASE}/followed HTTP/1.1\r\nhost: x\r\n{token}connection: close\r\n\r\n"
+    with connect(server) as connection, connection.makefile("rb") as file:
+        connection.sendall(f"{head}expect: 100-continue\r\n\r\n".encode())
+        assert file.readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert file.readline() == b"\r\n"
+        connection.sendall(CONTENT + again.encode())
+        told = file.read()
+    assert told.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert told.count(hashlib.sha256(CONTENT).hexdigest().encode()) == 2
+    assert told.endswith(CONTENT)
 
 
 def test_a_denied_upload_is_answered_before_its_body(server: ServerProcess) -> None:
