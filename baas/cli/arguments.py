@@ -49,18 +49,35 @@ def condition(text: str) -> dict[str, Any]:
 
 
 def conditions(
-    every: tuple[str, ...], some: tuple[str, ...] = (), whole: str | None = None
+    collection: str, every: tuple[str, ...], some: tuple[str, ...] = (), whole: str | None = None
 ) -> dict[str, Any]:
     """The member `where` of a query, if there is one: all of `every` hold, at least one of `some`,
     and `whole`, which is a filter in JSON. Raises UsageError."""
-    filters = [condition(text) for text in every]
+    filters = [_named(condition(text), collection) for text in every]
     if some:
-        filters.append({"or": [condition(text) for text in some]})
+        filters.append({"or": [_named(condition(text), collection) for text in some]})
     if whole is not None:
         filters.append(_filter(whole))
     if not filters:
         return {}
     return {"where": filters[0] if len(filters) == 1 else {"and": filters}}
+
+
+def _named(found: dict[str, Any], collection: str) -> dict[str, Any]:
+    """A condition on `__name__`, for which an id will do, or a path."""
+    if found["field"] != "__name__":
+        return found
+    given = found["value"]
+    if isinstance(given, list):
+        return found | {"value": [_reference(one, collection) for one in given]}
+    return found | {"value": _reference(given, collection)}
+
+
+def _reference(given: Any, collection: str) -> Any:
+    if not isinstance(given, str | int):
+        return given
+    path = str(given).strip("/")
+    return {"$ref": path if "/" in path else f"{collection.strip('/')}/{path}"}
 
 
 def _filter(text: str) -> Any:
@@ -75,15 +92,27 @@ def query_of(collection: str, filters: tuple[str, ...], *, group: bool) -> dict[
     query: dict[str, Any] = {"collection": collection}
     if group:
         query["group"] = True
-    return query | conditions(filters)
+    return query | conditions(collection, filters)
 
 
 def order(text: str) -> dict[str, str]:
-    """`field`, `field:asc` or `field:desc`."""
-    name, colon, direction = text.rpartition(":")
-    if colon and direction in ("asc", "desc"):
-        return {"field": name, "direction": direction}
-    return {"field": text}
+    """`field`, `field:asc` or `field:desc`. Raises UsageError."""
+    name, direction = with_suffix(text, ("asc", "desc"))
+    return {"field": name} if direction is None else {"field": name, "direction": direction}
+
+
+def with_suffix(text: str, known: tuple[str, ...]) -> tuple[str, str | None]:
+    """A field, and what stands behind its colon, if there is one. Raises UsageError for what is not
+    known there; a field whose name holds a colon ends with a backtick."""
+    name, colon, suffix = text.rpartition(":")
+    if not colon or text.endswith("`"):
+        return text, None
+    if suffix not in known:
+        raise click.UsageError(
+            f"`{text}`: behind the colon of a field stands one of {', '.join(known)}; a name that"
+            " holds one is quoted by backticks"
+        )
+    return name, suffix
 
 
 def cursor(text: str, *, before: bool) -> dict[str, Any]:

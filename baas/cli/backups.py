@@ -79,7 +79,8 @@ def list_backups(as_json: bool, target: Target) -> None:
 @click.argument("backup")
 @with_target
 def get_backup(backup: str, target: Target) -> None:
-    """Show BACKUP as JSON."""
+    """Show BACKUP (its id, or `latest`) as JSON."""
+    backup = _find(target, backup)
     print_json(run(target, lambda client: client.call("GET", path_of("backups", backup))))
 
 
@@ -89,7 +90,8 @@ def get_backup(backup: str, target: Target) -> None:
 @json_option
 @with_target
 def verify_backup(backup: str, no_wait: bool, as_json: bool, target: Target) -> None:
-    """Read all of BACKUP and compare it with its checksums."""
+    """Read all of BACKUP (its id, or `latest`) and compare it with its checksums."""
+    backup = _find(target, backup)
     task = _run_task(target, "POST", path_of("backups", backup) + ":verify", no_wait)
     if not no_wait:
         progress = task["progress"]
@@ -242,11 +244,7 @@ def restore_command(
     A project appears when all of it is there and was compared. Without --project everything is
     restored, administrators too if there are none.
     """
-    if backup == "latest":
-        found = run(target, lambda client: client.call("GET", "/backups", params={"page_size": 1}))
-        if not found["backups"]:
-            raise CommandFailed("there are no backups")
-        backup = found["backups"][0]["id"]
+    backup = _find(target, backup)
     path = path_of("backups", backup)
     if dry_run:
         task = _run_task(target, "POST", path + ":verify", no_wait)
@@ -299,3 +297,13 @@ def _report(task: dict[str, Any], as_json: bool, done: str) -> None:
         raise CommandFailed(f"the {task['kind']} was cancelled")
     if not as_json:
         click.echo(done)
+
+
+def _find(target: Target, backup: str) -> str:
+    """The id of a backup, which may be `latest`. Raises CommandFailed if there is none."""
+    if backup != "latest":
+        return backup
+    found = run(target, lambda client: client.call("GET", "/backups", params={"page_size": 1}))
+    if not found["backups"]:
+        raise CommandFailed("there are no backups")
+    return str(found["backups"][0]["id"])

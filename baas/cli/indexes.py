@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.progress import TextColumn
 
+from baas.cli.arguments import with_suffix
 from baas.cli.client import Client, path_of, run
 from baas.cli.options import Target, database_option, json_option, project_option, with_target
 from baas.cli.output import print_json, print_table
@@ -166,9 +167,9 @@ def _path(project: str, database: str, *more: str) -> str:
 
 def _field(text: str) -> dict[str, Any]:
     """`name`, `name:desc`, or with a kind of entry: `name:array`, `name:words`, `name:cell`."""
-    name, colon, suffix = text.rpartition(":")
-    if not colon or suffix not in ("asc", "desc", *_KINDS):
-        return {"field": text}
+    name, suffix = with_suffix(text, ("asc", "desc", *_KINDS))
+    if suffix is None:
+        return {"field": name}
     if suffix in _KINDS:
         return {"field": name, "kind": suffix}
     return {"field": name, "direction": suffix}

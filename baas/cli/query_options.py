@@ -79,7 +79,7 @@ def with_query(command: Command) -> Command:
         **rest: Any,
     ) -> Any:
         query: dict[str, Any] = {"collection": collection, "group": group, **cursors}
-        query |= arguments.conditions(filters, some, whole)
+        query |= arguments.conditions(collection, filters, some, whole)
         given = {
             "order_by": list(map(arguments.order, orders)),
             "offset": offset,

@@ -93,11 +93,8 @@ class AsyncDocumentReference(BaseDocumentReference):
         if transaction is not None and read_time is not None:
             raise ValueError("a transaction has a read_time of its own")
         if transaction is not None:
-            return (
-                await self._client._http.run(
-                    transaction._get_all_call([self], field_paths), timeout
-                )
-            )[0]
+            call = transaction._get_all_call([self], field_paths)
+            return (await self._client._http.run(call, timeout))[0]
         return await self._client._http.run(self._get_call(field_paths, read_time), timeout)
 
     async def set(

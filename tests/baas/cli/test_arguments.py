@@ -44,16 +44,38 @@ def test_what_is_no_condition(text: str) -> None:
         arguments.condition(text)
 
 
+def test_names_are_ids_or_paths() -> None:
+    def wanted(text: str) -> Any:
+        return arguments.conditions("rooms/a/people", (text,))["where"]["value"]
+
+    assert wanted("__name__ == eve") == {"$ref": "rooms/a/people/eve"}
+    assert wanted("__name__ > 42") == {"$ref": "rooms/a/people/42"}
+    assert wanted("__name__ == rooms/b/people/eve") == {"$ref": "rooms/b/people/eve"}
+    assert wanted('__name__ in ["eve", {"$ref": "x/y"}]') == [
+        {"$ref": "rooms/a/people/eve"},
+        {"$ref": "x/y"},
+    ]
+    assert wanted("name == eve") == "eve"
+
+
+def test_what_stands_behind_a_colon_is_known() -> None:
+    assert arguments.order("a:desc") == {"field": "a", "direction": "desc"}
+    assert arguments.order("`a:up`") == {"field": "`a:up`"}
+    for text in ("a:up", "a:", "a:DESC"):
+        with pytest.raises(click.UsageError, match="behind the colon"):
+            arguments.order(text)
+
+
 def test_conditions_are_one_filter() -> None:
     one = {"field": "a", "op": "==", "value": 1}
     two = {"field": "b", "op": "==", "value": 2}
-    assert arguments.conditions(()) == {}
-    assert arguments.conditions(("a == 1",)) == {"where": one}
-    assert arguments.conditions(("a == 1",), ("b == 2", "a == 1")) == {
+    assert arguments.conditions("c", ()) == {}
+    assert arguments.conditions("c", ("a == 1",)) == {"where": one}
+    assert arguments.conditions("c", ("a == 1",), ("b == 2", "a == 1")) == {
         "where": {"and": [one, {"or": [two, one]}]}
     }
     with pytest.raises(click.UsageError, match="the filter is no JSON"):
-        arguments.conditions((), (), "{")
+        arguments.conditions("c", (), (), "{")
 
 
 def test_cursors_and_orders() -> None:
