@@ -1,5 +1,5 @@
-"""What all tests share: the profile of the property tests, a mongod, and sockets that tell where
-they were made.
+"""What all tests share: the profile of the property tests, a mongod, sockets that tell where they
+were made, and failures that bring about no others.
 
 Deadlines and health checks of hypothesis judge the machine, not the code; what takes too long is
 cut off by the time limit of a test. `make test` tries the same examples each time, so that what it
@@ -8,6 +8,12 @@ says is about the change; `make fuzz` draws new ones.
 
 from __future__ import annotations
 
+import gc
+import sys
+import warnings
+from collections.abc import Generator
+
+import httpx._config
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
@@ -58,6 +64,13 @@ LONGEST_FIRST = (
 
 remember_sockets()
 
+# For all of httpx's calls that name no time: five seconds would judge the machine as well.
+_PATIENCE_SECONDS = 60.0
+for _kind in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _kind, _PATIENCE_SECONDS)
+
+_failed = pytest.StashKey[bool]()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _rank(item.nodeid))
@@ -66,3 +79,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(node: str) -> int:
     ranks = (rank for rank, start in enumerate(LONGEST_FIRST) if node.startswith(start))
     return next(ranks, len(LONGEST_FIRST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What a failed test left open is dropped here. Found by the collector in the midst of a later
+    test it would have that one fail as well."""
+    result = yield
+    if item.stash.get(_failed, False):
+        for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+            if hasattr(sys, name):  # they hold the frames of the failure
+                delattr(sys, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+    return result

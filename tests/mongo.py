@@ -24,8 +24,9 @@ from pymongo.errors import OperationFailure, PyMongoError
 from scripts.find_mongod import NOT_RUN, find_mongod, given_uri
 from tests.processes import free_port
 
-START_SECONDS = 60.0
+START_SECONDS = 100.0
 _REPLICA_SET = "tests"
+_LOOK_MILLISECONDS = 2_000  # at one member, before the next one is asked
 # A mongod of which nobody takes leave: the shell outlives this process by a moment.
 _WATCH = 'cat >/dev/null; kill -9 "$1" 2>/dev/null'
 
@@ -122,7 +123,7 @@ class ReplicaSet:
             if member.process is None:
                 continue
             try:
-                with self.client(number, milliseconds=500) as client:
+                with self.client(number, milliseconds=_LOOK_MILLISECONDS) as client:
                     if client.admin.command("hello").get("isWritablePrimary"):
                         return number
             except PyMongoError:
@@ -152,7 +153,7 @@ class ReplicaSet:
             command = {"waitForFailPoint": "failCommand", "timesEntered": count + 1}
             client.admin.command(command | {"maxTimeMS": 60_000})
 
-    def client(self, number: int, *, milliseconds: int = 10_000) -> MongoClient[dict[str, Any]]:
+    def client(self, number: int, *, milliseconds: int = 60_000) -> MongoClient[dict[str, Any]]:
         """A client of one member alone."""
         return MongoClient(
             f"mongodb://{self._members[number].address}/?directConnection=true{self._options}",
@@ -194,7 +195,7 @@ class ReplicaSet:
             if member.process.poll() is not None:
                 break
             try:
-                with self.client(number, milliseconds=500) as client:
+                with self.client(number, milliseconds=_LOOK_MILLISECONDS) as client:
                     client.admin.command("ping")
                     return
             except PyMongoError:
@@ -237,8 +238,10 @@ def replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet
     """One mongod for all tests of this process. Who breaks it mends it."""
     check_mongod()
     started = ReplicaSet(tmp_path_factory.mktemp("mongod") / "set").start()
-    yield started
-    started.stop()
+    try:
+        yield started
+    finally:
+        started.stop()
 
 
 @pytest.fixture(scope="session")

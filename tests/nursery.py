@@ -69,6 +69,8 @@ class _Nursery:
     def _end(self) -> None:
         for child in self._children:
             os.kill(child, signal.SIGKILL)
+        for child in self._children:
+            os.waitpid(child, 0)  # whoever comes next finds their ports and files free
         os.unlink(self._address)
         os.rmdir(os.path.dirname(self._address))
 

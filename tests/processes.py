@@ -61,7 +61,12 @@ class Nursery:
             cwd=ROOT,
             start_new_session=True,
         )
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self._parent.kill()
+            self.stop()
+            raise
 
     def __enter__(self) -> Nursery:
         return self
@@ -75,11 +80,15 @@ class Nursery:
     def fork(self, arguments: list[str], log: Path, environment: dict[str, str]) -> ForkedProcess:
         asked = {"arguments": arguments, "folder": str(ROOT), "environment": environment}
         nursery = socket.socket(socket.AF_UNIX)  # the process holds it
-        nursery.connect(self.address)
-        with log.open("ab") as out, open(os.devnull, "rb") as nothing:
-            files = [nothing.fileno(), out.fileno(), out.fileno()]
-            socket.send_fds(nursery, [json.dumps(asked).encode() + b"\n"], files)
-        return ForkedProcess(nursery)
+        try:
+            nursery.connect(self.address)
+            with log.open("ab") as out, open(os.devnull, "rb") as nothing:
+                files = [nothing.fileno(), out.fileno(), out.fileno()]
+                socket.send_fds(nursery, [json.dumps(asked).encode() + b"\n"], files)
+            return ForkedProcess(nursery)
+        except BaseException:
+            nursery.close()
+            raise
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -206,7 +215,7 @@ class ServerProcess:
             if running["pid"] != self.process.pid:
                 return False  # the file of a server that was killed
             self.operator_token = running["token"]
-            return httpx.get(self.url + "/readyz", timeout=5).is_success
+            return httpx.get(self.url + "/readyz", timeout=30).is_success
         except (OSError, ValueError, KeyError, httpx.HTTPError):
             return False
 

@@ -17,7 +17,7 @@ from scripts.find_s3 import find_s3
 from tests.processes import free_port
 
 NOT_RUN = "S3 tests: NOT RUN: no versitygw (python scripts/find_s3.py --install)"
-START_SECONDS = 30.0
+START_SECONDS = 100.0
 ACCESS_KEY = "tests"
 SECRET_KEY = "tests-secret"
 BUCKET = "objects"
@@ -77,7 +77,7 @@ class S3Server:
         for process in (self._process, self._watch):
             if process is not None:
                 process.kill()
-                process.wait(10)
+                process.wait(60)
         if self._watch is not None and self._watch.stdin is not None:
             self._watch.stdin.close()
         self._process = self._watch = None
