@@ -1,13 +1,15 @@
-"""Forks servers whose backups are of many small parts, each of which takes a moment, and which keep
-how far they have come all the time: so that kills meet every step.
+"""Forks servers whose backups are of many small parts, and which keep how far they have come all
+the time. They halt where a test wants it: so a kill, or a look, comes in the midst of a task,
+however fast or slow the machine is.
 
-python -m tests.faults.backup_nursery
+python -m tests.faults.backup_nursery SOCKET
 """
 
 from __future__ import annotations
 
-import asyncio
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import baas.backups.writing
@@ -15,31 +17,32 @@ import baas.database.loading
 import baas.services.backup_runner
 from baas.backups.manifest import Part
 from baas.backups.place import BackupPlace
+from tests.faults.halting import VARIABLE, Halt
 from tests.nursery import main
 
-_MOMENT_SECONDS = 0.02
 _write_part = BackupPlace.write_part
 _read_part = BackupPlace._read_part
 
 
-async def _write_slowly(
+async def _write_and_halt(
     self: BackupPlace, backup: str, identifier: str, lines: Sequence[bytes]
 ) -> Part:
-    await asyncio.sleep(_MOMENT_SECONDS)
-    return await _write_part(self, backup, identifier, lines)
+    part = await _write_part(self, backup, identifier, lines)
+    await Halt(Path(os.environ[VARIABLE])).come_to_part()
+    return part
 
 
-async def _read_slowly(self: BackupPlace, backup: str, part: Part) -> list[bytes]:
-    await asyncio.sleep(_MOMENT_SECONDS)
+async def _read_and_halt(self: BackupPlace, backup: str, part: Part) -> list[bytes]:
+    await Halt(Path(os.environ[VARIABLE])).come_to_part()
     return await _read_part(self, backup, part)
 
 
-def slow_down() -> None:
+def cut_small() -> None:
     changes: dict[Any, dict[str, Any]] = {
         baas.backups.writing: {"PART_BYTES": 2_000, "CHECKPOINT_SECONDS": 0},
         baas.database.loading: {"CHUNK_DOCUMENTS": 10},
         baas.services.backup_runner: {"SAVE_SECONDS": 0.01},
-        BackupPlace: {"write_part": _write_slowly, "_read_part": _read_slowly},
+        BackupPlace: {"write_part": _write_and_halt, "_read_part": _read_and_halt},
     }
     for where, values in changes.items():
         for name, value in values.items():
@@ -47,5 +50,5 @@ def slow_down() -> None:
 
 
 if __name__ == "__main__":
-    slow_down()
+    cut_small()
     main()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from baas.model.values import Fields
 from baas.projects.deletions import Deletions
-from tests.faults.backup_nursery import slow_down
+from tests.faults.backup_nursery import cut_small
 from tests.nursery import main
 
 _mark = Deletions.mark
@@ -18,6 +18,6 @@ def _visible(self: Deletions) -> Fields:
 
 
 if __name__ == "__main__":
-    slow_down()
+    cut_small()
     Deletions.mark = _visible  # type: ignore[method-assign]
     main()

@@ -1,4 +1,4 @@
-"""kill -9 of the server amid backups and restores, at random moments: no part of a backup is taken
+"""kill -9 of the server amid backups and restores, at random parts: no part of a backup is taken
 for a whole one, no half of a project is ever served, and both go on until they are done."""
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import orjson
 import pytest
 
 from baas.cli.failures import UNREACHABLE
+from tests.faults.halting import VARIABLE, Halt
 from tests.faults.seeds import RULES, new_seed, rounds
 from tests.processes import Nursery, ServerProcess, checked, write_command
+from tests.waiting import wait_until
 
 ROUNDS = rounds(2, 40)
 KILLS = 4  # of one task at most
@@ -26,14 +28,22 @@ DOCUMENTS = 600
 PAIRS = 40
 OBJECTS = {"a.txt": b"some bytes", "b/c.bin": bytes(range(256)) * 400}
 COMMIT = "/api/v1/projects/crash/documents:commit"
+PARTS_MAX = 12  # of those that a task comes to before it is killed: it has more
 OVER = ("done", "failed", "cancelled")
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(120 + 30 * ROUNDS)
+@pytest.fixture
+def halt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Halt:
+    made = Halt(tmp_path / "halts-at")
+    monkeypatch.setenv(VARIABLE, str(made.file))
+    return made
+
+
+@pytest.mark.timeout(300 + 60 * ROUNDS)
 def test_backups_and_restores_survive_kills(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path, halt: Halt, record_property: Callable[[str, object], None]
 ) -> None:
     chance = random.Random(new_seed())
     with Nursery("tests.faults.backup_nursery") as nursery:
@@ -42,14 +52,17 @@ def test_backups_and_restores_survive_kills(
         expected = export(server, "crash")
         kills = [0, 0]
         for number in range(ROUNDS):
+            killer = Killer(server, halt, chance)
             with writing(server):
-                backup, killed = back_up(server, chance)
-            kills[0] += killed
-            kills[1] += restore(server, chance, backup, f"copy{number}", expected)
+                backup = back_up(server, killer)
+            kills[0] += killer.met
+            killer = Killer(server, halt, chance)
+            restore(server, killer, backup, f"copy{number}", expected)
+            kills[1] += killer.met
         check_every_backup(server)
         check_killed_command(server, backup, expected)
         assert server.stop() == 0
-    assert min(kills) > 0, "no kill met anything"
+    assert min(kills) >= ROUNDS
     record_property(
         "summary",
         f"kill -9 amid {ROUNDS} backups ({kills[0]} kills) and {ROUNDS} restores ({kills[1]}): "
@@ -57,8 +70,7 @@ def test_backups_and_restores_survive_kills(
     )
 
 
-@pytest.mark.timeout(60)
-def test_a_project_that_is_served_in_part_is_caught(tmp_path: Path) -> None:
+def test_a_project_that_is_served_in_part_is_caught(tmp_path: Path, halt: Halt) -> None:
     with Nursery("tests.faults.leaky_backup_nursery") as nursery:
         server = ServerProcess(tmp_path / "data", nursery=nursery).start()
         fill(server)
@@ -66,16 +78,14 @@ def test_a_project_that_is_served_in_part_is_caught(tmp_path: Path) -> None:
         with server.admin() as admin:
             made = checked(admin.post("/backups", json={"project": "crash"}))
             _wait(admin, made["id"])
+            halt.at_part(8)
             body = {"project": "crash", "as": "copy"}
             checked(admin.post(f"/backups/{made['backup']}:restore", json=body))
+        wait_until(lambda: halt.is_reached)
         with pytest.raises(AssertionError):
-            _look_until_whole(server, expected)
+            check_whole_or_absent(server, "copy", expected)
+        halt.lift()
         assert server.stop() == 0
-
-
-def _look_until_whole(server: ServerProcess, expected: dict[str, Any]) -> None:
-    while not check_whole_or_absent(server, "copy", expected):
-        pass
 
 
 def fill(server: ServerProcess) -> None:
@@ -105,7 +115,7 @@ def writing(server: ServerProcess) -> Iterator[None]:
 
     def write() -> None:
         number = 0
-        with httpx.Client(base_url=server.url, timeout=5) as client:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
             while not stopped.is_set():
                 number += 1
                 fields = {"number": number}
@@ -126,12 +136,56 @@ def writing(server: ServerProcess) -> Iterator[None]:
         thread.join()
 
 
-def back_up(server: ServerProcess, chance: random.Random) -> tuple[str, int]:
-    """A backup that is made through kills; its id, and how many there were."""
+class Killer:
+    """Kills the server in the midst of a task, again and again. `met` counts the kills that met the
+    task while it halted, as the first one always does."""
+
+    def __init__(self, server: ServerProcess, halt: Halt, chance: random.Random) -> None:
+        self.met = 0
+        self._server = server
+        self._halt = halt
+        self._chance = chance
+        self._kills = 0
+        halt.at_part(chance.randint(1, PARTS_MAX))
+
+    def finish(self, task: str, check: Callable[[], object]) -> None:
+        """Waits until the task is done, and kills the server meanwhile."""
+        while self._wait_halted(task):
+            if self._kills and self._chance.random() < 0.5:
+                self._halt.lift()  # and it runs on, maybe to its end
+            else:
+                self.met += 1
+            time.sleep(self._chance.uniform(0.0, 0.05))  # the moment of the kill, no wait
+            self._server.kill()
+            self._kills += 1
+            if self._kills < KILLS:
+                self._halt.at_part(self._chance.randint(1, PARTS_MAX))
+            else:
+                self._halt.lift()
+            self._server.start()
+            check()
+        self._halt.lift()
+
+    def _wait_halted(self, task: str) -> bool:
+        """False where it comes to its end before."""
+        with self._server.admin() as admin:
+            while True:
+                # The file of a kill that is behind us does not count.
+                if self._halt.file.exists() and self._halt.is_reached:
+                    return True
+                known = checked(admin.get(f"/backup-tasks/{task}"))
+                if known["state"] in OVER:
+                    assert known["state"] == "done", known["error"]
+                    return False
+                time.sleep(0.01)
+
+
+def back_up(server: ServerProcess, killer: Killer) -> str:
+    """The id of a backup that is made through kills."""
     with server.admin() as admin:
         task = checked(admin.post("/backups", json={"project": "crash"}))
-    killed = finish(server, chance, task["id"], lambda: check_listed(server, task["backup"]))
-    return str(task["backup"]), killed
+    killer.finish(task["id"], lambda: check_listed(server, task["backup"]))
+    return str(task["backup"])
 
 
 def check_listed(server: ServerProcess, backup: str) -> None:
@@ -144,26 +198,24 @@ def check_listed(server: ServerProcess, backup: str) -> None:
 
 
 def restore(
-    server: ServerProcess, chance: random.Random, backup: str, target: str, expected: dict[str, Any]
-) -> int:
+    server: ServerProcess, killer: Killer, backup: str, target: str, expected: dict[str, Any]
+) -> None:
     with server.admin() as admin:
         body = {"project": "crash", "as": target}
         task = checked(admin.post(f"/backups/{backup}:restore", json=body))
-    killed = finish(
-        server, chance, task["id"], lambda: check_whole_or_absent(server, target, expected)
-    )
+    killer.finish(task["id"], lambda: check_whole_or_absent(server, target, expected))
     assert check_whole_or_absent(server, target, expected), "it was done, and is not there"
     with server.admin() as admin:
         checked(admin.delete(f"/projects/{target}"))
-    return killed
 
 
 def check_whole_or_absent(server: ServerProcess, target: str, expected: dict[str, Any]) -> bool:
     with server.admin() as admin:
         found = admin.get(f"/projects/{target}")
-        if found.status_code == 404:
-            assert admin.get(_export_path(target)).status_code == 404
+        if found.status_code == 404 and admin.get(_export_path(target)).status_code == 404:
             return False
+        # It may have been done just now; then it is whole.
+        assert admin.get(f"/projects/{target}").is_success, "absent, and yet it can be read"
     documents = export(server, target)
     left = {path[5:]: one for path, one in documents.items() if path.startswith("left/")}
     right = {path[6:]: one for path, one in documents.items() if path.startswith("right/")}
@@ -173,26 +225,6 @@ def check_whole_or_absent(server: ServerProcess, target: str, expected: dict[str
         url = f"{server.url}/api/v1/projects/{target}/buckets/files/objects/{name}"
         assert httpx.get(url).content == data
     return True
-
-
-def finish(
-    server: ServerProcess, chance: random.Random, task: str, check: Callable[[], object]
-) -> int:
-    """Waits until the task is done, and kills the server meanwhile; how often."""
-    killed = 0
-    while True:
-        if killed < KILLS:
-            time.sleep(chance.uniform(0.0, 0.35))
-            server.kill()
-            server.start()
-            check()
-        with server.admin() as admin:
-            known = checked(admin.get(f"/backup-tasks/{task}"))
-        if known["state"] in OVER:
-            assert known["state"] == "done", known["error"]
-            return killed
-        killed += 1
-        time.sleep(0.05)
 
 
 def check_every_backup(server: ServerProcess) -> None:
@@ -217,22 +249,21 @@ def check_killed_command(server: ServerProcess, backup: str, expected: dict[str,
     assert check_whole_or_absent(server, "other", expected)
 
 
-@pytest.mark.timeout(60)
-def test_a_command_whose_server_is_killed_tells_how_to_wait_on(tmp_path: Path) -> None:
+def test_a_command_whose_server_is_killed_tells_how_to_wait_on(tmp_path: Path, halt: Halt) -> None:
     with Nursery("tests.faults.backup_nursery") as nursery:
         server = ServerProcess(tmp_path / "data", nursery=nursery).start()
         fill(server)
         command = [write_command(tmp_path), "backup", "--data", str(server.data)]
-        status = 0
-        while status == 0:  # a backup that was made before the kill came
-            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-                assert process.stderr is not None
-                task = process.stderr.readline().split()[-1]
-                server.kill()
-                told = process.stderr.read()
-            status = process.returncode
-            server.start()
-        assert status == UNREACHABLE
+        halt.at_part(3)
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            task = process.stderr.readline().split()[-1]
+            wait_until(lambda: halt.is_reached)
+            server.kill()
+            told = process.stderr.read()
+        assert process.returncode == UNREACHABLE
+        halt.lift()
+        server.start()
         assert f"baas backup wait {task}" in told
         with server.admin() as admin:
             _wait(admin, task)

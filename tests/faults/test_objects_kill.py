@@ -46,6 +46,7 @@ class Load:
     going: dict[int, Uploading] = field(default_factory=dict)
     done: list[Uploading] = field(default_factory=list)
     resumed: int = 0
+    held: asyncio.Event | None = None  # set by an upload that waits, in its midst, for the kill
 
     async def run(self, number: int, client: httpx.AsyncClient) -> None:
         """Until the server is gone."""
@@ -73,6 +74,9 @@ class Load:
             headers = {"upload-offset": str(upload.told)}
             answer = await client.patch(upload.path, content=content, headers=headers)
             upload.told = checked(answer)["offset"]
+            if self.held is not None and upload.told < len(upload.content):
+                self.held.set()
+                raise httpx.ReadError("it waits for the kill, to go on after it")
         stored = checked(await client.post(f"{upload.path}:finish"))
         assert stored["sha256"] == hashlib.sha256(upload.content).hexdigest()
 
@@ -90,7 +94,7 @@ class Load:
 
 
 @pytest.mark.parametrize("store", ["local", "s3"])
-@pytest.mark.timeout(120 + 20 * ROUNDS)
+@pytest.mark.timeout(300 + 60 * ROUNDS)
 def test_acknowledged_offsets_hold(
     request: pytest.FixtureRequest, tmp_path: Path, store: str
 ) -> None:
@@ -99,32 +103,36 @@ def test_acknowledged_offsets_hold(
     if store == "s3":
         s3: S3Server = request.getfixturevalue("s3_server")
         flags = ("--objects", f"{s3.url}/crash")
-    server = ServerProcess(tmp_path / "data", *flags).start()
-    server.create_project("crash", RULES, allow_open=True)
-    with server.admin() as admin:
-        checked(admin.post("/projects/crash/buckets", json={"id": "default"}))
-    load = Load(chance)
-    for _ in range(ROUNDS):
-        asyncio.run(_load_until_killed(server, load, chance.uniform(0.2, 1.2)))
-        server.start()
+    with ServerProcess(tmp_path / "data", *flags) as server:
+        server.create_project("crash", RULES, allow_open=True)
+        with server.admin() as admin:
+            checked(admin.post("/projects/crash/buckets", json={"id": "default"}))
+        load = Load(chance)
+        for _ in range(ROUNDS):
+            asyncio.run(_load_until_killed(server, load, chance.uniform(0.2, 1.2)))
+            server.start()
+            _check_done(server, load)
+        asyncio.run(_finish(server, load))
         _check_done(server, load)
-    asyncio.run(_finish(server, load))
-    _check_done(server, load)
-    assert server.stop() == 0
+        assert server.stop() == 0
     assert load.resumed >= ROUNDS
 
 
 async def _load_until_killed(server: ServerProcess, load: Load, seconds: float) -> None:
-    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
         tasks = [asyncio.create_task(load.run(number, client)) for number in range(UPLOADERS)]
         await asyncio.sleep(seconds)  # the moment of the kill, not a wait for anything
+        load.held = asyncio.Event()
+        held = asyncio.create_task(load.held.wait())
+        await asyncio.wait([held, *tasks], return_when=asyncio.FIRST_COMPLETED)
         await asyncio.to_thread(server.kill)
-        await asyncio.gather(*tasks)
+        load.held = None
+        await asyncio.gather(held, *tasks)
 
 
 async def _finish(server: ServerProcess, load: Load) -> None:
     """What was going on goes on to its end."""
-    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
         for upload in load.going.values():
             await load._go_on(upload, client)
             load.done.append(upload)
@@ -133,7 +141,7 @@ async def _finish(server: ServerProcess, load: Load) -> None:
 def _check_done(server: ServerProcess, load: Load) -> None:
     """Each finished object is what was sent; each that is listed can be read, whole."""
     known = {one.name: one.content for one in [*load.done, *load.going.values()]}
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=120) as client:
         params = {"page_size": "1000"}
         listed = checked(client.get(f"{BASE}/objects", params=params))["objects"]
         names = {one["name"] for one in listed}

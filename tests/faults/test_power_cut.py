@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import apsw
@@ -133,26 +134,27 @@ class Machine:
             await check_file(self.file, self.said)
 
 
-@pytest.mark.timeout(60 + 30 * CHAINS)
+@pytest.mark.timeout(300 + 30 * CHAINS)
 @pytest.mark.parametrize("fault", ["", "sync", "write"])
 async def test_a_power_cut_takes_no_acknowledged_commit(
     tmp_path: Path, fault: str, record_property: Callable[[str, object], None]
 ) -> None:
     seed = new_seed()
-    commits = scrubs = 0
-    for chain in range(CHAINS):
+    commits = scrubs = cuts = 0
+    for chain in count():
+        if chain >= CHAINS and scrubs and commits > CHAINS * CUTS:
+            break
         machine = Machine(tmp_path / str(chain), seed + chain)
         for _ in range(CUTS):
             await machine.run_until_cut(fault)
             await machine.check()
-        assert machine.said.names
+            cuts += 1
         commits += len(machine.said.names)
         scrubs += machine.scrubs
-    assert scrubs
     with_fault = f" and a failing {fault} before" if fault else ""
     record_property(
         "summary",
-        f"power cuts{with_fault}: {CHAINS * CUTS}, {commits} commits acknowledged, none lost, "
+        f"power cuts{with_fault}: {cuts}, {commits} commits acknowledged, none lost, "
         f"{scrubs} times cleaned after an erasure; "
         f"documents, log, indexes agree (seed {seed})",
     )
@@ -161,8 +163,8 @@ async def test_a_power_cut_takes_no_acknowledged_commit(
 # A harness that finds nothing proves nothing ------------------------------------------------------
 
 
-async def find_flaw(machine: Machine, cuts_max: int = 30) -> str:
-    """Cuts until something is wrong; what it is, or "" if nothing ever is."""
+async def find_flaw(machine: Machine, cuts_max: int = 1_000) -> str:
+    """Cuts until something is wrong, as it soon is; what it is, or "" if nothing ever is."""
     for _ in range(cuts_max):
         await machine.run_until_cut()
         try:
@@ -181,7 +183,7 @@ async def test_without_syncing_folders_the_same_cuts_lose_databases(
 ) -> None:
     monkeypatch.setattr(sqlite, "_sync_folders", lambda folder: None)
     seed = new_seed()
-    for number in range(60):
+    for number in range(1_000):  # it takes a few
         machine = Machine(tmp_path / str(number), seed + number)
         if "whole database is gone" in await find_flaw(machine, cuts_max=1):
             return

@@ -16,6 +16,7 @@ from tests.faults.files import check_log_and_documents_agree
 from tests.faults.object_load import BUCKET, ObjectLoad
 from tests.faults.seeds import RULES, new_seed, rounds
 from tests.processes import ServerProcess, checked
+from tests.waiting import until
 
 ROUNDS = rounds(20, 200)
 WRITERS = 8
@@ -25,28 +26,28 @@ BASE = "/api/v1/projects/crash/documents"
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(120 + 20 * ROUNDS)
+@pytest.mark.timeout(300 + 30 * ROUNDS)
 def test_no_acknowledged_commit_or_object_is_lost(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     seed = new_seed()
     chance = random.Random(seed)
-    server = ServerProcess(tmp_path / "data").start()
-    server.create_project("crash", RULES, allow_open=True)
-    with server.admin() as admin:
-        checked(admin.post("/projects/crash/buckets", json={"id": BUCKET}))
-    acknowledged: list[dict[str, int]] = []
-    objects = ObjectLoad("crash", chance)
-    for number in range(ROUNDS):
-        pause = chance.uniform(0.02, 0.4)
-        acknowledged.append(asyncio.run(_load_until_killed(server, number, pause, objects)))
-        server.start()
-        _check_round(server, number, acknowledged[-1])
-        with httpx.Client(base_url=server.url, timeout=60) as client:
-            objects.check(client)
-    for number, told in enumerate(acknowledged):
-        _check_round(server, number, told)
-    assert server.stop() == 0
+    with ServerProcess(tmp_path / "data") as server:
+        server.create_project("crash", RULES, allow_open=True)
+        with server.admin() as admin:
+            checked(admin.post("/projects/crash/buckets", json={"id": BUCKET}))
+        acknowledged: list[dict[str, int]] = []
+        objects = ObjectLoad("crash", chance)
+        for number in range(ROUNDS):
+            pause = chance.uniform(0.02, 0.4)
+            acknowledged.append(asyncio.run(_load_until_killed(server, number, pause, objects)))
+            server.start()
+            _check_round(server, number, acknowledged[-1])
+            with httpx.Client(base_url=server.url, timeout=60) as client:
+                objects.check(client)
+        for number, told in enumerate(acknowledged):
+            _check_round(server, number, told)
+        assert server.stop() == 0
     commits = sum(map(len, acknowledged))
     assert commits > ROUNDS * WRITERS
     assert objects.puts > ROUNDS * OBJECT_WRITERS
@@ -63,7 +64,7 @@ async def _load_until_killed(
 ) -> dict[str, int]:
     """Document id -> number of each commit that was answered with success before the kill."""
     told: dict[str, int] = {}
-    stopped, is_busy = asyncio.Event(), asyncio.Event()
+    stopped, puts = asyncio.Event(), objects.puts
 
     async def write(writer: int, client: httpx.AsyncClient) -> None:
         number = 0
@@ -82,17 +83,15 @@ async def _load_until_killed(
                 return  # killed before it answered: either outcome is right
             assert answer.status_code == 200, answer.text
             told[name] = number
-            if len(told) > WRITERS:
-                is_busy.set()
 
-    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
         tasks = [asyncio.create_task(write(writer, client)) for writer in range(WRITERS)]
         tasks += [
             asyncio.create_task(objects.write(writer, client, stopped))
             for writer in range(OBJECT_WRITERS)
         ]
-        await is_busy.wait()
-        await asyncio.sleep(pause)
+        await until(lambda: len(told) > WRITERS and objects.puts - puts > OBJECT_WRITERS)
+        await asyncio.sleep(pause)  # the moment of the kill, not a wait for anything
         await asyncio.to_thread(server.kill)
         stopped.set()
         await asyncio.gather(*tasks)
