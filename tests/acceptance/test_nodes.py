@@ -26,7 +26,7 @@ from tests.processes import ServerProcess, checked
 pytestmark = pytest.mark.slow
 
 PASSWORD = "correct horse battery"
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 90.0
 OPEN = """
 rules_version = '2';
 service cloud.firestore {

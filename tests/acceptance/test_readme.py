@@ -57,7 +57,10 @@ def serving() -> Iterator[list[subprocess.Popen[bytes]]]:
     yield processes
     for process in processes:
         process.terminate()
-        assert process.wait(20) == 0
+        try:
+            assert process.wait(100) == 0
+        finally:
+            process.kill()
 
 
 def test_readme_runs_as_written(

@@ -8,7 +8,8 @@ import os
 import random
 import secrets
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -65,13 +66,14 @@ class MongoNodes:
         for task in self._watching:
             task.cancel()
         await asyncio.gather(*self._watching, return_exceptions=True)
-        for node in self.nodes:
-            await asyncio.to_thread(node.stop)
-        await asyncio.to_thread(self._nursery.stop)
-        for wires in self.wires:
-            for wire in wires:
-                await wire.close()
-        await asyncio.to_thread(self.mongods.stop)
+        async with AsyncExitStack() as stack:  # the last one first, and all of them
+            stack.push_async_callback(asyncio.to_thread, self.mongods.stop)
+            for wires in self.wires:
+                for wire in wires:
+                    stack.push_async_callback(wire.close)
+            stack.push_async_callback(asyncio.to_thread, self._nursery.stop)
+            for node in self.nodes:
+                stack.push_async_callback(asyncio.to_thread, node.stop)
 
     async def start_node(self, number: int) -> None:
         ports = [part.rpartition(":")[2] for part in self._addresses()]
@@ -117,16 +119,16 @@ class MongoNodes:
     async def kill_node(self, number: int) -> None:
         await asyncio.to_thread(self.nodes[number].kill)
 
-    def cut_node(self, number: int) -> Callable[[], object]:
+    def cut_node(self, number: int) -> Callable[[], Awaitable[None]]:
         for wire in self.wires[number]:
             wire.cut()
         return lambda: self._heal(number)
 
-    def silence_node(self, number: int) -> Callable[[], object]:
+    def silence_node(self, number: int) -> Callable[[], Awaitable[None]]:
         for wire in self.wires[number]:
             wire.silence()
         return lambda: self._heal(number)
 
-    def _heal(self, number: int) -> None:
+    async def _heal(self, number: int) -> None:
         for wire in self.wires[number]:
             wire.heal()

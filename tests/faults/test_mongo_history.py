@@ -24,9 +24,10 @@ from tests.mongo import check_mongod
 
 ROUNDS = rounds(3, 50)
 CLIENTS = 8
+ATTEMPTS_MAX = 20  # to meet a planted bug
 COMMITS_BETWEEN = 15  # acknowledged before, during and after each fault
 PATIENCE_SECONDS = 3.0  # of a client, who then asks another node
-GOES_ON_SECONDS = 60.0  # far above what is wanted: it tells a pause from a standstill
+GOES_ON_SECONDS = 180.0  # far above what is wanted: it tells a pause from a standstill
 PRIMARY_FAULTS = ("kill_primary", "pause_primary")
 NODE_FAULTS = ("kill_node", "silence_node", "cut_node")
 
@@ -146,8 +147,7 @@ async def break_and_heal(topology: MongoNodes, kind: str, number: int, current: 
         await topology.kill_node(number)
         heal = lambda: topology.start_node(number)  # noqa: E731
     else:
-        mend = getattr(topology, kind)(number)
-        heal = lambda: asyncio.to_thread(mend)  # noqa: E731
+        heal = getattr(topology, kind)(number)
     try:
         await current.wait_more(f"during {kind}")
     finally:
@@ -155,7 +155,7 @@ async def break_and_heal(topology: MongoNodes, kind: str, number: int, current: 
     await current.wait_more(f"after {kind}")
 
 
-@pytest.mark.timeout(120 + 90 * ROUNDS)
+@pytest.mark.timeout(600 + 120 * ROUNDS)
 async def test_nothing_acknowledged_is_lost_or_doubled_whatever_breaks(
     topology: MongoNodes, record_property: Callable[[str, object], None]
 ) -> None:
@@ -183,17 +183,28 @@ async def test_nothing_acknowledged_is_lost_or_doubled_whatever_breaks(
     record_property("summary", "MongoDB with faults:\n" + "\n".join(lines) + f"\n(seed {seed})")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_nodes_that_ignore_what_was_read_are_caught(tmp_path: Path) -> None:
     check_mongod()
     topology = MongoNodes(tmp_path, module="tests.faults.forgetful_node_nursery")
     try:
         await topology.start()
-        current = Round(topology, "forgetful", random.Random(new_seed()))
+        chance, violations = random.Random(new_seed()), list[str]()
+        for number in range(ATTEMPTS_MAX):
+            violations += await run_quietly(Round(topology, f"forgetful{number}", chance))
+            if violations:
+                break
+        assert violations
+    finally:
+        await topology.stop()
+
+
+async def run_quietly(current: Round) -> list[str]:
+    try:
         await current.start()
         for _ in range(6):
             await current.wait_more("without a fault")
-        verdict = await current.finish()
-    finally:
-        await topology.stop()
-    assert verdict.violations
+        return (await current.finish()).violations
+    except BaseException:
+        await current.abandon()
+        raise

@@ -25,7 +25,7 @@ ROUNDS = rounds(1, 8)
 STEPS = len(POINTS) if IS_LONG else 8  # others each time
 STEPS_OF_WORKERS = len(POINTS) if IS_LONG else 2
 DOCUMENTS = 120
-MOVE_SECONDS = 40.0
+MOVE_SECONDS = 180.0
 PAUSE_SECONDS = 0.005  # of clients; without, they would cost more than what they watch
 OTHER = {"sqlite": "mongodb", "mongodb": "sqlite"}
 
@@ -39,7 +39,7 @@ def nursery() -> Iterator[Nursery]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.timeout(60 + 120 * ROUNDS)
+@pytest.mark.timeout(600 + 300 * ROUNDS)
 def test_a_move_survives_kills_at_every_step(
     tmp_path: Path,
     mongodb_uri: str,
@@ -71,7 +71,7 @@ def test_a_move_survives_kills_at_every_step(
 
 
 @pytest.mark.parametrize("bug", PLANTS)
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(400)
 def test_planted_bugs_are_caught(
     tmp_path: Path, mongodb_uri: str, nursery: Nursery, monkeypatch: pytest.MonkeyPatch, bug: str
 ) -> None:
@@ -203,7 +203,7 @@ class Load:
         assert {one.id: one.get("number") for one in found} == self.notes
         found = await self.client.collection("old").where("number", ">=", 0).get()
         assert sorted(one.get("number") for one in found) == list(range(DOCUMENTS))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.told != self.notes:
                 assert not listening.done(), listening.result()
                 await asyncio.sleep(0.01)

@@ -264,13 +264,16 @@ async def test_backup_goes_on_after_the_server_ended(
         for project in ("demo", "second"):
             await projects.create_project(app.context, OPERATOR, project)
         await put(app, 300)
-        task = await backups.start_backup(app.context, OPERATOR, None)
-        checkpoint = settings.data / "backups" / "sets" / task.backup[:2]
+        reached = asyncio.Event()
 
-        async def begun() -> bool:
-            return (checkpoint / f"{task.backup}.checkpoint").exists()
+        async def never(*_: object) -> None:
+            reached.set()
+            await asyncio.Event().wait()
 
-        await until(begun)
+        with monkeypatch.context() as patched:
+            patched.setattr("baas.backups.place.BackupPlace.write_part", never)
+            task = await backups.start_backup(app.context, OPERATOR, None)
+            await reached.wait()
     async with started_app(settings) as app:
         task = await over(app, task)
         assert (task.state, task.attempts) == (TaskState.DONE, 2)

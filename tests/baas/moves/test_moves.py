@@ -352,12 +352,12 @@ async def test_writes_go_on_where_a_project_has_moved_and_the_node_is_gone_then(
     (tmp_path / "two").mkdir(mode=0o700)
     (tmp_path / "two" / "secret.key").write_bytes(secret)
     monkeypatch.setattr(move_runner, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(tasks, "HELD_UP_SECONDS", 1.0)
     async with server({**own, "data": tmp_path / "two"}) as two:
         assert await get(two.context, "counters/0") == {"n": 1}
         writing = asyncio.create_task(put(two.context, "counters/0", n=2))
         await asyncio.wait([writing], timeout=0.3)
         assert not writing.done()
+        monkeypatch.setattr(tasks, "HELD_UP_SECONDS", 0.0)
         await asyncio.wait_for(writing, SECONDS)
     be_quick(monkeypatch)
     async with server(own) as one:
@@ -619,18 +619,20 @@ async def test_what_was_erased_on_the_way_leaves_no_byte_in_files_of_the_copy(
 
 
 class ErasedMeanwhile:
-    """Erases a document each time that both sides are about to be read whole, as long as `is_on`:
-    another one each time, of those that were copied."""
+    """Erases a document each time that both sides are about to be read whole: another one each
+    time, of those that were copied. After one attempt's times, others wait for `end`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, context: Context) -> None:
-        self.is_on = True
         self.erased: list[str] = []
+        self.end = asyncio.Event()
         self._context = context
         self._read_whole = DatabaseCopy.read_whole
         monkeypatch.setattr(DatabaseCopy, "read_whole", lambda copy: self._erase(copy))
 
     async def _erase(self, copy: DatabaseCopy) -> None:
-        if self.is_on and copy.name == SHOP:
+        if len(self.erased) == mover.TRIES_MAX:
+            await self.end.wait()
+        elif copy.name == SHOP:
             self.erased.append(f"old/o{len(self.erased)}")
             gone = [path(self.erased[-1])]
             await erasures.erase_documents(self._context, OPERATOR, SHOP, gone, present=True)
@@ -656,7 +658,7 @@ async def test_copies_are_compared_again_where_documents_were_erased_meanwhile(
                 await asyncio.sleep(0.01)
         assert (found.state, found.reason) == (MoveState.RUNNING, None)
         assert len(erased.erased) == mover.TRIES_MAX
-        erased.is_on = False
+        erased.end.set()
         context.moves.wake()
         found = await over(context, move.id)
         assert (found.state, found.error) == (MoveState.DONE, None)
