@@ -133,13 +133,13 @@ def begin_move(server: ServerProcess, engine: str, deaths: Path, point: str) -> 
 
 def restart_dead(server: ServerProcess, deaths: Path, move: str) -> None:
     """Once it is dead; a worker is started again by its parent."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + MOVE_SECONDS
     while deaths.exists():
         assert time.monotonic() < deadline, f"it lives: {wait_over(server, move)}"
         time.sleep(0.01)
     if not has_workers(server):
         assert server.process is not None
-        server.process.wait(10)
+        server.process.wait(MOVE_SECONDS)
         server.start()
 
 
