@@ -23,7 +23,7 @@ from baas.storage.engine import Change
 
 _WRITES_PER_TURN = 10
 _WEIGHT_PER_TURN = 256 * 1024  # of many writes: bytes of the documents that they change
-_WEIGHT_LEAST = 2 * 1024  # of any
+_WEIGHT_LEAST = 512  # of any
 Segments: TypeAlias = tuple[str, ...]
 # A document's size in Firestore's count is bounded by its length in stored form: an empty map is
 # three bytes of text and 32 in the count, and nothing is further apart. So most need no measuring;
@@ -74,6 +74,7 @@ class PendingChange:
     has_changed: bool = field(default=False, repr=False)
     is_checked: bool = field(default=True, repr=False)  # no part of it can be nested too deep
     is_plain: bool = field(default=False, repr=False)  # as SetWrite's
+    encoded: bytes | None = field(default=None, repr=False)  # as SetWrite's
 
 
 COMMIT_FULL = "CommitFull"  # the reason of writes that one commit has no room for
@@ -286,7 +287,7 @@ class Transaction:
         if old is None and pending is None and _makes_anew(write):
             self.results.append((segments, False, ()))
             self._pending[segments] = PendingChange(
-                path, None, write.fields, True, True, write.is_plain
+                path, None, write.fields, True, True, write.is_plain, write.encoded
             )
             return
         self._is_all_new = False
@@ -305,12 +306,14 @@ class Transaction:
             self._pending[segments] = pending
         else:
             pending.fields = applied.fields
+            pending.encoded = None
             pending.has_changed = pending.has_changed or applied.changed
         if type(write) is not SetWrite or write.transforms:
             pending.is_checked = pending.is_plain = False
         elif write.mask is None:
             pending.is_checked = True
             pending.is_plain = write.is_plain
+            pending.encoded = write.encoded
         else:
             # A value that was decoded for the top may be set there; further down it is deeper.
             pending.is_checked &= all(len(path.segments) == 1 for path in write.mask)
@@ -348,7 +351,9 @@ class Transaction:
             if old is None:
                 return None  # created and deleted again
         else:
-            data = encode_plain_fields(fields) if pending.is_plain else encode_fields(fields)
+            data = pending.encoded
+            if data is None:
+                data = encode_plain_fields(fields) if pending.is_plain else encode_fields(fields)
             is_small = (
                 len(data) * SIZE_PER_BYTE_MAX + NAME_SIZE_MAX <= self._limits.document_bytes_max
             )

@@ -76,7 +76,8 @@ class SetWrite:
 
     An update in the SDK's sense is this with a mask and `Precondition(exists=True)`; a create is
     this with `Precondition(exists=False)`. `is_plain` says that the fields hold what a JSON parser
-    gives and nothing else, as most documents do: those need no conversion later on.
+    gives and nothing else, as most documents do: those need no conversion later on. `encoded` is
+    their stored form, of who has it.
     """
 
     path: DocumentPath
@@ -85,6 +86,7 @@ class SetWrite:
     transforms: tuple[FieldTransform, ...] = ()
     precondition: Precondition = NO_PRECONDITION
     is_plain: bool = field(default=False, compare=False)
+    encoded: bytes | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from baas.encoding import json_values
+from baas.encoding.documents import encode_plain_fields
 from baas.errors import BaasError
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.timestamps import Timestamp
@@ -102,7 +103,10 @@ def _decode_plain_set(tree: Any) -> SetWrite | None:
         decoded = json_values.decode_fields_tree(fields)
     except BaasError:
         return None
-    return SetWrite(path, decoded, is_plain=decoded is fields)
+    if decoded is not fields:
+        return SetWrite(path, decoded)
+    # Encoded while it is at hand: hundreds of documents later it is in no cache any more.
+    return SetWrite(path, fields, None, (), NO_PRECONDITION, True, encode_plain_fields(fields))
 
 
 def decode_document_path(tree: Any, at: str) -> DocumentPath:

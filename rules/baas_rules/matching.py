@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from baas_rules import ast
 
@@ -11,6 +11,7 @@ T = TypeVar("T")
 
 # What the wildcards bind, outermost first: a string, or the segments of a recursive wildcard.
 Captures = tuple[Any, ...]
+Found: TypeAlias = list[tuple[T, Captures]]
 
 _STARTS_MAX = 256
 _SHAPES_MAX = 1024
@@ -71,6 +72,25 @@ class PathTree(Generic[T]):
             return self.match_below(("databases", database, "documents"), path)
         ids = path[1::2]
         return [(item, captures + ids) for item, captures in kept]
+
+    def document_matcher(self, database: str) -> Callable[[tuple[str, ...]], Found[T]]:
+        """`match_document` of one database, for many documents of which most are of the same
+        collection as the one before."""
+        last: tuple[str, ...] = ()
+        kept: Found[T] | None = None
+
+        def match(path: tuple[str, ...]) -> Found[T]:
+            nonlocal last, kept
+            collections = path[::2]
+            if collections != last or len(path) % 2:
+                kept = self.match_shape(database, path)
+                last = () if len(path) % 2 else collections
+            if kept is None:
+                return self.match_below(("databases", database, "documents"), path)
+            ids = path[1::2]
+            return [(item, captures + ids) for item, captures in kept]
+
+        return match
 
     def match_shape(self, database: str, path: tuple[str, ...]) -> list[tuple[T, Captures]] | None:
         """The items that cover a document whatever the ids in its path, with what its database

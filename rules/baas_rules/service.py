@@ -82,7 +82,7 @@ class ServiceRules:
             return denied_plainly
         if not askable.is_light:
             return self._allows_by_decision(request)
-        match = askable.tree.match_document
+        match = askable.tree.document_matcher(request.database)
         # One for all: with no documents at hand nothing is looked up, and nothing is counted.
         environment = Environment(request, {})
 
@@ -90,7 +90,7 @@ class ServiceRules:
             request.path = path
             request.resource = old
             request.new_resource = new
-            for asked, environment.captures in match(request.database, path):
+            for asked, environment.captures in match(path):
                 for run in asked.runs:
                     try:
                         if run(environment, ()) is True:

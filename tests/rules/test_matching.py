@@ -26,9 +26,11 @@ def test_what_is_kept_of_documents_is_what_the_walk_finds(
         ([_segment(name) for name in (*root, *pattern)], at) for at, pattern in enumerate(patterns)
     ]
     tree = PathTree(made, least)
+    match = tree.document_matcher("(default)")
     for path in paths:
         expected = tree.match((*root, *path))
         assert sorted(tree.match_document("(default)", tuple(path))) == sorted(expected)
+        assert sorted(match(tuple(path))) == sorted(expected)
 
 
 def _segment(name: str) -> ast.Segment:
