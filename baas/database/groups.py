@@ -12,7 +12,7 @@ import structlog
 
 from baas.database.equal_reads import ChangesMade, QueriesRead
 from baas.database.failures import as_baas_error
-from baas.database.indexes import Indexes, is_reserved
+from baas.database.indexes import Indexes, is_reserved, new_entries
 from baas.database.log import RecentCommits
 from baas.database.optimistic import ReadSnapshot
 from baas.database.requests import RequestKey, encode_response
@@ -298,6 +298,7 @@ def _finish(changes: Sequence[Change], version: int, indexes: Indexes, entries_m
     """Gives staged changes what only their turn tells: their version, and the entries of the
     indexes there are; how many those are. What was in a group that was lost comes here again."""
     count = 0
+    of_collection = indexes.of_collection
     for change in changes:
         path, old, new = change.path, change.old, change.new
         if new is not None:
@@ -305,7 +306,15 @@ def _finish(changes: Sequence[Change], version: int, indexes: Indexes, entries_m
             if old is None:
                 new.created = version
         change.removed_entries = change.added_entries = ()
-        if indexes.of_collection(path.segments[-2]):
+        kept = of_collection(path.segments[-2])
+        if kept and old is None:
+            fields = {} if new is None else new.fields
+            added = change.added_entries = new_entries(
+                kept, path, fields, change.key, most=entries_max
+            )
+            for found in added:
+                count += len(found.keys)
+        elif kept:
             change.removed_entries, change.added_entries = indexes.entries_for(
                 path,
                 None if old is None else old.fields,

@@ -303,6 +303,28 @@ def _only_field(definition: IndexDefinition) -> tuple[str, bool] | None:
     return first.path.segments[0], first.descending
 
 
+def new_entries(
+    indexes: Sequence[Index],
+    path: DocumentPath,
+    fields: Fields,
+    document_key: bytes | None,
+    *,
+    most: int,
+) -> list[Entries]:
+    """The entries of a document that was not there before, as `Indexes.entries_for`."""
+    added: list[Entries] = []
+    elements = 0
+    for index in indexes:
+        if index.has_elements and index.elements_max(path) > most // len(indexes):
+            elements += index.count_elements(path, fields)
+            if elements > most:
+                raise _too_many_entries(path, most)
+        found = index.entry_keys(path, fields, document_key)
+        if found:
+            added.append(Entries(index.number, found))
+    return added
+
+
 class Indexes:
     """All indexes of one database, as commits and queries see them. Not persistent by itself.
 
@@ -335,20 +357,12 @@ class Indexes:
         indexes = self._by_collection.get(path.segments[-2])
         if indexes is None:
             return _NOTHING
+        if old is None:
+            return [], new_entries(indexes, path, new or {}, document_key, most=most)
         removed: list[Entries] = []
         added: list[Entries] = []
         elements = 0
         share = most // len(indexes)  # within which no index has to be counted
-        if old is None:
-            for index in indexes:
-                if index.has_elements and index.elements_max(path) > share:
-                    elements += index.count_elements(path, new or {})
-                    if elements > most:
-                        raise _too_many_entries(path, most)
-                found = index.entry_keys(path, new or {}, document_key)
-                if found:
-                    added.append(Entries(index.number, found))
-            return removed, added
         for index in indexes:
             # Back-filling passes over documents that change under it, so that their entries have
             # to come from here, even if they are what they would have been before.
