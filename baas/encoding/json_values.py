@@ -250,7 +250,8 @@ def _decode_map(tree: dict[str, Any], depth: int) -> Fields:
                     _plain_keys.add(key)
             kind = type(value)
             if kind is str:
-                if len(value) > _PLAIN_ENOUGH or not value.isascii():
+                # No surrogate is printable.
+                if len(value) > _PLAIN_ENOUGH or not (value.isascii() or value.isprintable()):
                     _check_text(value)
                 continue
             if kind is bool or value is None:
@@ -297,7 +298,7 @@ def _decode_array(tree: list[Any], depth: int) -> list[Value]:
         for index, item in enumerate(tree):
             kind = type(item)
             if kind is str:
-                if len(item) > _PLAIN_ENOUGH or not item.isascii():
+                if len(item) > _PLAIN_ENOUGH or not (item.isascii() or item.isprintable()):
                     _check_text(item)
                 continue
             if kind is list:

@@ -93,13 +93,13 @@ class DocumentPath:
     def parse(cls, text: str) -> DocumentPath:
         """Reads `users/ada`. Raises InvalidPath."""
         if len(text) > _SHORT_TEXT:  # rare, and not worth the cache's memory
-            return _parse_document.__wrapped__(text)
+            return _parse_document_anew(text)
         return _parse_document(text)
 
     @classmethod
     def parse_new(cls, text: str) -> DocumentPath:
         """As `parse`, for one that will hardly be read again soon: nothing is kept of it."""
-        return _parse_document.__wrapped__(text)
+        return _parse_document_anew(text)
 
     @property
     def id(self) -> str:
@@ -170,8 +170,7 @@ def check_field_name(name: str) -> None:
         )
 
 
-@lru_cache(maxsize=8192)
-def _parse_document(text: str) -> DocumentPath:
+def _parse_document_anew(text: str) -> DocumentPath:
     segments = _split(text)
     if len(segments) % 2:
         raise InvalidPath(
@@ -179,6 +178,9 @@ def _parse_document(text: str) -> DocumentPath:
             "it has an odd number of segments"
         )
     return DocumentPath(segments)
+
+
+_parse_document = lru_cache(maxsize=8192)(_parse_document_anew)
 
 
 @lru_cache(maxsize=1024)

@@ -373,3 +373,17 @@ async def test_an_update_is_stored_as_the_whole_would_be(
 
 def stored_document(fields: Fields) -> StoredDocument:
     return StoredDocument(doc("c/a"), encode_fields(fields), created=1, version=1)
+
+
+async def test_the_stored_form_that_a_write_brings_along_is_that_of_its_own_fields(
+    database: Database,
+) -> None:
+    brought = SetWrite(doc("c/a"), {"n": 1}, is_plain=True, encoded=b'{"n":1}')
+    await write(database, brought)
+    assert await fields(database, "c/a") == [{"n": 1}]
+    await write(database, brought, increment("c/a"))
+    assert await fields(database, "c/a") == [{"n": 2}]
+    await write(database, increment("c/a"), brought)
+    assert await fields(database, "c/a") == [{"n": 1}]
+    await write(database, delete("c/a"), brought, increment("c/a"))
+    assert await fields(database, "c/a") == [{"n": 2}]

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from baas.errors import InvalidArgument
+from baas.encoding.documents import encode_fields
+from baas.encoding.json_values import decode_fields_tree
+from baas.errors import InvalidArgument, InvalidValue
 from baas.model.paths import DocumentPath, FieldPath
 from baas.model.timestamps import Timestamp
+from baas.model.values import is_identical
 from baas.model.writes import (
     ArrayRemove,
     ArrayUnion,
@@ -29,6 +34,19 @@ from baas.wire.writes import (
     decode_set,
     decode_update,
     encode_write_result,
+)
+from tests.effort import examples
+
+stored_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.sampled_from([0, 1.0, 0.5, 2**53, -(2**63), 1e300, -0.0])
+    | st.text("aé\n\u200b$😀", max_size=4),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(st.text("ab$", min_size=1, max_size=3), below, max_size=3)
+    ),
+    max_leaves=6,
 )
 
 ADA = DocumentPath(("users", "ada"))
@@ -87,6 +105,20 @@ def test_transforms() -> None:
         FieldTransform(_field("l"), ArrayUnion((1, "a"))),
         FieldTransform(_field("m"), ArrayRemove(())),
     )
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(tree=st.dictionaries(st.text("ab$_é", min_size=1, max_size=3), stored_values, max_size=4))
+def test_what_a_set_of_a_commit_is_encoded_to_is_its_stored_form(tree: dict[str, Any]) -> None:
+    try:
+        fields = decode_fields_tree(tree)
+    except InvalidValue:
+        return
+    (write,) = decode_commit([{"set": "users/ada", "fields": tree}], writes_max=1)
+    assert isinstance(write, SetWrite)
+    assert is_identical(write.fields, fields)
+    assert write.is_plain is (fields is tree)
+    assert write.encoded == (encode_fields(fields) if write.is_plain else None)
 
 
 def test_a_commit_holds_every_verb() -> None:
