@@ -94,7 +94,7 @@ crash: .venv/.ready  ## Kills, power cuts, failing disks, history checks: the lo
 
 fuzz: .venv/.ready  ## The property tests with 50 times the examples (EFFORT=…), ten minutes of rules files, then of fuzz-model on each engine
 	@BAAS_EFFORT=$(or $(EFFORT),50) BAAS_FUZZ_SECONDS=$(or $(SECONDS),600) .venv/bin/pytest -q -n $(PYTEST_WORKERS) --timeout 7200 \
-		tests/baas/model tests/baas/encoding tests/baas/database tests/conformance tests/model_based tests/rules tests/storage \
+		tests/baas/model tests/baas/encoding tests/baas/wire tests/baas/database tests/conformance tests/model_based tests/rules tests/storage \
 		tests/baas/http/test_random_reads.py tests/baas/http/test_random_bodies.py \
 		tests/baas/http/test_transactions.py tests/baas/services/test_transactions_nodes.py \
 		tests/baas/services/test_proofs.py tests/baas/buckets/test_names.py tests/baas/projects/test_schemas.py \
