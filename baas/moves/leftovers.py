@@ -11,6 +11,7 @@ from baas.database.database import Database
 from baas.database.names import SERVER
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
+from baas.ending import end_if_cancelled
 from baas.errors import BaasError
 from baas.projects.records import project_path
 
@@ -46,6 +47,7 @@ class Leftovers:
 
     async def _look(self, database: Database, project: str, fence: str) -> None:
         for _ in range(ATTEMPTS):  # who opens the database later looks again
+            end_if_cancelled()
             try:
                 if await self._find_move(project) != fence and await database.fences.lift(fence):
                     _log.warning(
