@@ -40,6 +40,12 @@ def ttl_group() -> None:
 def set_policy(collection: str, field: str, project: str, database: str, target: Target) -> None:
     """Delete documents of all collections with the id COLLECTION once the timestamp in FIELD has
     passed. Documents where FIELD is missing, or no timestamp, stay."""
+    if "/" in collection:
+        identifier = collection.strip("/").rpartition("/")[2]
+        raise click.UsageError(
+            f"a policy is for all collections of an id, such as `{identifier}`, wherever they are;"
+            f" `{collection}` is a path"
+        )
     path = _path(project, database, collection)
     run(target, lambda client: client.call("PUT", path, json={"field": field}))
     click.echo(f"documents of {collection} expire at the time in {field}")

@@ -40,6 +40,7 @@ describe("a value and its text", () => {
     ["array", "{}", "JSON array"],
     ["map", "[1]", "JSON object"],
     ["map", "{", "must be JSON"],
+    ["array", "[[1]]", "cannot be stored: an array cannot hold an array directly"],
   ])("%s refuses %s", (kind, text, message) => {
     expect(() => valueOfText(kind, text)).toThrow(message);
   });

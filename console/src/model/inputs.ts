@@ -119,7 +119,9 @@ function structureOfText(
     value = read(kind === "vector" ? { $vector: tree } : tree);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    throw new InvalidValue("", `must be JSON: ${message}`);
+    // What is no value may be good JSON.
+    const fault = error instanceof InvalidValue ? "cannot be stored" : "must be JSON";
+    throw new InvalidValue("", `${fault}: ${message}`);
   }
   if (value.kind !== kind)
     throw new InvalidValue("", kind === "map" ? "must be a JSON object" : "must be a JSON array");

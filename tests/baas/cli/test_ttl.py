@@ -19,6 +19,9 @@ def test_policies_are_set_listed_and_removed(baas: Command) -> None:
     (policy,) = baas("ttl", "ls", "-p", "chat", "--json").json
     assert (policy["collection"], policy["field"], policy["deleted"]) == ("sessions", "expires", 0)
     assert "has a policy" in baas("ttl", "set", "sessions", "other", "-p", "chat").err
+    path = baas("ttl", "set", "users/ada/sessions", "expires", "-p", "chat")
+    assert path.code == 2
+    assert "such as `sessions`" in path.err
     assert baas("ttl", "rm", "sessions", "-p", "chat").code == 0
     assert baas("ttl", "rm", "sessions", "-p", "chat").code == 1
 
