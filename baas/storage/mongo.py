@@ -15,6 +15,7 @@ from baas.storage.engine import (
     CommitGroup,
     EngineConflict,
     EngineCorrupt,
+    EngineUnavailable,
     FirstScan,
     Head,
     KeyRange,
@@ -280,8 +281,16 @@ class MongoEngine(_FarEngine):
         return task
 
     async def _take_turn(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        async with self._turn:
+        """Those before may be waiting for a primary, each of them for as long as it may."""
+        try:
+            async with asyncio.timeout(self._connection.timeout_seconds):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise EngineUnavailable("what is written before is not done yet") from error
+        try:
             return await call()
+        finally:
+            self._turn.release()
 
     def _note_written(self, task: asyncio.Task[Any]) -> None:
         self._writes.discard(task)

@@ -29,7 +29,7 @@ def reason_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["reason"]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_without_a_majority_calls_end_in_words_and_with_one_they_go_on(
     tmp_path: Path,
 ) -> None:
@@ -39,7 +39,7 @@ async def test_without_a_majority_calls_end_in_words_and_with_one_they_go_on(
         await topology.start()
         node = topology.nodes[0]
         await asyncio.to_thread(node.create_project, "outage", RULES, allow_open=True)
-        async with httpx.AsyncClient(base_url=node.url, timeout=90) as client:
+        async with httpx.AsyncClient(base_url=node.url, timeout=180) as client:
             first = await client.post(f"{DOCUMENTS}:commit", json=write_of(1))
             assert first.status_code == 200, first.text
             primary = await asyncio.to_thread(topology.mongods.wait_primary)

@@ -675,3 +675,20 @@ async def test_cancelled_reader_leaves_the_others_theirs(engine: MongoEngine) ->
     await asyncio.sleep(0)
     readers[0].cancel()
     assert await asyncio.gather(*readers[1:]) == [["a"]] * 3
+
+
+async def test_who_waits_for_others_to_have_written_is_told_in_time(
+    engine: MongoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of those before may wait for a primary as long as it may: together that is for ever."""
+    monkeypatch.setattr(engine._connection, "timeout_seconds", 0.2)
+    go_on = asyncio.Event()
+    before = asyncio.create_task(engine._write(go_on.wait))
+    await asyncio.sleep(0)
+    with pytest.raises(EngineUnavailable, match="written before"):
+        await Writer(engine).write(1, {"a": "one"})
+    go_on.set()
+    assert await before
+    monkeypatch.undo()
+    await Writer(engine).write(1, {"a": "two"})
+    assert await texts(engine, "a") == ["two"]
