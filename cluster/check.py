@@ -13,7 +13,7 @@ from cluster.processes import Cluster
 PRIMARY = "primary"
 WITHOUT_STORE = ("writes", "reads", "changes")
 DEAD_SECONDS = 1.5  # at least
-GOES_ON_SECONDS = 90.0  # far above what is wanted: it tells a pause from a standstill
+GOES_ON_SECONDS = 180.0  # far above what is wanted: it tells a pause from a standstill
 _COLUMNS = (
     ("round", 5), ("killed", 18), ("writes", 8), ("reads", 8), ("changes", 8), ("objects", 8),
     ("longest pause: writes", 21), ("reads", 7), ("changes", 8), ("objects", 8), ("seconds", 8),

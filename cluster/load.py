@@ -25,7 +25,7 @@ READERS = 2
 LISTENERS = 2
 UPLOADERS = 2
 PAUSE_SECONDS = 0.05
-HEARD_SECONDS = 60.0  # for the last changes to arrive
+HEARD_SECONDS = 180.0  # for the last changes to arrive
 LARGE_EVERY = 8  # one object in so many is uploaded in parts
 LARGE_BYTES = 9 * 1024 * 1024
 # An election and a restart take seconds. An app that wants to wait longer than the SDK does by

@@ -13,7 +13,7 @@ from tests.s3 import check_s3
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_500)
 async def test_a_load_survives_the_death_of_a_node_of_the_primary_and_of_the_store(
     tmp_path: Path,
 ) -> None:

@@ -235,7 +235,7 @@ async def test_what_was_erased_meanwhile_is_looked_for_in_files_of_the_copy(tmp_
     opened = SqliteEngine.open(file, clock=clock, synchronous="normal")
     try:
         await opened.read_head()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while left():  # noqa: ASYNC110 - they are files
                 await asyncio.sleep(0.05)
     finally:
