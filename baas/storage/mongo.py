@@ -4,7 +4,8 @@ See DESIGN.md."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from pymongo.errors import OperationFailure
@@ -281,16 +282,8 @@ class MongoEngine(_FarEngine):
         return task
 
     async def _take_turn(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Those before may be waiting for a primary, each of them for as long as it may."""
-        try:
-            async with asyncio.timeout(self._connection.timeout_seconds):
-                await self._turn.acquire()
-        except TimeoutError as error:
-            raise EngineUnavailable("what is written before is not done yet") from error
-        try:
+        async with _held(self._turn, self._connection.timeout_seconds):
             return await call()
-        finally:
-            self._turn.release()
 
     def _note_written(self, task: asyncio.Task[Any]) -> None:
         self._writes.discard(task)
@@ -421,3 +414,17 @@ class MongoEngine(_FarEngine):
         if counts:
             await self._head.change(session, {"$inc": {"history_bytes": -freed}})
         return [counts.pop(row_id, 0) for row_id in row_ids]
+
+
+@asynccontextmanager
+async def _held(turn: asyncio.Lock, seconds: float) -> AsyncIterator[None]:
+    """Those before may be waiting for a primary, each of them for as long as it may."""
+    try:
+        async with asyncio.timeout(seconds):
+            await turn.acquire()
+    except TimeoutError as error:
+        raise EngineUnavailable("what is written before is not done yet") from error
+    try:
+        yield
+    finally:
+        turn.release()

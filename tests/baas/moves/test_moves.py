@@ -630,7 +630,7 @@ class ErasedMeanwhile:
         monkeypatch.setattr(DatabaseCopy, "read_whole", lambda copy: self._erase(copy))
 
     async def _erase(self, copy: DatabaseCopy) -> None:
-        if len(self.erased) == mover.TRIES_MAX:
+        if copy.name == SHOP and len(self.erased) == mover.TRIES_MAX:
             await self.end.wait()
         elif copy.name == SHOP:
             self.erased.append(f"old/o{len(self.erased)}")
