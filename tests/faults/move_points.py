@@ -76,9 +76,14 @@ async def _pause_late(mover: Mover, names: list[DatabaseName]) -> float:
 
 
 async def _wait_for_addition(database: Database) -> None:
-    before = await database.get_documents([COUNTER])
-    while await database.get_documents([COUNTER]) == before:  # noqa: ASYNC110 - of a client
+    before = await _version_of_counter(database)
+    while await _version_of_counter(database) == before:  # noqa: ASYNC110 - a client adds
         await asyncio.sleep(0.001)
+
+
+async def _version_of_counter(database: Database) -> int:
+    (counter,) = await database.get_documents([COUNTER])
+    return 0 if counter is None else counter.version
 
 
 async def _skip_last_round(copy: DatabaseCopy, snapshot: ReadSnapshot) -> tuple[int, bool]:

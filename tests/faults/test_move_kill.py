@@ -78,7 +78,8 @@ def test_planted_bugs_are_caught(
     """A fence that lets a commit by, and a round that is left out."""
     monkeypatch.setenv(PLANT, bug)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "never"))
-    server = mongodb_server(tmp_path, mongodb_uri, f"plant_{new_seed()}", nursery)
+    database = f"{bug.replace(' ', '_')}_{new_seed()}"
+    server = mongodb_server(tmp_path, mongodb_uri, database, nursery)
     try:
         with pytest.raises(AssertionError, match=r"additions|went back"):
             asyncio.run(move_once(server))
