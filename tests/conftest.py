@@ -9,6 +9,7 @@ says is about the change; `make fuzz` draws new ones.
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 import warnings
 from collections.abc import Generator
@@ -63,6 +64,10 @@ LONGEST_FIRST = (
 )
 
 remember_sockets()
+
+# A shell that puts a run into the background has it, and all that it starts, ignore Ctrl-C; what
+# commands do when they are interrupted could not be seen there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # For all of httpx's calls that name no time: five seconds would judge the machine as well.
 _PATIENCE_SECONDS = 60.0
