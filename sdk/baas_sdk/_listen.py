@@ -37,6 +37,7 @@ from baas_sdk.errors import (
     OutOfRange,
     SdkError,
     TokenExpired,
+    Unauthenticated,
     Unavailable,
     error_from_wire,
 )
@@ -131,6 +132,7 @@ class _Target(Generic[D]):
     steps: list[Change[D]] = field(default_factory=list)
     was_reset: bool = False
     resume_token: str | None = None
+    token: str | None = None  # the connection's when it was asked for
     wire_id: int | None = None  # None while the server does not know it
     resyncs: int = 0
     failures: int = 0
@@ -333,7 +335,11 @@ class ListenMachine:
         target.forget_unfinished()
         body = message.get("error")
         error = Internal("the server ended a listener") if body is None else error_from_wire(body)
-        if isinstance(error, TokenExpired):
+        if isinstance(error, Unauthenticated) and target.token != self._token:
+            # Signing out, the server may hear of the session's end before it hears of the token
+            # that takes its place, and ends what others may go on to see, too.
+            self._listen(target, now)
+        elif isinstance(error, TokenExpired):
             self._token_expired(error)
         elif isinstance(error, OutOfRange):
             target.resume_token = None
@@ -420,6 +426,7 @@ class ListenMachine:
         target.wire_id = self._next_wire_id
         self._next_wire_id += 1
         self._by_wire_id[target.wire_id] = target
+        target.token = self._token
         target.retry_at = None
         if target.resume_token is None:
             target.working = []

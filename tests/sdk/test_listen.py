@@ -469,6 +469,37 @@ def test_a_new_token_is_told(script: Script) -> None:
     assert script.sent() == [{"type": "auth", "token": "t2"}, {"type": "auth", "token": None}]
 
 
+ENDED = {"code": "UNAUTHENTICATED", "reason": "IdTokenInvalid", "message": "the session has ended"}
+
+
+def test_what_ends_with_a_token_that_is_not_shown_any_more_is_asked_for_again(
+    script: Script,
+) -> None:
+    """The server hears of the end of the session before it hears of the token that follows."""
+    script.add()
+    script.connect("t1")
+    script.snapshot(1, [added("a", 0)], reset=True)
+    assert len(script.shown()) == 1
+    script.machine.token_changed(None, script.now)
+    script.receive(type="removed", target=1, error=ENDED)
+
+    assert [message["type"] for message in script.sent()] == ["auth", "listen"]
+    script.snapshot(2, [added("b", 1)])
+    assert [names for names, _ in script.shown()] == [["a1", "b1"]]
+
+
+def test_what_ends_with_the_token_that_is_shown_ends(script: Script) -> None:
+    key = script.add()
+    script.connect("t1")
+    script.machine.token_changed("t2", script.now)
+    script.receive(type="removed", target=1, error=ENDED)
+    script.receive(type="removed", target=2, error=ENDED)
+
+    ((failed, error),) = script.failures()
+    assert failed == key
+    assert isinstance(error, errors.TokenInvalid)
+
+
 def test_a_token_that_changes_during_the_greeting_is_told_after_it(script: Script) -> None:
     script.add()
     script.machine.connected("t1", script.now)
