@@ -8,11 +8,9 @@ they are not read again: that would compare what the kernel has in its memory wi
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,16 +18,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from baas.buckets.blobs import Checksum, bytes_missing, store_unavailable
+from baas.buckets.turns import TURN_BYTES, SocketTurns, thread_buffer
 from baas.errors import DataLoss
 
 BLOCK_BYTES = 256 * 1024
-TURN_BYTES = 8 * 1024 * 1024  # then other downloads get the thread
 VERIFIED_SECONDS = 60.0
 VERIFIED_MAX = 1_000  # contents
 VERIFIED_PARTS_MAX = 100  # of one content, each of which is looked at anew
 _Identity: TypeAlias = tuple[int, int, int, int]
 _MORE_FOLLOWS = getattr(socket, "MSG_MORE", 0)
-_kept = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +62,8 @@ class VerifiedFiles:
         self._known[stretches[0].key] = self._monotonic_seconds() + VERIFIED_SECONDS, files
 
 
-class FileSender:
-    """A Sender. A thread that is just sending when it is closed closes what it uses itself."""
+class FileSender(SocketTurns):
+    """A Sender."""
 
     def __init__(
         self,
@@ -75,7 +72,7 @@ class FileSender:
         checksum: Checksum | None,
         verified: VerifiedFiles,
     ) -> None:
-        self._pool = pool
+        super().__init__(pool)
         self._stretches = stretches
         self._checksum = checksum
         self._verified = verified
@@ -84,46 +81,29 @@ class FileSender:
         self._digest = hashlib.sha256()
         self._files: tuple[_Identity, ...] | None = None  # as they were before they were read
         self._cleared = 0  # bytes that may go out
-        self._socket: socket.socket | None = None
         self._head = memoryview(b"")
-        self._lock = threading.Lock()
-        self._is_over = False
 
     def begin(self, connection: socket.socket, head: bytes) -> None:
         self._socket = connection
         self._head = memoryview(head)
 
     async def send(self) -> bool:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._send)
-
-    def close(self) -> None:
-        self._is_over = True
-        if self._lock.acquire(blocking=False):
-            try:
-                self._release()
-            finally:
-                self._lock.release()
+        return await self._have_turn()
 
     def _release(self) -> None:
         self._sending.close()
         self._seeing.close()
-        connection, self._socket = self._socket, None
-        if connection is not None:
-            connection.close()
+        super()._release()
 
-    def _send(self) -> bool:
-        with self._lock:
-            try:
-                return self._socket is not None and not self._is_over and self._push(self._socket)
-            except BlockingIOError:
-                return True
-            except (ConnectionError, DataLoss):
-                raise
-            except OSError as error:
-                raise store_unavailable(error) from error
-            finally:
-                if self._is_over:
-                    self._release()
+    def _take_turn(self, connection: socket.socket) -> bool:
+        try:
+            return self._push(connection)
+        except BlockingIOError:
+            return True
+        except (ConnectionError, DataLoss):
+            raise
+        except OSError as error:
+            raise store_unavailable(error) from error
 
     def _push(self, connection: socket.socket) -> bool:
         if self._files is None:
@@ -159,7 +139,7 @@ class FileSender:
     def _see(self) -> None:
         """Reads one more block; what is before the last one may go out."""
         descriptor, offset, count = self._seeing.find(self._seeing.at + BLOCK_BYTES)
-        with memoryview(_buffer())[:count] as view:
+        with memoryview(thread_buffer())[:count] as view:
             found = os.preadv(descriptor, [view], offset)
             self._digest.update(view[:found])
         if not found:
@@ -222,11 +202,3 @@ def _identify(stretches: Sequence[FileStretch]) -> tuple[_Identity, ...]:
         status = os.stat(one.path)
         found.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return tuple(found)
-
-
-def _buffer() -> bytearray:
-    """Of this thread: a new one for each block would leave a heap of freed ones in each thread."""
-    if not hasattr(_kept, "buffer"):
-        _kept.buffer = bytearray(BLOCK_BYTES)
-    buffer: bytearray = _kept.buffer
-    return buffer
