@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from baas.ending import end_if_cancelled
 from baas.storage.engine import StorageError
 from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_wire import Document
@@ -38,7 +39,6 @@ class HeadWatcher:
         self._watches: dict[str, dict[object, tuple[object, Notify]]] = {}
         self._versions: dict[str, Any] = {}  # as the last poll saw them
         self._heard_at = 0.0
-        self._is_closed = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def watch(self, head_id: str, owner: object, notify: Notify) -> Callable[[], None]:
@@ -67,7 +67,6 @@ class HeadWatcher:
                 notify()
 
     async def close(self) -> None:
-        self._is_closed = True  # the driver swallows some cancellations
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -83,7 +82,8 @@ class HeadWatcher:
             self._notify(head_id)
 
     async def _follow(self) -> None:
-        while not self._is_closed:
+        while True:
+            end_if_cancelled()
             try:
                 await self._read_stream()
             except Exception as error:  # a stream on what was removed or renamed ends oddly
@@ -101,7 +101,8 @@ class HeadWatcher:
         async with stream:
             # What happened before the stream began, nobody has told.
             self._notify_all()
-            while stream.alive and not self._is_closed:
+            while stream.alive:
+                end_if_cancelled()
                 self._heard_at = loop.time()
                 change = await stream.try_next()
                 if change is not None:
@@ -111,7 +112,8 @@ class HeadWatcher:
         loop = asyncio.get_running_loop()
         looked_at = loop.time()
         is_silent = True
-        while not self._is_closed:
+        while True:
+            end_if_cancelled()
             await asyncio.sleep(_LISTEN_SECONDS)
             now = loop.time()
             was_silent, is_silent = is_silent, now - self._heard_at >= SILENCE_SECONDS
