@@ -20,7 +20,8 @@ import httpx
 
 from bench.peers.loads import FILE_LARGE, FILE_SMALL, Call, file_bytes
 from bench.peers.wrk import Wrk
-from bench.processes import cpu_seconds, free_port, peak_memory_mib, reset_peaks, running
+from bench.processes import cpu_seconds, peak_memory_mib, reset_peaks, running
+from scripts.free_ports import free_port
 
 WARM_SECONDS = 1.0
 RULES = """rules_version = '2';

@@ -12,10 +12,6 @@ from pathlib import Path
 
 import httpx
 
-from scripts.free_ports import free_port
-
-__all__ = ["free_port"]
-
 START_SECONDS = 60.0
 
 

@@ -21,12 +21,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from bench.processes import (
     cpu_seconds,
     descriptors,
-    free_port,
     memory_mib,
     running,
     thread_count,
 )
 from bench.servers import RULES, seed_fields
+from scripts.free_ports import free_port
 
 ROUNDS = 2  # of further starts, empty and full in turn
 WRITES = 20  # and as many gets, of every active project

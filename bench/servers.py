@@ -24,7 +24,8 @@ from baas.model.paths import DocumentPath
 from baas.storage.engine import Change, CommitGroup, CommitRecord, Entries
 from baas.storage.sqlite import SqliteEngine
 from bench import floor_mongo_seed
-from bench.processes import cpu_seconds, free_port, memory_mib, running
+from bench.processes import cpu_seconds, memory_mib, running
+from scripts.free_ports import free_port
 
 HERE = Path(__file__).parent
 SEED_BATCH = 500

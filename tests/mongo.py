@@ -22,7 +22,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from scripts.find_mongod import NOT_RUN, find_mongod, given_uri
-from tests.processes import free_port
+from scripts.free_ports import free_port
 
 START_SECONDS = 100.0
 _REPLICA_SET = "tests"

@@ -22,8 +22,6 @@ import httpx
 
 from scripts.free_ports import free_port
 
-__all__ = ["free_port"]
-
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 100.0
 STOP_SECONDS = 60.0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts.find_s3 import find_s3
-from tests.processes import free_port
+from scripts.free_ports import free_port
 
 NOT_RUN = "S3 tests: NOT RUN: no versitygw (python scripts/find_s3.py --install)"
 START_SECONDS = 100.0

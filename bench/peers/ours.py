@@ -32,7 +32,8 @@ from bench.peers.loads import (
 from bench.peers.measure import Figure, Page, ask, expect
 from bench.peers.turns import take_turns
 from bench.peers.wrk import fill
-from bench.processes import free_port, running
+from bench.processes import running
+from scripts.free_ports import free_port
 
 PROJECT = "bench"
 SETTLED_SECONDS = 0.5

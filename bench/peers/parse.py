@@ -28,7 +28,8 @@ from bench.peers.loads import (
     seeded,
 )
 from bench.peers.measure import Cannot, Figure, Page, ask, expect
-from bench.processes import free_port, running
+from bench.processes import running
+from scripts.free_ports import free_port
 
 DATABASE = "parse"
 SEED_BATCH = 5_000

@@ -29,7 +29,8 @@ from bench.peers.loads import (
     seeded,
 )
 from bench.peers.measure import Cannot, Figure, Page, ask, expect
-from bench.processes import free_port, running
+from bench.processes import running
+from scripts.free_ports import free_port
 
 _ADMIN = {"identity": "admin@example.com", "password": "a-long-password"}
 _MINE = "author = @request.auth.id"

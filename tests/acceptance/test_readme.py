@@ -18,7 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import ROOT, free_port
+from scripts.free_ports import free_port
+from tests.processes import ROOT
 from tests.wheels import FOLDERS, build, install, run
 
 README = ROOT / "README.md"

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import httpx
 
+from scripts.free_ports import free_port
 from tests.faults.network import Wire
 from tests.mongo import ReplicaSet
-from tests.processes import Nursery, ServerProcess, free_port
+from tests.processes import Nursery, ServerProcess
 
 NODES = 2
 MEMBERS = 3

@@ -18,8 +18,8 @@ from baas.storage.mongo_layout import FORMAT
 from baas.storage.mongo_store import OWN, MongoStore, find_owner
 from baas.storage.store import DEFAULT_DATABASE, StoreForeign, StoreMissing, StoreName
 from scripts.find_mongod import find_mongod
+from scripts.free_ports import free_port
 from tests.mongo import check_mongod
-from tests.processes import free_port
 from tests.storage.commits import Writer, key, texts
 
 Open = Callable[[], MongoStore]
