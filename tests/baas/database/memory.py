@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from baas.clock import VirtualClock
 from baas.database.indexes import Indexes
 from baas.encoding import keys
 from baas.encoding.documents import StoredDocument
@@ -93,6 +95,17 @@ class MemorySnapshot:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def scan_slowly(snapshot: MemorySnapshot, clock: VirtualClock) -> None:
+    """Each look at entries takes a second from now on."""
+    scan_entries = snapshot.scan_entries
+
+    async def slowly(*args: Any, **more: Any) -> list[EntryRow]:
+        clock.advance(1.0)
+        return await scan_entries(*args, **more)
+
+    snapshot.scan_entries = slowly  # type: ignore[method-assign]
 
 
 def _within(keys: Iterable[bytes], span: KeyRange, descending: bool) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,10 +37,10 @@ from baas.model.timestamps import Timestamp
 from baas.model.values import Fields
 from baas.model.writes import WriteResult
 from baas.settings import Limits, Settings
-from baas.storage.engine import CommitGroup, LogRecord
 from baas.storage.sqlite import SqliteEngine
 from tests.baas.database.acts import create, delete, doc, fields, increment, put, run, where, write
 from tests.baas.database.engines import SteeredEngine
+from tests.untold import Untold
 from tests.waiting import settle, until
 
 T = TypeVar("T")
@@ -677,19 +677,11 @@ async def test_subscribers_hear_every_commit_in_order_before_the_answer(
 async def test_who_reads_what_is_not_yet_told_can_wait_for_that(
     database: Database, engine: SteeredEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, committed, may_tell = engine.commit, asyncio.Event(), asyncio.Event()
-
-    async def commit_and_wait(group: CommitGroup) -> Sequence[LogRecord]:
-        missed = await commit(group)
-        committed.set()
-        await may_tell.wait()
-        return missed
-
     events: list[CommitEvent] = []
     database.subscribe(events.append)
-    monkeypatch.setattr(engine, "commit", commit_and_wait)
+    untold = Untold(engine, monkeypatch)
     writing = asyncio.create_task(write(database, put("c/a", {})))
-    await committed.wait()
+    await untold.committed.wait()
     (found,) = await database.get_documents([doc("c/a")])
     assert found is not None
     with monkeypatch.context() as impatient:
@@ -700,7 +692,7 @@ async def test_who_reads_what_is_not_yet_told_can_wait_for_that(
     waiting = asyncio.create_task(wait_told(database, found.version))
     await settle()
     assert not waiting.done()
-    may_tell.set()
+    untold.tell()
     await waiting
     assert [event.version for event in events] == [found.version]
     await wait_told(database, (await writing).version)

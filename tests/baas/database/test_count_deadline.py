@@ -27,10 +27,9 @@ from baas.model.search import Search
 from baas.model.tallies import PageBounds
 from baas.model.values import Fields, GeoPoint
 from baas.settings import Limits, Settings
-from baas.storage.engine import EntryRow
 from tests.baas.database.acts import put, write
 from tests.baas.database.arbitrary import stored
-from tests.baas.database.memory import MemorySnapshot
+from tests.baas.database.memory import MemorySnapshot, scan_slowly
 from tests.baas.database.test_executor import indexes_for
 from tests.storage.conftest import ENGINES
 
@@ -112,13 +111,7 @@ async def test_documents_that_are_read_to_be_counted_are_read_for_a_limited_time
     assert scan.exact
     snapshot = MemorySnapshot(some_documents(2_000), indexes)
     clock = VirtualClock()
-    scan_entries = snapshot.scan_entries
-
-    async def slowly(*args: Any, **more: Any) -> list[EntryRow]:
-        clock.advance(1.0)
-        return await scan_entries(*args, **more)
-
-    snapshot.scan_entries = slowly  # type: ignore[method-assign]
+    scan_slowly(snapshot, clock)
     reader = QueryExecutor(snapshot, indexes, indexes.generation, budget=ReadBudget(clock, 1.5))
     await refused(reader.count(query))
     assert 0 < snapshot.rows_read < 2_000

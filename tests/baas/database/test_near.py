@@ -39,7 +39,7 @@ from baas.settings import Limits
 from baas.storage.engine import EntryRow, KeyRange
 from tests.baas.database.acts import write
 from tests.baas.database.arbitrary import stored
-from tests.baas.database.memory import MemorySnapshot
+from tests.baas.database.memory import MemorySnapshot, scan_slowly
 from tests.baas.database.test_executor import expected, indexes_for
 from tests.baas.database.test_query_costs import explain, make_indexes, opened
 from tests.baas.model.test_geo import haversine
@@ -334,13 +334,7 @@ async def test_a_filter_that_nothing_passes_is_not_read_for_longer_than_a_query_
     documents = [stored(PLACES.document(f"p{n:04}"), town(n, 4_000)) for n in range(4_000)]
     snapshot = SortedSnapshot(documents, indexes)
     clock = VirtualClock()
-    scan_entries = snapshot.scan_entries
-
-    async def slowly(*args: Any, **more: Any) -> list[EntryRow]:
-        clock.advance(1.0)
-        return await scan_entries(*args, **more)
-
-    snapshot.scan_entries = slowly  # type: ignore[method-assign]
+    scan_slowly(snapshot, clock)
     for verb in ("run_query", "count"):
         snapshot.rows_read = 0
         budget = ReadBudget(clock, 3.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,8 @@ from baas.model.timestamps import Timestamp
 from baas.model.writes import SetWrite
 from baas.projects.projects import Projects
 from baas.projects.records import ApiKeyKind, Project, check_origins
-from baas.storage.engine import CommitGroup, LogRecord
 from tests.baas.projects.conftest import World
+from tests.untold import Untold
 
 OTHER_RULES = """rules_version = '2';
 service cloud.firestore {
@@ -56,25 +56,18 @@ async def test_who_is_told_what_is_committed_meets_no_older_memory(
     await projects.create_project("chat")
     await projects.get_project("chat")
     engine = (await world.databases.system(None))._engine
-    commit, committed, may_tell = engine.commit, asyncio.Event(), asyncio.Event()
-
-    async def commit_and_wait(group: CommitGroup) -> Sequence[LogRecord]:
-        missed = await commit(group)
-        committed.set()
-        await may_tell.wait()
-        return missed
 
     async def make_again_and_use() -> None:
         with pytest.raises(AlreadyExists):
             await projects.create_database("chat", "archive")
         await projects.check_database(DatabaseName("chat", "archive"))
 
-    monkeypatch.setattr(engine, "commit", commit_and_wait)
+    untold = Untold(engine, monkeypatch)
     making = asyncio.create_task(projects.create_database("chat", "archive"))
-    await committed.wait()
+    await untold.committed.wait()
     again = asyncio.create_task(make_again_and_use())
     await asyncio.wait([again], timeout=0.2)  # it would fail by now
-    may_tell.set()
+    untold.tell()
     await again
     await making
 
