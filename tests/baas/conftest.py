@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import pytest
 import structlog
+
+Pair: TypeAlias = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture(autouse=True)
@@ -18,3 +22,13 @@ def _logs_restored() -> Iterator[None]:
     structlog.reset_defaults()
     root.handlers = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """The server's end of a connection and the client's, neither of which waits."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        yield ours, theirs

@@ -7,10 +7,10 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -20,11 +20,11 @@ from baas.buckets.blobs import BlobWriter, Receiver
 from baas.buckets.contents import Digests
 from baas.buckets.local_blobs import THREADS, LocalBlobs
 from baas.errors import Unavailable
+from tests.baas.conftest import Pair
 from tests.open_files import open_files
 
 BYTES = os.urandom(1_500_000)
 KEY = "demo/contentcontent/1"
-Pair: TypeAlias = tuple[socket.socket, socket.socket]
 
 
 @pytest_asyncio.fixture
@@ -32,16 +32,6 @@ async def store(tmp_path: Path) -> AsyncIterator[LocalBlobs]:
     made = LocalBlobs(tmp_path / "objects", synced=False)
     yield made
     await made.close()
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """The server's end of a connection and the client's."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        yield ours, theirs
 
 
 def open_receiver(writer: BlobWriter, size: int, digests: Digests | None = None) -> Receiver:

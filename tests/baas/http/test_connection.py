@@ -7,9 +7,9 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import orjson
 import pytest
@@ -23,6 +23,7 @@ from baas.http.exchange import Exchange, in_task
 from baas.http.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, STALL_SECONDS, BoundedHttpProtocol
 from baas.http.routes import ROUTES
 from baas.services import aggregations
+from tests.baas.conftest import Pair
 from tests.baas.http.conftest import ADMIN, BASE, PROJECT, World
 from tests.waiting import settle, until
 
@@ -443,19 +444,6 @@ class FilledSender:
     def close(self) -> None:
         self.is_closed = True
         self.connection.close()
-
-
-Pair: TypeAlias = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """The server's end of a connection and the client's, neither of which waits."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        yield ours, theirs
 
 
 async def sending_a_file(

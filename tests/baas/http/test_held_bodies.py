@@ -11,10 +11,10 @@ import pytest
 
 from baas.errors import BaasError, Unavailable
 from baas.http.exchange import Exchange, in_task
-from tests.baas.http.test_connection import GET, Connection, Pair, pair
+from tests.baas.conftest import Pair
+from tests.baas.http.test_connection import GET, Connection
 from tests.waiting import until
 
-__all__ = ["pair"]
 SIZE = 1_000
 HEAD = b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % SIZE
 
