@@ -52,8 +52,11 @@ async def check(
         violations = await load.finish()
         print(f"cluster: {load.totals}", flush=True)
         return violations
-    except LoadFailed as failure:
-        return [*load.tally.violations, str(failure)]
+    except BaseException as error:
+        print(await asyncio.to_thread(cluster.look), flush=True)
+        if isinstance(error, LoadFailed):
+            return [*load.tally.violations, str(error)]
+        raise
     finally:
         await load.close()
         await balancer.close()

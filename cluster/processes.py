@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 START_SECONDS = 90.0
 STOP_SECONDS = 25.0
+LOOK_SECONDS = 1.0  # in which a node tells what it is doing
 _ADDRESS = re.compile(r"\b(?P<host>[a-z][a-z0-9-]*|127\.0\.0\.1|0\.0\.0\.0):(?P<port>\d{2,5})\b")
 _URL = re.compile(r"http://[^\s'\"]+")
 # A process of which nobody takes leave: the shell outlives this one by a moment.
@@ -200,6 +201,14 @@ class Cluster:
 
     def resume(self, name: str) -> None:
         self._signal(name, signal.SIGCONT)
+
+    def look(self) -> str:
+        """What the nodes are doing, by their own word, and the end of what all have written."""
+        running = [name for name in self.nodes if self.members[name].is_running]
+        for name in running:
+            self._signal(name, signal.SIGUSR2)
+        time.sleep(LOOK_SECONDS)
+        return end_of_logs(list(self.members.values()))
 
     def stop(self) -> None:
         """Ends all: the nodes in their own time, then the rest at once."""
@@ -402,5 +411,9 @@ def _is_free(port: int) -> bool:
 
 
 def end_of_logs(members: Sequence[Member]) -> str:
-    """For people who look for what went wrong."""
-    return "\n".join(f"--- {member.name}\n{member.output()[-1500:]}" for member in members)
+    """For people who look for what went wrong. Nodes may have been asked what they are doing."""
+    return "\n".join(f"--- {member.name}\n{_end_of_log(member)}" for member in members)
+
+
+def _end_of_log(member: Member) -> str:
+    return member.output()[-20_000 if _kind(member.service) == "node" else -1_500 :]

@@ -90,7 +90,7 @@ class Supervisor:
 
     def serve(self) -> int:
         """Until SIGTERM or SIGINT, which all workers are told; or until a worker cannot start while
-        none has served yet, whose exit code it gives back."""
+        none has served yet, whose exit code it gives back. SIGUSR2 is passed on to all workers."""
         with _signals() as signals:
             gc.collect()
             gc.freeze()
@@ -116,7 +116,9 @@ class Supervisor:
         watched.poll(max(0.0, min(times) - time.monotonic()) * 1_000 + 1)
         with contextlib.suppress(BlockingIOError):
             for number in signals.recv(64):
-                if number != signal.SIGCHLD:
+                if number == signal.SIGUSR2:
+                    self._signal(signal.SIGUSR2)
+                elif number != signal.SIGCHLD:
                     self._stop()
 
     def _stop(self) -> None:
@@ -234,6 +236,7 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until the worker does what it asks for
             die_with_parent(parent)
             for other in self._workers:
                 if other.ready >= 0:
@@ -271,7 +274,7 @@ def _signals() -> Iterator[socket.socket]:
     reading, writing = socket.socketpair()
     reading.setblocking(False)
     writing.setblocking(False)
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR2)
     before = {number: signal.signal(number, lambda *_: None) for number in numbers}
     signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
     try:
