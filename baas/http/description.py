@@ -100,6 +100,12 @@ _IDEMPOTENCY_KEY = {
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 128},
 }
+_STARTED_ONCE = {"DeleteRecursiveBody", "UpdateByQueryBody"}
+_JOB_KEY = {
+    **_IDEMPOTENCY_KEY,
+    "description": "drawn at random; a repetition is answered with the job that the first request "
+    "began, as long as that is kept, and begins none; with another body it is refused",
+}
 _ERROR = {
     "description": "an error; `code`, `reason` and the HTTP status say which",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
@@ -152,7 +158,8 @@ def _operation(route: Route, path: str, suffix: str) -> dict[str, Any]:
         "security": _SECURITY[route.access],
         "parameters": [_parameter(word, "path") for word in re.findall(r"{([a-z_]+)}", path)]
         + [_parameter(word, "query") for word in route.parameters]
-        + ([_IDEMPOTENCY_KEY] if route.answer in _IDEMPOTENT else []),
+        + ([_IDEMPOTENCY_KEY] if route.answer in _IDEMPOTENT else [])
+        + ([_JOB_KEY] if route.body in _STARTED_ONCE else []),
         "responses": {str(route.status): _response(route), "default": _ERROR},
     }
     if route.body == BYTES:

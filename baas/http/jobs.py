@@ -1,4 +1,4 @@
-"""Jobs over HTTP, for administrators."""
+"""Jobs over HTTP, for administrators, and for secret keys below their project."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from baas.database.names import DatabaseName
 from baas.http.answers import Answer, json_answer
-from baas.http.requests import Request
+from baas.http.idempotency import read_key
+from baas.http.requests import Request, parse_body
 from baas.projects.jobs import Job, JobKind
 from baas.services import jobs
 from baas.services.erasing_jobs import EraseByQuery
@@ -24,25 +24,43 @@ _ERASE_HOW = ("present", "deleted", "rewrite")
 _ERASE = frozenset({"query", *_ERASE_HOW})
 
 
-async def delete_recursive(request: Request) -> Answer:
+async def start_deletion(request: Request) -> Answer:
     request.query(_NO_PARAMETERS)
-    members = check_object(await request.read_json(), "", allowed=_PATH, required=("path",))
-    path = decode_subtree(check_string(members["path"], "path"))
-    job = await jobs.start_deletion(request.context, request.caller, _name(request), path)
+    body = await request.read_body()
+    members = check_object(parse_body(body), "", allowed=_PATH, required=("path",))
+    job = await jobs.start_deletion(
+        request.context,
+        request.caller,
+        request.database_name,
+        decode_subtree(check_string(members["path"], "path")),
+        request_id=read_key(request, body).id,
+    )
+    return json_answer(encode_job(job), status=202)
+
+
+async def delete_recursive(request: Request) -> Answer:
+    request.database = request.params["database"]
+    return await start_deletion(request)
+
+
+async def start_update(request: Request) -> Answer:
+    request.query(_NO_PARAMETERS)
+    body = await request.read_body()
+    tree = parse_body(body)
+    job = await jobs.start_update(
+        request.context,
+        request.caller,
+        request.database_name,
+        UpdateByQuery(*decode_update_by_query(tree)),
+        orjson.dumps(tree).decode(),
+        request_id=read_key(request, body).id,
+    )
     return json_answer(encode_job(job), status=202)
 
 
 async def update_by_query(request: Request) -> Answer:
-    request.query(_NO_PARAMETERS)
-    tree = await request.read_json()
-    job = await jobs.start_update(
-        request.context,
-        request.caller,
-        _name(request),
-        UpdateByQuery(*decode_update_by_query(tree)),
-        orjson.dumps(tree).decode(),
-    )
-    return json_answer(encode_job(job), status=202)
+    request.database = request.params["database"]
+    return await start_update(request)
 
 
 async def erase_by_query(request: Request) -> Answer:
@@ -50,8 +68,9 @@ async def erase_by_query(request: Request) -> Answer:
     members = check_object(await request.read_json(), "", allowed=_ERASE, required=("query",))
     how = [check_boolean(members.get(name, False), name) for name in _ERASE_HOW]
     asked = EraseByQuery(decode_query(members["query"]), *how)
+    request.database = request.params["database"]
     job = await jobs.start_erasure(
-        request.context, request.caller, _name(request), asked, members["query"]
+        request.context, request.caller, request.database_name, asked, members["query"]
     )
     return json_answer(encode_job(job), status=202)
 
@@ -76,8 +95,20 @@ async def cancel_job(request: Request) -> Answer:
     return json_answer(encode_job(job))
 
 
+async def list_own_jobs(request: Request) -> Answer:
+    return await list_jobs(request)
+
+
+async def get_own_job(request: Request) -> Answer:
+    return await get_job(request)
+
+
+async def cancel_own_job(request: Request) -> Answer:
+    return await cancel_job(request)
+
+
 def encode_job(job: Job, *, is_listed: bool = False) -> dict[str, Any]:
-    """What an administrator sees of a job; in a list, not all that it has to tell."""
+    """What a caller sees of a job; in a list, not all that it has to tell."""
     progress = job.progress
     found = [] if is_listed else orjson.loads(job.found)
     return {
@@ -100,8 +131,3 @@ def encode_job(job: Job, *, is_listed: bool = False) -> dict[str, Any]:
         },
         **({"found": found} if found else {}),
     }
-
-
-def _name(request: Request) -> DatabaseName:
-    request.database = request.params["database"]
-    return request.database_name

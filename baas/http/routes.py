@@ -78,6 +78,11 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", _D + ":count", queries.count, _CALLER, "Count the documents of a query", "CountBody", "CountAnswer", is_prompt=True, ends_with_client=True),
     Route("POST", _D + ":list-collections", names.list_collection_ids, _CALLER, "List collections, with a secret key or as an administrator", "CollectionsBody", "CollectionsAnswer", ends_with_client=True),
     Route("POST", _D + ":aggregate", aggregations.aggregate, _CALLER, "Numbers of a query, or of groups of it, and its distinct values", "AggregateBody", "AggregateAnswer", ends_with_client=True),
+    Route("POST", _D + ":delete-recursive", jobs.start_deletion, _CALLER, "Delete a document or collection with all below, as a job, with a secret key or as an administrator; not atomic", "DeleteRecursiveBody", "Job", (), 202),
+    Route("POST", _D + ":update-by-query", jobs.start_update, _CALLER, "Update every document of a query, as a job, with a secret key or as an administrator; not atomic", "UpdateByQueryBody", "Job", (), 202),
+    Route("GET", _P + "/jobs", jobs.list_own_jobs, _CALLER, "List jobs that secret keys have begun, or all as an administrator, newest first", None, "JobList"),
+    Route("POST", _P + "/jobs/{id}:cancel", jobs.cancel_own_job, _CALLER, "End a job after the chunk that it is at, with a secret key or as an administrator", None, "Job"),
+    Route("GET", _P + "/jobs/{id}", jobs.get_own_job, _CALLER, "One job, with its progress, with a secret key or as an administrator", None, "Job"),
     # Objects
     Route("GET", _O, objects.list_objects, _CALLER, "List objects by prefix", None, "ObjectList", ("prefix", "delimiter", "page_size", "page_token")),
     Route("PUT", _O + "/{name}", objects.put_object, _CALLER, "Upload an object", BYTES, "ObjectInfo", ("signature",), is_prompt=True),

@@ -129,6 +129,12 @@ class _Work:
     total: int | None
     database: str | None = None
     incarnation: str = ""
+    identifier: str | None = None
+
+    def is_of(self, job: Job) -> bool:
+        """Whether a job was made for this."""
+        asked = (self.kind, self.spec, self.database)
+        return (job.kind, job.spec, job.database) == asked
 
 
 class Jobs:
@@ -151,11 +157,14 @@ class Jobs:
         author: str | None,
         total: int | None,
         begin: Callable[[Transaction, Job], Awaitable[None]] | None = None,
+        identifier: str | None = None,
     ) -> Job:
         """A new job of this node's, on a database. `begin` belongs to the commit that makes it.
-        Raises FailedPrecondition (`TooManyJobs`)."""
+        Of an identifier that has been given before, the job that was made then. Raises
+        FailedPrecondition (`TooManyJobs`; `IdempotencyKeyReused`: it was asked to do another
+        thing)."""
         name = database.name
-        work = _Work(kind, spec, author, total, name.database, database.incarnation)
+        work = _Work(kind, spec, author, total, name.database, database.incarnation, identifier)
         begin = begin or (lambda transaction, job: _nothing())
         return await self._create(name.project, work, begin)
 
@@ -178,6 +187,14 @@ class Jobs:
     ) -> Job:
         async def body(transaction: Transaction) -> Job:
             known = await _read(transaction, project)
+            made = [one for one in known if one.id == work.identifier]
+            if made and not work.is_of(made[0]):
+                raise FailedPrecondition(
+                    "this idempotency key was used for another job; draw a new key for a new one",
+                    reason="IdempotencyKeyReused",
+                )
+            if made:
+                return made[0]
             if sum(one.state is JobState.RUNNING for one in known) >= RUNNING_MAX:
                 raise FailedPrecondition(
                     f"a project has at most {RUNNING_MAX} jobs at a time; cancel one, or wait",
@@ -186,7 +203,7 @@ class Jobs:
             now = transaction.request_time
             job = Job(
                 project,
-                new_document_id(self._clock),
+                work.identifier or new_document_id(self._clock),
                 work.database,
                 work.incarnation,
                 work.kind,
@@ -216,10 +233,10 @@ class Jobs:
         """As committed, and so is what else the job's commits have changed, for whoever acts upon
         it. Raises NotFound (`JobNotFound`)."""
         if not is_id(identifier):
-            raise _not_found(identifier)
+            raise job_not_found(identifier)
         document = await self._store.read(None, _path(project, identifier))
         if document is None:
-            raise _not_found(identifier)
+            raise job_not_found(identifier)
         return _open(document)
 
     async def list_all(self, project: str) -> list[Job]:
@@ -236,7 +253,7 @@ class Jobs:
         async def body(transaction: Transaction) -> Job:
             job = await _get(transaction, project, identifier)
             if job is None:
-                raise _not_found(identifier)
+                raise job_not_found(identifier)
             if job.state is not JobState.RUNNING:
                 raise FailedPrecondition(
                     f"the job is over: it is {job.state.value}", reason="JobIsOver"
@@ -356,7 +373,8 @@ def _save(job: Job) -> SetWrite:
     return SetWrite(_path(job.project, job.id), job.to_fields())
 
 
-def _not_found(identifier: str) -> NotFound:
+def job_not_found(identifier: str) -> NotFound:
+    """The error of a job that is not there, or of which the caller may not know."""
     return NotFound(f"there is no job `{identifier[:80]}`", reason="JobNotFound")
 
 

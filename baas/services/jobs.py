@@ -1,14 +1,18 @@
-"""Use cases on jobs: recursive deletion, update by query, erasure by query, for administrators.
-Rules do not apply. **Not atomic**: chunks of at most 500 documents are committed one after the
-other, in the order of their names; what is written meanwhile behind the place where a job is stays
-as it is.
+"""Use cases on jobs: recursive deletion and update by query, for administrators and secret keys;
+erasure by query, for administrators. Rules do not apply. **Not atomic**: chunks of at most 500
+documents are committed one after the other, in the order of their names; what is written meanwhile
+behind the place where a job is stays as it is.
 
 Each chunk is done exactly once, whatever breaks off: it is a commit with an id of its own, which
 also keeps where the next one begins.
+
+Secret keys of a project are one caller: they know of the jobs that such a key has begun, and of no
+others.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
@@ -20,22 +24,24 @@ from baas.database.database import Database
 from baas.database.names import DatabaseName
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
-from baas.errors import BaasError, DeadlineExceeded, Internal
+from baas.errors import BaasError, DeadlineExceeded, Internal, PermissionDenied
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import Query
 from baas.model.query_matching import matches
 from baas.model.timestamps import Timestamp
 from baas.model.writes import DeleteWrite, SetWrite, Write
-from baas.projects.jobs import Job, JobKind, Progress
+from baas.projects.jobs import Job, JobKind, Progress, job_not_found
 from baas.services.admins import check_is_admin
-from baas.services.caller import Caller
+from baas.services.caller import Caller, CallerKind
 from baas.services.context import Context
-from baas.services.documents import open_database
+from baas.services.documents import caller_request_id, open_database
 from baas.services.erasing_jobs import EraseByQuery, run_erasure
 from baas.services.job_pages import check_bare, read_page, visited
 from baas.services.job_steps import CHUNK_BYTES_MAX, CHUNK_DOCUMENTS_MAX, Step
 from baas.services.restores import Restore, next_pass, next_restores
 from baas.services.schema_guard import check_schemas_each, prepare
+
+_KEY_AUTHOR = "secret-key:"  # and the key's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +61,57 @@ class ReadAsked:
 
 
 async def start_deletion(
-    context: Context, caller: Caller, name: DatabaseName, path: CollectionPath | DocumentPath
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    path: CollectionPath | DocumentPath,
+    *,
+    request_id: str | None = None,
 ) -> Job:
-    """Deletes a document or all of a collection's, with everything below, as a job. Raises
-    PermissionDenied, NotFound, FailedPrecondition (`TooManyJobs`)."""
-    check_is_admin(caller)
+    """Deletes a document or all of a collection's, with everything below, as a job. One that is
+    asked for again with its caller's request id is begun once, as long as it is kept. Raises
+    PermissionDenied, NotFound, FailedPrecondition (`TooManyJobs`, `IdempotencyKeyReused`)."""
+    _check_bypasses_rules(caller)
     database = await _open(context, name)
     async with database.snapshot() as snapshot:
         total = await _count(snapshot.count_below(path))
     spec = orjson.dumps({"path": str(path)}).decode()
     job = await context.jobs.create(
-        database, JobKind.DELETE_RECURSIVE, spec, author=caller.uid, total=total
+        database,
+        JobKind.DELETE_RECURSIVE,
+        spec,
+        author=_author(caller),
+        total=total,
+        identifier=_identifier(caller, request_id),
     )
     return job
 
 
 async def start_update(
-    context: Context, caller: Caller, name: DatabaseName, asked: UpdateByQuery, spec: str
+    context: Context,
+    caller: Caller,
+    name: DatabaseName,
+    asked: UpdateByQuery,
+    spec: str,
+    *,
+    request_id: str | None = None,
 ) -> Job:
-    """Updates every document of a query, as a job; `spec` is what the face will read again. Raises
-    as `start_deletion`, and InvalidQuery for orders, limits, offsets, cursors and projections."""
-    check_is_admin(caller)
+    """Updates every document of a query, as a job; `spec` is what the face will read again. Begun
+    once and raises as `start_deletion`, and InvalidQuery for orders, limits, offsets, cursors and
+    projections."""
+    _check_bypasses_rules(caller)
     query = asked.query
     check_bare(query, context.settings.limits, "an update by query")
     database = await _open(context, name)
     async with database.snapshot() as snapshot:
         total = await _count(snapshot.count(visited(query)))
     job = await context.jobs.create(
-        database, JobKind.UPDATE_BY_QUERY, spec, author=caller.uid, total=total
+        database,
+        JobKind.UPDATE_BY_QUERY,
+        spec,
+        author=_author(caller),
+        total=total,
+        identifier=_identifier(caller, request_id),
     )
     return job
 
@@ -125,23 +154,51 @@ async def _count(counting: Awaitable[int]) -> int | None:
 
 async def get_job(context: Context, caller: Caller, project: str, identifier: str) -> Job:
     """Raises NotFound (`JobNotFound`, `ProjectNotFound`)."""
-    check_is_admin(caller)
+    _check_bypasses_rules(caller)
     await context.projects.get_project(project)
-    return await context.jobs.get(project, identifier)
+    job = await context.jobs.get(project, identifier)
+    if not _may_know(caller, job):
+        raise job_not_found(identifier)
+    return job
 
 
 async def list_jobs(context: Context, caller: Caller, project: str) -> list[Job]:
     """Newest first; the last hundred."""
-    check_is_admin(caller)
+    _check_bypasses_rules(caller)
     await context.projects.get_project(project)
-    return await context.jobs.list_all(project)
+    found = await context.jobs.list_all(project)
+    return [job for job in found if _may_know(caller, job)]
 
 
 async def cancel_job(context: Context, caller: Caller, project: str, identifier: str) -> Job:
     """Ends a job after the chunk that it is at. Raises NotFound, FailedPrecondition."""
-    check_is_admin(caller)
-    await context.projects.get_project(project)
+    await get_job(context, caller, project, identifier)
     return await context.jobs.cancel(project, identifier)
+
+
+def _check_bypasses_rules(caller: Caller) -> None:
+    if not caller.bypasses_rules:
+        raise PermissionDenied()
+
+
+def _author(caller: Caller) -> str | None:
+    if caller.kind is CallerKind.SECRET_KEY:
+        return f"{_KEY_AUTHOR}{caller.session}"
+    return caller.uid
+
+
+def _may_know(caller: Caller, job: Job) -> bool:
+    is_of_key = job.author is not None and job.author.startswith(_KEY_AUTHOR)
+    return caller.kind is CallerKind.ADMIN or is_of_key
+
+
+def _identifier(caller: Caller, request_id: str | None) -> str | None:
+    """The id of a job that is asked for under a request id: within its caller's own."""
+    if request_id is None:
+        return None
+    scoped = caller_request_id(caller, request_id, b"")
+    assert scoped is not None
+    return hashlib.blake2b(scoped.encode(), digest_size=15).hexdigest()
 
 
 async def _open(context: Context, name: DatabaseName) -> Database:

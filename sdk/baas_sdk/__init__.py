@@ -20,6 +20,7 @@ from baas_sdk._aggregations import (
 )
 from baas_sdk._bulk import BulkWriteFailure, BulkWriterOperation, BulkWriterOptions
 from baas_sdk._flow import RetryPolicy
+from baas_sdk._jobs import JobFailure, JobProgress, JobState
 from baas_sdk._paths import FieldPath
 from baas_sdk._queries import And, FieldFilter, Or
 from baas_sdk._session import User
@@ -57,6 +58,7 @@ from baas_sdk.async_client import (
     AsyncWatch,
     AsyncWriteBatch,
 )
+from baas_sdk.async_jobs import AsyncJob
 from baas_sdk.async_objects import AsyncBlob, AsyncBlobIterator, AsyncBucket
 from baas_sdk.async_transactions import AsyncTransaction, async_transactional
 from baas_sdk.bulk_writer import BulkWriter
@@ -103,6 +105,7 @@ from baas_sdk.errors import (
     Unavailable,
     Unimplemented,
 )
+from baas_sdk.jobs import Job
 from baas_sdk.objects import Blob, BlobIterator, Bucket
 from baas_sdk.transactions import Transaction, transactional
 
@@ -135,6 +138,7 @@ __all__ = [
     "AsyncCollectionReference",
     "AsyncDocumentReference",
     "AsyncGroupQuery",
+    "AsyncJob",
     "AsyncListener",
     "AsyncQuery",
     "AsyncTransaction",
@@ -176,6 +180,10 @@ __all__ = [
     "InvalidPath",
     "InvalidQuery",
     "InvalidValue",
+    "Job",
+    "JobFailure",
+    "JobProgress",
+    "JobState",
     "Listener",
     "Maximum",
     "MaximumAggregation",

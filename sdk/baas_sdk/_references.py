@@ -13,13 +13,14 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from baas_sdk import _paths, _requests, _writes
+from baas_sdk import _jobs, _paths, _requests, _writes
 from baas_sdk._aggregations import (
     AggregationExplanation,
     BaseAggregations,
     Group,
     QueryExplanation,
 )
+from baas_sdk._jobs import JobTold
 from baas_sdk._listen import Change, State
 from baas_sdk._options import Options
 from baas_sdk._paths import DatabaseName, FieldPath
@@ -111,9 +112,33 @@ class BaseClient(Generic[R]):
         for reference in listed:
             if not isinstance(reference, BaseDocumentReference):
                 raise InvalidArgument(f"get_all() takes document references, not `{reference!r}`")
-            if reference._client._options.home != self._options.home:
-                raise InvalidArgument(f"`{reference.path}` belongs to another database")
+            self._check_is_home(reference.database_name, reference.path)
         return listed
+
+    def _start_deletion_call(
+        self, reference: BaseDocumentReference | BaseCollection
+    ) -> Call[JobTold]:
+        if isinstance(reference, BaseDocumentReference):
+            home = reference.database_name
+        elif isinstance(reference, BaseCollection):
+            home = reference._spec.home
+        else:
+            raise InvalidArgument(
+                "recursive_delete() takes a reference of a document or a collection, not"
+                f" `{reference!r}`"
+            )
+        self._check_is_home(home, reference.path)
+        return _jobs.start_deletion(home, reference.path)
+
+    def _start_update_call(self, query: BaseQuery[Any, Any], updates: Updates) -> Call[JobTold]:
+        if not isinstance(query, BaseQuery):
+            raise InvalidArgument(f"start_update_by_query() takes a query, not `{query!r}`")
+        self._check_is_home(query._spec.home, query._spec.collection)
+        return _jobs.start_update(query._spec.home, query._spec.encode(), updates)
+
+    def _check_is_home(self, home: DatabaseName, path: str) -> None:
+        if home != self._options.home:
+            raise InvalidArgument(f"`{path}` belongs to another database")
 
     def _snapshot(self, tree: Tree) -> DocumentSnapshot[R]:
         return DocumentSnapshot(self.document(tree["path"]), tree)

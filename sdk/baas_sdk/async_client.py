@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from baas_sdk import _paths, _requests
+from baas_sdk import _jobs, _paths, _requests
 from baas_sdk._aggregations import (
     Aggregation,
     AggregationExplanation,
@@ -53,6 +53,7 @@ from baas_sdk._transport import AsyncTransport
 from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.async_bulk_writer import AsyncBulkWriter
+from baas_sdk.async_jobs import AsyncJob
 from baas_sdk.async_objects import AsyncBucket
 from baas_sdk.async_transactions import AsyncTransaction, AsyncWork, async_transactional
 from baas_sdk.errors import FailedPrecondition, InvalidQuery
@@ -687,6 +688,50 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
         """Runs `work(transaction)` as `@async_transactional` does, and gives back what it gives."""
         transaction = self.transaction(max_attempts, read_only=read_only, read_time=read_time)
         return await async_transactional(work)(transaction)
+
+    async def recursive_delete(
+        self,
+        reference: AsyncDocumentReference | AsyncCollectionReference,
+        *,
+        progress: Callable[[AsyncJob], object] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Deletes a document or a collection with everything below, and returns how many documents
+        that were: as a job of the server's own, waited for as `AsyncJob.wait` does. Not atomic. For
+        secret keys."""
+        job = await self.start_recursive_delete(reference)
+        return (await job.wait(progress=progress, timeout=timeout)).progress.written
+
+    async def start_recursive_delete(
+        self,
+        reference: AsyncDocumentReference | AsyncCollectionReference,
+        *,
+        timeout: float | None = None,
+    ) -> AsyncJob:
+        """The same, without waiting for it."""
+        told = await self._http.run(self._start_deletion_call(reference), timeout)
+        return AsyncJob(self, told)
+
+    async def start_update_by_query(
+        self, query: AsyncQuery, field_updates: Updates, *, timeout: float | None = None
+    ) -> AsyncJob:
+        """Begins a job of the server's own that updates every document of a query, each as
+        `AsyncDocumentReference.update` does. Not atomic. The query has a collection or a group, and
+        filters alone. For secret keys."""
+        told = await self._http.run(self._start_update_call(query, field_updates), timeout)
+        return AsyncJob(self, told)
+
+    async def get_job(self, job_id: str, *, timeout: float | None = None) -> AsyncJob:
+        """A job of the project by its id. Raises NotFound. Secret keys find those that such a key
+        has begun."""
+        return AsyncJob(
+            self, await self._http.run(_jobs.get_job(self._options.home, job_id), timeout)
+        )
+
+    async def list_jobs(self, *, timeout: float | None = None) -> list[AsyncJob]:
+        """The jobs of the project that `get_job` finds, newest first: the last hundred."""
+        found = await self._http.run(_jobs.list_jobs(self._options.home), timeout)
+        return [AsyncJob(self, told) for told in found]
 
     async def close(self) -> None:
         """Ends all listeners and connections. Calls after it raise FailedPrecondition."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from baas_sdk import _paths, _requests
+from baas_sdk import _jobs, _paths, _requests
 from baas_sdk._aggregations import (
     Aggregation,
     AggregationExplanation,
@@ -52,6 +52,7 @@ from baas_sdk._values import Tree
 from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.bulk_writer import BulkWriter
 from baas_sdk.errors import InvalidQuery
+from baas_sdk.jobs import Job
 from baas_sdk.objects import Bucket
 from baas_sdk.transactions import Transaction, Work, transactional
 
@@ -659,6 +660,48 @@ class Client(BaseClient[DocumentReference]):
         """Runs `work(transaction)` as `@transactional` does, and gives back what it gives."""
         transaction = self.transaction(max_attempts, read_only=read_only, read_time=read_time)
         return transactional(work)(transaction)
+
+    def recursive_delete(
+        self,
+        reference: DocumentReference | CollectionReference,
+        *,
+        progress: Callable[[Job], object] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Deletes a document or a collection with everything below, and returns how many documents
+        that were: as a job of the server's own, waited for as `Job.wait` does. Not atomic. For
+        secret keys."""
+        job = self.start_recursive_delete(reference)
+        return job.wait(progress=progress, timeout=timeout).progress.written
+
+    def start_recursive_delete(
+        self,
+        reference: DocumentReference | CollectionReference,
+        *,
+        timeout: float | None = None,
+    ) -> Job:
+        """The same, without waiting for it."""
+        told = self._http.run(self._start_deletion_call(reference), timeout)
+        return Job(self, told)
+
+    def start_update_by_query(
+        self, query: Query, field_updates: Updates, *, timeout: float | None = None
+    ) -> Job:
+        """Begins a job of the server's own that updates every document of a query, each as
+        `DocumentReference.update` does. Not atomic. The query has a collection or a group, and
+        filters alone. For secret keys."""
+        told = self._http.run(self._start_update_call(query, field_updates), timeout)
+        return Job(self, told)
+
+    def get_job(self, job_id: str, *, timeout: float | None = None) -> Job:
+        """A job of the project by its id. Raises NotFound. Secret keys find those that such a key
+        has begun."""
+        return Job(self, self._http.run(_jobs.get_job(self._options.home, job_id), timeout))
+
+    def list_jobs(self, *, timeout: float | None = None) -> list[Job]:
+        """The jobs of the project that `get_job` finds, newest first: the last hundred."""
+        found = self._http.run(_jobs.list_jobs(self._options.home), timeout)
+        return [Job(self, told) for told in found]
 
     def close(self) -> None:
         """Ends all listeners and connections. Calls after it raise FailedPrecondition."""

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.processes import ROOT, ServerProcess, write_command
+from tests.processes import ROOT, ServerProcess, checked, write_command
 
 pytestmark = pytest.mark.slow
 PAGES = ("writes.md", "transactions.md", "backup.md")
@@ -51,6 +51,9 @@ def test_examples_of_the_page_run(
     running, key = server
     monkeypatch.setenv("BAAS_URL", running.url)
     monkeypatch.setenv("BAAS_API_KEY", key)
+    with running.admin() as admin:
+        made = checked(admin.post("/projects/demo/keys", json={"kind": "secret"}))
+    monkeypatch.setenv("BAAS_SECRET_KEY", made["key"])
     names: dict[str, Any] = {}
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     found = BLOCK.findall(text)

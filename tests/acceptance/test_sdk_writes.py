@@ -380,3 +380,34 @@ async def test_numbers_of_a_transaction_admit_no_phantom(
         assert runs == 2
         (row,) = await seats.group_by("row").count("n").minimum("row", "least").get()
         assert (row.values, row.results) == ({"row": 1}, {"n": 2, "least": 1})
+
+
+async def test_everything_below_is_deleted_and_a_query_updated_by_jobs(
+    server: tuple[ServerProcess, str], room: str, face: Face
+) -> None:
+    with server[0].admin() as admin:
+        key = admin.post("/projects/demo/keys", json={"kind": "secret"}).json()["key"]
+    above = Face(server[0].url, is_async=face.is_async, api_key=key)
+    try:
+        client, call = above.client, above.call
+        for path in ("a/1", "a/2", "a/2/b/x", "c/1"):
+            await call(client.document(f"{room}/{path}").set, {"n": int(path[2])})
+        everybody = client.collection(f"{room}/a")
+        job = await call(
+            client.start_update_by_query, everybody.where("n", ">", 1), {"n": Increment(5)}
+        )
+        again = await call(client.get_job, job.id)
+        assert (await call(again.wait)).progress.written == 1
+        assert (await call(client.document(f"{room}/a/2").get)).get("n") == 7
+        assert await call(client.recursive_delete, everybody) == 3
+        assert not (await call(client.document(f"{room}/a/2/b/x").get)).exists
+        assert (await call(client.document(f"{room}/c/1").get)).exists
+        assert await call(client.recursive_delete, client.document(room)) == 1
+        assert {one.id for one in await call(client.list_jobs)} >= {job.id}
+        with pytest.raises(errors.FailedPrecondition) as caught:
+            await call(job.cancel)
+        assert caught.value.reason == "JobIsOver"
+        with pytest.raises(errors.PermissionDenied):
+            await face.call(face.client.recursive_delete, face.client.document(room))
+    finally:
+        await above.close()

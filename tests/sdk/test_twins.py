@@ -11,10 +11,12 @@ import pytest
 from baas_sdk import (
     async_bulk_writer,
     async_client,
+    async_jobs,
     async_objects,
     async_transactions,
     bulk_writer,
     client,
+    jobs,
     objects,
     transactions,
 )
@@ -22,6 +24,7 @@ from baas_sdk import (
 MODULES = [
     (client, async_client),
     (bulk_writer, async_bulk_writer),
+    (jobs, async_jobs),
     (objects, async_objects),
     (transactions, async_transactions),
 ]

@@ -362,6 +362,13 @@ async def use_jobs(operator: httpx.AsyncClient, described: DescribedClient) -> N
     await send(operator, "GET", f"{ADMIN}/jobs")
     await send(operator, "GET", f"{ADMIN}/jobs/{job['id']}")
     await send(operator, "POST", f"{ADMIN}/jobs/{job['id']}:cancel")
+    own = BASE.removesuffix("/documents") + "/jobs"
+    for form in (BASE, BASE.replace("documents", "databases/(default)/documents")):
+        job = await send(operator, "POST", f"{form}:delete-recursive", json={"path": "a/z"})
+        await send(operator, "POST", f"{form}:update-by-query", json=update)
+    await send(operator, "GET", own)
+    await send(operator, "GET", f"{own}/{job['id']}")
+    await send(operator, "POST", f"{own}/{job['id']}:cancel")
 
 
 async def use_history(operator: httpx.AsyncClient, described: DescribedClient) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from baas.model.writes import SetWrite
 from baas.projects import jobs as records
 from baas.projects.jobs import Job, Jobs, JobState
 from baas.services import job_pages, job_runner, jobs
+from baas.services.caller import ANONYMOUS, Caller
 from baas.services.documents import commit
 from baas.services.jobs import UpdateByQuery
 from baas.testing import make_settings, started_app
@@ -68,10 +70,12 @@ async def delete(world: World, path: str) -> Job:
     return await jobs.start_deletion(world.context, OPERATOR, NAME, decode_subtree(path))
 
 
-async def update(world: World, tree: dict[str, Any]) -> Job:
+async def update(
+    world: World, tree: dict[str, Any], caller: Caller = OPERATOR, *, key: str | None = None
+) -> Job:
     asked = UpdateByQuery(*decode_update_by_query(tree))
     return await jobs.start_update(
-        world.context, OPERATOR, NAME, asked, orjson.dumps(tree).decode()
+        world.context, caller, NAME, asked, orjson.dumps(tree).decode(), request_id=key
     )
 
 
@@ -243,11 +247,18 @@ async def test_a_database_that_was_replaced_is_left_alone(
 async def test_who_may_and_what_is_refused(
     shared: World, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for caller in (ADA, SECRET):
+    asked = {"query": {"collection": room}, "update": ADD_ONE}
+    made = await delete(shared, room)
+    for caller in (ADA, ANONYMOUS):
         with pytest.raises(PermissionDenied):
             await jobs.start_deletion(shared.context, caller, NAME, decode_subtree(room))
         with pytest.raises(PermissionDenied):
+            await update(shared, asked, caller)
+        with pytest.raises(PermissionDenied):
             await jobs.list_jobs(shared.context, caller, "demo")
+        for call in (jobs.get_job, jobs.cancel_job):
+            with pytest.raises(PermissionDenied):
+                await call(shared.context, caller, "demo", made.id)
     near = {"near": {"field": "at", "center": {"$geo": [1, 2]}}}
     orders = {"order_by": [{"field": "n"}]}
     for more in ({"limit": 1}, {"offset": 1}, orders, {"select": ["n"]}, near):
@@ -260,6 +271,44 @@ async def test_who_may_and_what_is_refused(
     with pytest.raises(FailedPrecondition) as caught:
         await delete(shared, room)
     assert caught.value.reason == "TooManyJobs"
+
+
+async def test_secret_keys_know_of_their_own_jobs_alone(shared: World, room: str) -> None:
+    of_admin = await over(shared, await delete(shared, room))
+    await fill(shared, room, 3)
+    asked = {"query": {"collection": room}, "update": ADD_ONE}
+    mine = await over(shared, await update(shared, asked, SECRET))
+    assert (mine.state, mine.progress.written) == (JobState.DONE, 3)
+    another = replace(SECRET, session="another-key")
+    assert mine == await jobs.get_job(shared.context, another, "demo", mine.id)
+    listed = {job.id for job in await jobs.list_jobs(shared.context, SECRET, "demo")}
+    assert mine.id in listed
+    assert of_admin.id not in listed
+    for call in (jobs.get_job, jobs.cancel_job):
+        with pytest.raises(NotFound) as caught:
+            await call(shared.context, SECRET, "demo", of_admin.id)
+        with pytest.raises(NotFound) as missing:
+            await call(shared.context, SECRET, "demo", "missing")
+        told, of_none = caught.value.message, missing.value.message
+        assert told.replace(of_admin.id, "missing") == of_none
+        assert caught.value.reason == missing.value.reason == "JobNotFound"
+
+
+async def test_a_job_that_is_asked_for_twice_is_begun_once(shared: World, room: str) -> None:
+    await fill(shared, room, 3)
+    asked = {"query": {"collection": room}, "update": ADD_ONE}
+    made = await asyncio.gather(*(update(shared, asked, SECRET, key=room) for _ in range(3)))
+    assert len({job.id for job in made}) == 1
+    await over(shared, made[0])
+    again = await update(shared, asked, SECRET, key=room)
+    assert (again.id, again.state) == (made[0].id, JobState.DONE)
+    assert [one["n"] for one in (await fields_in(shared, room)).values()] == [1000, 1001, 1002]
+    with pytest.raises(FailedPrecondition) as caught:
+        await update(shared, {**asked, "update": {"fields": {"n": 1}}}, SECRET, key=room)
+    assert caught.value.reason == "IdempotencyKeyReused"
+    of_admin = await over(shared, await update(shared, asked, key=room))
+    assert of_admin.id != made[0].id
+    assert of_admin.progress.written == 3
 
 
 async def test_jobs_that_are_over_are_forgotten_at_last(
