@@ -21,6 +21,7 @@ from tests.faults.job_points import CHUNK, EACH_CHUNK, PLANT, PLANTS
 from tests.faults.mortal import VARIABLE, doom
 from tests.faults.seeds import IS_LONG, RULES, new_seed, rounds
 from tests.processes import Nursery, ServerProcess, checked
+from tests.stored_bytes import files_with
 
 PROJECT = "shop"
 ADMIN = f"/projects/{PROJECT}"
@@ -112,7 +113,8 @@ class Erasure(Work):
                 kept = [one for one in found if one["kind"] != "deleted" and not one["erased"]]
                 assert kept == [], path
         # A copy that was erased from while it was made is cleaned soon after the move.
-        wait(lambda: files_with(server.data, self.room * 9) == [], f"{self.room} is in a file")
+        text = (self.room * 9).encode()
+        wait(lambda: files_with(server.data, text) == [], f"{self.room} is in a file")
 
 
 class Restoration(Work):
@@ -178,7 +180,6 @@ def test_jobs_survive_kills_at_every_step(
 
 
 @pytest.mark.parametrize("bug", PLANTS)
-@pytest.mark.timeout(60)
 def test_planted_bugs_are_caught(
     tmp_path: Path, nursery: Nursery, monkeypatch: pytest.MonkeyPatch, bug: str
 ) -> None:
@@ -291,14 +292,6 @@ def documents(server: ServerProcess, collection: str) -> list[dict[str, Any]]:
     body = {"query": {"collection": collection}}
     found: list[dict[str, Any]] = checked(httpx.post(url, json=body, timeout=30))["documents"]
     return found
-
-
-def files_with(folder: Path, text: str) -> list[str]:
-    return [
-        str(path)
-        for path in folder.rglob("*")
-        if path.is_file() and text.encode() in path.read_bytes()
-    ]
 
 
 def wait(condition: Callable[[], bool], why: str) -> None:

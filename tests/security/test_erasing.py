@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest_asyncio
 
 from baas.testing import make_settings, started_app
 from tests.baas.http.conftest import ADMIN, BASE, World, open_world
+from tests.stored_bytes import files_with
 from tests.waiting import PATIENCE_SECONDS, until
 
 DATABASE = f"{ADMIN}/databases/(default)"
@@ -36,14 +36,8 @@ async def ok(answer: Any) -> Any:
     return answer.json() if answer.content else None
 
 
-def files_with(folder: Path, text: str) -> list[str]:
-    needles = [text.encode(), text.encode("utf-16-le"), text.upper().encode()]
-    found = []
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError, IsADirectoryError):
-            if any(one in path.read_bytes() for one in needles):
-                found.append(str(path.relative_to(folder)))
-    return sorted(found)
+def files_with_text(folder: Path, text: str) -> list[str]:
+    return files_with(folder, text.encode(), text.encode("utf-16-le"), text.upper().encode())
 
 
 async def store(world: World) -> None:
@@ -103,7 +97,7 @@ async def store(world: World) -> None:
 async def test_what_was_erased_is_in_no_file(world: World, tmp_path: Path, by_query: bool) -> None:
     await store(world)
     folder = tmp_path / "data"
-    assert files_with(folder, SECRET) != []
+    assert files_with_text(folder, SECRET) != []
     if by_query:
         query = {"collection": "users", "where": {"field": "n", "op": "==", "value": 1}}
         body = {"query": query, "present": True}
@@ -117,4 +111,4 @@ async def test_what_was_erased_is_in_no_file(world: World, tmp_path: Path, by_qu
         body = {"path": f"users/{world.uid}", "present": True}
         await ok(await world.operator.post(f"{DATABASE}/documents:erase", json=body))
     # Once nobody reads what there was before, as whoever fills an index may.
-    await until(lambda: not files_with(folder, SECRET), "it is still there")
+    await until(lambda: not files_with_text(folder, SECRET), "it is still there")

@@ -22,6 +22,7 @@ from baas.storage.sqlite_scrub import find_room, scrub_pages
 from baas.storage.store import StoreMissing
 from tests.effort import examples
 from tests.storage.commits import Writer, change, document, key, texts
+from tests.stored_bytes import bytes_below
 from tests.waiting import until
 
 SECRET = re.compile(rb"<(\d+)>")
@@ -62,12 +63,8 @@ async def erase(engine: SqliteEngine, *names: str) -> bool:
     return await engine.scrub()
 
 
-def all_bytes(file: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in file.parent.iterdir())
-
-
 async def wait_without(file: Path, text: bytes) -> None:
-    await until(lambda: text not in all_bytes(file), "it is still there")
+    await until(lambda: text not in bytes_below(file.parent), "it is still there")
 
 
 def read(file: Path, sql: str) -> list[tuple[object, ...]]:
@@ -93,9 +90,9 @@ async def test_no_byte_of_what_was_erased_is_left_in_any_file(
     await writer.write(50, {"a": None, "b": None})
     engine._run_checkpoint()  # part of it is in the file, and part in the WAL
     await writer.write(51, {"other": "kept"})
-    assert b"s3cret" in all_bytes(file)
+    assert b"s3cret" in bytes_below(file.parent)
     assert await erase(engine, "a", "b")
-    assert b"s3cret" not in all_bytes(file)
+    assert b"s3cret" not in bytes_below(file.parent)
     assert await texts(engine, "other", "a") == ["kept", None]
     await writer.write(60, {"other": "later"})
 
@@ -166,11 +163,11 @@ async def test_neither_rows_nor_entries_that_sqlite_has_moved_leave_anything(
     assert await engine.scrub()
     # What caches still held would come back with these.
     await load.write(50)
-    found = {int(one) for one in SECRET.findall(all_bytes(file))}
+    found = {int(one) for one in SECRET.findall(bytes_below(file.parent))}
     assert found == load.expected
     await engine.close()
     assert read(file, "PRAGMA integrity_check") == [("ok",)]
-    assert {int(one) for one in SECRET.findall(all_bytes(file))} == load.expected
+    assert {int(one) for one in SECRET.findall(bytes_below(file.parent))} == load.expected
 
 
 async def test_no_other_worker_brings_back_what_its_cache_holds(
@@ -193,7 +190,7 @@ async def test_no_other_worker_brings_back_what_its_cache_holds(
     assert await one.scrub()
     load.engine = other
     await load.write(30)
-    found = {int(found) for found in SECRET.findall(all_bytes(file))}
+    found = {int(found) for found in SECRET.findall(bytes_below(file.parent))}
     assert found == load.expected
     await one.close()
     await other.close()
@@ -236,7 +233,7 @@ async def test_short_snapshots_of_which_there_always_is_one_hold_nothing_back(
     await asyncio.sleep(0)
     try:
         assert await erase(engine, "a")
-        assert b"s3cret" not in all_bytes(file)
+        assert b"s3cret" not in bytes_below(file.parent)
     finally:
         reading.cancel()
 
@@ -257,7 +254,7 @@ async def erase_and_kill(engine: SqliteEngine, file: Path, killed: Path, *, scru
     for path in file.parent.glob(f"{file.name}*"):
         shutil.copy(path, killed.parent)
     await snapshot.close()
-    assert b"s3cret" in all_bytes(killed)
+    assert b"s3cret" in bytes_below(killed.parent)
 
 
 @pytest.mark.parametrize("scrub", [True, False])
@@ -369,7 +366,7 @@ async def test_who_writes_without_asking_for_a_turn_is_not_overwritten(
     assert not await engine.scrub()
     assert await engine.scrub()
     assert writes == ["written", "refused"]
-    assert {int(one) for one in SECRET.findall(all_bytes(file))} == load.expected
+    assert {int(one) for one in SECRET.findall(bytes_below(file.parent))} == load.expected
     assert stranger.execute("SELECT id FROM requests").fetchall() == [("r0",)]
     assert stranger.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     stranger.close()
@@ -409,7 +406,7 @@ async def test_a_file_too_large_to_tell_its_pages_apart_is_written_anew(
     monkeypatch.setattr(sqlite_scrub, "PAGES_MAX", 10)
     monkeypatch.setattr(sqlite_scrub, "scrub_pages", None)
     assert await engine.scrub()
-    assert {int(one) for one in SECRET.findall(all_bytes(file))} == load.expected
+    assert {int(one) for one in SECRET.findall(bytes_below(file.parent))} == load.expected
 
 
 # Files written anew -------------------------------------------------------------------------------
@@ -428,9 +425,9 @@ async def test_a_file_of_an_older_server_is_written_anew_once(
     await writer.write(30, {"a": None})
     while await engine.trim(31, limit=100):
         pass
-    assert b"s3cret" in all_bytes(file)
+    assert b"s3cret" in bytes_below(file.parent)
     assert await erase(engine, "a")
-    assert b"s3cret" not in all_bytes(file)
+    assert b"s3cret" not in bytes_below(file.parent)
     assert await texts(engine, "other") == ["kept"]
     engine._writer.execute("PRAGMA secure_delete = ON").fetchall()
     monkeypatch.setattr(engine._scrubber, "_write_anew", None)
@@ -446,9 +443,9 @@ async def test_a_file_is_written_anew_if_asked_and_gives_its_room_back(
     while await engine.trim(3, limit=1_000):
         pass
     assert await engine.scrub()
-    size = len(all_bytes(file))
+    size = len(bytes_below(file.parent))
     assert await engine.scrub(rewrite=True)
-    assert len(all_bytes(file)) < size / 4
+    assert len(bytes_below(file.parent)) < size / 4
     assert await texts(engine, "a299", "a1") == ["x" * 3_000, None]
 
 

@@ -52,6 +52,7 @@ from baas.testing import app_client, make_settings, started_app
 from tests.baas.backups.test_drill import over as backup_over
 from tests.baas.http.test_description import DescribedClient
 from tests.baas.services.worlds import ADA, OPERATOR, path, query
+from tests.stored_bytes import bytes_below
 
 SHOP = DatabaseName("shop")
 SECONDS = 60
@@ -607,7 +608,7 @@ async def test_what_was_erased_on_the_way_leaves_no_byte_in_files_of_the_copy(
     folder = settings["data"] / "projects" / "shop"
 
     def left() -> list[int]:
-        data = b"".join(one.read_bytes() for one in folder.rglob("*") if one.is_file())
+        data = bytes_below(folder)
         return [number for number in range(600) if number % 5 and b"s3cret-%03d" % number in data]
 
     async with server(settings) as app:
