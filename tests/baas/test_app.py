@@ -28,6 +28,7 @@ from websockets.sync.client import connect
 from baas.app import allow_descriptors, bind, check_settings, create_app, lock_folder
 from baas.errors import FailedPrecondition, InvalidArgument
 from baas.testing import RunningServer, app_client, make_settings, running_server, started_app
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 SERVERS = ("uvicorn", "granian")
 
@@ -243,9 +244,9 @@ def test_a_listener_is_told_before_the_server_ends(server: RunningServer) -> Non
     with _admin(server) as client:
         client.post("/api/v1/admin/projects", json={"id": "demo"})
     url = server.url.replace("http", "ws") + "/api/v1/projects/demo/documents:listen"
-    with connect(url) as listener:
+    with connect(url, open_timeout=PATIENCE_SECONDS) as listener:
         listener.send(orjson.dumps({"type": "hello", "token": server.token}).decode())
-        assert orjson.loads(listener.recv(timeout=10))["type"] == "welcome"
+        assert orjson.loads(listener.recv(timeout=PATIENCE_SECONDS))["type"] == "welcome"
         query = {"collection": "a"}
         listener.send(orjson.dumps({"type": "listen", "target": 1, "query": query}).decode())
         server.process.send_signal(signal.SIGTERM)
@@ -300,7 +301,7 @@ def test_a_second_server_on_the_same_data_says_who_has_it(tmp_path: Path) -> Non
         assert f"in use by the process {server.process.pid}" in second.stdout + second.stderr
         assert "Traceback" not in second.stderr
         with _admin(server) as client:
-            assert client.get("/readyz").status_code == 200
+            wait_until(lambda: client.get("/readyz").status_code == 200)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.processes import ServerProcess
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 RULES = """rules_version = '2';
 service cloud.firestore {
@@ -290,4 +290,4 @@ def test_a_storm_of_reconnects_leaves_nothing_behind(server: ServerProcess) -> N
             if number % 3 == 0:
                 linger = struct.pack("ii", 1, 0)  # a reset instead of a close
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    assert httpx.get(server.url + "/readyz", timeout=PATIENCE_SECONDS).is_success
+    wait_until(lambda: httpx.get(server.url + "/readyz", timeout=PATIENCE_SECONDS).is_success)
