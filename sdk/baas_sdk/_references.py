@@ -97,13 +97,15 @@ class BaseClient(Generic[R]):
         return f"<{type(self).__name__} {self._options.base_url} {self.project}/{self.database}>"
 
     def _get_all_call(
-        self, references: Iterable[R], field_paths: Iterable[str | FieldPath] | None
+        self,
+        references: Iterable[R],
+        field_paths: Iterable[str | FieldPath] | None,
+        read_time: datetime | None = None,
     ) -> Call[list[DocumentSnapshot[R]]]:
         listed = self._check_references(references)
         paths = list(dict.fromkeys(reference.path for reference in listed))
-        call = _requests.batch_get(
-            self._options.home, paths, selected_names(field_paths, "get_all()")
-        )
+        select = selected_names(field_paths, "get_all()")
+        call = _requests.batch_get(self._options.home, paths, select, read_time)
         return call.then(lambda found: _in_order(listed, dict(found[0]), found[1]))
 
     def _check_references(self, references: Iterable[R]) -> list[R]:
@@ -351,6 +353,16 @@ class BaseQuery(Generic[R, Q]):
         call = _requests.query(self._spec.home, self._spec.encode())
         return call.then(self._client._snapshot)
 
+    def _past_call(self, read_time: datetime) -> Call[list[DocumentSnapshot[R]]]:
+        call = _requests.query_at(self._spec.home, self._spec.encode(), read_time)
+
+        def present(found: tuple[list[Tree], datetime]) -> list[DocumentSnapshot[R]]:
+            trees, time = found
+            client = self._client
+            return [DocumentSnapshot(client.document(one["path"]), one, time) for one in trees]
+
+        return call.then(present).then(self._facing)
+
     def _stream_call(self) -> StreamCall[DocumentSnapshot[R]]:
         if self._spec.is_flipped:
             raise InvalidQuery("a query with limit_to_last() cannot be streamed; use get()")
@@ -360,13 +372,21 @@ class BaseQuery(Generic[R, Q]):
         return documents[::-1] if self._spec.is_flipped else documents
 
     def _groups_call(
-        self, wanted: BaseAggregations, page_token: str | None = None
+        self,
+        wanted: BaseAggregations,
+        page_token: str | None = None,
+        read_time: datetime | None = None,
     ) -> Call[_requests.Groups]:
         spec, decode = self._spec, self._client._decode
-        return _requests.aggregate(spec.home, spec.encode(), wanted._encode(), decode, page_token)
+        return _requests.aggregate(
+            spec.home, spec.encode(), wanted._encode(), decode, page_token, read_time
+        )
 
-    def _aggregate_call(self, wanted: BaseAggregations) -> Call[list[list[AggregationResult]]]:
-        return self._groups_call(wanted).then(lambda found: as_row(wanted, found))
+    def _aggregate_call(
+        self, wanted: BaseAggregations, read_time: datetime | None = None
+    ) -> Call[list[list[AggregationResult]]]:
+        call = self._groups_call(wanted, read_time=read_time)
+        return call.then(lambda found: as_row(wanted, found))
 
     def _explain_aggregation_call(self, wanted: BaseAggregations) -> Call[AggregationExplanation]:
         call = _requests.explain_aggregation(self._spec.home, self._spec.encode(), wanted._encode())
@@ -529,6 +549,12 @@ class BaseAuth:
         if tokens is None:
             return None
         return _requests.sign_out(self._options.home, tokens.refresh_token)
+
+
+def check_one_time(transaction: object | None, read_time: datetime | None) -> None:
+    """Raises InvalidArgument if a read is to be of two moments."""
+    if transaction is not None and read_time is not None:
+        raise InvalidArgument("a transaction has a read_time of its own")
 
 
 def _public_change(change: Change[DocumentSnapshot[R]]) -> DocumentChange[R]:

@@ -12,7 +12,7 @@ import orjson
 
 from baas_sdk._paths import DatabaseName, url_path
 from baas_sdk._session import SignedIn, User, parse_signed_in, parse_user
-from baas_sdk._values import Tree, dumps, format_time, parse_time
+from baas_sdk._values import Tree, dumps, parse_time, past_time
 from baas_sdk._writes import CommitResult, WriteResult, parse_commit, parse_write_result
 from baas_sdk.errors import (
     Internal,
@@ -157,7 +157,7 @@ def get_document(
     """The document's tree; None if it does not exist, or did not at `read_time`."""
     params = []
     if read_time is not None:
-        params.append(("read_time", format_time(read_time)))
+        params.append(("read_time", past_time(read_time)))
     if select is not None:
         params.append(("select", ",".join(select)))
     url = f"{home.documents_url}/{url_path(path)}"
@@ -166,15 +166,19 @@ def get_document(
 
 
 def batch_get(
-    home: DatabaseName, paths: Sequence[str], select: Sequence[str] | None = None
+    home: DatabaseName,
+    paths: Sequence[str],
+    select: Sequence[str] | None = None,
+    read_time: datetime | None = None,
 ) -> Call[tuple[list[tuple[str, Tree | None]], datetime]]:
-    """(path, tree or None) in the order asked, all of one moment, and that moment."""
+    """(path, tree or None) in the order asked, all of one moment, and that moment: `read_time`, or
+    now."""
 
     def parse(tree: Any) -> tuple[list[tuple[str, Tree | None]], datetime]:
         found = {item["path"]: item["document"] for item in tree["documents"]}
         return [(path, found[path]) for path in paths], parse_time(tree["read_time"])
 
-    body = _batch_get(paths, select)
+    body = _batch_get(paths, select) | _at(read_time)
     return Call(_post(home, "batch-get", body, is_idempotent=True), parse)
 
 
@@ -309,6 +313,20 @@ def query(home: DatabaseName, spec: Tree) -> StreamCall[Tree]:
     return StreamCall(replace(request, accept=JSON_LINES), lambda tree: tree)
 
 
+def query_at(
+    home: DatabaseName, spec: Tree, read_time: datetime
+) -> Call[tuple[list[Tree], datetime]]:
+    """The documents' trees as of a moment, and that moment."""
+    body = {"query": spec, **_at(read_time)}
+    return Call(
+        _post(home, "query", body, is_idempotent=True),
+        lambda tree: (
+            [_document(item) for item in tree["documents"]],
+            parse_time(tree["read_time"]),
+        ),
+    )
+
+
 def parse_query_line(line: bytes) -> QueryLine:
     """Raises the error that the line is, or Internal for a line of no known form."""
     try:
@@ -346,9 +364,11 @@ def aggregate(
     wanted: Mapping[str, Tree],
     decode: Callable[[Tree], Any],
     page_token: str | None = None,
+    read_time: datetime | None = None,
 ) -> Call[Groups]:
-    """An aggregation, or a page of its groups. `wanted` has the members beside the query."""
-    body = {"query": spec, **wanted}
+    """An aggregation, or a page of its groups; of a moment, all of them. `wanted` has the members
+    beside the query."""
+    body = {"query": spec, **wanted, **_at(read_time)}
     if page_token is not None:
         body["page_token"] = page_token
     return Call(
@@ -477,6 +497,10 @@ def _credentials(email: str, password: str) -> dict[str, str]:
         if not isinstance(value, str) or not value:
             raise InvalidArgument(f"`{name}` is a non-empty string")
     return {"email": email, "password": password}
+
+
+def _at(read_time: datetime | None) -> dict[str, Tree]:
+    return {} if read_time is None else {"read_time": past_time(read_time)}
 
 
 def _read(request: Request, parse: Callable[[Any], T]) -> Call[Read[T]]:

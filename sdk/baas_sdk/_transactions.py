@@ -14,13 +14,12 @@ from baas_sdk._queries import QuerySpec, selected_names
 from baas_sdk._references import BaseClient, BaseDocumentReference, BaseQuery, BaseWriteBatch
 from baas_sdk._requests import Begun, Call, Groups, Read
 from baas_sdk._snapshots import DocumentSnapshot
-from baas_sdk._values import Tree, format_time
+from baas_sdk._values import Tree, past_time
 from baas_sdk._writes import CommitResult, WriteResult
 from baas_sdk.errors import (
     Aborted,
     FailedPrecondition,
     InvalidArgument,
-    InvalidValue,
     TransactionConflict,
 )
 
@@ -49,11 +48,9 @@ class BaseTransaction(BaseWriteBatch, Generic[R]):
             raise InvalidArgument(f"`max_attempts` is a number from 1, not `{max_attempts!r}`")
         if read_time is not None and not read_only:
             raise InvalidArgument("`read_time` is for transactions that are `read_only`")
-        if read_time is not None and read_time.utcoffset() is None:
-            raise InvalidValue("`read_time` has no time zone; pass a snapshot's read_time")
         self.max_attempts = max_attempts
         self.read_only = read_only
-        self._asked_time = None if read_time is None else format_time(read_time)
+        self._asked_time = None if read_time is None else past_time(read_time)
         self._token: str | None = None
         self._aborted: str | None = None  # the token of the attempt before
         self._reads: dict[str, str | None] = {}

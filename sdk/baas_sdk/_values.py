@@ -334,6 +334,15 @@ def format_time(value: datetime) -> str:
     return text + "Z"
 
 
+def past_time(read_time: object) -> str:
+    """The `read_time` of a request. Raises InvalidValue for what is no moment."""
+    if not isinstance(read_time, datetime):
+        raise InvalidValue(f"`read_time` is a datetime, not `{read_time!r}`")
+    if read_time.utcoffset() is None:
+        raise InvalidValue("`read_time` has no time zone; pass a snapshot's read_time")
+    return format_time(read_time)
+
+
 def reference_text(reference: Reference, home: DatabaseName) -> str:
     """`users/ada` for a document of `home`, else the full name."""
     name = reference.database_name

@@ -40,6 +40,7 @@ from baas_sdk._references import (
     BaseWriteBatch,
     as_groups,
     as_row,
+    check_one_time,
 )
 from baas_sdk._session import User
 from baas_sdk._snapshots import (
@@ -91,8 +92,7 @@ class AsyncDocumentReference(BaseDocumentReference):
         """The document as it is now, as of the transaction's moment, or as it was at `read_time`,
         which takes the right to read it both as it is and as it was; one that is missing gives a
         snapshot with `exists` False. With `field_paths` no more than these fields are sent."""
-        if transaction is not None and read_time is not None:
-            raise ValueError("a transaction has a read_time of its own")
+        check_one_time(transaction, read_time)
         if transaction is not None:
             call = transaction._get_all_call([self], field_paths)
             return (await self._client._http.run(call, timeout))[0]
@@ -186,10 +186,17 @@ class AsyncQuery(BaseQuery[AsyncDocumentReference, "AsyncQuery"]):
     _client: AsyncClient
 
     async def get(
-        self, *, transaction: AsyncTransaction | None = None, timeout: float | None = None
+        self,
+        *,
+        transaction: AsyncTransaction | None = None,
+        timeout: float | None = None,
+        read_time: datetime | None = None,
     ) -> list[DocumentSnapshot[AsyncDocumentReference]]:
         """All documents that match, of one moment, in the query's order. In a transaction at most
-        5,000."""
+        5,000, and so as of an earlier `read_time`, which is for secret keys."""
+        check_one_time(transaction, read_time)
+        if read_time is not None:
+            return await self._client._http.run(self._past_call(read_time), timeout)
         if transaction is not None:
             return await self._client._http.run(transaction._read_call(self), timeout)
         stream = self._client._http.stream(self._query_call(), timeout)
@@ -350,13 +357,19 @@ class AsyncAggregationQuery(BaseAggregations):
         self._query = query
 
     async def get(
-        self, *, transaction: AsyncTransaction | None = None, timeout: float | None = None
+        self,
+        *,
+        transaction: AsyncTransaction | None = None,
+        timeout: float | None = None,
+        read_time: datetime | None = None,
     ) -> list[list[AggregationResult]]:
         """One row, with a result for each number in the order asked. In a transaction as of its
-        moment; it is committed only if the numbers are still the same."""
+        moment; it is committed only if the numbers are still the same. As of an earlier `read_time`
+        for secret keys."""
+        check_one_time(transaction, read_time)
         query = self._query
         if transaction is None:
-            return await query._client._http.run(query._aggregate_call(self), timeout)
+            return await query._client._http.run(query._aggregate_call(self, read_time), timeout)
         call = transaction._aggregate_call(query._spec, self)
         return as_row(self, await query._client._http.run(call, timeout))
 
@@ -376,13 +389,22 @@ class AsyncGroupQuery(BaseAggregations):
         self._query = query
 
     async def get(
-        self, *, transaction: AsyncTransaction | None = None, timeout: float | None = None
+        self,
+        *,
+        transaction: AsyncTransaction | None = None,
+        timeout: float | None = None,
+        read_time: datetime | None = None,
     ) -> list[Group]:
         """All groups in the order of their values. More than 1,000 come in pages, each of its own
-        moment; in a transaction there may be no more."""
+        moment; in a transaction there may be no more, nor as of an earlier `read_time`, which is
+        for secret keys."""
+        check_one_time(transaction, read_time)
+        query = self._query
+        if read_time is not None:
+            call = query._groups_call(self, read_time=read_time)
+            return as_groups(await query._client._http.run(call, timeout))
         if transaction is None:
             return [group async for group in self.stream(timeout=timeout)]
-        query = self._query
         call = transaction._aggregate_call(query._spec, self)
         return as_groups(await query._client._http.run(call, timeout))
 
@@ -647,11 +669,17 @@ class AsyncClient(BaseClient[AsyncDocumentReference]):
         *,
         transaction: AsyncTransaction | None = None,
         timeout: float | None = None,
+        read_time: datetime | None = None,
     ) -> AsyncIterator[DocumentSnapshot[AsyncDocumentReference]]:
-        """The documents in the order given, all of one moment; at most 1,000 in one call. With
-        `field_paths` no more than these fields of each are sent."""
-        asked = self if transaction is None else transaction
-        for snapshot in await self._http.run(asked._get_all_call(references, field_paths), timeout):
+        """The documents in the order given, all of one moment, now or `read_time`; at most 1,000 in
+        one call. With `field_paths` no more than these fields of each are sent. An earlier moment
+        takes the right to read each both as it is and as it was."""
+        check_one_time(transaction, read_time)
+        if transaction is None:
+            call = self._get_all_call(references, field_paths, read_time)
+        else:
+            call = transaction._get_all_call(references, field_paths)
+        for snapshot in await self._http.run(call, timeout):
             yield snapshot
 
     def bucket(self, bucket_name: str = "default") -> AsyncBucket:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import orjson
 import pytest
@@ -74,17 +73,6 @@ async def test_get_returns_the_document(peer: Peer, face: Face) -> None:
     assert snapshot.create_time == THEN
     assert snapshot.update_time == THEN.replace(microsecond=1)
     assert repr(snapshot) == "<DocumentSnapshot cities/a b>"
-
-
-async def test_a_document_as_it_was(peer: Peer, face: Face) -> None:
-    peer.reply(error_reply(404, "NOT_FOUND", "DocumentNotFound"))
-    document = face.client.document("cities/x")
-
-    assert not (await face.call(document.get, read_time=THEN)).exists
-    (asked,) = peer.requests
-    path, _, query = asked.path.partition("?")
-    assert path == f"{DOCUMENTS}/cities/x"
-    assert parse_qs(query) == {"read_time": [TIME]}
 
 
 async def test_a_missing_document_does_not_exist(peer: Peer, face: Face) -> None:
