@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import orjson
@@ -64,23 +64,19 @@ def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock_of_dead(folder: Path) -> Iterator[int]:
-    """As workers hold it whose parent was killed, until they end; the descriptor."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    os.write(descriptor, b"99999999\n")
-    try:
-        yield descriptor
-    finally:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+def lock_of_dead(folder: Path) -> Iterator[IO[bytes]]:
+    """As workers hold it whose parent was killed, until they end: until it is closed."""
+    with (folder / "lock").open("wb", buffering=0) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(b"99999999\n")
+        yield lock
 
 
 def test_a_server_waits_for_workers_whose_parent_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with lock_of_dead(tmp_path) as descriptor:
-        monkeypatch.setattr("baas.app.time.sleep", lambda seconds: os.close(descriptor))
+    with lock_of_dead(tmp_path) as lock:
+        monkeypatch.setattr("baas.app.time.sleep", lambda seconds: lock.close())
         with lock_folder(tmp_path):
             assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
