@@ -6,6 +6,7 @@ Keys are `{project}/{content}/{part}`, all made here and never by a caller.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from baas.errors import DataLoss, Unavailable
 STORE_KINDS = ("s3://", "gs://", "az://")  # what URLs of stores elsewhere begin with
 CHUNK_BYTES = 512 * 1024  # in memory at a time, per request
 READ_BYTES = 256 * 1024  # of a file, at a time; a download holds three of them
+
+_URL = re.compile(r"[a-z0-9]+://\S+", re.ASCII)
 
 Chunk: TypeAlias = bytes | bytearray  # which nobody changes any more
 See: TypeAlias = Callable[[Chunk | memoryview], object]  # which keeps nothing of it
@@ -202,8 +205,8 @@ def bytes_missing(key: str) -> DataLoss:
 
 
 def store_unavailable(error: Exception) -> Unavailable:
-    # Stores say much, and over many lines.
-    told = str(error).partition("\n")[0][:300]
+    # Stores say much, and over many lines. Where they are, callers need not know.
+    told = _URL.sub("its address", str(error).partition("\n")[0])[:300]
     return Unavailable(f"the object store fails: {told}", reason="ObjectStoreUnavailable")
 
 

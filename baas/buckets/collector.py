@@ -30,6 +30,7 @@ from baas.model.values import Reference
 from baas.model.writes import DeleteWrite, Write
 
 ROUND_SECONDS = 60.0
+SWEEP_AGAIN_SECONDS = 600.0  # after a sweep that failed
 _BATCH = 100
 _EXPIRES = FieldPath(("expires",))
 _log = structlog.get_logger("baas.buckets")
@@ -59,6 +60,7 @@ class Collector:
         self._is_here = is_here
         self._task: asyncio.Task[None] | None = None
         self._deleted: dict[str, float] = {}
+        self._swept_at = objects.clock.monotonic_seconds()
 
     def forget_project(self, project: str) -> None:
         """Its deletion has begun. Its bytes are deleted once the grace time is over, unless they
@@ -77,43 +79,59 @@ class Collector:
 
     async def _run(self) -> None:
         """Garbage of projects that made some, every minute; all projects at each sweep."""
-        clock = self._objects.clock
-        swept_at = clock.monotonic_seconds()
         while True:
             end_if_cancelled()
             await asyncio.sleep(ROUND_SECONDS)
-            try:
-                for project in tuple(self._objects.touched):
-                    await self.collect(project)
-                now = clock.monotonic_seconds()
-                for project in [one for one, due in self._deleted.items() if due < now]:
-                    del self._deleted[project]
-                    await self.sweep(project)
-                since = clock.monotonic_seconds() - swept_at
-                if since >= self._objects.settings.object_sweep_seconds:
-                    swept_at = clock.monotonic_seconds()
-                    await self.sweep()
-            except BaasError as error:
-                _log.warning("collecting failed", error=error.message)
-            except Exception:
-                _log.exception("collecting failed")
+            await self.run_round()
+
+    async def run_round(self) -> None:
+        """What is due. What fails does not keep the rest from being done, and is due again in the
+        next round; the sweep of all, which looks at everything, after a while."""
+        clock, period = self._objects.clock, self._objects.settings.object_sweep_seconds
+        for project in tuple(self._objects.touched):
+            await self._try(self.collect(project))
+        now = clock.monotonic_seconds()
+        for project, due in tuple(self._deleted.items()):
+            is_swept = due < now and await self._try(self.sweep(project))
+            if is_swept and self._deleted[project] == due:  # it was not deleted once more
+                del self._deleted[project]
+        if now - self._swept_at >= period:
+            is_swept = await self._try(self.sweep())
+            self._swept_at = now if is_swept else now - max(period - SWEEP_AGAIN_SECONDS, 0)
+
+    async def _try(self, work: Awaitable[object]) -> bool:
+        """Whether it did not fail."""
+        try:
+            await work
+            return True
+        except BaasError as error:
+            _log.warning("collecting failed", error=error.message)
+        except Exception:
+            _log.exception("collecting failed")
+        return False
 
     async def collect(self, project: str) -> int:
         """Deletes garbage whose grace time is over, and ends uploads that have expired; the count
-        of contents deleted."""
+        of contents deleted. Raises Unavailable, and is due again then."""
         self._objects.touched.discard(project)
         if not self._is_here(project):
             return 0
         try:
-            await self._expire(project)
-            count = 0
-            while collected := await self._collect_batch(project):
-                count += collected
-            database = await self._objects.system.open(project)
-            if (await database.run_query(Query(GARBAGE, limit=1))).documents:
-                self._objects.touched.add(project)
+            return await self._collect_all(project)
         except NotFound:
             return 0  # the project is gone
+        except BaseException:
+            self._objects.touched.add(project)
+            raise
+
+    async def _collect_all(self, project: str) -> int:
+        await self._expire(project)
+        count = 0
+        while collected := await self._collect_batch(project):
+            count += collected
+        database = await self._objects.system.open(project)
+        if (await database.run_query(Query(GARBAGE, limit=1))).documents:
+            self._objects.touched.add(project)
         return count
 
     async def _collect_batch(self, project: str) -> int:

@@ -26,10 +26,14 @@ from baas.buckets.blobs import (
     bytes_missing,
     store_unavailable,
 )
-from baas.errors import InvalidArgument
+from baas.errors import InvalidArgument, Unavailable
 
 PIECE_BYTES = 8 * 1024 * 1024  # of a multipart upload; two are in memory per writer
 READ_BYTES = 4 * 1024 * 1024  # fetched at a time; two are in memory per reader
+REQUEST_SECONDS = 60  # with its answer, whatever there is of either
+REPEATS_MAX, REPEAT_SECONDS = 5, 30  # a request that failed is made again, so often, so long
+_ANSWERS_MAX = 2  # to one question, if the first is cut short; what fails is repeated by obstore
+_NO_RANGE = "416 Range Not Satisfiable"  # what is empty has none
 _OWNER = ".owner"
 _ALLOW_HTTP = {"s3://": "AWS_ALLOW_HTTP", "gs://": "GOOGLE_ALLOW_HTTP", "az://": "AZURE_ALLOW_HTTP"}
 
@@ -46,11 +50,14 @@ class RemoteBlobs:
                 f"`objects` is `{url}`; it takes `local` or a URL such as `s3://bucket/prefix`",
                 reason="InvalidSettings",
             )
-        options: Any = {"timeout": "60s", "connect_timeout": "10s"}
+        options: Any = {"timeout": f"{REQUEST_SECONDS}s", "connect_timeout": "10s"}
         # Options that are given hide this one of the environment's.
         if os.environ.get(_ALLOW_HTTP[url[:5]], "").lower() in ("1", "true"):
             options["allow_http"] = True
-        retries: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
+        retries: Any = {
+            "max_retries": REPEATS_MAX,
+            "retry_timeout": timedelta(seconds=REPEAT_SECONDS),
+        }
         try:
             self._store: ObjectStore = from_url(url, client_options=options, retry_config=retries)
         except (BaseError, ValueError) as error:
@@ -91,17 +98,22 @@ class RemoteBlobs:
             await asyncio.wait([fetching])
 
     async def _fetch(self, key: str, start: int, end: int) -> bytes:
+        """Raises DataLoss only of a blob that is shorter, not where its answers are."""
         if start >= end:
             return b""
-        try:
-            found = bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
-        except (NotFoundError, FileNotFoundError) as error:
-            raise bytes_missing(key) from error
-        except (BaseError, OSError) as error:
-            raise store_unavailable(error) from error
-        if len(found) != end - start:
-            raise bytes_missing(key)
-        return found
+        for _ in range(_ANSWERS_MAX):
+            try:
+                found = bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
+            except (NotFoundError, FileNotFoundError) as error:
+                raise bytes_missing(key) from error
+            except (BaseError, OSError) as error:
+                raise store_unavailable(error) from error
+            if len(found) == end - start:
+                return found
+            size = await self.find_size(key)
+            if size is None or size < end:
+                raise bytes_missing(key)
+        raise _cut_short()
 
     def read_at_once(self, key: str, start: int, end: int) -> bytes | None:
         return None
@@ -110,13 +122,20 @@ class RemoteBlobs:
         return None
 
     async def get(self, key: str) -> bytes | None:
-        try:
-            found = await obstore.get_async(self._store, key)
-            return bytes(await found.bytes_async())
-        except (NotFoundError, FileNotFoundError):
-            return None
-        except (BaseError, OSError) as error:
-            raise store_unavailable(error) from error
+        for _ in range(_ANSWERS_MAX):
+            try:
+                # A range is answered with the size of all, beside that of the answer.
+                answer = await obstore.get_async(self._store, key, options={"range": {"offset": 0}})
+                found = bytes(await answer.bytes_async())
+            except (NotFoundError, FileNotFoundError):
+                return None
+            except (BaseError, OSError) as error:
+                if _NO_RANGE in str(error) and await self.find_size(key) == 0:
+                    return b""
+                raise store_unavailable(error) from error
+            if len(found) == answer.meta["size"]:
+                return found
+        raise _cut_short()
 
     async def find_size(self, key: str) -> int | None:
         try:
@@ -182,6 +201,7 @@ class RemoteWriter:
     def __init__(self, store: ObjectStore, key: str) -> None:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._is_aborted = False
+        self._size: int | None = None  # of all pieces, once that is known
         self._task = asyncio.create_task(self._put(store, key), name="put blob")
 
     async def _put(self, store: ObjectStore, key: str) -> None:
@@ -190,14 +210,28 @@ class RemoteWriter:
             if not self._is_aborted:
                 await obstore.put_async(store, key, head, use_multipart=False)
             return
-        await obstore.put_async(
-            store,
-            key,
-            self._pieces(head),
-            use_multipart=True,
-            chunk_size=PIECE_BYTES,
-            max_concurrency=2,
-        )
+        try:
+            await obstore.put_async(
+                store,
+                key,
+                self._pieces(head),
+                use_multipart=True,
+                chunk_size=PIECE_BYTES,
+                max_concurrency=2,
+            )
+        except (BaseError, OSError):
+            if not await self._is_there(store, key):
+                raise
+
+    async def _is_there(self, store: ObjectStore, key: str) -> bool:
+        """Whether all of it can be read though the store seemed to fail: pieces become a blob at
+        once, and the answer to that may be lost. To ask for it again is an error."""
+        if self._size is None:
+            return False
+        try:
+            return (await obstore.head_async(store, key))["size"] == self._size
+        except (BaseError, OSError):
+            return False
 
     async def _gather(self) -> bytes:
         gathered = bytearray()
@@ -209,13 +243,16 @@ class RemoteWriter:
         return bytes(gathered)
 
     async def _pieces(self, head: bytes) -> AsyncIterator[bytes]:
+        size = len(head)
         yield head
         del head
         while (chunk := await self._queue.get()) is not None:
+            size += len(chunk)
             yield chunk
         if self._is_aborted:
             # Ends the multipart upload, which then leaves nothing.
             raise RuntimeError("aborted")
+        self._size = size
 
     async def write(self, chunk: Chunk, see: See | None = None) -> None:
         if see is not None:
@@ -253,3 +290,7 @@ class RemoteWriter:
             raise store_unavailable(error) from error
         if error is not None:
             raise error
+
+
+def _cut_short() -> Unavailable:
+    return store_unavailable(RuntimeError("its answers are shorter than what they answer"))

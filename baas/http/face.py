@@ -103,7 +103,10 @@ class HttpFace:
                 await in_task()
                 answer.headers.extend([(REQUEST_ID, request_id.encode()), *headers])
                 if type(answer) is ObjectAnswer:
-                    size = await answer.send_to(exchange)
+                    try:
+                        size = await answer.send_to(exchange)
+                    except BaasError as error:
+                        status, size = await self._send_error(request, error, headers)
                 else:
                     size = await answer.send(*exchange.as_asgi())
         except (ClientGone, OSError, TimeoutError):
@@ -210,6 +213,14 @@ class HttpFace:
                 reason="RouteNotFound",
             )
         return routes
+
+    async def _send_error(
+        self, request: Request, error: BaasError, headers: list[Header]
+    ) -> tuple[int, int]:
+        """Its status, and the size of its body."""
+        answer = self._error(request, error)
+        answer.headers.extend(headers)
+        return answer.status, await answer.send(*request.exchange.as_asgi())
 
     def _error(self, request: Request, error: BaasError) -> Answer:
         request.context.denials.note(request.id, error)

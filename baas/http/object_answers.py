@@ -1,6 +1,6 @@
 """An answer that streams an object: of known length, in constant memory, ended when the client is
-gone. Where the stored bytes turn out to be damaged the connection is cut, so that no client takes
-what it has for the whole."""
+gone. Where the stored bytes turn out to be damaged, or the store fails, the connection is cut, so
+that no client takes what it has for the whole; an error is answered where nothing was sent yet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import aclosing
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from baas.buckets.blobs import Chunk
 from baas.errors import BaasError
 from baas.http.exchange import Exchange, Header, encode_headers
 from baas.services.objects import OpenedObject
@@ -42,7 +43,8 @@ class ObjectAnswer:
         return self._end - self._start
 
     async def send_to(self, exchange: Exchange) -> int:
-        """Sends it by the shortest way; returns the size of the body. Raises AnswerCut."""
+        """Sends it by the shortest way; returns the size of the body. Raises AnswerCut; BaasError
+        where nothing was sent yet."""
         sender = None
         if exchange.method != "HEAD":
             sender = self._opened.open_sender(self._start, self._end)
@@ -55,23 +57,30 @@ class ObjectAnswer:
         return await self.send(*exchange.as_asgi())
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Sends it; returns the size of the body. Raises AnswerCut."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        """As `send_to`."""
+        start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
         if scope["method"] == "HEAD":
+            await send(start)
             await send({"type": "http.response.body", "body": b""})
             return 0
         size = 0
         gone = asyncio.ensure_future(_wait_gone(receive))
         try:
             async with aclosing(self._opened.read(self._start, self._end)) as chunks:
-                async for chunk in chunks:
+                chunk: Chunk | None = await anext(chunks, None)
+                # Not before: that there are bytes is what the head says.
+                await send(start)
+                while chunk is not None:
                     if gone.done():
                         return size
                     size += len(chunk)
                     # A reader that stands still would hold its place for ever.
                     async with asyncio.timeout(STALL_SECONDS):
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    chunk = await anext(chunks, None)
         except BaasError as error:
+            if not size:
+                raise
             raise _cut(scope["path"], error) from error
         finally:
             gone.cancel()
