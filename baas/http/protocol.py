@@ -31,6 +31,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from baas.begun import Begun
 from baas.buckets.blobs import Receiver, Sender
 from baas.http.exchange import Asgi, Exchange
 from baas.http.heads import REQUEST_BYTES_MAX, Head, Header, KnownHeads, KnownRequest
@@ -372,7 +373,7 @@ class BoundedHttpProtocol(_TimedHttpProtocol):
                 exchange.waits_for = waits_for
                 waits_for.add_done_callback(partial(self._step, exchange, answering))
             else:
-                self._add_task(exchange, _Begun(answering, waits_for))
+                self._add_task(exchange, Begun(answering, waits_for))
 
     def _begin_in_task(self, exchange: HttpExchange) -> None:
         exchange.is_begun = True
@@ -704,33 +705,6 @@ class HttpExchange(RequestResponseCycle):
             encoded = b"".join([b"%b: %b\r\n" % header for header in defaults])
             HttpExchange._encoded_defaults = defaults, encoded
         return encoded
-
-
-class _Begun(Coroutine[Any, Any, None]):
-    """A coroutine whose first step has been taken outside of a task, for a task to go on with."""
-
-    __slots__ = ("_coroutine", "_is_known", "_waits_for")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
-        self._coroutine = coroutine
-        self._waits_for = waits_for
-        self._is_known = False  # the task knows what is waited for
-
-    def send(self, value: Any) -> Any:
-        if self._is_known:
-            return self._coroutine.send(value)
-        self._is_known = True
-        return self._waits_for
-
-    def throw(self, *error: Any) -> Any:
-        self._is_known = True
-        return self._coroutine.throw(*error)
-
-    def close(self) -> None:
-        self._coroutine.close()
-
-    def __await__(self) -> Any:
-        raise NotImplementedError("it is for a task only")
 
 
 def _split_url(url: bytes) -> tuple[bytes, bytes]:

@@ -210,6 +210,7 @@ class MongoConnection:
         await self._readers.close()
         await self.lease.close()
         await self._client.close()
+        await self._wire.close()
 
     @asynccontextmanager
     async def operation(self) -> AsyncIterator[None]:

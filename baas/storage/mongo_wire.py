@@ -13,6 +13,7 @@ import asyncio
 import itertools
 import struct
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any, NoReturn
 
 import bson
@@ -29,6 +30,8 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
+from baas.begun import Unbroken
+
 Document = dict[str, Any]
 
 _HEADER = struct.Struct("<iiiiIB")  # length, request, answered request, code, flags, section
@@ -36,6 +39,7 @@ _START = struct.Struct("<iiii")  # of it, as far as any message has it
 _OP_MSG = 2013
 _OVERHEAD_BYTES = 16 * 1024  # that a command may have beyond the greatest document
 _LOOK_SECONDS = 0.5
+_SPARE_SECONDS = 2.0  # the driver looks at its deadline every half second
 # Of the time that a command is given, so that the server's word comes before nobody waits for it.
 _SERVER_SHARE = 0.9
 _NOT_PRIMARY = {91, 189, 10058, 10107, 11600, 11602, 13435, 13436}
@@ -91,6 +95,11 @@ class Wire:
         self._client = client
         self._database = database
         self._request_ids = itertools.count(1)
+        self._unbroken = Unbroken()
+
+    async def close(self) -> None:
+        """To be done once the client is closed."""
+        await self._unbroken.close(seconds=_SPARE_SECONDS)
 
     async def call(
         self, command: Document, seconds: float, *, database: str | None = None
@@ -106,10 +115,12 @@ class Wire:
     ) -> list[Document]:
         """The answers to commands that are sent together, on one connection, and done in order:
         unchecked, so each is for `check_answer`."""
+        if seconds <= 0:
+            raise NetworkTimeout("there is no time left for the command")
         bodies = [self._encode(command, seconds, database) for command in commands]
         end = asyncio.get_running_loop().time() + seconds
-        with pymongo.timeout(max(seconds, 0.0)):  # for the driver's part
-            async with await self._client._conn_for_writes(None, "command") as connection:
+        with pymongo.timeout(seconds):  # for the driver's part
+            async with _Lent(self._client, self._unbroken, end) as connection:
                 try:
                     async with asyncio.timeout_at(end):
                         answered = await self._exchange(connection, bodies)
@@ -158,6 +169,50 @@ class Wire:
             await _fail(connection, error)
         finally:
             watch.stop()
+
+
+class _Lent:
+    """A connection to the primary, of the driver's pool. Cancelled while it waits for one of its
+    locks, the driver may leave it locked for ever (Python 3.11's `asyncio.wait_for` leaves its
+    condition without waiting until that has the lock again), and nobody would get a connection any
+    more. So it is never cancelled, but where it is far past its own deadline."""
+
+    __slots__ = ("_checkout", "_client", "_end", "_unbroken")
+
+    def __init__(self, client: AsyncMongoClient[Document], unbroken: Unbroken, end: float) -> None:
+        self._client = client
+        self._unbroken = unbroken
+        self._end = end + _SPARE_SECONDS
+        self._checkout: Any = None
+
+    async def __aenter__(self) -> Any:
+        try:
+            self._checkout, connection = await self._unbroken.run(
+                self._check_out(), end=self._end, if_left=_check_in
+            )
+        except TimeoutError as error:
+            raise NetworkTimeout("the driver gives no connection") from error
+        return connection
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        end = max(self._end, asyncio.get_running_loop().time() + _SPARE_SECONDS)
+        try:
+            await self._unbroken.run(self._checkout.__aexit__(kind, error, traceback), end=end)
+        except TimeoutError as late:
+            raise NetworkTimeout("the driver takes no connection back") from late
+
+    async def _check_out(self) -> tuple[Any, Any]:
+        checkout = await self._client._conn_for_writes(None, "command")
+        return checkout, await checkout.__aenter__()
+
+
+async def _check_in(lent: tuple[Any, Any]) -> None:
+    await lent[0].__aexit__(None, None, None)
 
 
 class _Answers(asyncio.Protocol):

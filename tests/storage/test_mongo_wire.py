@@ -17,10 +17,14 @@ from pymongo.errors import (
     OperationFailure,
     WriteConcernError,
 )
+from pymongo.pool_shared import PoolState
 
+from baas.storage import mongo_wire
 from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_wire import Document, Session, Wire, check_answer
+from scripts.free_ports import free_port
 from tests.mongo import ReplicaSet
+from tests.waiting import until
 
 SLOW = {"failCommands": ["count"], "appName": "baas", "blockConnection": True, "blockTimeMS": 500}
 
@@ -121,13 +125,15 @@ async def test_server_that_the_driver_gave_up_is_not_waited_for(
 ) -> None:
     topology = wire._client._topology
     assert topology is not None
+    pools: list[Any] = [server.pool for server in topology._servers.values()]
     outcome: object = None
     while not isinstance(outcome, AutoReconnect):  # else it was answered before, on a busy day
+        await until(lambda: all(pool.state == PoolState.READY for pool in pools))
         count = replica_set.fail(SLOW, {"times": 1})
         task = asyncio.create_task(wire.call({"count": "rows"}, 60))
         await asyncio.to_thread(replica_set.wait_failed, count)
-        for server in topology._servers.values():
-            await server.pool.reset(interrupt_connections=True)
+        for pool in pools:
+            await pool.reset(interrupt_connections=True)
         (outcome,) = await asyncio.gather(task, return_exceptions=True)
         assert isinstance(outcome, AutoReconnect | dict)
 
@@ -142,6 +148,66 @@ async def test_command_that_no_server_takes_is_refused_before_it_is_sent(wire: W
 async def test_connections_are_kept(wire: Wire) -> None:
     found = {(await wire.call({"hello": 1}, 60))["connectionId"] for _ in range(40)}
     assert len(found) == 1
+
+
+@pytest.fixture
+async def lost() -> AsyncIterator[MongoConnection]:
+    """To a replica set that nobody finds."""
+    connection = MongoConnection(
+        f"mongodb://127.0.0.1:{free_port()}/?replicaSet=lost", "baas_wire", timeout_seconds=60
+    )
+    yield connection
+    await connection.close()
+
+
+async def test_cancelled_wait_for_a_primary_leaves_the_driver_unlocked(
+    lost: MongoConnection,
+) -> None:
+    """Cancelled itself at that moment, the driver would leave its lock locked, and nobody would get
+    a connection of this client any more."""
+    topology: Any = lost._client._topology
+    lock = topology._lock
+    call = asyncio.create_task(lost._wire.call({"ping": 1}, 60))
+    await until(lambda: topology._condition._waiters)
+    await lock.acquire()
+    # It has waited for as long as it does at a time, and wants the lock back.
+    await until(lambda: not topology._condition._waiters)
+    call.cancel()
+    lock.release()
+    await asyncio.wait([call])
+    assert call.cancelled()
+    for _ in range(3):
+        async with asyncio.timeout(60), lock:
+            pass
+
+
+async def test_connection_that_came_too_late_for_its_command_is_given_back(wire: Wire) -> None:
+    topology: Any = wire._client._topology
+    (pool,) = [server.pool for server in topology._servers.values()]
+    before = len(pool.conns)
+    await pool.lock.acquire()
+    call = asyncio.create_task(wire.call({"ping": 1}, 60))
+    await until(lambda: pool.lock._waiters)
+    call.cancel()
+    await asyncio.wait([call])
+    assert call.cancelled()
+    pool.lock.release()
+    await until(lambda: not wire._unbroken._tasks)
+    assert (len(pool.conns), pool.requests, pool.operation_count) == (before, 0, 0)
+
+
+async def test_driver_that_gives_no_connection_is_waited_for_in_bounds(
+    lost: MongoConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongo_wire, "_SPARE_SECONDS", 0.05)
+    topology: Any = lost._client._topology
+    async with topology._lock:
+        with pytest.raises(NetworkTimeout, match="no connection"):
+            async with asyncio.timeout(60):
+                await lost._wire.call({"ping": 1}, 0.05)
+        await until(lambda: not lost._wire._unbroken._tasks)
+    with pytest.raises(NetworkTimeout, match="no time left"):
+        await lost._wire.call({"ping": 1}, 0.0)
 
 
 def test_errors_are_told_apart() -> None:
