@@ -140,14 +140,17 @@ def test_a_new_project_tells_how_an_app_connects(
     code = page.locator(".connect pre")
     expect(code).to_contain_text("baas_pk_")
     expect(code).not_to_contain_text("…")
-    ran = subprocess.run(
-        [sys.executable, "-c", code.inner_text()], capture_output=True, text=True, check=True
-    )
-    assert "{'text': 'hello'}" in ran.stdout
-
+    program = code.inner_text()
+    # Before it runs: soon after there is a document, the page no longer tells how to write one.
     page.get_by_text("curl", exact=True).click()
     expect(code).to_contain_text("curl ")
     lines = code.inner_text().replace("ada@", "eve@").split("\n\n")
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "{'text': 'hello'}" in ran.stdout
+
     signed_up = subprocess.run(["bash", "-c", lines[0]], capture_output=True, text=True, check=True)
     token = json.loads(signed_up.stdout)["id_token"]
     command = lines[1].replace("ID_TOKEN", token)
