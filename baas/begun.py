@@ -21,6 +21,11 @@ class Begun(Coroutine[Any, Any, T]):
         self._waits_for = waits_for
         self._is_known = False  # the task knows what is waited for
 
+    @property
+    def cr_await(self) -> Coroutine[Any, Any, T]:
+        """For who asks what a task waits for, as of any coroutine."""
+        return self._coroutine
+
     def send(self, value: Any) -> Any:
         if self._is_known:
             return self._coroutine.send(value)

@@ -33,6 +33,11 @@ class Limits:
     """Bounds on everything that a caller can make large. Firestore's where Firestore has one."""
 
     request_bytes_max: int = _setting(10 * 1024 * 1024, "largest request body")
+    request_seconds_max: float = _setting(
+        50.0,
+        "longest that a request whose body has come waits for the server; not uploads, imports,"
+        " exports, and work of any size",
+    )
     document_bytes_max: int = _setting(1_048_576 - 4, "largest document, in Firestore's own count")
     value_depth_max: int = _setting(20, "deepest nesting of maps and arrays in a document")
     commit_writes_max: int = _setting(500, "most writes in one commit")

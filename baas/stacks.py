@@ -24,10 +24,15 @@ def tell_stacks_on_signal() -> None:
     if number is None or out is None:
         return
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(
-        number, lambda: print(*_describe_waits(), sep="\n", file=out, flush=True)
-    )
+    loop.add_signal_handler(number, tell_waits)
     faulthandler.register(number, file=out, all_threads=True, chain=True)
+
+
+def tell_waits() -> None:
+    """Writes to standard error where everything waits that the event loop goes on with. To be
+    called on the event loop, and seldom: it looks at all objects that there are."""
+    if sys.__stderr__ is not None:
+        print(*_describe_waits(), sep="\n", file=sys.__stderr__, flush=True)
 
 
 def _describe_waits() -> Iterator[str]:

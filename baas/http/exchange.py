@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
@@ -57,6 +57,10 @@ class Exchange(Protocol):
         is cancelled."""
         ...
 
+    def interrupt(self) -> None:
+        """Cancels what the answer waits for."""
+        ...
+
     def take_body(self) -> bytes | None:
         """The request's body if all of it has arrived, once; None: it has to be received."""
         ...
@@ -97,6 +101,7 @@ class AsgiExchange:
         "_receive",
         "_scope",
         "_send",
+        "_task",
         "head",
         "method",
         "path",
@@ -104,10 +109,18 @@ class AsgiExchange:
         "raw_path",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        task: asyncio.Task[Any] | None = None,
+    ) -> None:
+        """`task`: the one that answers."""
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._task = task
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.raw_path: bytes | None = scope.get("raw_path")
@@ -125,6 +138,10 @@ class AsgiExchange:
 
     def end_with_client(self) -> None:
         """The server does not tell."""
+
+    def interrupt(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     def take_body(self) -> bytes | None:
         return None

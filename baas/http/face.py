@@ -8,6 +8,7 @@ become answers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from itertools import count
@@ -22,6 +23,7 @@ from baas.errors import BaasError, Internal, NotFound, Unavailable, Unimplemente
 from baas.http.answers import REQUEST_ID, Answer, AnyAnswer, StreamAnswer, error_answer
 from baas.http.authentication import authenticate, recognize_caller
 from baas.http.exchange import AsgiExchange, Exchange, Header, in_task
+from baas.http.lateness import LateRequests, late_error
 from baas.http.logs import AccessLog
 from baas.http.object_answers import ObjectAnswer
 from baas.http.origins import check_origin, cors_headers, preflight_headers
@@ -48,7 +50,7 @@ class HttpFace:
 
     def __init__(self, access_log: AccessLog | None, *, instance: str) -> None:
         self.context: Context | None = None
-        self.open_requests = 0
+        self._requests = LateRequests()
         self._access_log = access_log
         self._ids = count(1)
         self._instance = instance
@@ -74,8 +76,12 @@ class HttpFace:
             default=_no_route,
         )
 
+    @property
+    def open_requests(self) -> int:
+        return len(self._requests)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.answer(AsgiExchange(scope, receive, send))
+        await self.answer(AsgiExchange(scope, receive, send, asyncio.current_task()))
 
     async def answer(self, exchange: Exchange) -> None:
         """Answers one request, from its first byte to its line in the log. May be begun outside of
@@ -89,10 +95,14 @@ class HttpFace:
             return
         request = Request(context, exchange, request_id)
         started = context.clock.monotonic_seconds()
-        self.open_requests += 1
+        self._requests.add(request, started)
         status, size = 499, 0
         try:
-            answer = await self._answer(request)
+            try:
+                answer = await self._answer(request)
+            except asyncio.CancelledError as error:
+                answer = self._error(request, late_error(request, error))
+            request.waits_since = None
             status = answer.status
             headers: list[Header] = []
             if request.allowed_origin is not None:
@@ -113,7 +123,7 @@ class HttpFace:
             # Nobody is left to answer; the line in the log says 499.
             status = 499
         finally:
-            self.open_requests -= 1
+            self._requests.discard(request)
             if self._access_log is not None:
                 seconds = context.clock.monotonic_seconds() - started
                 self._access_log.add(request, status, size, seconds)
@@ -145,6 +155,8 @@ class HttpFace:
             request.caller = recognize_caller(request, access) or await authenticate(
                 request, access
             )
+            if route.takes_its_time:
+                request.take_time()
             answer = await route.handler(request)
         except BaasError as error:
             return self._error(request, error)
@@ -296,8 +308,14 @@ async def _guarded(chunks: AsyncGenerator[bytes], request: Request) -> AsyncGene
     """The stream, whose error after its start is one more line."""
     try:
         async with aclosing(chunks):
+            request.wait_anew()
             async for chunk in chunks:
+                request.waits_since = None  # but for the client
                 yield chunk
+                request.wait_anew()
+    except asyncio.CancelledError as error:
+        late = late_error(request, error)
+        yield orjson.dumps(encode_error(late, request.id), option=orjson.OPT_APPEND_NEWLINE)
     except BaasError as error:
         yield orjson.dumps(encode_error(error, request.id), option=orjson.OPT_APPEND_NEWLINE)
     except Exception:

@@ -543,6 +543,10 @@ class HttpExchange(RequestResponseCycle):
             self.is_given_up = True
             self.waits_for.cancel()
 
+    def interrupt(self) -> None:
+        if self.waits_for is not None:
+            self.waits_for.cancel()
+
     def take_body(self) -> bytes | None:
         if self.more_body or self.disconnected or self.response_complete:
             return None

@@ -43,6 +43,9 @@ class Request:
     routes: Mapping[str, Any] = _NO_ROUTES
     allowed_origin: bytes | None = None
     caller: Caller = ANONYMOUS
+    waits_since: float | None = None  # for the server; None: it does not, or may take its time
+    is_late = False
+    _takes_time = False
 
     def __init__(self, context: Context, exchange: Exchange, request_id: str) -> None:
         self.context = context
@@ -75,6 +78,22 @@ class Request:
                         f"the header `{name.decode()}` is given twice", reason="HeaderTwice"
                     )
 
+    def take_time(self) -> None:
+        """The answer may come whenever it does."""
+        self._takes_time = True
+        self.waits_since = None
+
+    def wait_anew(self) -> None:
+        """The client has done its part: it waits for the server from now on."""
+        if not self._takes_time:
+            self.waits_since = self.context.clock.monotonic_seconds()
+
+    def has_waited_too_long(self) -> bool:
+        if self.waits_since is None:
+            return False
+        waited = self.context.clock.monotonic_seconds() - self.waits_since
+        return waited > self.context.settings.limits.request_seconds_max
+
     async def read_body(self) -> bytes:
         """The whole body. Raises QuotaExceeded (413) past the limit, declared or not."""
         maximum = self.context.settings.limits.request_bytes_max
@@ -88,6 +107,12 @@ class Request:
         if declared is not None and declared.isdigit() and int(declared[:18]) > maximum:
             raise _too_large(maximum)
         await in_task()
+        self.waits_since = None
+        body = await self._receive_body(maximum)
+        self.wait_anew()
+        return body
+
+    async def _receive_body(self, maximum: int) -> bytes:
         message = await self._receive()
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False):

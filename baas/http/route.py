@@ -32,3 +32,5 @@ class Route:
     is_prompt: bool = False
     # Nothing but the answer comes of it: it is given up when the client is gone.
     ends_with_client: bool = False
+    # A body, or work, of any size: nobody says that the answer is late (see `lateness`).
+    takes_its_time: bool = False
