@@ -23,6 +23,7 @@ import pytest_asyncio
 from PIL import Image
 
 from baas.buckets.small_blobs import SMALL_BYTES_MAX
+from baas.errors import DataLoss
 from baas.http.exchange import AsgiExchange
 from baas.http.object_answers import AnswerCut, ObjectAnswer
 from baas.http.objects import get_object
@@ -325,10 +326,10 @@ async def test_damaged_bytes_are_not_passed_on_as_whole(world: ObjectWorld, tmp_
     with pytest.raises(AnswerCut, match="do not match"):
         await _read_whole(world, f"{OBJECTS}/a")
     file.write_bytes(file.read_bytes()[:1_000])
-    with pytest.raises(AnswerCut, match="missing"):
+    with pytest.raises(DataLoss, match="missing"):  # before anything was sent
         await _read_whole(world, f"{OBJECTS}/a")
     file.unlink()
-    with pytest.raises(AnswerCut, match="missing"):
+    with pytest.raises(DataLoss, match="missing"):
         await _read_whole(world, f"{OBJECTS}/a")
 
 
