@@ -21,7 +21,7 @@ from baas.buckets.objects import Objects, garbage_write
 from baas.buckets.records import decode_parts, open_upload
 from baas.buckets.thumbnails import THUMBNAIL_IDS
 from baas.database.transaction import Transaction
-from baas.ending import end_if_cancelled
+from baas.ending import repeat_until_cancelled
 from baas.errors import BaasError, NotFound
 from baas.model.paths import CollectionPath, FieldPath
 from baas.model.queries import NAME, Cursor, FieldFilter, Operator, Order, Query
@@ -70,7 +70,9 @@ class Collector:
 
     def start(self) -> None:
         if self._objects.settings.object_sweep_seconds:
-            self._task = asyncio.create_task(self._run(), name="collect objects")
+            self._task = asyncio.create_task(
+                repeat_until_cancelled("collecting", self._run), name="collect objects"
+            )
 
     async def close(self) -> None:
         if self._task is not None:
@@ -79,10 +81,8 @@ class Collector:
 
     async def _run(self) -> None:
         """Garbage of projects that made some, every minute; all projects at each sweep."""
-        while True:
-            end_if_cancelled()
-            await asyncio.sleep(ROUND_SECONDS)
-            await self.run_round()
+        await asyncio.sleep(ROUND_SECONDS)
+        await self.run_round()
 
     async def run_round(self) -> None:
         """What is due. What fails does not keep the rest from being done, and is due again in the

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from baas.clock import Clock
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
-from baas.ending import end_if_cancelled
+from baas.ending import repeat_until_cancelled
 from baas.errors import BaasError
 from baas.model.paths import CollectionPath
 from baas.model.writes import DeleteWrite, SetWrite
@@ -32,7 +32,7 @@ class Holds:
     async def hold(self, project: str) -> AsyncIterator[None]:
         """From now on, and as long as this lasts, all bytes stay that are named now or later."""
         await self._renew(project)
-        renewing = asyncio.create_task(self._renew_repeatedly(project), name=f"hold {project}")
+        renewing = asyncio.create_task(self._keep(project), name=f"hold {project}")
         try:
             yield
         finally:
@@ -52,12 +52,13 @@ class Holds:
         assert isinstance(until, int)
         return until > self._clock.now_microseconds()
 
-    async def _renew_repeatedly(self, project: str) -> None:
-        while True:
-            end_if_cancelled()
+    async def _keep(self, project: str) -> None:
+        async def renew() -> None:
             await asyncio.sleep(HOLD_SECONDS / 5)
             with contextlib.suppress(BaasError):
                 await self._renew(project)
+
+        await repeat_until_cancelled("renewing a hold", renew)
 
     async def _renew(self, project: str) -> None:
         until = self._clock.now_microseconds() + HOLD_SECONDS * 1_000_000

@@ -40,6 +40,7 @@ from baas.database.transaction import (
     Transaction,
 )
 from baas.database.turns import CommitClock, Turns
+from baas.ending import only_own_cancellations
 from baas.errors import (
     BaasError,
     Internal,
@@ -61,6 +62,7 @@ from baas.storage.engine import (
 from baas.storage.store import StoreMissing
 
 GROUP_BYTES_MAX = 16 * 1024 * 1024  # of images, old and new; a single commit may be larger
+DEFECT_PAUSE_SECONDS = 0.05
 REEVALUATION_SECONDS_MAX = 10.0  # all other commits wait meanwhile
 _log = structlog.get_logger("baas.committer")
 
@@ -181,9 +183,8 @@ class Committer:
         await followed
 
     def _wake(self) -> None:
-        wakeup = self._wakeup
-        if wakeup is not None:
-            self._wakeup = None
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None and not wakeup.done():
             wakeup.set_result(None)
         elif self._task is None:
             self._task = asyncio.create_task(self._run(), name="committer")
@@ -204,28 +205,34 @@ class Committer:
     async def _run(self) -> None:
         while True:
             while self._queue or (self._is_behind and not self._is_closed):
-                if self._must_follow or not self._queue or (self.hold.is_on and self._is_behind):
-                    await self._follow()
-                if self.hold.is_on:
-                    await (self.hold.end() if self._is_closed else self.hold.wait())
-                elif self._queue:
-                    try:
-                        await self._serve_group()
-                    except Exception:
-                        # A defect. Without this task, all who commit would wait for ever.
-                        _log.exception("the committer goes on")
-                else:
-                    self._engine.end_turn()
+                try:
+                    with only_own_cancellations():
+                        await self._serve()
+                except Exception:
+                    # A defect. Without this task, all who commit would wait for ever.
+                    _log.exception("the committer goes on")
+                    await asyncio.sleep(DEFECT_PAUSE_SECONDS)
             if self._is_closed:
                 return
             self._wakeup = asyncio.get_running_loop().create_future()
             await self._wakeup
 
+    async def _serve(self) -> None:
+        if self._must_follow or not self._queue or (self.hold.is_on and self._is_behind):
+            await self._follow()
+        if self.hold.is_on:
+            await (self.hold.end() if self._is_closed else self.hold.wait())
+        elif self._queue:
+            await self._serve_group()
+        else:
+            self._engine.end_turn()
+
     async def _serve_group(self) -> None:
         group = Group(self.version, self.commit_clock.next_version(self.version))
         try:
-            await self._gather(group)
-            await self._commit_group(group)
+            with only_own_cancellations():
+                await self._gather(group)
+                await self._commit_group(group)
         except Outrun:
             self._must_follow = True
             group.put_back(self._queue)

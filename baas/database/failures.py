@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from baas.ending import GivenUp
 from baas.errors import Aborted, BaasError, DataLoss, FailedPrecondition, Internal, Unavailable
 from baas.storage.engine import (
     EngineConflict,
@@ -33,7 +34,7 @@ def as_baas_error(error: Exception) -> BaasError:
             "writes to the database are paused for a moment, while it is moved; try again soon",
             reason="WritesPaused",
         )
-    elif isinstance(error, EngineUnknown):
+    elif isinstance(error, EngineUnknown | GivenUp):
         told = Unavailable(
             "whether the commit happened could not be found out", reason="CommitOutcomeUnknown"
         )

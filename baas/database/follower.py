@@ -15,6 +15,7 @@ from baas.clock import Clock
 from baas.database.failures import as_baas_error
 from baas.database.indexes import is_reserved
 from baas.database.log import CommitEvent, read_commits
+from baas.ending import only_own_cancellations
 from baas.errors import BaasError, ResumeTokenExpired
 from baas.storage.engine import EngineUnavailable, LogRecord, Snapshot, StorageEngine, StorageError
 from baas.storage.store import StoreMissing
@@ -72,7 +73,8 @@ class Follower:
         """As `catch_up`, for all who wait."""
         waiting, self._waiting = self._waiting, []
         try:
-            version = await self.catch_up(version)
+            with only_own_cancellations():
+                version = await self.catch_up(version)
         except Exception as error:
             _refuse(waiting, as_baas_error(error))
             raise

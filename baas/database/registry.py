@@ -16,7 +16,7 @@ from baas.database.failures import as_baas_error, baas_errors
 from baas.database.loading import Loader
 from baas.database.names import DatabaseName, check_database_id, check_project_id
 from baas.database.retention import Reach
-from baas.ending import end_if_cancelled
+from baas.ending import repeat_until_cancelled
 from baas.errors import BaasError, NotFound, Unavailable
 from baas.settings import Settings
 from baas.storage.engine import StorageError
@@ -270,7 +270,9 @@ class Databases:
         if database.is_removed:
             self._note_removed(name, database)
         if self._trimming is None:
-            self._trimming = asyncio.create_task(self._trim_repeatedly(), name="retention")
+            self._trimming = asyncio.create_task(
+                repeat_until_cancelled("tidying up", self._trim_all), name="retention"
+            )
         self._close_idle()
         return database
 
@@ -282,19 +284,17 @@ class Databases:
         if self._open.get(name) is database:
             self._start_closing(name)
 
-    async def _trim_repeatedly(self) -> None:
-        while True:
-            end_if_cancelled()
-            await asyncio.sleep(TRIM_SECONDS)
-            # After a burst nobody may open another one, which would close those that are idle.
-            while closing := self._close_idle():
-                await asyncio.wait(closing)
-            for database in self.open_databases():
-                with _tidying_up(str(database.name)):
-                    await self._trim(database)
-                    await database.index_keeper.tidy()
-            with _tidying_up("those that nobody asks for"):
-                await self._visit_unused()
+    async def _trim_all(self) -> None:
+        await asyncio.sleep(TRIM_SECONDS)
+        # After a burst nobody may open another one, which would close those that are idle.
+        while closing := self._close_idle():
+            await asyncio.wait(closing)
+        for database in self.open_databases():
+            with _tidying_up(str(database.name)):
+                await self._trim(database)
+                await database.index_keeper.tidy()
+        with _tidying_up("those that nobody asks for"):
+            await self._visit_unused()
 
     async def _trim(self, database: Database) -> None:
         if self.reach_of is not None:

@@ -11,7 +11,7 @@ from baas.clock import Clock
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
 from baas.encoding.documents import StoredDocument
-from baas.ending import end_if_cancelled
+from baas.ending import repeat_until_cancelled
 from baas.errors import AlreadyExists, BaasError, FailedPrecondition
 from baas.model.queries import Query
 from baas.model.values import Fields
@@ -82,11 +82,13 @@ class Deletions:
 
     async def keep(self, identifier: str, made: int, *, restore: str | None = None) -> None:
         """Renews the mark until cancelled."""
-        while True:
-            end_if_cancelled()
+
+        async def renew() -> None:
             await asyncio.sleep(DELETION_SECONDS / 4)
             with contextlib.suppress(BaasError):
                 await self.take(identifier, made, restore=restore)
+
+        await repeat_until_cancelled("renewing a mark", renew)
 
     async def delete_documents(self, identifier: str, made: int) -> None:
         """Everything below the project first, the project last: its id is free only when nothing

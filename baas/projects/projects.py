@@ -23,7 +23,7 @@ from baas.database.names import (
 from baas.database.registry import Databases
 from baas.database.system import SystemStore
 from baas.database.transaction import Transaction
-from baas.ending import end_if_cancelled
+from baas.ending import repeat_until_cancelled
 from baas.errors import (
     AlreadyExists,
     BaasError,
@@ -237,16 +237,16 @@ class Projects:
     def start_finishing(self) -> None:
         """Goes on, from time to time, with deletions of nodes that died."""
         if self._finishing is None:
-            self._finishing = asyncio.create_task(self._finish_repeatedly(), name="deletions")
+            self._finishing = asyncio.create_task(
+                repeat_until_cancelled("finishing deletions", self._finish_some), name="deletions"
+            )
 
-    async def _finish_repeatedly(self) -> None:
-        while True:
-            end_if_cancelled()
-            await asyncio.sleep(DELETION_SECONDS)
-            try:
-                await self.finish_deletions()
-            except BaasError as error:
-                _log.warning("deletions not finished", error=error.message)
+    async def _finish_some(self) -> None:
+        await asyncio.sleep(DELETION_SECONDS)
+        try:
+            await self.finish_deletions()
+        except BaasError as error:
+            _log.warning("deletions not finished", error=error.message)
 
     async def close(self) -> None:
         """Stops deletions, which go on at the next start."""

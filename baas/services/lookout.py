@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from baas.ending import end_if_cancelled
+from baas.ending import end_if_cancelled, repeat_until_cancelled
 from baas.errors import BaasError, Internal
 
 
@@ -28,7 +28,9 @@ class Lookout:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self._name)
+        self._task = asyncio.create_task(
+            repeat_until_cancelled(f"looking after {self._name}", self._run), name=self._name
+        )
 
     def wake(self) -> None:
         """There is something new."""
@@ -41,18 +43,17 @@ class Lookout:
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        while True:
-            self._wakeup.clear()
-            try:
-                await self._look()
-            except BaasError as error:
-                self._log.warning(f"{self._name} cannot be looked after", error=error.message)
-            except Exception:
-                self._log.exception(f"looking after {self._name} failed")
-            end_if_cancelled()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds()):
-                    await self._wakeup.wait()
+        self._wakeup.clear()
+        try:
+            await self._look()
+        except BaasError as error:
+            self._log.warning(f"{self._name} cannot be looked after", error=error.message)
+        except Exception:
+            self._log.exception(f"looking after {self._name} failed")
+        end_if_cancelled()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds()):
+                await self._wakeup.wait()
 
 
 async def attend(

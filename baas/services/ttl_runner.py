@@ -11,7 +11,7 @@ import structlog
 from baas.clock import milliseconds_only
 from baas.database.database import Database
 from baas.database.transaction import Transaction
-from baas.ending import end_if_cancelled
+from baas.ending import repeat_until_cancelled
 from baas.errors import AlreadyExists, BaasError, NotFound
 from baas.model.paths import CollectionPath, DocumentPath
 from baas.model.queries import FieldFilter, Operator, Query
@@ -39,7 +39,7 @@ class TtlRunner:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="ttl")
+        self._task = asyncio.create_task(repeat_until_cancelled("expiry", self._run), name="ttl")
 
     async def close(self) -> None:
         """A chunk that is being committed is, or is not."""
@@ -48,15 +48,11 @@ class TtlRunner:
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        while True:
-            end_if_cancelled()
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except BaasError as error:
-                _log.warning("expiry failed", error=error.message)
-            except Exception:
-                _log.exception("expiry failed")
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            await self.look()
+        except BaasError as error:
+            _log.warning("expiry failed", error=error.message)
 
     async def look(self) -> int:
         """Carries out every policy that no other node is at; the count of documents deleted."""

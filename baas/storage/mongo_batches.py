@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from bson import Timestamp
 
 from baas.encoding.documents import StoredDocument
+from baas.ending import only_own_cancellations
 from baas.storage.mongo_client import BATCH_ROWS, MongoConnection
 from baas.storage.mongo_layout import Row, RowScan
 from baas.storage.mongo_reads import read_documents
@@ -40,7 +41,9 @@ class Batches(ABC, Generic[Asked, Told]):
 
     def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
-        self._waiting: list[tuple[Asked, asyncio.Future[Told]]] = []
+        self._waiting: list[
+            tuple[Asked, Mapping[Hashable, int], asyncio.Future[Told]]
+        ] = []  # with the sizes of what they ask for
         self._is_scheduled = False
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -55,7 +58,7 @@ class Batches(ABC, Generic[Asked, Told]):
     async def _ask(self, asked: Asked) -> Told:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Told] = loop.create_future()
-        self._waiting.append((asked, future))
+        self._waiting.append((asked, self._sizes(asked), future))
         if not self._is_scheduled and len(self._sending) < BATCHES_AT_ONCE:
             self._is_scheduled = True
             loop.call_soon(self._send)
@@ -66,9 +69,8 @@ class Batches(ABC, Generic[Asked, Told]):
         batch: list[tuple[Asked, asyncio.Future[Told]]] = []
         wanted: set[Hashable] = set()
         rows = taken = 0
-        for asked, future in self._waiting:
+        for asked, sizes, future in self._waiting:
             if not future.done():  # nobody waits for a cancelled one
-                sizes = self._sizes(asked)
                 rows += sum([size for name, size in sizes.items() if name not in wanted])
                 if batch and rows > BATCH_ROWS_MAX:
                     break
@@ -88,7 +90,9 @@ class Batches(ABC, Generic[Asked, Told]):
 
     async def _answer(self, batch: Sequence[tuple[Asked, asyncio.Future[Told]]]) -> None:
         try:
-            answers = await self._read([asked for asked, _ in batch])
+            with only_own_cancellations():
+                answers = await self._read([asked for asked, _ in batch])
+            told = list(zip(batch, answers, strict=True))
         except BaseException as error:
             for _, future in batch:
                 if not future.done():
@@ -96,9 +100,9 @@ class Batches(ABC, Generic[Asked, Told]):
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, future), told in zip(batch, answers, strict=True):
+        for (_, future), answer in told:
             if not future.done():
-                future.set_result(told)
+                future.set_result(answer)
 
 
 class Lookups(Batches[Sequence[str], Found[T]]):

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from baas.ending import end_if_cancelled
+from baas.ending import end_if_cancelled, repeat_until_cancelled
 from baas.storage.engine import StorageError
 from baas.storage.mongo_client import MongoConnection
 from baas.storage.mongo_wire import Document
@@ -47,8 +47,8 @@ class HeadWatcher:
         self._watches.setdefault(head_id, {})[place] = (owner, notify)
         if not self._tasks:
             self._tasks = [
-                asyncio.ensure_future(self._follow()),
-                asyncio.ensure_future(self._poll()),
+                asyncio.ensure_future(repeat_until_cancelled("following commits", self._follow)),
+                asyncio.ensure_future(repeat_until_cancelled("looking at heads", self._poll)),
             ]
 
         def stop() -> None:
@@ -82,13 +82,11 @@ class HeadWatcher:
             self._notify(head_id)
 
     async def _follow(self) -> None:
-        while True:
-            end_if_cancelled()
-            try:
-                await self._read_stream()
-            except Exception as error:  # a stream on what was removed or renamed ends oddly
-                _log.warning("the stream of commits was lost", error=repr(error)[:300])
-            await asyncio.sleep(0.1)
+        try:
+            await self._read_stream()
+        except Exception as error:  # a stream on what was removed or renamed ends oddly
+            _log.warning("the stream of commits was lost", error=repr(error)[:300])
+        await asyncio.sleep(0.1)
 
     async def _read_stream(self) -> None:
         pipeline: list[Document] = [

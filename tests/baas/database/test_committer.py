@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -521,6 +522,34 @@ async def test_unknown_outcome_is_unavailable_and_the_head_is_found_later(
     assert await fields(database, "c/a") == [{"n": 2}]
     told = [[change.new and change.new.fields for change in event.changes] for event in events]
     assert told == [[{"n": 1}], [{"n": 2}]]
+
+
+@pytest.mark.parametrize("place", ["commit", "read_head", "get_documents", "open_snapshot"])
+async def test_cancellation_of_something_else_ends_no_committer(
+    database: Database, engine: SteeredEngine, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Whoever commits later would wait for ever, and so would who waits for what others did."""
+    await write(database, put("c/a", {"n": 0}))
+
+    async def be_cancelled(*_: object) -> None:
+        cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        await cancelled
+
+    first = await hold_a_commit(database, engine)
+    (behind,) = await enqueue(database, write(database, increment("c/a")))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, place, be_cancelled)
+        if place == "read_head":
+            database._committer._must_follow = True
+        engine.release()
+        await first
+        with suppress(Unavailable, asyncio.CancelledError):
+            await behind
+        assert behind.done()
+    await write(database, increment("c/a"))
+    assert await fields(database, "c/a") in ([{"n": 1}], [{"n": 2}])
+    await database.catch_up()
 
 
 # Versions -----------------------------------------------------------------------------------------
