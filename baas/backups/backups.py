@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -144,7 +145,14 @@ class Backups:
             await self.place.write_checkpoint(task.backup, data)
 
         writer = BackupWriter(
-            self._sources, self.place, manifest, watch, checkpoint, save, attempt=task.attempts
+            self._sources,
+            self.place,
+            manifest,
+            watch,
+            checkpoint,
+            save,
+            attempt=task.attempts,
+            confirm=partial(self.tasks.confirm, task),
         )
         await writer.write()
         await self.place.delete_checkpoint(task.backup)
@@ -169,6 +177,7 @@ class Backups:
             manifest,
             watch,
             task=task.id,
+            confirm=partial(self.tasks.confirm, task),
             begin=None if task.position is None else decode_position(task.position),
             new_keys=task.new_keys,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -162,8 +162,8 @@ def _check_content(manifest: Manifest, content: _Content, sha256: str) -> None:
 
 class Restorer:
     """Restores projects of one backup. `task`: whose work it is, by which a project is known that
-    was begun before; `begin`: how far that had come. `new_keys`: signing keys are left behind, for
-    a server with another secret key."""
+    was begun before; `confirm` raises if that is another node's by now; `begin`: how far it had
+    come. `new_keys`: signing keys are left behind, for a server with another secret key."""
 
     def __init__(
         self,
@@ -175,6 +175,7 @@ class Restorer:
         watch: ReadingWatch,
         *,
         task: str,
+        confirm: Callable[[], Awaitable[None]],
         begin: Position | None,
         new_keys: bool,
     ) -> None:
@@ -185,6 +186,7 @@ class Restorer:
         self._manifest = manifest
         self._watch = watch
         self._task = task
+        self._confirm = confirm
         self._begin = begin or Position()
         self._new_keys = new_keys
 
@@ -235,6 +237,7 @@ class Restorer:
     async def _load_databases(self, project: str, begin: Position, *, goes_on: bool) -> None:
         identifier = begin.project
         if not goes_on:
+            await self._confirm()
             await self._sources.databases.delete_project(identifier)
         for number, section in enumerate(self._databases_of(project)):
             if number >= begin.sections:
@@ -271,6 +274,9 @@ class Restorer:
     ) -> None:
         taken, given = here.taken.digest(), here.given.digest()
         async with self._sources.databases.load(name, section.version, goes_on=goes_on) as loader:
+            # In this order: whoever takes the task over after the claim was seen commits above.
+            await loader.begin()
+            await self._confirm()
             async with aclosing(
                 _read(self._place, self._manifest, section, taken, here.parts)
             ) as parts:

@@ -241,6 +241,22 @@ class Tasks:
 
         return await self.store.run(None, body)
 
+    async def confirm(self, task: Task) -> None:
+        """Renews the claim, before what cannot be taken back. Raises FailedPrecondition
+        (`BackupTaskIsOver`) if the task is no longer this node's to go on with: this process may
+        have stood still for longer than its claim."""
+
+        async def body(transaction: Transaction) -> None:
+            known = await _get(transaction, task.id)
+            if known is None or known.state is not TaskState.RUNNING or known.node != self._node:
+                raise FailedPrecondition(
+                    "the task is over, or another node has taken it over",
+                    reason="BackupTaskIsOver",
+                )
+            await transaction.write([_save(self._claimed(known))])
+
+        await self.store.run(None, body)
+
     def _claimed(self, task: Task) -> Task:
         until = self._clock.now_microseconds() + CLAIM_SECONDS * 1_000_000
         return replace(task, node=self._node, claimed_until=until)

@@ -77,7 +77,8 @@ class Sources:
 class BackupWriter:
     """Writes one backup, from where `checkpoint` is. That is kept true as sections and parts are
     finished, and `save` awaited then. `manifest` is what the backup's begins as; `attempt` tells
-    the parts from those of a writer that was cut off, or only seems to be."""
+    the parts from those of a writer that was cut off, or only seems to be. `confirm` raises if
+    another one has taken the work over: its backup may be there already, or deleted again."""
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class BackupWriter:
         save: Callable[[], Awaitable[None]],
         *,
         attempt: int,
+        confirm: Callable[[], Awaitable[None]],
     ) -> None:
         self._sources = sources
         self._place = place
@@ -96,6 +98,7 @@ class BackupWriter:
         self._watch = watch
         self._checkpoint = checkpoint
         self._save = save
+        self._confirm = confirm
         self._saved_seconds = sources.clock.monotonic_seconds()
         self._part_ids = map(f"{attempt:02}-{{:08}}".format, count(1))
 
@@ -121,6 +124,7 @@ class BackupWriter:
             software=__version__,
             sections=tuple(self._checkpoint.sections),
         )
+        await self._confirm()
         await self._place.write_manifest(manifest)
         return manifest
 

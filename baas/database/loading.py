@@ -41,13 +41,21 @@ class Loader:
         self._goes_on = goes_on
         self._head: int | None = None
 
+    async def begin(self) -> None:
+        """From now on nothing is added once somebody else has: that is Unavailable."""
+        try:
+            self._head = (await self._engine.read_head()).version
+        except StorageError as error:
+            raise as_baas_error(error) from error
+        if self._head and not self._goes_on:
+            raise FailedPrecondition("the database is not empty", reason="DatabaseNotEmpty")
+
     async def add(self, documents: Sequence[StoredDocument]) -> None:
         """Adds documents, some MiB of them at most, in one commit."""
+        if self._head is None:
+            await self.begin()
+        assert self._head is not None
         try:
-            if self._head is None:
-                self._head = (await self._engine.read_head()).version
-                if self._head and not self._goes_on:
-                    raise FailedPrecondition("the database is not empty", reason="DatabaseNotEmpty")
             changes = await self._changes(documents)
             if not changes:
                 return

@@ -69,6 +69,8 @@ class Deletions:
                 raise being_deleted(identifier)
             if restore is not None and document.fields.get(RESTORE) != restore:
                 raise being_deleted(identifier)
+            if restore is not None and not is_deleting(document):
+                raise restored_elsewhere(identifier)
             fields = {**document.fields, **self.mark(), RESTORE: restore}
             await transaction.write([SetWrite(document.path, fields)])
             return document.created
@@ -120,6 +122,12 @@ def check_absent(identifier: str, document: StoredDocument | None) -> None:
     if is_deleting(document):
         raise being_deleted(identifier)
     raise AlreadyExists(f"project `{identifier}` exists", reason="ProjectExists")
+
+
+def restored_elsewhere(identifier: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"project `{identifier}` was restored by another node meanwhile", reason="ProjectExists"
+    )
 
 
 def being_deleted(identifier: str) -> FailedPrecondition:

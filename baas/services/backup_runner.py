@@ -79,7 +79,11 @@ class BackupRunner:
         """One task to its end, be it a failure; False: it is left for another attempt."""
         watching = _Watching(task)
         work = asyncio.create_task(self._attempt(watching), name=f"{task.kind.value} {task.id}")
-        if not await attend(work, lambda: self._save(watching.current()), every=SAVE_SECONDS):
+
+        async def is_ours() -> bool:
+            return await self._save(watching.current())
+
+        if not await attend(work, is_ours, every=SAVE_SECONDS) or not await is_ours():
             await self._forget_cancelled(task)  # it was cancelled, or another node has it
             return True
         return await self._end(watching.current(), work)

@@ -30,9 +30,14 @@ EACH_CHUNK = ("chunk", "saved", "deleted", "erased")  # these come again and aga
 
 
 def make_jobs_mortal() -> None:
-    """Of this process. Chunks are small, so that there are several."""
+    """Of this process."""
     make_mortal(AFTER, after=True)
     make_mortal(BEFORE, after=False)
+    cut_chunks()
+
+
+def cut_chunks() -> None:
+    """They are small, so that there are several."""
     for module in (
         baas.services.erasing_jobs,
         baas.services.job_pages,

@@ -232,6 +232,7 @@ async def test_a_writer_that_was_thought_dead_damages_nothing(app: App) -> None:
         checkpoint,
         save,
         attempt=7,
+        confirm=save,
     )
     await late._write_project("demo")
     version = manifest.sections[0].version

@@ -212,3 +212,19 @@ async def test_a_store_that_fails_loses_no_object(
     place.clock.advance(2 * HOUR)
     await place.collector.sweep()
     assert await place.count() == 1
+
+
+async def test_bytes_are_held_until_the_last_one_lets_go(place: Place) -> None:
+    """A node that had lost its task to another one lets go of what that one still holds."""
+    holds = place.objects.holds
+    async with holds.hold("demo"):
+        async with holds.hold("demo"):
+            pass
+        assert await holds.is_held("demo")
+        await place.put("a")
+        await place.objects.delete(BUCKET, "a", NO_CONDITION, allow)
+        place.clock.advance(120)
+        async with holds.hold("demo"):  # renewed, by somebody
+            place.clock.advance(250)
+            assert await holds.is_held("demo")
+    assert not await holds.is_held("demo")
