@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from baas.cli import arguments
+from baas.cli.asking import confirm
 from baas.cli.client import Client, path_of, run
 from baas.cli.failures import CommandFailed
 from baas.cli.options import Target, json_option, project_option, with_target
@@ -133,7 +134,7 @@ def update_user(
 def remove_user(uid: str, yes: bool, project: str, target: Target) -> None:
     """Delete a user for ever. Documents and files of theirs stay."""
     if not yes:
-        click.confirm(f"This deletes the user {uid}. Go on?", abort=True, err=True)
+        confirm(f"This deletes the user {uid}. Go on?")
 
     async def work(client: Client) -> str:
         found = await _find(client, project, uid)

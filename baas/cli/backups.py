@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.progress import DownloadColumn
 
+from baas.cli.asking import confirm
 from baas.cli.client import Client, path_of, run
 from baas.cli.failures import CommandFailed, going_on_without_us
 from baas.cli.options import Target, json_option, with_target
@@ -106,7 +107,7 @@ def verify_backup(backup: str, no_wait: bool, as_json: bool, target: Target) -> 
 def delete_backup(backup: str, yes: bool, target: Target) -> None:
     """Delete BACKUP, and bytes of objects that no other backup needs."""
     if not yes:
-        click.confirm(f"Delete backup {backup}?", abort=True, err=True)
+        confirm(f"Delete backup {backup}?")
     task = _run_task(target, "DELETE", path_of("backups", backup), False)
     _report(task, False, f"deleted backup {backup}")
 
@@ -164,9 +165,27 @@ def schedule_group() -> None:
 @schedule_group.command("set")
 @_project
 @click.option("--every", required=True, help="From one backup to the next: 30m, 6h, 1d.")
-@click.option("--keep-last", type=click.IntRange(min=0), default=7, show_default=True)
-@click.option("--keep-daily", type=click.IntRange(min=0), default=7, show_default=True)
-@click.option("--keep-weekly", type=click.IntRange(min=0), default=4, show_default=True)
+@click.option(
+    "--keep-last",
+    type=click.IntRange(min=1),
+    default=7,
+    show_default=True,
+    help="So many of the newest backups.",
+)
+@click.option(
+    "--keep-daily",
+    type=click.IntRange(min=0),
+    default=7,
+    show_default=True,
+    help="And the newest one of each of so many days.",
+)
+@click.option(
+    "--keep-weekly",
+    type=click.IntRange(min=0),
+    default=4,
+    show_default=True,
+    help="And of each of so many weeks.",
+)
 @with_target
 def set_schedule(
     project: str | None,
@@ -201,7 +220,7 @@ def list_schedules(as_json: bool, target: Target) -> None:
         print_json(found)
         return
     names = ("every_seconds", "keep_last", "keep_daily", "keep_weekly", "succeeded", "problem")
-    rows = [[one["project"] or "all", *(one[name] or "" for name in names)] for one in found]
+    rows = [[one["project"] or "all", *(one[name] for name in names)] for one in found]
     columns = ("project", "seconds", "last", "daily", "weekly", "last good one", "problem")
     print_table(columns, rows, empty="no schedules")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from baas.cli.asking import confirm_by_typing
 from baas.cli.client import path_of, run
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import print_json, print_table
@@ -53,11 +54,9 @@ def list_buckets(project: str, as_json: bool, target: Target) -> None:
 def delete_bucket(bucket: str, project: str, recursive: bool, yes: bool, target: Target) -> None:
     """Delete BUCKET, which must be empty, unless --recursive deletes all that is in it."""
     if recursive and not yes:
-        typed = click.prompt(
-            f"This deletes every object in {bucket}. Type the bucket's id to go on", err=True
+        confirm_by_typing(
+            f"This deletes every object in {bucket}", bucket, "bucket's id", nothing="deleted"
         )
-        if typed != bucket:
-            raise click.ClickException("that is not the bucket's id; nothing was deleted")
     parameters = {"recursive": "true"} if recursive else {}
     path = path_of("projects", project, "buckets", bucket)
     run(target, lambda client: client.call("DELETE", path, params=parameters))

@@ -8,6 +8,7 @@ import click
 import orjson
 
 from baas.cli.arguments import query_of
+from baas.cli.asking import confirm, confirm_by_typing
 from baas.cli.client import APPS_API, Client, documents_path, path_of, run
 from baas.cli.jobs import run_job
 from baas.cli.options import (
@@ -20,7 +21,7 @@ from baas.cli.options import (
     where_option,
     with_target,
 )
-from baas.cli.output import print_json, print_table
+from baas.cli.output import note, print_json, print_table, printable
 from baas.cli.writes import (
     add_command,
     commit_command,
@@ -32,6 +33,7 @@ from baas.model.paths import CollectionPath, DocumentPath
 
 _PLANNED = ("created", "updated", "deleted", "erased")
 _CHANGES_SHOWN = 100
+_CHANGES_ASKED = 10
 _PAGE = 1_000
 _rewrite_option = click.option(
     "--rewrite",
@@ -100,6 +102,7 @@ def history_command(
 @click.option("--at", required=True, metavar="TIME", help="Such as 2026-01-31T12:00:00Z.")
 @click.option("--recursive", "-r", is_flag=True, help="With everything below it.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would change.")
+@click.option("--yes", is_flag=True, help="Do not tell what would change, and do not ask.")
 @project_option
 @database_option
 @no_wait_option
@@ -110,6 +113,7 @@ def restore_command(
     at: str,
     recursive: bool,
     dry_run: bool,
+    yes: bool,
     project: str,
     database: str,
     no_wait: bool,
@@ -118,14 +122,20 @@ def restore_command(
 ) -> None:
     """Give PATH, a document or all documents of a collection, what it held at a time.
 
-    Restored documents are new versions, in chunks that are not atomic together; what is written
-    while the job runs stays.
+    What would change is told first, and whether to go on is asked. Restored documents are new
+    versions, in chunks that are not atomic together; what is written while the job runs stays.
     """
     body = {"path": path, "at": at, "recursive": recursive}
-    if not dry_run:
-        run_job(target, project, database, "restore", body, no_wait, as_json)
+    base = path_of("projects", project, "databases", database)
+    if dry_run:
+        _show_plan(_plan_restore(target, base, body), as_json)
         return
-    plan = _plan_restore(target, path_of("projects", project, "databases", database), body)
+    if not yes:
+        _confirm_restore(_plan_restore(target, base, body), path, at)
+    run_job(target, project, database, "restore", body, no_wait, as_json)
+
+
+def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return
@@ -134,7 +144,18 @@ def restore_command(
         [[one["kind"], one["path"]] for one in plan["changes"]],
         empty="nothing would change",
     )
-    click.echo("would be: " + ", ".join(f"{name} {plan[name]}" for name in _PLANNED))
+    click.echo(f"would be: {_counted(plan)}")
+
+
+def _confirm_restore(plan: dict[str, Any], path: str, at: str) -> None:
+    for one in plan["changes"][:_CHANGES_ASKED]:
+        note(printable(f"{one['kind']} {one['path']}"))
+    note(f"Would be: {_counted(plan)}; --dry-run tells more.")
+    confirm(printable(f"This restores {path} to {at}. Go on?"))
+
+
+def _counted(plan: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {plan[name]}" for name in _PLANNED)
 
 
 def _plan_restore(target: Target, base: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -302,6 +323,4 @@ def _confirm_erasure(paths: tuple[str, ...]) -> None:
 
 
 def _confirm(asked: str, wanted: str, word: str) -> None:
-    typed = click.prompt(f"This erases {asked}. Type the {word} to go on", err=True)
-    if typed != wanted:
-        raise click.ClickException(f"that is not the {word}; nothing was erased")
+    confirm_by_typing(f"This erases {asked}", wanted, word, nothing="erased")

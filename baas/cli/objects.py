@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from baas.cli.asking import confirm
 from baas.cli.client import APPS_API, Client, run
 from baas.cli.failures import CommandFailed, Refused
 from baas.cli.options import Target, json_option, project_option, with_target
@@ -318,7 +319,7 @@ def rm_command(
         return
     if not yes:
         what = f"every object of {bucket}" + (f" below {_plain(name)}" if name else "")
-        click.confirm(f"This removes {what}. Go on?", abort=True, err=True)
+        confirm(f"This removes {what}. Go on?")
 
     async def work(client: Client) -> int:
         count = 0

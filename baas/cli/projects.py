@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from baas.cli.asking import confirm_by_typing
 from baas.cli.client import Client, path_of, run
 from baas.cli.moves import cancel_move, move_project, show_moves
 from baas.cli.options import Target, json_option, project_option, with_target
@@ -65,11 +66,9 @@ def list_projects(as_json: bool, target: Target) -> None:
 def delete_project(project: str, yes: bool, target: Target) -> None:
     """Delete PROJECT with all databases, users, keys and rules. There is no way back."""
     if not yes:
-        typed = click.prompt(
-            f"This deletes everything in {project}. Type the project's id to go on", err=True
+        confirm_by_typing(
+            f"This deletes everything in {project}", project, "project's id", nothing="deleted"
         )
-        if typed != project:
-            raise click.ClickException("that is not the project's id; nothing was deleted")
     run(target, lambda client: client.call("DELETE", path_of("projects", project)))
     click.echo(f"deleted project {project}")
 

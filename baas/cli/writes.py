@@ -12,6 +12,7 @@ import click
 import orjson
 
 from baas.cli import arguments
+from baas.cli.asking import confirm_by_typing
 from baas.cli.client import APPS_API, Client, documents_path, run
 from baas.cli.failures import CommandFailed
 from baas.cli.jobs import run_job
@@ -221,11 +222,8 @@ def remove_command(
     if _is_collection(path) and not recursive:
         raise CommandFailed(f"`{path}` is a collection; -r removes all of its documents")
     if recursive and not yes:
-        typed = click.prompt(
-            f"This deletes {path} with everything below it. Type the path to go on", err=True
-        )
-        if typed != path:
-            raise click.ClickException("that is not the path; nothing was deleted")
+        what = f"This deletes {path} with everything below it"
+        confirm_by_typing(what, path, "path", nothing="deleted")
     if recursive:
         run_job(target, project, database, "delete-recursive", {"path": path}, no_wait, as_json)
         return

@@ -19,7 +19,7 @@ _PAGE = frozenset({"page_size", "page_token"})
 _BACKUP = frozenset({"project"})
 _RESTORE = frozenset({"project", "as", "new_keys"})
 _SCHEDULE = frozenset({"project", "every_seconds", "keep_last", "keep_daily", "keep_weekly"})
-_KEEP = (("keep_last", 7), ("keep_daily", 7), ("keep_weekly", 4))
+_KEEP = (("keep_last", 7, 1), ("keep_daily", 7, 0), ("keep_weekly", 4, 0))  # usual, at least
 
 
 async def create_backup(request: Request) -> Answer:
@@ -108,8 +108,8 @@ async def set_backup_schedule(request: Request) -> Answer:
         maximum=backups.SCHEDULE_SECONDS_MAX,
     )
     last, daily, weekly = [
-        check_integer(members.get(name, usual), name, minimum=0, maximum=backups.KEEP_MAX)
-        for name, usual in _KEEP
+        check_integer(members.get(name, usual), name, minimum=least, maximum=backups.KEEP_MAX)
+        for name, usual, least in _KEEP
     ]
     schedule = Schedule(_text(members, "project"), seconds, last, daily, weekly)
     made = await backups.set_schedule(request.context, request.caller, schedule)

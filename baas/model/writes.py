@@ -126,6 +126,9 @@ class AppliedWrite:
     changed: bool
 
 
+_VERBS: dict[type, str] = {DeleteWrite: "delete", VerifyWrite: "verify"}
+
+
 def apply_write(
     write: Write, current: DocumentLike | None, request_time: Timestamp, limits: Limits
 ) -> AppliedWrite:
@@ -137,7 +140,7 @@ def apply_write(
     whole is too large or too deep is for `check_document` to say, once, after its last write.
     """
     if write.precondition is not NO_PRECONDITION:
-        check_precondition(write.path, write.precondition, current)
+        check_precondition(write, current)
     if isinstance(write, DeleteWrite):
         return AppliedWrite(None, (), current is not None)
     old = None if current is None else current.fields
@@ -188,13 +191,13 @@ def _check_depth(paths: Sequence[FieldPath], limits: Limits) -> None:
             raise too_deep(limits.value_depth_max)
 
 
-def check_precondition(
-    path: DocumentPath, precondition: Precondition, current: DocumentLike | None
-) -> None:
+def check_precondition(write: Write, current: DocumentLike | None) -> None:
     """Raises NotFound, AlreadyExists or FailedPrecondition unless the precondition holds."""
+    path, precondition = write.path, write.precondition
     if precondition.exists is not None:
         if precondition.exists and current is None:
-            raise NotFound(f"no document to update: {path}", reason="DocumentNotFound")
+            verb = _VERBS.get(type(write), "update")
+            raise NotFound(f"no document to {verb}: {path}", reason="DocumentNotFound")
         if not precondition.exists and current is not None:
             raise AlreadyExists(f"document already exists: {path}", reason="DocumentExists")
     if precondition.update_time is not None:

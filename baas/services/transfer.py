@@ -202,7 +202,8 @@ async def import_documents(
     `skip_lines` of the next import goes on from there. A line twice does no harm.
 
     Raises InvalidArgument (`InvalidLine`) with `details["line"]`, PermissionDenied, NotFound, and
-    for a document that the schemas in force do not take `SchemaViolation` or `UniqueViolation`.
+    for a document that the schemas in force do not take `SchemaViolation` or `UniqueViolation`,
+    with its line, too.
     """
     check_is_admin(caller)
     await context.projects.check_database(name)
@@ -240,6 +241,7 @@ class _Import:
         self._number = 0  # of the line that is looked at; the first is 1
         self._is_reading = False
         self._writes: list[Write] = []
+        self._numbers: list[int] = []  # of their lines
         self._bytes = 0
 
     async def take(self, line: bytes) -> None:
@@ -265,6 +267,7 @@ class _Import:
         if self._bytes + len(line) > CHUNK_BYTES_MAX:
             await self._commit_before(self._number)
         self._writes.append(SetWrite(path, fields))
+        self._numbers.append(self._number)
         self._bytes += len(line)
         if len(self._writes) >= self._limits.commit_writes_max:
             await self.commit()
@@ -289,21 +292,30 @@ class _Import:
         }
         if not self._is_reading:
             # Of the same class and reason, so that faces answer as they would without an import.
-            return type(error)(
-                error.message, reason=error.reason, details={**(error.details or {}), **done}
-            )
+            message, details = error.message, {**(error.details or {}), **done}
+            line = self._line_of(details.get("document"))
+            if line is not None:
+                message, details = f"line {line}: {message}", {**details, "line": line}
+            return type(error)(message, reason=error.reason, details=details)
         return InvalidArgument(
             f"line {self._number}: {error.message}",
             reason="InvalidLine",
             details={"line": self._number, "cause": error.reason, **(error.details or {}), **done},
         )
 
+    def _line_of(self, document: object) -> int | None:
+        """The line that a document has in the chunk; the last of several, which counts."""
+        for write, number in zip(reversed(self._writes), reversed(self._numbers), strict=True):
+            if str(write.path) == document:
+                return number
+        return None
+
     async def _commit_before(self, number: int) -> None:
         writes = self._writes
         if writes:
             await self._write(writes)
         self.result = ImportResult(self.result.documents + len(writes), number - 1)
-        self._writes = []
+        self._writes, self._numbers = [], []
         self._bytes = 0
         if self._progress is not None:
             self._progress(self.result)

@@ -121,19 +121,19 @@ export function ScheduleBackups({
       />
       {(
         [
-          ["keepLast", "Keep so many of the newest"],
-          ["keepDaily", "and the newest of each of so many days"],
-          ["keepWeekly", "and of each of so many weeks"],
+          ["keepLast", "Keep so many of the newest", 1],
+          ["keepDaily", "and the newest of each of so many days", 0],
+          ["keepWeekly", "and of each of so many weeks", 0],
         ] as const
-      ).map(([name, label]) => (
+      ).map(([name, label, least]) => (
         <NumberInput
           key={name}
           label={label}
-          min={0}
+          min={least}
           max={1_000}
           allowDecimal={false}
           value={keep[name]}
-          onChange={(value) => setKeep({ ...keep, [name]: Number(value) || 0 })}
+          onChange={(value) => setKeep({ ...keep, [name]: Number(value) || least })}
         />
       ))}
     </FormDialog>

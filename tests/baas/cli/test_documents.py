@@ -50,7 +50,10 @@ def test_remove(baas: Command) -> None:
     refused = baas("document", "rm", "users", "-p", "chat")
     assert (refused.code, "-r" in refused.err) == (1, True)
     assert baas("document", "rm", "users/eve", "-p", "chat").out == "removed users/eve\n"
-    assert "no document" in baas("document", "rm", "users/eve", "-p", "chat").err
+    again = baas("document", "rm", "users/eve", "-p", "chat")
+    assert (again.code, again.err) == (1, "error: no document to delete: users/eve\n")
+    alone = baas("document", "rm", "users", "-r", "-p", "chat")
+    assert (alone.code, "there is no terminal to ask at" in alone.err) == (1, True)
     unsure = baas("document", "rm", "users", "-r", "-p", "chat", stdin=b"user\n")
     assert (unsure.code, set(export(baas))) == (1, {"users/ada", "users/ada/notes/1"})
     sure = baas("document", "rm", "users", "-r", "-p", "chat", stdin=b"users\n")
@@ -112,11 +115,18 @@ def test_history_restore_and_erase(baas: Command) -> None:
     plan = baas("document", "restore", "users", "--at", time, "--dry-run", *base)
     assert plan.out.splitlines()[-1] == "would be: created 1, updated 1, deleted 0, erased 0"
     assert export(baas)["users/ada"] == {"age": 1}
-    assert baas("collection", "restore", "users", "--at", time, *base).out == (
-        "restored 2 documents\n"
-    )
+    restore = ("collection", "restore", "users", "--at", time, *base)
+    for answer, code, told in ((b"", 1, "there is no terminal to ask at"), (b"n\n", 130, "")):
+        unsure = baas(*restore, stdin=answer)
+        assert (unsure.code, unsure.out) == (code, "")
+        assert "create users/eve\n" in unsure.err
+        assert "created 1, updated 1, deleted 0, erased 0" in unsure.err
+        assert told in unsure.err
+        assert export(baas)["users/ada"] == {"age": 1}
+    assert baas(*restore, stdin=b"y\n").out == "restored 2 documents\n"
     assert export(baas)["users/eve"] == {"age": 17}
     assert export(baas)["users/ada"] == {"age": 36}
+    assert baas(*restore, "--yes").out == "restored 0 documents\n"
     assert baas("document", "erase", "users/ada", *base, stdin=b"users\n").code == 1
     erased = baas("document", "erase", "users/ada", "--present", *base, stdin=b"users/ada\n")
     assert erased.out == "erased 3 versions of users/ada\n"

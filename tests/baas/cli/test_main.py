@@ -123,3 +123,8 @@ def test_a_command_loads_no_server_to_ask_one_that_runs(command: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert (done.stderr, b"--project" in done.stdout) == (b"\n", True)
+
+
+def test_a_schedule_keeps_at_least_one_backup(baas: Command) -> None:
+    refused = baas("backup", "schedule", "set", "--every", "1h", "--keep-last", "0")
+    assert (refused.code, "'--keep-last': 0 is not in the range x>=1" in refused.err) == (2, True)

@@ -69,6 +69,27 @@ def test_what_does_not_fit_is_listed(baas: Command) -> None:
     assert baas("schema", "check", *DEMO).code == 1
 
 
+def test_an_import_names_the_line_that_a_schema_refuses(baas: Command) -> None:
+    baas("project", "create", "demo")
+    write("people.json", PEOPLE)
+    assert baas("schema", "deploy", "schemas", *DEMO).code == 0
+
+    def line(path: str, name: object) -> bytes:
+        return json.dumps({"path": path, "fields": {"name": name}}).encode()
+
+    good = [line(f"people/{n}", f"N{n}") for n in range(500)]
+    for bad, told in (
+        (line("people/x", 5), "does not fit the schema of `people`"),
+        (line("people/x", "N7"), "another document has the same `name`"),
+    ):
+        lines = [*good, b"", line("people/x", "replaced by the last"), line("people/y", "y"), bad]
+        refused = baas("import", *DEMO, "-", stdin=b"\n".join(lines))
+        assert (refused.code, refused.out) == (1, "")
+        assert refused.err.startswith("error: line 504: `people/x`")
+        assert told in refused.err
+        assert "(500 lines are in; go on with --skip-lines 500)" in refused.err
+
+
 def test_differences_and_a_dry_run(baas: Command) -> None:
     baas("project", "create", "demo")
     write("people.json", PEOPLE)

@@ -322,6 +322,10 @@ async def use_backups(operator: httpx.AsyncClient, described: DescribedClient) -
     await send(operator, "PUT", f"{base}/backup-schedules", json=schedule)
     assert (await send(operator, "GET", f"{base}/backup-schedules"))["schedules"]
     await send(operator, "DELETE", f"{base}/backup-schedules")
+    none = await send(
+        operator, "PUT", f"{base}/backup-schedules", json={**schedule, "keep_last": 0}
+    )
+    assert none["error"]["message"] == "`keep_last` must be from 1 to 1000, not 0"
 
 
 async def refuse_moves(operator: httpx.AsyncClient, described: DescribedClient) -> None:

@@ -258,6 +258,9 @@ def test_preconditions(
 def test_messages_that_clients_look_for() -> None:
     with pytest.raises(NotFound, match=r"^no document to update: users/ada$"):
         apply(SetWrite(PATH, {}, (), (), Precondition(exists=True)), None)
+    for make, verb in ((DeleteWrite, "delete"), (VerifyWrite, "verify")):
+        with pytest.raises(NotFound, match=rf"^no document to {verb}: users/ada$"):
+            apply(make(PATH, Precondition(exists=True)), None)
     with pytest.raises(AlreadyExists, match=r"^document already exists: users/ada$"):
         apply(SetWrite(PATH, {}, None, (), Precondition(exists=False)), {})
 
