@@ -230,13 +230,18 @@ class Databases:
             # Begun, it may be, for somebody who asks for what is not there, and makes nothing.
             with contextlib.suppress(NotFound):
                 return await asyncio.shield(opening)
+            self._note_opening_over(name, opening)  # the loop may not have come to that yet
         if opening is None:
             self._check_open(name)
             opening = asyncio.create_task(self._open_engine(name, create), name=f"open {name}")
             self._opening[name] = opening
-            opening.add_done_callback(lambda _: self._opening.pop(name, None))
+            opening.add_done_callback(partial(self._note_opening_over, name))
         # Several may wait for one opening: none of them cancels it for the others.
         return await asyncio.shield(opening)
+
+    def _note_opening_over(self, name: DatabaseName, opening: asyncio.Task[Database]) -> None:
+        if self._opening.get(name) is opening:
+            del self._opening[name]
 
     def _check_open(self, name: DatabaseName) -> None:
         if self._is_closed:

@@ -12,6 +12,7 @@ import pytest
 
 from baas.clock import VirtualClock
 from baas.database import registry
+from baas.database.database import Database
 from baas.database.follower import STALE_SECONDS_MAX
 from baas.database.names import DatabaseName, check_database_id, check_project_id
 from baas.database.registry import (
@@ -25,10 +26,11 @@ from baas.database.transaction import Transaction
 from baas.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from baas.model.paths import DocumentPath
 from baas.settings import Settings
-from baas.storage.engine import CommitGroup
+from baas.storage.engine import CommitGroup, StorageEngine
 from baas.storage.sqlite_store import SqliteStore
+from baas.storage.store import StoreMissing, StoreName
 from tests.baas.database.acts import fields, put, run, write
-from tests.waiting import until
+from tests.waiting import settle, until
 
 
 def named(number: int) -> DatabaseName:
@@ -78,6 +80,34 @@ async def test_missing_database_is_not_found_and_not_made(databases: Databases) 
     assert caught.value.reason == "ProjectNotFound"
     with pytest.raises(NotFound):
         await databases.open(named(1))
+
+
+async def test_who_makes_a_database_may_come_as_another_one_hears_that_there_is_none(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the very moment: the event loop would be asked for nothing else from then on."""
+    looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    open_store = databases._store.open
+
+    async def look_first(name: StoreName, *, create: bool) -> StorageEngine:
+        if not create:
+            await looked
+            raise StoreMissing("there is none")
+        return await open_store(name, create=create)
+
+    async def make() -> Database:
+        await looked
+        return await databases.open(named(1), create=True)
+
+    monkeypatch.setattr(databases._store, "open", look_first)
+    asker = asyncio.create_task(databases.open(named(1)))
+    await settle()
+    maker = asyncio.create_task(make())
+    await settle()
+    looked.set_result(None)
+    assert (await maker).name == named(1)
+    with pytest.raises(NotFound):
+        await asker
 
 
 async def test_files_are_where_they_belong(databases: Databases, tmp_path: Path) -> None:
