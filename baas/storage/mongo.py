@@ -26,7 +26,7 @@ from baas.storage.engine import (
 )
 from baas.storage.mongo_batches import OPENING_ROWS_MAX
 from baas.storage.mongo_claim import TurnClaim
-from baas.storage.mongo_client import is_conflict, is_duplicate
+from baas.storage.mongo_client import is_conflict, is_duplicate, is_without_room
 from baas.storage.mongo_head import HeadRow
 from baas.storage.mongo_layout import Row, Rows
 from baas.storage.mongo_lines import MongoLines
@@ -317,7 +317,7 @@ class MongoEngine(_FarEngine):
                 if not await run_group(self._connection, commands, head, session, head_first=first):
                     raise HeadMoved
             except OperationFailure as error:
-                if is_conflict(error):
+                if is_conflict(error) and not is_without_room(error):
                     self._others_until = loop.time() + OTHERS_SECONDS
                 if not is_duplicate(error) or commands.replaces_entries:
                     raise

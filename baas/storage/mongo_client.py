@@ -53,11 +53,19 @@ def is_conflict(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT
 
 
+class ConflictWithNobody(OperationFailure):
+    """A conflict over a row of a database whose head this transaction holds, as whoever else
+    commits there would have to: the server has ended it for want of room in its cache."""
+
+
 def is_without_room(error: PyMongoError) -> bool:
     """What a transaction has written does not fit into the server's cache, from which it can go
-    only when it is committed. MongoDB 6.0 calls that a conflict, too."""
+    only when it is committed. MongoDB 6.0 calls that a conflict, too, and does not always say of
+    which kind."""
     if not isinstance(error, OperationFailure):
         return False
+    if isinstance(error, ConflictWithNobody):
+        return True
     return error.code in _NO_ROOM or (is_conflict(error) and "cache full" in str(error).lower())
 
 

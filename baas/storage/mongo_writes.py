@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bson.binary import Binary
+from pymongo.errors import OperationFailure
 
 from baas.encoding.documents import StoredDocument
 from baas.storage.engine import (
@@ -18,7 +19,7 @@ from baas.storage.engine import (
     EngineCorrupt,
     log_bytes_of,
 )
-from baas.storage.mongo_client import MongoConnection
+from baas.storage.mongo_client import ConflictWithNobody, MongoConnection, is_conflict
 from baas.storage.mongo_layout import Rows
 from baas.storage.mongo_wire import Document, Session, check_answer
 
@@ -252,22 +253,34 @@ async def run_group(
 ) -> bool:
     """All commands of a group, the one that moves the head first; False if the head was not where
     the group expects it. With `head_first` the others are sent when it has moved. Raises
-    EngineCorrupt if a row to be replaced is not there: the head is where the group expects it, so
-    it must be."""
+    ConflictWithNobody; EngineCorrupt if a row to be replaced is not there: the head is where the
+    group expects it, so it must be."""
     steps = [[head], commands.written] if head_first else [[head, *commands.written]]
     if commands.bytes > TOGETHER_BYTES_MAX:
         steps = [[command] for step in steps for command in step]
     for step in steps:
         answers = await connection.write_all_in(session, step)
         for command, answer in zip(step, answers, strict=True):
-            check_answer(answer)
             if command is head:
+                check_answer(answer)
                 if answer["n"] != 1:
                     return False
-            elif "updates" in command and answer["n"] != len(command["updates"]):
+                continue
+            _check_row_answer(answer)
+            if "updates" in command and answer["n"] != len(command["updates"]):
                 rows = len(command["updates"])
                 raise EngineCorrupt(f"of {rows} rows to replace {answer['n']} were there")
     return True
+
+
+def _check_row_answer(answer: Document) -> None:
+    """Of a command after the one that has moved the head."""
+    try:
+        check_answer(answer)
+    except OperationFailure as error:
+        if is_conflict(error):
+            raise ConflictWithNobody(str(error), error.code, answer) from error
+        raise
 
 
 async def empty_history(
