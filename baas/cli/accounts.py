@@ -13,6 +13,7 @@ from baas.cli.client import Client, path_of, run
 from baas.cli.failures import CommandFailed
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import print_json, print_table
+from baas.cli.verbs import Verbs
 
 PASSWORD_BYTES_READ = 4_096
 _PAGE_SIZE = 500
@@ -32,7 +33,7 @@ def _ask_password(from_stdin: bool) -> str:
     return answer
 
 
-@click.group("user")
+@click.group("user", cls=Verbs)
 def user_group() -> None:
     """Create, list, change and remove users of a project."""
 
@@ -155,7 +156,7 @@ async def _find(client: Client, project: str, uid: str) -> dict[str, Any]:
     return dict(found[0])
 
 
-@click.group("admin")
+@click.group("admin", cls=Verbs)
 def admin_group() -> None:
     """Create administrators of the server."""
 

@@ -31,7 +31,9 @@ def json_object(text: str, name: str) -> dict[str, Any]:
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise click.UsageError(f"{name} are no JSON: {error}") from None
+        raise click.UsageError(
+            f"{name} are a JSON object, such as '{{\"n\": 1}}'; this is no JSON: {error}"
+        ) from None
     if not isinstance(found, dict):
         raise click.UsageError(f'{name} are a JSON object, such as {{"n": 1}}')
     return found

@@ -14,6 +14,7 @@ from baas.cli.failures import CommandFailed, going_on_without_us
 from baas.cli.options import Target, json_option, with_target
 from baas.cli.output import note, print_json, print_table
 from baas.cli.progress import wait_while_running
+from baas.cli.verbs import Verbs
 
 _INTERVAL = re.compile(r"(\d{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -21,7 +22,7 @@ _project = click.option("--project", "-p", help="Only this project; else the who
 _no_wait = click.option("--no-wait", is_flag=True, help="Print the task's id, and do not wait.")
 
 
-@click.group("backup", invoke_without_command=True)
+@click.group("backup", cls=Verbs, invoke_without_command=True)
 @_project
 @_no_wait
 @json_option
@@ -157,7 +158,7 @@ def cancel_task(task: str, target: Target) -> None:
     click.echo(f"cancelled task {task}")
 
 
-@backup_group.group("schedule")
+@backup_group.group("schedule", cls=Verbs)
 def schedule_group() -> None:
     """Make backups by themselves, and keep only some of them."""
 

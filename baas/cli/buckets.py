@@ -8,9 +8,10 @@ from baas.cli.asking import confirm_by_typing
 from baas.cli.client import path_of, run
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import print_json, print_table
+from baas.cli.verbs import Verbs
 
 
-@click.group("bucket")
+@click.group("bucket", cls=Verbs)
 def bucket_group() -> None:
     """Create, list and delete buckets of a project."""
 

@@ -7,9 +7,10 @@ import click
 from baas.cli.client import run
 from baas.cli.options import Target, json_option, with_target
 from baas.cli.output import print_json
+from baas.cli.verbs import Verbs
 
 
-@click.group("data")
+@click.group("data", cls=Verbs)
 def data_group() -> None:
     """Look after all that a server keeps."""
 

@@ -22,6 +22,7 @@ from baas.cli.options import (
     with_target,
 )
 from baas.cli.output import note, print_json, print_table, printable
+from baas.cli.verbs import Verbs
 from baas.cli.writes import (
     add_command,
     commit_command,
@@ -42,7 +43,7 @@ _rewrite_option = click.option(
 )
 
 
-@click.group("document")
+@click.group("document", cls=Verbs)
 def document_group() -> None:
     """Work on documents, one or many, as they are and as they were."""
 
@@ -206,7 +207,7 @@ def list_command(
     run(target, work)
 
 
-@click.group("collection")
+@click.group("collection", cls=Verbs)
 def collection_group() -> None:
     """List collections, and work on one as it was."""
 

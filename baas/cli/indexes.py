@@ -12,12 +12,13 @@ from baas.cli.client import Client, path_of, run
 from baas.cli.options import Target, database_option, json_option, project_option, with_target
 from baas.cli.output import print_json, print_table
 from baas.cli.progress import wait_while_running
+from baas.cli.verbs import Verbs
 
 _PAGE = 1_000
 _KINDS = ("array", "words", "cell")  # what can stand in an entry in place of the value
 
 
-@click.group("index")
+@click.group("index", cls=Verbs)
 def index_group() -> None:
     """See, build, keep and drop indexes.
 

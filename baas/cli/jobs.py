@@ -12,6 +12,7 @@ from baas.cli.failures import CommandFailed
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import note, print_json, print_table
 from baas.cli.progress import wait_while_running
+from baas.cli.verbs import Verbs
 
 _DONE = {
     "delete-recursive": "deleted",
@@ -21,7 +22,7 @@ _DONE = {
 _CHECKS = ("check-schemas", "deploy-schemas")
 
 
-@click.group("job")
+@click.group("job", cls=Verbs)
 def job_group() -> None:
     """List, watch and cancel what goes on chunk by chunk: deletions, updates and erasures by
     query, restores, deployments of schemas."""

@@ -17,6 +17,7 @@ from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import note, print_json, print_table
 from baas.cli.progress import Bar, appearing
 from baas.cli.uploads import Place, Said, get, put
+from baas.cli.verbs import Verbs
 
 PAGE_SIZE = 500
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -26,7 +27,7 @@ _bucket_option = click.option(
 )
 
 
-@click.group("object")
+@click.group("object", cls=Verbs)
 def object_group() -> None:
     """Put, get, list and remove files in a bucket. Rules do not apply to an administrator."""
 

@@ -9,9 +9,10 @@ from baas.cli.client import Client, path_of, run
 from baas.cli.moves import cancel_move, move_project, show_moves
 from baas.cli.options import Target, json_option, project_option, with_target
 from baas.cli.output import note, print_json, print_table
+from baas.cli.verbs import Verbs
 
 
-@click.group("project")
+@click.group("project", cls=Verbs)
 def project_group() -> None:
     """Create, list and delete projects."""
 
@@ -77,7 +78,7 @@ for command in (move_project, show_moves, cancel_move):
     project_group.add_command(command)
 
 
-@click.group("key")
+@click.group("key", cls=Verbs)
 def key_group() -> None:
     """Create, list and revoke API keys of a project."""
 

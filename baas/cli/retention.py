@@ -9,6 +9,7 @@ import click
 from baas.cli.client import path_of, run
 from baas.cli.options import Target, database_option, json_option, project_option, with_target
 from baas.cli.output import print_json
+from baas.cli.verbs import Verbs
 
 _DAY = 86_400
 
@@ -18,7 +19,7 @@ _for_project_option = click.option(
 )
 
 
-@click.group("retention")
+@click.group("retention", cls=Verbs)
 def retention_group() -> None:
     """Say how far back the histories of databases reach."""
 

@@ -31,6 +31,7 @@ from baas.cli.rules_releases import (
 )
 from baas.cli.rules_tests import format_rules, lint_rules, run_tests
 from baas.cli.rules_trials import try_rules
+from baas.cli.verbs import Verbs
 from baas.projects.rulesets import diagnostic_details, open_access_details
 
 _file = click.argument(
@@ -38,7 +39,7 @@ _file = click.argument(
 )
 
 
-@click.group("rules")
+@click.group("rules", cls=Verbs)
 def rules_group() -> None:
     """Check, test and deploy security rules."""
 

@@ -22,6 +22,7 @@ from baas.cli.options import (
     with_target,
 )
 from baas.cli.output import note, print_json, print_table
+from baas.cli.verbs import Verbs
 
 _TOLD = 20
 _PAUSE_SECONDS = 0.2
@@ -34,7 +35,7 @@ _sources = click.argument(
 _message = click.option("--message", "-m", default="", help="Why; kept in the history.")
 
 
-@click.group("schema")
+@click.group("schema", cls=Verbs)
 def schema_group() -> None:
     """Say what documents of a collection look like, as JSON Schemas.
 

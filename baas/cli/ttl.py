@@ -19,11 +19,12 @@ from baas.cli.options import (
     with_target,
 )
 from baas.cli.output import note, print_json, print_table
+from baas.cli.verbs import Verbs
 from baas.errors import InvalidPath
 from baas.model.paths import FieldPath, check_id
 
 
-@click.group("ttl")
+@click.group("ttl", cls=Verbs)
 def ttl_group() -> None:
     """Let documents expire at the time in one of their fields.
 

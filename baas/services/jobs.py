@@ -178,7 +178,10 @@ async def cancel_job(context: Context, caller: Caller, project: str, identifier:
 
 def _check_bypasses_rules(caller: Caller) -> None:
     if not caller.bypasses_rules:
-        raise PermissionDenied()
+        raise PermissionDenied(
+            "jobs are for administrators, and for servers with a secret key of the project",
+            reason="SecretKeyNeeded",
+        )
 
 
 def _author(caller: Caller) -> str | None:

@@ -113,7 +113,9 @@ class BaseClient(Generic[R]):
         listed = list(references)
         for reference in listed:
             if not isinstance(reference, BaseDocumentReference):
-                raise InvalidArgument(f"get_all() takes document references, not `{reference!r}`")
+                raise InvalidArgument(
+                    f'`{reference!r}` is no document reference; one is client.document("a/b")'
+                )
             self._check_is_home(reference.database_name, reference.path)
         return listed
 

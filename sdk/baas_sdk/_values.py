@@ -339,7 +339,7 @@ def past_time(read_time: object) -> str:
     if not isinstance(read_time, datetime):
         raise InvalidValue(f"`read_time` is a datetime, not `{read_time!r}`")
     if read_time.utcoffset() is None:
-        raise InvalidValue("`read_time` has no time zone; pass a snapshot's read_time")
+        raise InvalidValue("`read_time` has no time zone, as datetime.now(UTC) or a snapshot's has")
     return format_time(read_time)
 
 

@@ -128,3 +128,16 @@ def test_a_command_loads_no_server_to_ask_one_that_runs(command: str) -> None:
 def test_a_schedule_keeps_at_least_one_backup(baas: Command) -> None:
     refused = baas("backup", "schedule", "set", "--every", "1h", "--keep-last", "0")
     assert (refused.code, "'--keep-last': 0 is not in the range x>=1" in refused.err) == (2, True)
+
+
+def test_verbs_go_by_their_other_names(baas: Command) -> None:
+    assert baas("project", "create", "chat").code == 0
+    for group in ("index", "ttl", "key", "job", "bucket"):
+        one, other = (baas(group, verb, "-p", "chat") for verb in ("list", "ls"))
+        assert (one.code, one.out) == (other.code, other.out) == (0, one.out)
+    for verb in ("rm", "remove"):
+        assert baas("project", verb, "chat", "--yes").out == "deleted project chat\n"
+        baas("project", "create", "chat")
+    unknown = baas("project", "lst")
+    assert (unknown.code, "Did you mean 'list'?" in unknown.err) == (2, True)
+    assert "\n  ls " not in baas("project", "--help").out

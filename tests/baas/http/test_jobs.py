@@ -63,7 +63,11 @@ async def test_jobs_are_for_those_above_the_rules(world: World) -> None:
         answers = [await client.post(f"{BASE}:{verb}", json=body) for verb, body in STARTS.items()]
         answers += [await client.get(JOBS), await client.get(f"{JOBS}/{made['id']}")]
         answers += [await client.post(f"{JOBS}/{made['id']}:cancel")]
-        assert {one.json()["error"]["code"] for one in answers} == {"PERMISSION_DENIED"}
+        errors = [one.json()["error"] for one in answers]
+        assert {(one["code"], one["reason"]) for one in errors} == {
+            ("PERMISSION_DENIED", "SecretKeyNeeded")
+        }
+        assert len({one["message"] for one in errors}) == 1
     url = f"{ADMIN}/databases/(default)/documents"
     for verb, body in STARTS.items():  # nor does the administrator's door open to secret keys
         assert (await world.secret.post(f"{url}:{verb}", json=body)).status_code == 401
