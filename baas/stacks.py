@@ -14,6 +14,9 @@ import types
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
+STUCK_SECONDS = 20.0  # that the event loop stands still, until it is told where
+LOOK_SECONDS = 5.0
+
 
 def tell_stacks_on_signal() -> None:
     """From now on SIGUSR2 has this process write to its standard error where each of its threads
@@ -26,6 +29,22 @@ def tell_stacks_on_signal() -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(number, tell_waits)
     faulthandler.register(number, file=out, all_threads=True, chain=True)
+
+
+def tell_stacks_if_stuck() -> None:
+    """From now on this process writes to its standard error where each of its threads is, once,
+    whenever its event loop has stood still for STUCK_SECONDS: nobody gets an answer meanwhile, and
+    nobody else may be looking. To be called on the event loop."""
+    out = sys.__stderr__
+    if out is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        faulthandler.dump_traceback_later(STUCK_SECONDS, file=out)  # in place of the one before
+        loop.call_later(LOOK_SECONDS, look)
+
+    look()
 
 
 def tell_waits() -> None:

@@ -2,6 +2,8 @@
 
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -46,3 +48,30 @@ def test_a_request_that_waits_is_among_them(tmp_path: Path) -> None:
                 return "read_credentials" in server.output()
 
             wait_until(is_told)
+
+
+STUCK = """
+import asyncio, sys, time
+from baas import stacks
+
+stacks.STUCK_SECONDS, stacks.LOOK_SECONDS = 0.1, 0.01
+
+def stand_still():
+    while "in stand_still" not in open(sys.argv[1]).read():
+        time.sleep(0.01)
+
+async def main():
+    stacks.tell_stacks_if_stuck()
+    await asyncio.sleep(0.05)
+    stand_still()
+
+asyncio.run(main())
+"""
+
+
+def test_event_loop_that_stands_still_is_told_of(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        command = [sys.executable, "-c", STUCK, str(log)]
+        assert subprocess.run(command, stderr=out, timeout=120, check=False).returncode == 0
+    assert "Timeout" in log.read_text()
