@@ -72,7 +72,9 @@ def get_command(
 
 @document_group.command("history")
 @click.argument("path")
-@click.option("--limit", "-n", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--limit", "-n", type=click.IntRange(1), default=100, show_default=True, help="At most so many."
+)
 @project_option
 @database_option
 @json_option

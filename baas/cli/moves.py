@@ -16,7 +16,13 @@ from baas.cli.progress import wait_while_running
 
 @click.command("move")
 @click.argument("project")
-@click.option("--to", "engine", required=True, type=click.Choice(["mongodb", "sqlite"]))
+@click.option(
+    "--to",
+    "engine",
+    required=True,
+    type=click.Choice(["mongodb", "sqlite"]),
+    help="The engine that will keep it.",
+)
 @click.option("--wait", is_flag=True, help="Wait until it is over, with its progress.")
 @click.option(
     "--here",

@@ -86,7 +86,11 @@ def key_group() -> None:
 @key_group.command("create")
 @project_option
 @click.option(
-    "--kind", type=click.Choice(["publishable", "secret"]), default="publishable", show_default=True
+    "--kind",
+    type=click.Choice(["publishable", "secret"]),
+    default="publishable",
+    show_default=True,
+    help="For an app, or for a server of your own.",
 )
 @click.option("--name", default="", help="What it is for.")
 @json_option

@@ -39,7 +39,13 @@ class _Allowed:
 
 @click.command("audit")
 @project_option
-@click.option("--sample", type=click.IntRange(1, 500), default=20, show_default=True)
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 500),
+    default=20,
+    show_default=True,
+    help="Look at most at so many documents of a collection, and objects of a folder.",
+)
 @click.option(
     "--allow",
     "allow",

@@ -21,7 +21,9 @@ _METHODS = ("get", "list", "create", "update", "delete")
 @click.option("--path", help="Only this path, and what is below it.")
 @click.option("--uid", help="Only this user.")
 @click.option("--method", type=click.Choice(_METHODS), help="Only this method.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
+)
 @json_option
 @with_target
 def list_denials(

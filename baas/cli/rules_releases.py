@@ -28,7 +28,9 @@ if_release_option = click.option(
 
 @click.command("history")
 @project_option
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
+)
 @json_option
 @with_target
 def show_history(project: str, limit: int, as_json: bool, target: Target) -> None:

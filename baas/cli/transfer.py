@@ -279,7 +279,8 @@ def _check_file(file: Path, source: BinaryIO, bar: Bar) -> str:
             orjson.loads(last)
         except ValueError:
             raise CommandFailed(
-                f"`{file}`, line {number}: the file is cut off here; nothing was imported"
+                f"`{file}`, line {number}: this is no JSON, as where a file was cut off; "
+                "nothing was imported"
             ) from None
     return digest.hexdigest()
 

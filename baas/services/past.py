@@ -236,7 +236,9 @@ async def version_at(database: Database, read_time: Timestamp, latest: int, now:
     InvalidArgument (`ReadTimeInFuture`), OutOfRange (`ReadTimeTooOld`)."""
     version = read_time.microseconds
     if version > max(now, latest):  # the clock of the node that wrote may be ahead
-        raise InvalidArgument("`read_time` is in the future", reason="ReadTimeInFuture")
+        raise InvalidArgument(
+            "the time that is asked for is in the future", reason="ReadTimeInFuture"
+        )
     if version < await database.read_oldest_version():
         raise _too_old()
     # Later commits get later versions than the latest one, whatever the clock says.
@@ -244,7 +246,9 @@ async def version_at(database: Database, read_time: Timestamp, latest: int, now:
 
 
 def _too_old() -> OutOfRange:
-    return OutOfRange("history does not reach back to `read_time`", reason="ReadTimeTooOld")
+    return OutOfRange(
+        "history does not reach back to the time that is asked for", reason="ReadTimeTooOld"
+    )
 
 
 def _version(document: StoredDocument | None) -> int | None:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from baas import __version__
+from baas.cli.main import cli
 from tests.baas.cli.conftest import Command, Outcome
 
 
@@ -141,3 +143,19 @@ def test_verbs_go_by_their_other_names(baas: Command) -> None:
     unknown = baas("project", "lst")
     assert (unknown.code, "Did you mean 'list'?" in unknown.err) == (2, True)
     assert "\n  ls " not in baas("project", "--help").out
+
+
+def test_every_command_and_every_option_is_explained() -> None:
+    def unexplained(command: click.Command, name: str) -> list[str]:
+        found = [] if command.help else [name]
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        found += [f"{name} {one.opts[0]}" for one in options if not one.help]
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for inner in command.list_commands(context):
+                known = command.get_command(context, inner)
+                assert known is not None
+                found += unexplained(known, f"{name} {inner}")
+        return found
+
+    assert unexplained(cli, "baas") == []
