@@ -11,9 +11,13 @@ import baas.services.job_pages
 import baas.services.job_runner
 import baas.services.jobs
 import baas.services.restores
+import baas.services.schema_deployments
 from baas.database.database import Database
 from baas.database.erasing import Eraser
+from baas.database.signals import Signals
 from baas.projects.jobs import Jobs
+from baas.projects.rulesets import Rulesets
+from baas.projects.schema_releases import SchemaReleases
 from tests.faults.mortal import make_mortal
 
 CHUNK = 7  # documents
@@ -24,8 +28,16 @@ AFTER: dict[str, tuple[Any, str]] = {
     "deleted": (baas.services.erasing_jobs, "_delete"),
     "erased": (Eraser, "erase"),
     "scrubbed": (Eraser, "scrub"),
+    "advance": (baas.services.schema_deployments, "advance"),
+    "held": (Jobs, "run"),
+    "signal": (Signals, "send"),
 }
-BEFORE: dict[str, tuple[Any, str]] = {"scrubbing": (Eraser, "scrub")}
+BEFORE: dict[str, tuple[Any, str]] = {
+    "scrubbing": (Eraser, "scrub"),
+    "dropping": (SchemaReleases, "drop_old"),
+    "deploying": (Rulesets, "deploy"),
+    "deployed": (Rulesets, "_drop_old"),
+}
 EACH_CHUNK = ("chunk", "saved", "deleted", "erased")  # these come again and again
 
 
