@@ -53,12 +53,11 @@ from baas_sdk.async_client import (
     AsyncCollectionReference,
     AsyncDocumentReference,
     AsyncGroupQuery,
-    AsyncListener,
     AsyncQuery,
-    AsyncWatch,
     AsyncWriteBatch,
 )
 from baas_sdk.async_jobs import AsyncJob
+from baas_sdk.async_listeners import AsyncListener, AsyncWatch
 from baas_sdk.async_objects import AsyncBlob, AsyncBlobIterator, AsyncBucket
 from baas_sdk.async_transactions import AsyncTransaction, async_transactional
 from baas_sdk.bulk_writer import BulkWriter
@@ -70,9 +69,7 @@ from baas_sdk.client import (
     CollectionReference,
     DocumentReference,
     GroupQuery,
-    Listener,
     Query,
-    Watch,
     WriteBatch,
 )
 from baas_sdk.errors import (
@@ -106,6 +103,7 @@ from baas_sdk.errors import (
     Unimplemented,
 )
 from baas_sdk.jobs import Job
+from baas_sdk.listeners import Listener, Watch
 from baas_sdk.objects import Blob, BlobIterator, Bucket
 from baas_sdk.transactions import Transaction, transactional
 

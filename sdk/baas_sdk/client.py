@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from baas_sdk import _jobs, _paths, _requests
 from baas_sdk._aggregations import (
@@ -25,7 +22,7 @@ from baas_sdk._aggregations import (
 from baas_sdk._bulk import BulkWriterOptions
 from baas_sdk._flow import RetryPolicy
 from baas_sdk._http import SyncHttp
-from baas_sdk._listener import ListenThread, ThreadMailbox
+from baas_sdk._listener import ListenThread
 from baas_sdk._options import TIMEOUT_SECONDS, make_options
 from baas_sdk._paths import FieldPath
 from baas_sdk._queries import QuerySpec
@@ -54,12 +51,11 @@ from baas_sdk._writes import Updates, WriteOption, WriteResult
 from baas_sdk.bulk_writer import BulkWriter
 from baas_sdk.errors import InvalidQuery
 from baas_sdk.jobs import Job
+from baas_sdk.listeners import Listener, Watch
 from baas_sdk.objects import Bucket
 from baas_sdk.transactions import Transaction, Work, transactional
 
-S = TypeVar("S")
 T = TypeVar("T")
-_log = logging.getLogger("baas_sdk")
 _COLLECTIONS_PAGE = 1_000
 
 
@@ -462,106 +458,6 @@ class Auth(BaseAuth):
         """The user's id token, good for at least a little while, to show to another server."""
         stale = self._session.id_token if force_refresh else None
         return self._client._http.id_token(stale)
-
-
-class Listener(Generic[S]):
-    """Snapshots to loop over, each the state at one moment; the loop waits for the next one.
-
-    Ends with `close`, by leaving a `with`, when the client is closed or when nobody holds it any
-    more. An error that ends it, such as PermissionDenied, is raised out of the loop.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        request: Tree,
-        parse: Callable[[Tree], DocumentSnapshot[DocumentReference]],
-        present: Callable[[Any], S],
-        *,
-        flipped: bool = False,
-    ) -> None:
-        self._mailbox: ThreadMailbox[DocumentSnapshot[DocumentReference]] = ThreadMailbox()
-        self._present = present
-        self._thread = client._listening
-        self._thread.add(self._mailbox, request, parse, flipped=flipped)
-
-    def __iter__(self) -> Listener[S]:
-        return self
-
-    def __next__(self) -> S:
-        state = self._mailbox.get()
-        if state is None:
-            raise StopIteration
-        return self._present(state)
-
-    def __enter__(self) -> Listener[S]:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the loop; harmless when it has ended."""
-        self._mailbox.end()
-        self._thread.remove(self._mailbox)
-
-    def __del__(self) -> None:
-        with suppress(AttributeError):  # it was refused, and never began
-            self.close()
-
-
-class Watch:
-    """A listener that calls back. Hold it or not: it lives until `unsubscribe`, an error, or the
-    client's end."""
-
-    def __init__(
-        self,
-        listener: Listener[QuerySnapshot[DocumentReference]],
-        callback: Callable[..., object],
-        on_error: Callable[[Exception], object] | None,
-    ) -> None:
-        self._listener = listener
-        self._callback = callback
-        self._on_error = on_error
-        self._lock = threading.Lock()
-        self._is_active = True
-        self.error: Exception | None = None
-        threading.Thread(target=self._run, name="baas-sdk-watch", daemon=True).start()
-
-    @property
-    def is_active(self) -> bool:
-        """False once it has ended."""
-        return self._is_active
-
-    def unsubscribe(self) -> None:
-        """Ends it; may be called within the callback. No call starts after this has returned,
-        though one that is running is not waited for."""
-        with self._lock:
-            self._is_active = False
-        self._listener.close()
-
-    def _run(self) -> None:
-        try:
-            for snapshot in self._listener:
-                with self._lock:
-                    if not self._is_active:
-                        return
-                self._callback(snapshot.documents, snapshot.changes, snapshot.read_time)
-        except Exception as error:
-            self._fail(error)
-        finally:
-            self.unsubscribe()
-
-    def _fail(self, error: Exception) -> None:
-        self.error = error
-        with self._lock:
-            was_active, self._is_active = self._is_active, False
-        if not was_active:
-            return
-        if self._on_error is None:
-            _log.error("a listener ended with an error", exc_info=error)
-        else:
-            self._on_error(error)
 
 
 class Client(BaseClient[DocumentReference]):

@@ -12,11 +12,13 @@ from baas_sdk import (
     async_bulk_writer,
     async_client,
     async_jobs,
+    async_listeners,
     async_objects,
     async_transactions,
     bulk_writer,
     client,
     jobs,
+    listeners,
     objects,
     transactions,
 )
@@ -25,6 +27,7 @@ MODULES = [
     (client, async_client),
     (bulk_writer, async_bulk_writer),
     (jobs, async_jobs),
+    (listeners, async_listeners),
     (objects, async_objects),
     (transactions, async_transactions),
 ]
