@@ -191,3 +191,11 @@ def error_of(code: str, reason: str, message: str) -> BaasError:
     """An error that was written down, of the class of its code."""
     found = next(kind for kind in BaasError.__subclasses__() if kind.code.value == code)
     return found(message, reason=reason)
+
+
+def answer_too_late(seconds: float) -> DeadlineExceeded:
+    """Something hangs that should not. What was asked for may yet be done."""
+    return DeadlineExceeded(
+        f"the server came to no answer within {seconds:g} s; what was asked for may yet be done",
+        reason="AnswerTooLate",
+    )

@@ -9,7 +9,7 @@ import math
 
 import structlog
 
-from baas.errors import DeadlineExceeded
+from baas.errors import DeadlineExceeded, answer_too_late
 from baas.http.requests import Request
 from baas.stacks import tell_waits
 
@@ -73,8 +73,4 @@ def late_error(request: Request, cancelled: asyncio.CancelledError) -> DeadlineE
     _log.error(
         "a late request was given up", request_id=request.id, path=request.path, exc_info=cancelled
     )
-    seconds = request.context.settings.limits.request_seconds_max
-    return DeadlineExceeded(
-        f"the server came to no answer within {seconds:g} s; what was asked for may yet be done",
-        reason="AnswerTooLate",
-    )
+    return answer_too_late(request.context.settings.limits.request_seconds_max)

@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from itertools import count
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
@@ -27,6 +27,7 @@ from baas.errors import (
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
+    answer_too_late,
 )
 from baas.services.authentication import check_api_key
 from baas.services.listen import ListenHub, ListenSession
@@ -39,6 +40,8 @@ from baas.ws.session import (
     ListenProtocol,
     RemoveTarget,
 )
+
+T = TypeVar("T")
 
 HELLO_SECONDS = 10.0
 SEND_SECONDS = 60.0  # a message that is not taken for so long, or twice that, is the last
@@ -90,7 +93,7 @@ class ListenFace:
         problem: BaasError | None = None
         name: DatabaseName | None = None
         try:
-            name = await _check_request(hub, scope)
+            name = await _in_time(hub, _check_request(hub, scope))
         except PermissionDenied as error:
             # Not even accepted: a page of a stranger gets nothing but HTTP 403.
             await send({"type": "websocket.close", "code": 1008, "reason": error.reason})
@@ -190,16 +193,19 @@ class _Connection:
             return None
         command = self._protocol.receive(_payload(message))
         assert isinstance(command, Greet), command
-        if command.api_key is not None:
-            await self._hub.context.databases.keep_up(name.project)
-            await check_api_key(self._hub.context, name.project, command.api_key)
-        session = await self._hub.open_session(name, command.token)
+        session = await _in_time(self._hub, self._open_session(name, command))
         try:
             await self._send({"type": "websocket.send", "text": self._protocol.welcome()})
         except BaseException:
             await session.close()
             raise
         return session
+
+    async def _open_session(self, name: DatabaseName, command: Greet) -> ListenSession:
+        if command.api_key is not None:
+            await self._hub.context.databases.keep_up(name.project)
+            await check_api_key(self._hub.context, name.project, command.api_key)
+        return await self._hub.open_session(name, command.token)
 
     async def _talk(self, session: ListenSession) -> None:
         """Until one of the two tasks ends; then the last word."""
@@ -255,7 +261,7 @@ class _Connection:
             case RemoveTarget():
                 session.remove_target(command.target)
             case Authenticate():
-                await session.authenticate(command.token)
+                await _in_time(self._hub, session.authenticate(command.token))
             case Answer():
                 self._answer(session, command.message)
             case Greet():
@@ -311,6 +317,24 @@ class _Connection:
         self._seen = self._sent
         loop = asyncio.get_running_loop()
         self._watchdog = loop.call_later(SEND_SECONDS, self._watch_sending, writer)
+
+
+async def _in_time(hub: ListenHub, work: Awaitable[T]) -> T:
+    """Raises DeadlineExceeded (`AnswerTooLate`): as with requests, nobody waits for ever for what
+    hangs."""
+    seconds = _seconds_max(hub)
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            return await work
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        _log.exception("a connection waited for too long")
+        raise answer_too_late(seconds) from None
+
+
+def _seconds_max(hub: ListenHub) -> float:
+    return hub.context.settings.limits.request_seconds_max
 
 
 def _payload(message: Message) -> str | bytes | None:

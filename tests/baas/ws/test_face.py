@@ -339,6 +339,25 @@ async def test_the_first_message_is_hello(world: World) -> None:
     await client.close()
 
 
+@pytest.mark.parametrize(
+    "place", ["ws.face.is_origin_allowed", "ws.face.check_api_key", "services.listen.identify"]
+)
+async def test_what_hangs_behind_a_connection_is_told_in_time(
+    world: World, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    async def hang(*_: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(f"baas.{place}", hang)
+    monkeypatch.setattr(face, "_seconds_max", lambda hub: 0.05)
+    origin = "http://elsewhere.example" if "origin" in place else None
+    client = Client(world.app, origin=origin)
+    await client.accepted()
+    if origin is None:
+        client.send({"type": "hello", "token": world.id_token, "api_key": world.api_key})
+    assert await client.error() == ("AnswerTooLate", 4504)
+
+
 async def test_hello_comes_in_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(face, "HELLO_SECONDS", 0.01)
     client = Client(world.app)
