@@ -85,6 +85,11 @@ class S3Wire:
     def heal(self) -> None:
         self._orders.clear()
 
+    @property
+    def is_done_with(self) -> bool:
+        """Nobody will meet anything any more."""
+        return not any(order.left for order in self._orders)
+
     def count(self, method: str, fault: Fault | None = None) -> int:
         return sum(one.method == method and one.fault is fault for one in self.seen)
 

@@ -20,10 +20,20 @@ import pytest_asyncio
 from baas.app import App
 from baas.buckets import remote_blobs
 from baas.buckets.blobs import BlobInfo
+from baas.buckets.names import BucketName
 from baas.buckets.remote_blobs import PIECE_BYTES, RemoteBlobs
 from baas.clock import VirtualClock
+from baas.database.names import DatabaseName
 from baas.errors import Unavailable
+from baas.model.paths import CollectionPath
+from baas.model.queries import Query
+from baas.services import backup_runner, objects, projects
+from baas.testing import make_settings, started_app
+from tests.baas.backups.test_backups import back_up, put, put_object
+from tests.baas.backups.test_drill import read as read_object
+from tests.baas.backups.test_drill import restore
 from tests.baas.http.objects_world import OBJECTS, UPLOADS, ObjectWorld, object_world, ok, reason
+from tests.baas.services.worlds import OPERATOR
 from tests.faults.s3_wire import Fault, S3Wire, through
 from tests.faults.seeds import IS_LONG
 from tests.s3 import S3Server, s3_server
@@ -339,3 +349,33 @@ async def test_bytes_whose_deletion_fails_are_deleted_soon(
     assert wire.count("POST") == 1
     store = app.context.objects.store
     assert sum([len(batch) async for batch in store.list("")]) == 1
+
+
+# Backups
+
+
+async def test_backups_and_restores_go_on_where_the_store_failed(
+    wire: S3Wire, impatient: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no answer that is cut short is taken for a damaged backup."""
+    monkeypatch.setattr(backup_runner, "LOOK_SECONDS", 0.05)
+    settings = make_settings(tmp_path / "data", backups=f"s3://objects/{uuid4().hex}")
+    async with started_app(settings) as app:
+        await projects.create_project(app.context, OPERATOR, "demo")
+        await objects.create_bucket(app.context, OPERATOR, "demo", "files")
+        await put(app, 30)
+        await put_object(app, "a", LARGE)
+        wire.hurt(Fault.LOST, "PUT", "sets", times=1)
+        wire.hurt(Fault.ERROR, "PUT", "objects-", times=1)
+        wire.hurt(Fault.SLOW_DOWN, "PUT", "manifest", times=3)  # more than it is asked at once
+        backup = (await back_up(app, "demo")).backup
+        assert wire.is_done_with
+        wire.hurt(Fault.SHORT, "GET", "objects-", times=1)
+        wire.hurt(Fault.SLOW_DOWN, "GET", "sets", after=2, times=3)
+        wire.hurt(Fault.SHORT, "GET", "manifest", times=1)
+        await restore(app, backup, project="demo", target="copy")
+        assert await read_object(app, BucketName("copy", "files"), "a") == LARGE
+        database = await app.context.databases.open(DatabaseName("copy"))
+        query = Query(CollectionPath(("c",)))
+        assert len((await database.run_query(query)).documents) == 30
+    assert wire.is_done_with
