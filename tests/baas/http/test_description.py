@@ -367,12 +367,14 @@ async def use_jobs(operator: httpx.AsyncClient, described: DescribedClient) -> N
     await send(operator, "GET", f"{ADMIN}/jobs/{job['id']}")
     await send(operator, "POST", f"{ADMIN}/jobs/{job['id']}:cancel")
     own = BASE.removesuffix("/documents") + "/jobs"
+    starts = {"delete-recursive": {"path": "a/z"}, "update-by-query": update}
     for form in (BASE, BASE.replace("documents", "databases/(default)/documents")):
-        job = await send(operator, "POST", f"{form}:delete-recursive", json={"path": "a/z"})
-        await send(operator, "POST", f"{form}:update-by-query", json=update)
+        for verb, body in starts.items():
+            job = await send(operator, "POST", f"{form}:{verb}", json=body)
+            # So that there are never more of them than a project may have at a time.
+            await send(operator, "POST", f"{own}/{job['id']}:cancel")
     await send(operator, "GET", own)
     await send(operator, "GET", f"{own}/{job['id']}")
-    await send(operator, "POST", f"{own}/{job['id']}:cancel")
 
 
 async def use_history(operator: httpx.AsyncClient, described: DescribedClient) -> None:
