@@ -72,7 +72,10 @@ def _describe_waits() -> Iterator[str]:
 
 
 def _is_suspended(found: object) -> TypeGuard[types.CoroutineType[Any, Any, Any]]:
-    return inspect.iscoroutine(found) and inspect.getcoroutinestate(found) == inspect.CORO_SUSPENDED
+    # Asked by `isinstance`, a weak proxy of what is gone raises.
+    if type(found) is not types.CoroutineType:
+        return False
+    return inspect.getcoroutinestate(found) == inspect.CORO_SUSPENDED
 
 
 def _describe_wait(coroutine: Any, told: set[int]) -> Iterator[str]:

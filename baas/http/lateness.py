@@ -59,7 +59,10 @@ class LateRequests:
         now = request.context.clock.monotonic_seconds()
         if now - self._told_at >= TOLD_SECONDS:
             self._told_at = now
-            tell_waits()
+            try:
+                tell_waits()
+            except Exception:  # requests are to be answered though nobody can be told
+                _log.exception("what everything waits for cannot be told")
 
 
 def late_error(request: Request, cancelled: asyncio.CancelledError) -> DeadlineExceeded:

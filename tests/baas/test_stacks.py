@@ -1,14 +1,17 @@
 """A server says what it is doing when it is asked by SIGUSR2, and goes on."""
 
+import gc
 import signal
 import socket
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import httpx
 import pytest
 
+from baas import stacks
 from tests.processes import ServerProcess
 from tests.waiting import wait_until
 
@@ -48,6 +51,15 @@ def test_a_request_that_waits_is_among_them(tmp_path: Path) -> None:
                 return "read_credentials" in server.output()
 
             wait_until(is_told)
+
+
+async def test_what_is_gone_is_passed_over() -> None:
+    """The collector knows of weak proxies of it, which raise when they are asked."""
+    proxies = [weakref.proxy(type("Gone", (), {})) for _ in range(2)]
+    gc.collect()
+    with pytest.raises(ReferenceError):
+        isinstance(proxies[0], Path)
+    assert list(stacks._describe_waits())[-1].startswith("\nThis was all of process")
 
 
 STUCK = """

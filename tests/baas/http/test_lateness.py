@@ -171,6 +171,21 @@ async def test_what_loses_its_interruption_is_interrupted_again(
     check_error(await task, 504)
 
 
+async def test_late_request_is_answered_though_nobody_can_be_told_of_it(
+    late: Late, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(lateness, "tell_waits", fail)
+    monkeypatch.setattr("baas.projects.projects.Projects.list_projects", late.wait)
+    for _ in range(2):
+        task = await late.began(late.client.get("/api/v1/admin/projects"))
+        await late.look(LONGEST + 0.001)
+        check_error(await task, 504)
+        late.waiting.clear()
+
+
 async def test_work_of_any_size_may_take_its_time(
     late: Late, monkeypatch: pytest.MonkeyPatch
 ) -> None:
