@@ -68,7 +68,7 @@ from baas.services.move_runner import MoveRunner
 from baas.services.proofs import Proofs
 from baas.services.ttl_runner import TtlRunner
 from baas.settings import Settings
-from baas.stacks import tell_stacks_if_stuck, tell_stacks_on_signal
+from baas.stacks import tell_stacks
 from baas.storage.placed_store import PlacedStore, Placements
 from baas.storage.sharing import SharedMarks, Sharing, decode_slot, encode_slot
 from baas.storage.sqlite_store import SqliteStore
@@ -654,8 +654,7 @@ class _UvicornServer(uvicorn.Server):
         self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        tell_stacks_on_signal()
-        tell_stacks_if_stuck()
+        tell_stacks()
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -736,8 +735,7 @@ class _WorkerApp(App):
     """The application in Granian's worker process, which is told to drain by a signal."""
 
     async def start(self) -> None:
-        tell_stacks_on_signal()
-        tell_stacks_if_stuck()
+        tell_stacks()
         await super().start()
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []

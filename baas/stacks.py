@@ -18,6 +18,13 @@ STUCK_SECONDS = 20.0  # that the event loop stands still, until it is told where
 LOOK_SECONDS = 5.0
 
 
+def tell_stacks() -> None:
+    """From now on this process tells what it is doing: when it is asked, and when it is stuck. To
+    be called on the event loop."""
+    tell_stacks_on_signal()
+    tell_stacks_if_stuck()
+
+
 def tell_stacks_on_signal() -> None:
     """From now on SIGUSR2 has this process write to its standard error where each of its threads
     is, even if the event loop is stuck, and where everything waits that the event loop goes on

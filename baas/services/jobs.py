@@ -76,15 +76,9 @@ async def start_deletion(
     async with database.snapshot() as snapshot:
         total = await _count(snapshot.count_below(path))
     spec = orjson.dumps({"path": str(path)}).decode()
-    job = await context.jobs.create(
-        database,
-        JobKind.DELETE_RECURSIVE,
-        spec,
-        author=_author(caller),
-        total=total,
-        identifier=_identifier(caller, request_id),
+    return await _begin_once(
+        context, caller, database, JobKind.DELETE_RECURSIVE, spec, total, request_id
     )
-    return job
 
 
 async def start_update(
@@ -105,15 +99,28 @@ async def start_update(
     database = await _open(context, name)
     async with database.snapshot() as snapshot:
         total = await _count(snapshot.count(visited(query)))
-    job = await context.jobs.create(
+    return await _begin_once(
+        context, caller, database, JobKind.UPDATE_BY_QUERY, spec, total, request_id
+    )
+
+
+async def _begin_once(
+    context: Context,
+    caller: Caller,
+    database: Database,
+    kind: JobKind,
+    spec: str,
+    total: int | None,
+    request_id: str | None,
+) -> Job:
+    return await context.jobs.create(
         database,
-        JobKind.UPDATE_BY_QUERY,
+        kind,
         spec,
         author=_author(caller),
         total=total,
         identifier=_identifier(caller, request_id),
     )
-    return job
 
 
 async def start_erasure(
